@@ -1,0 +1,84 @@
+"""Reading and writing that never leaves half a file: temporary name, fsync, rename."""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from sae_stability.errors import StudyError
+
+
+@contextlib.contextmanager
+def atomic(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success fsync it and rename it to `path`.
+
+    An exception inside the block removes the temporary file and leaves `path` as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix stays last: some writers choose a format, or append an ending, by it.
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | os.PathLike, value: object) -> None:
+    """Write `value` as indented JSON, atomically. Keys keep their order."""
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1) + "\n")
+
+
+def read_json(path: str | os.PathLike) -> dict:
+    """Read a JSON file; a missing or damaged one raises a StudyError that names it."""
+    try:
+        return json.loads(Path(path).read_text())
+    except FileNotFoundError:
+        raise StudyError(f"{path}: no such file") from None
+    except (ValueError, OSError) as error:
+        raise StudyError(f"{path}: not readable as JSON ({error}); delete it and run again") from None
+
+
+def sha256(path: str | os.PathLike) -> str:
+    """The file's SHA-256 as hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_table(path: str | os.PathLike, table, metadata: dict | None = None) -> None:
+    """Write a pandas DataFrame as Parquet, atomically, with `metadata` (JSON) in its schema.
+
+    The same table always gives the same bytes.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    arrow = arrow.replace_schema_metadata({"sae_stability": json.dumps(metadata or {})})
+    with atomic(path) as temporary:
+        pq.write_table(arrow, temporary, compression="zstd")
+
+
+def read_table(path: str | os.PathLike, columns: list[str] | None = None):
+    """Read a table written by `write_table`: (DataFrame, metadata).
+
+    Raises:
+        StudyError: the file is missing or is no such table.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        arrow = pq.read_table(path, columns=columns)
+    except FileNotFoundError:
+        raise StudyError(f"{path}: no such file") from None
+    except (pa.ArrowException, OSError) as error:
+        raise StudyError(f"{path}: not readable as Parquet ({error}); delete it and run again") from None
+    metadata = json.loads((arrow.schema.metadata or {}).get(b"sae_stability", b"{}"))
+    return arrow.to_pandas(), metadata
