@@ -1,0 +1,38 @@
+# make run: set up and run the embedded study.  make test: set up and run the tests.
+PYTHON ?= python3
+BIN := .venv/bin
+CORES ?= all
+# Sockets, browsers and hubs are not needed: whatever a test or the embedded study loads lies on this machine.
+export HF_HUB_OFFLINE ?= 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: run test check clean bench-match
+
+run: .venv/ready
+	$(BIN)/snakemake --cores $(CORES)
+
+test: check
+	$(BIN)/python -m pytest
+
+# Style and workflow checks that need no computation.
+check: .venv/ready-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakemake --lint
+
+bench-match: .venv/ready-test
+	$(BIN)/python bench/match.py
+
+.venv/ready: envs/requirements.txt envs/constraints.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement envs/requirements.txt --constraint envs/constraints.txt
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+.venv/ready-test: .venv/ready envs/requirements-test.txt
+	$(BIN)/python -m pip install --quiet --requirement envs/requirements-test.txt --constraint envs/constraints.txt
+	touch $@
+
+clean:
+	rm -rf results .snakemake
