@@ -1,0 +1,214 @@
+"""The command line's grammar: one sub-command a verb of cli.py, and what each takes."""
+
+import argparse
+import dataclasses
+import json
+import typing
+from collections.abc import Callable
+from pathlib import Path
+
+from sae_stability.sae.settings import TrainSettings
+
+STUDY = Path("config.yaml")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole grammar. A parsed namespace holds `verb` and one attribute an argument."""
+    top = argparse.ArgumentParser(
+        prog="python -m sae_stability",
+        description="Which features of a sparse autoencoder are the model's, and which are its seed's? "
+        "The whole study: `snakemake --cores all`. Any single step: the verbs below.",
+        epilog="`python -m sae_stability VERB --help` lists what a verb takes.",
+    )
+    verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True, title="verbs")
+    for name, (text, declare) in VERBS.items():
+        sub = verbs.add_parser(name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        declare(sub)
+    return top
+
+
+def _validate(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("study", nargs="?", type=Path, default=STUDY, help="the study's file")
+
+
+def _info(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("checkpoint", type=Path, help="folder of an SAE")
+
+
+def _tokenize(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--corpus", type=json.loads, required=True, help="JSON: kind and what belongs to it")
+    sub.add_argument("--corpus-seed", type=int, default=0, help="order of the documents")
+    sub.add_argument("--tokenizer", required=True, help="hub name, local folder or package:NAME/FOLDER")
+    sub.add_argument("--revision", default=None, help="the tokenizer's revision on the hub")
+    sub.add_argument("--context-length", type=int, required=True, help="tokens a block")
+    sub.add_argument("--packing", type=_boolean, default=True, help="several documents a block, or one")
+    sub.add_argument("--heldout-tokens", type=int, required=True, help="tokens kept for evaluation")
+    sub.add_argument("--train-tokens", type=int, required=True, help="tokens for training")
+    sub.add_argument("--chunk-tokens", type=int, required=True, help="training tokens a chunk")
+    _out(sub, "folder for the blocks")
+
+
+def _extract(sub: argparse.ArgumentParser) -> None:
+    _model(sub)
+    sub.add_argument("--tokens", type=Path, required=True, help="folder of token blocks")
+    sub.add_argument("--chunk", required=True, help='number of the chunk, or "heldout"')
+    sub.add_argument("--chunk-tokens", type=int, required=True, help="rows of a full chunk")
+    sub.add_argument("--hookpoint", action="append", required=True, help="PATH or PATH:in; once for each hookpoint")
+    sub.add_argument("--out", action="append", type=Path, required=True, help="a folder for each hookpoint, in order")
+    sub.add_argument("--dtype", default="float16", help="type of the stored numbers")
+    sub.add_argument("--shard-rows", type=int, required=True, help="rows a shard")
+    sub.add_argument("--shuffle-seed", type=int, default=0, help="order of the rows")
+    sub.add_argument("--keep-special", type=_boolean, default=False, help="keep BOS and other special tokens")
+    sub.add_argument("--max-norm-multiple", type=float, default=None, help="drop rows above this many median norms")
+    sub.add_argument("--batch-tokens", type=int, default=4096, help="tokens a forward pass")
+    sub.add_argument("--config-hash", default="", help="what the activations were made from")
+    _machine(sub)
+
+
+def _import_matrix(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--matrix", type=Path, required=True, help="npy, safetensors or Parquet file")
+    sub.add_argument("--tensor", default=None, help="name of the tensor in a safetensors file")
+    sub.add_argument("--heldout-rows", type=int, required=True, help="rows kept for evaluation")
+    sub.add_argument("--train-rows", type=int, required=True, help="rows for training")
+    sub.add_argument("--chunk-rows", type=int, required=True, help="training rows a chunk")
+    sub.add_argument("--shard-rows", type=int, required=True, help="rows a shard")
+    sub.add_argument("--dtype", default="float32", help="type of the stored numbers")
+    sub.add_argument("--shuffle-seed", type=int, default=0, help="order of the rows")
+    sub.add_argument("--config-hash", default="", help="what the activations were made from")
+    _out(sub, "folder for the chunks")
+
+
+def _train(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--chunk", type=Path, required=True, help="folder of the chunk to train on")
+    sub.add_argument("--chunk-index", type=int, default=0, help="which chunk of the training this is, from 0")
+    sub.add_argument("--first-chunk", type=Path, default=None, help="folder of chunk 0, for its mean and scale")
+    sub.add_argument("--previous", type=Path, default=None, help="state after the chunk before")
+    sub.add_argument("--out", type=Path, default=None, help="folder for the SAE, after the last chunk")
+    sub.add_argument("--state-out", type=Path, default=None, help="file for the state, before the last chunk")
+    sub.add_argument("--checkpoint", type=Path, default=None, help="file to go on from when killed in the middle")
+    sub.add_argument("--tensorboard", type=Path, default=None, help="folder for TensorBoard event files")
+    sub.add_argument("--config-hash", default="", help="what the SAE was made from")
+    _machine(sub)
+    types = typing.get_type_hints(TrainSettings)
+    for field in dataclasses.fields(TrainSettings):
+        required = field.default is dataclasses.MISSING
+        kind = types[field.name] if isinstance(types[field.name], type) else str
+        flag = "--" + field.name.replace("_", "-")
+        default = None if required else field.default
+        sub.add_argument(flag, type=kind, required=required, default=default, help=f"{field.name.replace('_', ' ')}")
+
+
+def _evaluate(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--sae", type=Path, required=True, help="folder of the SAE")
+    sub.add_argument("--chunk", type=Path, required=True, help="folder of the held-out activations")
+    sub.add_argument("--tokens", type=Path, default=None, help="held-out blocks, for the cross-entropy")
+    sub.add_argument("--hookpoint", default=None, help="where the SAE is spliced in")
+    sub.add_argument("--out-json", type=Path, required=True, help="file for the quality metrics")
+    sub.add_argument("--out-parquet", type=Path, required=True, help="file for the table of latents")
+    sub.add_argument("--config-hash", default="", help="what the evaluation was made from")
+    _model(sub, required=False)
+    _machine(sub)
+
+
+def _match(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--a", type=Path, required=True, help="folder of the first SAE")
+    sub.add_argument("--b", type=Path, required=True, help="folder of the second SAE")
+    sub.add_argument("--latents-a", type=Path, default=None, help="the first SAE's table of latents (alive flags)")
+    sub.add_argument("--latents-b", type=Path, default=None, help="the second SAE's table of latents")
+    _out(sub, "file for the match")
+    _machine(sub)
+
+
+def _floor(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--n-latents", type=int, required=True, help="rows of each random dictionary")
+    sub.add_argument("--d-model", type=int, required=True, help="width of each row")
+    sub.add_argument("--rep", type=int, default=0, help="which repeat")
+    _out(sub, "file for the match")
+    _machine(sub)
+
+
+def _overlap(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--cohort", required=True, help="name of the cohort")
+    sub.add_argument("--match", action="append", type=Path, required=True, help="match files, one a pair")
+    sub.add_argument("--floor", action="append", type=Path, default=[], help="matches of random dictionaries")
+    sub.add_argument("--latents", action="append", type=_named(int), default=[], help="SEED=table of latents")
+    sub.add_argument("--sae", action="append", type=_named(int), default=[], help="SEED=folder of the SAE")
+    sub.add_argument("--threshold", type=float, default=0.7, help="least cosine of a shared latent")
+    _out(sub, "folder for the tables")
+
+
+def _figure_table(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--figure", required=True, help="name of the figure")
+    sub.add_argument("--input", action="append", type=_named(str), required=True, help="LABEL=tables, in order")
+    _out(sub, "file for the tidy table (Parquet; CSV beside it)")
+
+
+def _figure(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--figure", required=True, help="name of the figure")
+    sub.add_argument("--table", type=Path, required=True, help="its tidy table")
+    sub.add_argument("--style", type=json.loads, default={}, help="JSON: the study's style")
+    sub.add_argument("--caption", type=Path, required=True, help="file for the caption")
+    _out(sub, "file for the picture, without its ending")
+
+
+def _summary(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--study", required=True, help="name of the study")
+    sub.add_argument("--base", required=True, help="the cohort whose numbers come first")
+    sub.add_argument("--threshold", type=float, default=0.7, help="least cosine of a shared latent")
+    sub.add_argument("--overlap", action="append", type=_named(str), required=True, help="COHORT=folder of tables")
+    sub.add_argument("--evaluation", action="append", type=_named(str), default=[], help="COHORT/SEED=metrics file")
+    _out(sub, "file for the text")
+
+
+def _model(sub: argparse.ArgumentParser, required: bool = True) -> None:
+    sub.add_argument("--model", required=required, default=None, help="hub name, folder or package:NAME/FOLDER")
+    sub.add_argument("--revision", default=None, help="the model's revision on the hub")
+    sub.add_argument("--sha256", default=None, help="checksum that model.safetensors must have")
+    sub.add_argument("--model-dtype", default="float32", help="type that the model computes in")
+
+
+def _machine(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--threads", type=int, default=1, help="processor cores to use")
+    sub.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to compute")
+
+
+def _out(sub: argparse.ArgumentParser, text: str) -> None:
+    sub.add_argument("--out", type=Path, required=True, help=text)
+
+
+def _named(key: Callable) -> Callable[[str], tuple]:
+    """A type for arguments of the form KEY=PATH: (key, Path)."""
+
+    def parse(text: str) -> tuple:
+        # The path comes after the last "=": labels may hold one.
+        name, _, path = text.rpartition("=")
+        if not name:
+            raise argparse.ArgumentTypeError(f"{text!r}: expected KEY=PATH")
+        return key(name), Path(path)
+
+    return parse
+
+
+def _boolean(text: str) -> bool:
+    try:
+        return {"true": True, "false": False}[text.lower()]
+    except KeyError:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected true or false") from None
+
+
+VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
+    "validate": ("check a study's file and its hookpoints", _validate),
+    "plan": ("what a study will cost: jobs, tokens, disk, GPU hours", _validate),
+    "train": ("train an SAE on one chunk of activations", _train),
+    "match": ("match two SAEs one to one, exactly", _match),
+    "info": ("what an SAE is: shapes, settings, quality", _info),
+    "tokenize": ("stage: documents to token blocks", _tokenize),
+    "extract": ("stage: token blocks to shards of activations", _extract),
+    "import-matrix": ("stage: a matrix of your own to shards of activations", _import_matrix),
+    "evaluate": ("stage: quality of an SAE on held-out activations", _evaluate),
+    "floor": ("stage: match two random dictionaries", _floor),
+    "overlap": ("stage: matches of a cohort to overlap tables", _overlap),
+    "figure-table": ("stage: overlap tables to a figure's tidy table", _figure_table),
+    "figure": ("stage: a tidy table to a figure and its caption", _figure),
+    "summary": ("stage: key numbers of the study in words", _summary),
+}

@@ -1,0 +1,256 @@
+"""One function a verb; rules and people call these and nothing else.
+
+Every function imports late: a verb that needs no torch does not wait for it. What a verb reaches from here is what
+`code_hash` hashes for its rule; the grammar of the arguments stands apart in arguments.py.
+"""
+
+import argparse
+import os
+import sys
+
+from sae_stability.errors import StudyError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb. Returns the exit code: 0, or 2 with one or two lines on stderr for a mistake one can mend."""
+    from sae_stability.arguments import parser
+
+    args = parser().parse_args(argv)
+    try:
+        globals()[args.verb.replace("-", "_")](args)
+    except StudyError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        # The reader of our output went away (`... | head`): nothing to say, and nowhere to say it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def validate(args: argparse.Namespace) -> None:
+    """Check a study's file, then its hookpoints against the model."""
+    from sae_stability.config import load_study
+    from sae_stability.config_hookpoints import check_hookpoints
+
+    study = load_study(args.study)
+    check_hookpoints(study)
+    saes = sum(len(cohort.seeds) for cohort in study.cohorts.values())
+    print(f"{args.study}: valid; {len(study.cohorts)} cohorts, {saes} SAEs")
+
+
+def plan(args: argparse.Namespace) -> None:
+    """Print what a study will cost."""
+    from sae_stability.config import load_study
+    from sae_stability.plan import format_plan
+    from sae_stability.plan import plan as plan_of
+
+    print(format_plan(plan_of(load_study(args.study))))
+
+
+def tokenize(args: argparse.Namespace) -> None:
+    """Documents to token blocks."""
+    from sae_stability.activations.model import resolve_model
+    from sae_stability.corpus.documents import documents
+    from sae_stability.corpus.tokenize import tokenize as write_blocks
+
+    write_blocks(
+        documents=documents(args.corpus, args.corpus_seed),
+        tokenizer=resolve_model(args.tokenizer),
+        revision=args.revision,
+        context_length=args.context_length,
+        packing=args.packing,
+        heldout_tokens=args.heldout_tokens,
+        train_tokens=args.train_tokens,
+        chunk_tokens=args.chunk_tokens,
+        out=args.out,
+    )
+
+
+def extract(args: argparse.Namespace) -> None:
+    """Token blocks to shards of activations, for several hookpoints in one forward pass."""
+    from sae_stability.devices import claimed
+
+    with claimed(args.device) as device:
+        from sae_stability.activations.extract import extract as write_shards
+
+        _set_threads(args.threads)
+        write_shards(
+            model=args.model,
+            revision=args.revision,
+            sha256=args.sha256,
+            model_dtype=args.model_dtype,
+            tokens=args.tokens,
+            chunk=args.chunk if args.chunk == "heldout" else int(args.chunk),
+            chunk_tokens=args.chunk_tokens,
+            hookpoints=args.hookpoint,
+            outs=args.out,
+            dtype=args.dtype,
+            shard_rows=args.shard_rows,
+            shuffle_seed=args.shuffle_seed,
+            keep_special=args.keep_special,
+            max_norm_multiple=args.max_norm_multiple,
+            batch_tokens=args.batch_tokens,
+            config_hash=args.config_hash,
+            device=device,
+        )
+
+
+def import_matrix(args: argparse.Namespace) -> None:
+    """A matrix of one's own to shards of activations."""
+    from sae_stability.activations.matrix import import_matrix as write_shards
+
+    write_shards(
+        path=args.matrix,
+        tensor=args.tensor,
+        heldout_rows=args.heldout_rows,
+        train_rows=args.train_rows,
+        chunk_rows=args.chunk_rows,
+        shard_rows=args.shard_rows,
+        dtype=args.dtype,
+        shuffle_seed=args.shuffle_seed,
+        config_hash=args.config_hash,
+        out=args.out,
+    )
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train an SAE on one chunk of activations."""
+    import dataclasses
+
+    from sae_stability.devices import claimed
+    from sae_stability.sae.settings import TrainSettings
+
+    names = [field.name for field in dataclasses.fields(TrainSettings)]
+    settings = TrainSettings(**{name: getattr(args, name) for name in names})
+    if args.out is None and args.state_out is None:
+        raise StudyError("train: nothing to write; give --out (last chunk) or --state-out (any chunk before)")
+    with claimed(args.device) as device:
+        from sae_stability.sae.train import train_chunk
+
+        train_chunk(
+            chunk=args.chunk,
+            chunk_index=args.chunk_index,
+            first_chunk=args.first_chunk or args.chunk,
+            settings=settings,
+            previous=args.previous,
+            out=args.out,
+            state_out=args.state_out,
+            checkpoint=args.checkpoint,
+            threads=args.threads,
+            device=device,
+            tensorboard=args.tensorboard,
+            config_hash=args.config_hash,
+        )
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Quality of an SAE on held-out activations."""
+    from sae_stability.devices import claimed
+
+    with claimed(args.device) as device:
+        from sae_stability.sae.evaluate import evaluate as write_evaluation
+
+        _set_threads(args.threads)
+        write_evaluation(
+            sae=args.sae,
+            chunk=args.chunk,
+            tokens=args.tokens,
+            model=args.model,
+            revision=args.revision,
+            sha256=args.sha256,
+            model_dtype=args.model_dtype,
+            hookpoint=args.hookpoint,
+            out_json=args.out_json,
+            out_parquet=args.out_parquet,
+            config_hash=args.config_hash,
+            device=device,
+        )
+
+
+def match(args: argparse.Namespace) -> None:
+    """Match two SAEs one to one, encoder and decoder apart, with the proof."""
+    from sae_stability.devices import claimed
+    from sae_stability.match.pairs import match_pair
+
+    with claimed(args.device) as device:
+        match_pair(
+            a=args.a,
+            b=args.b,
+            latents_a=args.latents_a,
+            latents_b=args.latents_b,
+            out=args.out,
+            threads=args.threads,
+            device=device,
+        )
+
+
+def floor(args: argparse.Namespace) -> None:
+    """Match two random dictionaries: what chance alone gives."""
+    from sae_stability.devices import claimed
+    from sae_stability.match.floors import write_floor
+
+    with claimed(args.device) as device:
+        write_floor(
+            n_latents=args.n_latents,
+            d_model=args.d_model,
+            rep=args.rep,
+            out=args.out,
+            threads=args.threads,
+            device=device,
+        )
+
+
+def overlap(args: argparse.Namespace) -> None:
+    """Matches of a cohort to overlap tables."""
+    from sae_stability.match.overlap import write_overlap
+
+    write_overlap(
+        cohort=args.cohort,
+        matches=args.match,
+        floors=args.floor,
+        latents=dict(args.latents),
+        saes=dict(args.sae),
+        threshold=args.threshold,
+        out=args.out,
+    )
+
+
+def figure_table(args: argparse.Namespace) -> None:
+    """Overlap tables to a figure's tidy table."""
+    from sae_stability.figures.registry import write_table
+
+    write_table(figure=args.figure, inputs=args.input, out=args.out)
+
+
+def figure(args: argparse.Namespace) -> None:
+    """A tidy table to a picture and its caption."""
+    from sae_stability.figures.registry import write_figure
+
+    write_figure(figure=args.figure, table=args.table, style=args.style, out=args.out, caption=args.caption)
+
+
+def summary(args: argparse.Namespace) -> None:
+    """Key numbers of the study in words, for the report's first page."""
+    from sae_stability.figures.summary import write_summary
+
+    write_summary(
+        study=args.study,
+        base=args.base,
+        threshold=args.threshold,
+        overlap=args.overlap,
+        evaluation=args.evaluation,
+        out=args.out,
+    )
+
+
+def info(args: argparse.Namespace) -> None:
+    """Print what an SAE is."""
+    from sae_stability.sae.info import describe
+
+    print(describe(args.checkpoint))
+
+
+def _set_threads(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)

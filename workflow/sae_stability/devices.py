@@ -1,0 +1,51 @@
+"""Which device a job computes on."""
+
+import contextlib
+import fcntl
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def claimed(device: str) -> Iterator[str]:
+    """Hold a GPU of this machine for one process, so that jobs side by side land on different ones.
+
+    Snakemake counts GPUs but hands out no numbers. Each GPU has a lock file; the lock goes with the process,
+    so a killed job leaves nothing behind. Sets CUDA_VISIBLE_DEVICES, so it must come before torch starts CUDA.
+
+    Args:
+        device: "cpu" or "cuda".
+
+    Yields:
+        The device's name for torch.
+    """
+    ids = _visible_gpus() if device == "cuda" else []
+    if len(ids) < 2:
+        yield device
+        return
+    with contextlib.ExitStack() as stack:
+        os.environ["CUDA_VISIBLE_DEVICES"] = _lock_one(ids, stack)
+        yield device
+
+
+def _visible_gpus() -> list[str]:
+    """The GPUs this process may use: those of CUDA_VISIBLE_DEVICES, else all that the driver lists."""
+    preset = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if preset is not None:
+        return [number for number in preset.split(",") if number]
+    return [path.name.removeprefix("nvidia") for path in sorted(Path("/dev").glob("nvidia[0-9]*"))]
+
+
+def _lock_one(ids: list[str], stack: contextlib.ExitStack) -> str:
+    while True:
+        for number in ids:
+            name = f"sae-stability-gpu-{number.replace('/', '-')}.lock"
+            file = stack.enter_context(open(Path(tempfile.gettempdir()) / name, "w"))
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return number
+            file.close()
+        time.sleep(0.2)
