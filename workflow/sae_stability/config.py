@@ -1,0 +1,165 @@
+"""A study from its config: plain data in, checked objects with every default filled in out."""
+
+import dataclasses
+
+from sae_stability import config_checks, config_schema
+from sae_stability.config_cohorts import add_sweep, cohort_of
+from sae_stability.config_schema import look_up
+from sae_stability.errors import StudyError
+from sae_stability.headers import matrix_shape, model_facts
+from sae_stability.study import Cohort, Corpus, Figure, Model, Pass, Sweep, TokenSet
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """A whole study. Every mapping is keyed by slug; `style` and `plan` are the plain settings of those sections."""
+
+    name: str
+    threshold: float
+    models: dict[str, Model]
+    corpora: dict[str, Corpus]
+    tokens: dict[str, TokenSet]
+    passes: dict[str, Pass]
+    cohorts: dict[str, Cohort]
+    sweeps: dict[str, Sweep]
+    figures: dict[str, Figure]
+    published: bool
+    style: dict
+    floor_repeats: int
+    plan: dict
+
+    @classmethod
+    def from_config(cls, config: dict) -> "Study":
+        """The study that a config (plain data, as YAML or Snakemake gives it) describes.
+
+        Raises:
+            StudyError: the first mistake: which key, what was given, what is allowed.
+        """
+        config = _filled(config)
+        models = {slug: _model(slug, given) for slug, given in config["models"].items()}
+        corpora = {slug: _corpus(slug, given) for slug, given in config["corpora"].items()}
+        tokens = {slug: _token_set(slug, given, models, corpora) for slug, given in config["tokens"].items()}
+        passes = {slug: _pass(slug, given, tokens) for slug, given in config["passes"].items()}
+        cohorts = {slug: cohort_of(slug, given, passes, f"cohorts.{slug}") for slug, given in config["cohorts"].items()}
+        config_checks.check_distinct(cohorts)
+        sweeps = {}
+        for slug, given in config["sweeps"].items():
+            sweeps[slug] = add_sweep(slug, given, config["cohorts"], passes, cohorts)
+        figures = config["figures"]
+        study = cls(
+            name=config["study"],
+            threshold=config["threshold"],
+            models=models,
+            corpora=corpora,
+            tokens=tokens,
+            passes=passes,
+            cohorts=cohorts,
+            sweeps=sweeps,
+            figures={slug: _figure(slug, given, cohorts, sweeps) for slug, given in figures["draw"].items()},
+            published=figures["published"],
+            style=figures["style"],
+            floor_repeats=config["floor"]["repeats"],
+            plan=config["plan"],
+        )
+        for cohort in study.cohorts.values():
+            config_checks.check_cohort(cohort)
+        return study
+
+    def cohorts_of(self, pass_: str, hookpoint: str | None = None) -> list[Cohort]:
+        """The cohorts that read a pass, or one hookpoint of it."""
+        return [c for c in self.cohorts.values() if c.pass_.slug == pass_ and hookpoint in (None, c.hookpoint)]
+
+    def chunks_needed(self, pass_: str) -> int:
+        """How many chunks of a pass some cohort trains on; later chunks need not be extracted."""
+        return max((cohort.chunks for cohort in self.cohorts_of(pass_)), default=0)
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """Every (n_latents, d_model) of the study, sorted: each needs a random floor."""
+        return sorted({(cohort.n_latents, cohort.d_model) for cohort in self.cohorts.values()})
+
+
+def _filled(config: dict) -> dict:
+    """The config with types checked and defaults in place; cohort_defaults go below each cohort's own settings."""
+    rule = config_schema.schema()
+    config = config_schema.check(config, rule, fill=False)
+    defaults = config.get("cohort_defaults", {})
+    cohorts = {slug: {**defaults, **given} for slug, given in config.get("cohorts", {}).items()}
+    return config_schema.check({**config, **({"cohorts": cohorts} if cohorts else {})}, rule)
+
+
+def _model(slug: str, given: dict) -> Model:
+    facts = model_facts(given["name"])
+    known = {key: facts.get(key) if given[key] is None else given[key] for key in ("d_model", "max_positions")}
+    if known["d_model"] is None:
+        raise StudyError(
+            f"models.{slug}.d_model: missing, and {given['name']} is no local folder to read it from; "
+            "write the model's width (hidden_size, n_embd or d_model in its config.json on the hub)"
+        )
+    return Model(slug=slug, **{**given, **known})
+
+
+def _corpus(slug: str, given: dict) -> Corpus:
+    documents = {key: value for key, value in given.items() if key != "seed"}
+    return Corpus(slug, documents, given.get("seed", 0))
+
+
+def _token_set(slug: str, given: dict, models: dict, corpora: dict) -> TokenSet:
+    where = f"tokens.{slug}"
+    model = look_up(f"{where}.model", given["model"], models)
+    corpus = look_up(f"{where}.corpus", given["corpus"], corpora)
+    chunk = given["chunk_tokens"] or given["train_tokens"]
+    token_set = TokenSet(slug, **{**given, "model": model, "corpus": corpus, "chunk_tokens": chunk})
+    config_checks.check_chunks(where, "tokens", given["train_tokens"], chunk)
+    config_checks.check_context(token_set)
+    return token_set
+
+
+def _pass(slug: str, given: dict, tokens: dict) -> Pass:
+    return _matrix_pass(slug, given) if "matrix" in given else _model_pass(slug, given, tokens)
+
+
+def _model_pass(slug: str, given: dict, tokens: dict) -> Pass:
+    token_set = look_up(f"passes.{slug}.tokens", given["tokens"], tokens)
+    rest = {key: value for key, value in given.items() if key != "shard_tokens"}
+    sizes = {
+        "heldout_rows": token_set.heldout_tokens,
+        "train_rows": token_set.train_tokens,
+        "chunk_rows": token_set.chunk_tokens,
+        "shard_rows": given["shard_tokens"],
+        "d_model": given["d_model"] or token_set.model.d_model,
+    }
+    own = {"tokens": token_set, "matrix": None, "tensor": None, "hookpoints": tuple(given["hookpoints"])}
+    pass_ = Pass(slug=slug, **{**rest, **sizes, **own})
+    config_checks.check_hook_slugs(pass_)
+    return pass_
+
+
+def _matrix_pass(slug: str, given: dict) -> Pass:
+    where = f"passes.{slug}"
+    rows, columns = matrix_shape(given["matrix"], given["tensor"], where)
+    d_model = config_checks.matrix_width(where, given, rows, columns)
+    chunk = given["chunk_rows"] or given["train_rows"]
+    config_checks.check_chunks(where, "rows", given["train_rows"], chunk)
+    own = {
+        "tokens": None,
+        "hookpoints": ("matrix",),
+        "keep_special": True,
+        "max_norm_multiple": None,
+        "chunk_rows": chunk,
+        "d_model": d_model,
+    }
+    return Pass(slug=slug, **{**given, **own})
+
+
+def _figure(slug: str, given: dict, cohorts: dict, sweeps: dict) -> Figure:
+    where = f"figures.draw.{slug}"
+    what = "cohort" if "cohort" in given else "sweep"
+    kinds = config_schema.definition(f"{what}_figure")["properties"]["figure"]["enum"]
+    kind = given["figure"] or slug
+    if kind not in kinds:
+        words = f"no figure of a {what} by that name (name the kind with `figure:`)"
+        config_schema.fail_unknown(where, kind, [name for name in kinds if name], words)
+    entry = look_up(f"{where}.{what}", given[what], cohorts if what == "cohort" else sweeps)
+    needed = (entry.slug,) if what == "cohort" else tuple(dict.fromkeys(member.cohort for member in entry.members))
+    return Figure(slug, kind, given.get("cohort"), given.get("sweep"), needed)

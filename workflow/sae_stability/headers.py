@@ -1,0 +1,111 @@
+"""What can be read off models and matrices in a millisecond: their headers, without torch, numpy or a network."""
+
+import ast
+import importlib.util
+import json
+import os
+import struct
+from pathlib import Path
+
+from sae_stability.errors import StudyError
+
+_WIDTH = ("hidden_size", "n_embd", "d_model", "dim")
+_POSITIONS = ("max_position_embeddings", "n_positions", "n_ctx")
+
+
+def model_folder(name: str) -> Path | None:
+    """The folder of a local model: `package:PACKAGE/FOLDER` in an installed package, or a path; None for a hub name.
+
+    Raises:
+        StudyError: the package is not installed, or has no such folder.
+    """
+    if not name.startswith("package:"):
+        return Path(name) if Path(name).is_dir() else None
+    package, _, inside = name.removeprefix("package:").partition("/")
+    found = importlib.util.find_spec(package) if package.isidentifier() else None
+    if found is None or not found.submodule_search_locations:
+        raise StudyError(f"{name}: the Python package {package} is not installed; install it, or give another model")
+    folder = Path(found.submodule_search_locations[0], inside)
+    if not folder.is_dir():
+        raise StudyError(f"{name}: package {package} has no folder {inside}")
+    return folder
+
+
+def model_facts(name: str) -> dict[str, int | None]:
+    """d_model and max_positions of a local model, from its config.json; empty for a hub name."""
+    folder = model_folder(name)
+    if folder is None:
+        return {}
+    try:
+        config = json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError) as error:
+        raise StudyError(f"{folder / 'config.json'}: not readable as a model's configuration ({error})") from None
+    config = {**config, **config.get("text_config", {})}
+    return {"d_model": _first(config, _WIDTH), "max_positions": _first(config, _POSITIONS)}
+
+
+def model_parameters(name: str) -> int | None:
+    """Number of parameters of a local model, from the headers of its safetensors files; None where there are none."""
+    folder = model_folder(name)
+    files = sorted(folder.glob("*.safetensors")) if folder else []
+    return sum(_size(entry["shape"]) for file in files for entry in _tensors(file).values()) or None
+
+
+def matrix_shape(path: str | os.PathLike, tensor: str | None, where: str) -> tuple[int | None, int | None]:
+    """Rows and columns of a matrix file, from its header; (None, None) for Parquet, whose columns may be lists.
+
+    Raises:
+        StudyError: no such file, not a matrix, no such tensor, or a format that is not read.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise StudyError(f"{where}.matrix: {path}: no such file")
+    readers = {".npy": lambda: _npy_shape(path), ".safetensors": lambda: _tensor_shape(path, tensor, where)}
+    if path.suffix == ".parquet":
+        return None, None
+    if path.suffix not in readers:
+        raise StudyError(f"{where}.matrix: {path}: must end in .npy, .safetensors or .parquet")
+    try:
+        shape = readers[path.suffix]()
+    except (ValueError, OSError, struct.error, SyntaxError, KeyError) as error:
+        raise StudyError(f"{where}.matrix: {path}: damaged header ({error})") from None
+    if len(shape) != 2:
+        raise StudyError(f"{where}.matrix: {path}: must have 2 dimensions (rows, columns), has {len(shape)}")
+    return int(shape[0]), int(shape[1])
+
+
+def _first(config: dict, names: tuple[str, ...]) -> int | None:
+    return next((config[name] for name in names if isinstance(config.get(name), int)), None)
+
+
+def _size(shape: list[int]) -> int:
+    product = 1
+    for length in shape:
+        product *= length
+    return product
+
+
+def _npy_shape(path: Path) -> tuple[int, ...]:
+    with open(path, "rb") as file:
+        magic = file.read(8)
+        if magic[:6] != b"\x93NUMPY":
+            raise ValueError("not a .npy file")
+        length = struct.unpack("<H", file.read(2))[0] if magic[6] == 1 else struct.unpack("<I", file.read(4))[0]
+        return ast.literal_eval(file.read(length).decode("latin-1").strip())["shape"]
+
+
+def _tensors(path: Path) -> dict[str, dict]:
+    with open(path, "rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        if length > os.path.getsize(path):
+            raise ValueError("header longer than the file")
+        header = json.loads(file.read(length))
+    return {name: entry for name, entry in header.items() if name != "__metadata__"}
+
+
+def _tensor_shape(path: Path, tensor: str | None, where: str) -> list[int]:
+    tensors = _tensors(path)
+    name = next(iter(tensors)) if tensor is None and len(tensors) == 1 else tensor
+    if name not in tensors:
+        raise StudyError(f"{where}.tensor: {path} holds {', '.join(sorted(tensors))}; name one")
+    return tensors[name]["shape"]
