@@ -79,6 +79,31 @@ class Study:
         return sorted({(cohort.n_latents, cohort.d_model) for cohort in self.cohorts.values()})
 
 
+def load_study(*paths: str | os.PathLike, default: str | os.PathLike = "config.yaml") -> Study:
+    """The study of one or more files, later ones over earlier ones; see `complete` for the part of `default`."""
+    given: dict = {}
+    for path in paths:
+        given = merge(given, load_yaml(path))
+    return Study.from_config(complete(given, default))
+
+
+def complete(given: dict, default: str | os.PathLike = "config.yaml") -> dict:
+    """A whole config: `given` itself where it names its `study`, else `given` laid over the file `default`.
+
+    So a study file replaces the default study, and a few keys on a command line change it.
+    """
+    return dict(given) if "study" in given else merge(load_yaml(default), given)
+
+
+def merge(under: dict, over: dict) -> dict:
+    """`over` laid over `under`: mappings are merged key by key, anything else is replaced. Neither is changed."""
+    merged = dict(under)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
 def _filled(config: dict) -> dict:
     """The config with types checked and defaults in place; cohort_defaults go below each cohort's own settings."""
     rule = config_schema.schema()
@@ -149,7 +174,7 @@ def _matrix_pass(slug: str, given: dict) -> Pass:
         "chunk_rows": chunk,
         "d_model": d_model,
     }
-    return Pass(slug=slug, **{**given, **own})
+    return Pass(slug=slug, **{**given, **own, "chunk_rows": chunk, "d_model": d_model})
 
 
 def _figure(slug: str, given: dict, cohorts: dict, sweeps: dict) -> Figure:
