@@ -1,10 +1,11 @@
 """A study from its config: plain data in, checked objects with every default filled in out."""
 
 import dataclasses
+import os
 
 from sae_stability import config_checks, config_schema
 from sae_stability.config_cohorts import add_sweep, cohort_of
-from sae_stability.config_schema import look_up
+from sae_stability.config_schema import load_yaml, look_up
 from sae_stability.errors import StudyError
 from sae_stability.headers import matrix_shape, model_facts
 from sae_stability.study import Cohort, Corpus, Figure, Model, Pass, Sweep, TokenSet
