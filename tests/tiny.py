@@ -12,9 +12,22 @@ WIDTH = 32
 LAYERS = 2
 CONTEXT = 64  # the largest context length that the models accept
 
-_NOUNS = "river stone lamp cloud garden engine letter window bridge forest number matrix".split()
-_VERBS = "holds breaks follows turns lifts counts carries opens reads keeps".split()
-_PLACES = "under the hill|near the old mill|at dawn|in a quiet room|behind the tower|over the water".split("|")
+_NOUNS = [
+    "river",
+    "stone",
+    "lamp",
+    "cloud",
+    "garden",
+    "engine",
+    "letter",
+    "window",
+    "bridge",
+    "forest",
+    "number",
+    "matrix",
+]
+_VERBS = ["holds", "breaks", "follows", "turns", "lifts", "counts", "carries", "opens", "reads", "keeps"]
+_PLACES = ["under the hill", "near the old mill", "at dawn", "in a quiet room", "behind the tower", "over the water"]
 
 
 def sentences(documents: int, *, seed: int = 0, length: int = 8) -> list[str]:

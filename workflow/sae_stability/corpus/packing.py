@@ -1,0 +1,130 @@
+"""From documents' token ids to blocks of one length, packed or one document a block."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+PADDING = -1  # document_id of padding; position of padding and of tokens that no document holds
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How blocks are laid out: their length and the tokens that are not text.
+
+    `prefix` and `suffix` open and close every block; `separator` (or None) stands between packed
+    documents; `special` are all ids that count as special wherever they stand, `pad` among them.
+    """
+
+    context_length: int
+    prefix: tuple[int, ...]
+    suffix: tuple[int, ...]
+    separator: int | None
+    pad: int
+    special: frozenset[int]
+
+    @property
+    def body(self) -> int:
+        """Tokens of a block that are left for documents."""
+        return self.context_length - len(self.prefix) - len(self.suffix)
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Blocks of tokens; every array has the shape (blocks, context_length).
+
+    `document_id` is -1 on padding and a special token of a block bears the id of the document beside it;
+    `position` counts the document's own tokens from 0, over blocks, and is -1 on tokens put in between.
+    """
+
+    tokens: np.ndarray
+    document_id: np.ndarray
+    position: np.ndarray
+    special: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __getitem__(self, blocks: slice) -> "Blocks":
+        return Blocks(self.tokens[blocks], self.document_id[blocks], self.position[blocks], self.special[blocks])
+
+    @property
+    def trainable(self) -> np.ndarray:
+        """Which tokens are text: neither special nor padding, (blocks, context_length) bool."""
+        return ~self.special
+
+
+Document = tuple[int, list[int]]  # the document's number and its token ids
+
+
+def pack(documents: Iterable[Document], layout: Layout) -> Iterator[Blocks]:
+    """Join documents and cut them into full blocks; what is left at the end is dropped.
+
+    A document that does not end in a block goes on in the next one.
+    """
+    rest = np.empty((3, 0), dtype=np.int32)
+    for number, ids in documents:
+        rest = np.concatenate([rest, _packed_document(number, ids, layout)], axis=1)
+        whole = rest.shape[1] // layout.body * layout.body
+        if whole:
+            yield from _some(_cut(rest[:, :whole], layout))
+            rest = rest[:, whole:]
+
+
+def one_a_block(documents: Iterable[Document], layout: Layout) -> Iterator[Blocks]:
+    """One document a block, truncated to the block or padded at its end."""
+    for number, ids in documents:
+        yield from _some(_blocks(_padded_document(number, ids, layout)[:, None], layout))
+
+
+def _packed_document(number: int, ids: list[int], layout: Layout) -> np.ndarray:
+    """Rows token, document, position of one document and the separator after it: (3, length)."""
+    length = len(ids)
+    end = [] if layout.separator is None else [layout.separator]
+    return np.array(
+        [ids + end, [number] * (length + len(end)), [*range(length)] + [PADDING] * len(end)], dtype=np.int32
+    )
+
+
+def _cut(joined: np.ndarray, layout: Layout) -> Blocks:
+    """Blocks from joined documents, (3, blocks * body)."""
+    body = joined.reshape(3, -1, layout.body)
+    # A block's opening and closing tokens belong to the document that they touch.
+    opening = _between(layout.prefix, body[1, :, 0])
+    closing = _between(layout.suffix, body[1, :, -1])
+    return _blocks(np.concatenate([opening, body, closing], axis=2), layout)
+
+
+def _between(ids: tuple[int, ...], document: np.ndarray) -> np.ndarray:
+    """Rows token, document, position of special tokens in each block: (3, blocks, len(ids))."""
+    shape = (len(document), len(ids))
+    return np.stack(
+        [
+            np.broadcast_to(np.array(ids, dtype=np.int32), shape),
+            np.broadcast_to(document[:, None], shape),
+            np.full(shape, PADDING, dtype=np.int32),
+        ]
+    )
+
+
+def _padded_document(number: int, ids: list[int], layout: Layout) -> np.ndarray:
+    ids = ids[: layout.body]
+    text = [*layout.prefix, *ids, *layout.suffix]
+    padding = layout.context_length - len(text)
+    position = [PADDING] * len(layout.prefix) + [*range(len(ids))] + [PADDING] * (len(layout.suffix) + padding)
+    return np.array(
+        [text + [layout.pad] * padding, [number] * len(text) + [PADDING] * padding, position], dtype=np.int32
+    )
+
+
+def _blocks(rows: np.ndarray, layout: Layout) -> Blocks:
+    tokens, document_id, position = rows
+    special = np.isin(tokens, list(layout.special)) | (document_id == PADDING)
+    return Blocks(tokens, document_id, position, special)
+
+
+def _some(blocks: Blocks) -> Iterator[Blocks]:
+    """The blocks that hold any text at all."""
+    kept = blocks.trainable.any(axis=1)
+    if kept.any():
+        yield Blocks(blocks.tokens[kept], blocks.document_id[kept], blocks.position[kept], blocks.special[kept])
