@@ -1,0 +1,187 @@
+"""Synthetic cohorts: overlap tables and match files in the study's own formats, without a model."""
+
+import itertools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sae_stability import files
+
+NAN = float("nan")
+
+
+def pair_row(a, b, source, latents, n, shared, **other) -> dict:
+    """A row of pairs.parquet; what is not given follows from `shared`."""
+    row = {"cohort": "base", "a": a, "b": b, "source": source, "latents": latents, "n": n, "shared": shared}
+    row |= {"same_counterpart": min(1.0, shared + 0.4), "joint": shared + 0.01, "max": shared + 0.03}
+    row |= {"decoder_only": shared + 0.1, "mean_cosine_decoder": 0.6, "mean_cosine_encoder": 0.5}
+    return row | other
+
+
+@dataclass
+class Cohort:
+    """Where a synthetic cohort's overlap folder and first match file lie."""
+
+    overlap: Path
+    match: Path
+
+
+class Maker:
+    """Makes synthetic cohorts below one folder."""
+
+    def __init__(self, root: Path):
+        self.root = root
+
+    def pairs(self, name: str, rows: list[dict], metadata: dict | None = None) -> Path:
+        """An overlap folder that holds pairs.parquet alone."""
+        files.write_table(self.root / "overlap" / name / "pairs.parquet", pd.DataFrame(rows), metadata)
+        return self.root / "overlap" / name
+
+    def cohort(
+        self,
+        name: str,
+        *,
+        size: int = 384,
+        shared: float = 0.3,
+        seeds: int = 2,
+        live: bool = True,
+        floor: bool = True,
+        random: int = 0,
+    ) -> Cohort:
+        """A whole cohort whose pairs share about `shared`; without `live` every latent is dead."""
+        generator = np.random.default_rng([random, size, seeds])
+        fractions = {
+            pair: float(np.clip(shared + generator.normal(0, 0.02), 0, 0.9))
+            for pair in itertools.combinations(range(seeds), 2)
+        }
+        at_live = 1.12 if live else NAN
+        rows = []
+        for (a, b), fraction in fractions.items():
+            rows.append(pair_row(a, b, "trained", "all", size, fraction))
+            rows.append(pair_row(a, b, "trained", "live", int(0.9 * size) if live else 0, fraction * at_live))
+        blank = {} if floor else {key: NAN for key in rows[0] if isinstance(rows[0][key], float)}
+        for rep, latents in itertools.product(range(2), ("all", "live")):
+            values = {"same_counterpart": 0.003, "joint": 0.0, "max": 0.0, "decoder_only": 0.0, **blank}
+            values |= {"mean_cosine_decoder": 0.13 + 0.01 * rep, "mean_cosine_encoder": 0.13} if floor else {}
+            rows.append(
+                pair_row(rep, rep, "floor", latents, size, blank.get("shared", 0.0), **_without(values, "shared"))
+            )
+        for row in rows:
+            row["cohort"] = name
+        folder = self.pairs(name, rows)
+        files.write_table(folder / "thresholds.parquet", _thresholds(name, fractions, at_live, floor))
+        files.write_table(folder / "seeds.parquet", _seeds(name, seeds, shared, at_live, floor))
+        return Cohort(folder, self._match(name, size, shared, live, generator))
+
+    def _match(self, name: str, size: int, shared: float, live: bool, generator) -> Path:
+        hit = generator.random(size) < shared + 0.1
+        decoder = np.where(hit, generator.beta(9, 1.2, size), generator.beta(5, 9, size))
+        encoder = np.clip(decoder - 0.08 + generator.normal(0, 0.05, size), 0, 1)
+        partner = generator.permutation(size)
+        other = np.where(hit | (generator.random(size) < 0.4), partner, np.roll(partner, 1))
+        alive = (generator.random(size) < 0.9) if live else np.zeros(size, bool)
+        table = pd.DataFrame(
+            {
+                "latent": np.arange(size),
+                "counterpart_encoder": other,
+                "cosine_encoder": encoder,
+                "counterpart_decoder": partner,
+                "cosine_decoder": decoder,
+                "alive": alive,
+                "alive_b": alive[::-1],
+            }
+        )
+        path = self.root / "matches" / name / "0-1.parquet"
+        files.write_table(path, table, {"a": {"cohort": name, "seed": 0}, "b": {"cohort": name, "seed": 1}})
+        return path
+
+    def evaluation(self, name: str, **values: float) -> Path:
+        """An evaluation JSON."""
+        path = self.root / "evaluation" / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"fvu": 0.15, "l0": 16.0, "dead_fraction": 0.02, "ce_clean": None, **values}))
+        return path
+
+
+def _without(values: dict, key: str) -> dict:
+    return {name: value for name, value in values.items() if name != key}
+
+
+def _thresholds(name: str, fractions: dict, at_live: float, floor: bool) -> pd.DataFrame:
+    grid = np.arange(51) / 50
+    rows = []
+    for (a, b), fraction in fractions.items():
+        curve = (fraction + 0.45 * np.exp(-((grid / 0.5) ** 4))) * (1 - grid**8)
+        for latents, scale in (("all", 1.0), ("live", at_live)):
+            for threshold, value in zip(grid, np.minimum(curve * scale, 1.0), strict=True):
+                rows.append((name, a, b, "trained", latents, threshold, value, value + 0.01, value + 0.05, 0.8))
+    for rep, latents in itertools.product(range(2), ("all", "live")):
+        for threshold in grid:
+            value = 0.004 * (threshold < 0.1) if floor else NAN
+            rows.append((name, rep, rep, "floor", latents, threshold, value, float(threshold < 0.12), 1.0, 0.004))
+    keys = ["cohort", "a", "b", "source", "latents", "threshold"]
+    return pd.DataFrame(rows, columns=[*keys, "shared", "joint", "max", "same"])
+
+
+def _seeds(name: str, seeds: int, shared: float, at_live: float, floor: bool) -> pd.DataFrame:
+    rows = []
+    for latents, scale in (("all", 1.0), ("live", at_live)):
+        found = min(shared * scale, 0.95) if scale == scale else NAN
+        for m in range(2, seeds + 1):
+            only = (1 - found) ** ((m - 1) ** 0.5)
+            rows.append((name, "trained", latents, "only_in_base", m, only, 0.01 * m, 5 * m))
+            rows.append((name, "floor", latents, "only_in_base", m, 1.0 if floor else NAN, NAN, 1))
+        weights = np.array([abs(m - seeds / 2) + 1 for m in range(1, seeds + 1)])
+        for m, weight in enumerate(weights / weights.sum(), start=1):
+            trained = weight if scale == scale else NAN
+            rows.append((name, "trained", latents, "in_exactly", m, trained, 0.01, seeds))
+            rows.append((name, "floor", latents, "in_exactly", m, float(m == 1) if floor else NAN, NAN, 1))
+    return pd.DataFrame(rows, columns=["cohort", "source", "latents", "statistic", "m", "mean", "std", "n"])
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Maker:
+    """A maker of synthetic cohorts in this test's folder."""
+    return Maker(tmp_path)
+
+
+@pytest.fixture
+def study(make: Maker) -> dict[str, list[tuple[str, Path]]]:
+    """The inputs of every figure of a small synthetic study, by figure."""
+    return study_inputs(make)
+
+
+@pytest.fixture(name="study_inputs")
+def study_inputs_fixture():
+    """The function behind `study`, for tests that vary what the cohorts hold."""
+    return study_inputs
+
+
+def study_inputs(make: Maker, **options) -> dict[str, list[tuple[str, Path]]]:
+    """Inputs by figure; `options` go to every cohort."""
+    base = make.cohort("base", **{"seeds": 5, **options})
+    one = [("base", base.overlap)]
+
+    def cohorts(prefix: str, values: list[tuple[str, int, float]]) -> list[tuple[str, Path]]:
+        return [
+            (label, make.cohort(f"{prefix}-{index}", size=size, shared=shared, **options).overlap)
+            for index, (label, size, shared) in enumerate(values)
+        ]
+
+    hook = "encoder.layer.{}.output.dense:in"
+    layers = [(hook.format(layer), 384, 0.1 + 0.06 * layer) for layer in (5, 0, 1, 2, 3, 4)]
+    layers += [(hook.format(layer), 1536, 0.02 + 0.03 * layer) for layer in (0, 1, 2, 3, 4, 5)]
+    positions = [("residual stream", 384, 0.35), ("MLP output", 384, 0.3), ("attention output", 384, 0.22)]
+    return {
+        "joint": [("0-1", base.match), *one],
+        **dict.fromkeys(("seeds", "sharing", "thresholds"), one),
+        "size": [*cohorts("size", [("192", 192, 0.4), ("768", 768, 0.2), ("1536", 1536, 0.12)]), ("384", base.overlap)],
+        "k": [*cohorts("k", [("8", 384, 0.42), ("32", 384, 0.18)]), ("16", base.overlap)],
+        "tokens": [*cohorts("tokens", [("600000", 384, 0.03), ("1200000", 384, 0.14)]), ("2400000", base.overlap)],
+        "layer": cohorts("layer", layers),
+        "position": cohorts("position", positions),
+    }

@@ -1,0 +1,179 @@
+"""The figure `joint`: matched decoder against matched encoder cosine of one pair, with marginal densities."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from scipy.ndimage import gaussian_filter, gaussian_filter1d
+
+from sae_stability.figures import words
+from sae_stability.figures.drawings import marks
+from sae_stability.figures.drawings import style as styles
+from sae_stability.figures.published import JOINT, MODEL, PAPER
+
+COSINES = ["cosine_decoder", "cosine_encoder"]
+HIGH = 1.03
+# Points of a larger cloud are drawn as one bitmap inside SVG and PDF, which would else take seconds to open.
+MOST_VECTOR_POINTS = 3000
+# Bins a side of the smoothed histograms, and the standard deviation of the smoothing in units of cosine.
+BINS = 128
+SMOOTHING = 0.03
+# Contours at these parts of a group's highest density.
+LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
+
+
+def draw(table: pd.DataFrame, style: dict) -> Figure:
+    """A dot a latent, coloured by same or different counterpart, with contours and marginals (smoothed histograms)."""
+    style = styles.resolve(style)
+    latents = words.pick(table, row="latent").dropna(subset=COSINES)
+    low = min([-HIGH + 1, *(latents[COSINES].min() - 0.03)])
+    with matplotlib.rc_context(styles.settings(style)):
+        picture = styles.figure(style, 4.3)
+        grid = picture.add_gridspec(2, 2, width_ratios=(6, 1), height_ratios=(1, 6))
+        axes = picture.add_subplot(grid[1, 0])
+        top, right = picture.add_subplot(grid[0, 0], sharex=axes), picture.add_subplot(grid[1, 1], sharey=axes)
+        handles = []
+        groups = ((True, "same counterpart"), (False, "different counterparts"))
+        for (same, label), colour in zip(groups, style["palette"], strict=False):
+            rows = words.pick(latents, same_counterpart=same)
+            _draw_cloud(axes, rows, colour, low, rasterized=len(latents) > MOST_VECTOR_POINTS)
+            _draw_marginals(top, right, rows, len(latents), colour, low)
+            handles.append(styles.mark(label, color=colour, linestyle="none", marker="o", markersize=4))
+        handles += [*_draw_dead(axes, latents), *_draw_means(axes, table)]
+        _draw_threshold(axes, table["threshold"].iloc[0], style)
+        axes.set(xlim=(low, HIGH), ylim=(low, HIGH), xlabel="matched decoder cosine", ylabel="matched encoder cosine")
+        top.axis("off")
+        right.axis("off")
+        styles.key(picture, handles)
+        return picture
+
+
+def _draw_cloud(axes: Axes, rows: pd.DataFrame, colour: str, low: float, *, rasterized: bool) -> None:
+    axes.plot(
+        *(rows[column] for column in COSINES),
+        color=colour,
+        linestyle="none",
+        marker="o",
+        markersize=2.2,
+        markeredgewidth=0,
+        alpha=0.5,
+        rasterized=rasterized,
+    )
+    if len(rows) < 2:
+        return
+    counts, edges, _ = np.histogram2d(*(rows[column] for column in COSINES), bins=BINS, range=[(low, 1.0)] * 2)
+    # Mirrored at the edges, so that no density leaks past a cosine of 1.
+    density = gaussian_filter(counts, SMOOTHING / (edges[1] - edges[0]), mode="reflect")
+    centres = (edges[1:] + edges[:-1]) / 2
+    axes.contour(
+        *(centres, centres, density.T),
+        levels=[part * density.max() for part in LEVELS],
+        colors=[colour],
+        linewidths=0.8,
+    )
+
+
+def _draw_marginals(top: Axes, right: Axes, rows: pd.DataFrame, total: int, colour: str, low: float) -> None:
+    """Densities scaled by the group's part of all latents, so that the two areas compare."""
+    for axes, column in zip((top, right), COSINES, strict=True):
+        counts, edges = np.histogram(rows[column], bins=BINS, range=(low, 1.0))
+        width = edges[1] - edges[0]
+        density = gaussian_filter1d(counts / (max(total, 1) * width), SMOOTHING / width, mode="reflect")
+        centres = (edges[1:] + edges[:-1]) / 2
+        if axes is top:
+            axes.fill_between(centres, density, color=colour, alpha=0.35, linewidth=0)
+            axes.plot(centres, density, color=colour, linewidth=0.9)
+        else:
+            axes.fill_betweenx(centres, density, color=colour, alpha=0.35, linewidth=0)
+            axes.plot(density, centres, color=colour, linewidth=0.9)
+
+
+def _draw_dead(axes: Axes, latents: pd.DataFrame) -> list[Line2D]:
+    """Crosses over the dots that live-only fractions leave out."""
+    dead = latents[~(latents["alive"] & latents["counterpart_alive"])]
+    if dead.empty:
+        return []
+    look = {"color": "#202020", "linestyle": "none", "marker": "x", "markersize": 3, "markeredgewidth": 0.6}
+    axes.plot(*(dead[column] for column in COSINES), rasterized=len(dead) > MOST_VECTOR_POINTS, **look)
+    return [styles.mark("latent or counterpart dead", **look)]
+
+
+def _draw_means(axes: Axes, table: pd.DataFrame) -> list[Line2D]:
+    """The means of the random floor and of the paper, as one mark each."""
+    floor, published = (words.pick(table, row="mean", source=source) for source in ("floor", "published"))
+    floor_look = {"marker": "P", "markersize": 6.5, "markerfacecolor": styles.FLOOR, "linestyle": "none"}
+    floor_look |= {"markeredgecolor": "white", "markeredgewidth": 0.7}
+    published_look = {**marks.PUBLISHED_DOT, "markersize": 5.5, "color": styles.PUBLISHED, "linestyle": "none"}
+    published_look |= {"markeredgecolor": "white"}
+    handles = []
+    for rows, label, look in (
+        (floor, "random floor, mean", floor_look),
+        (published, f"{MODEL}, mean", published_look),
+    ):
+        if len(rows):
+            axes.plot(*(rows[column] for column in COSINES), zorder=6, **look)
+            handles.append(styles.mark(label, **look))
+    return handles
+
+
+def _draw_threshold(axes: Axes, threshold: float, style: dict) -> None:
+    """The corner in which both cosines reach the threshold."""
+    axes.plot(
+        *([threshold, threshold, HIGH], [HIGH, threshold, threshold]),
+        color="#404040",
+        linewidth=0.8,
+        linestyle=(0, (4, 3)),
+        zorder=5,
+    )
+    axes.annotate(
+        f"{threshold:g}",
+        (HIGH, threshold),
+        textcoords="offset points",
+        xytext=(2, 0),
+        va="center",
+        color="#404040",
+        fontsize=style["font_size"] - 1,
+    )
+
+
+def caption(table: pd.DataFrame) -> str:
+    """What the figure shows in this run, as reStructuredText."""
+    latents = words.pick(table, row="latent")
+    threshold = latents["threshold"].iloc[0]
+    first = latents.iloc[0]
+    sentences = [
+        f"Every latent of seed {words.escape(first['a'])} of cohort {words.escape(first['cohort'])} (n = "
+        f"{words.count(len(latents), 'latent')} of n = 1 pair, so no spread can be given) at its matched decoder and "
+        f"encoder cosine in seed {words.escape(first['b'])}, the means being {_means(latents)}.",
+        f"{words.percent(latents['same_counterpart'].mean())} have the same counterpart by both assignments and "
+        f"{words.percent(latents['shared'].mean())} are shared ({_live(latents)}); {_floor(table)}.",
+        words.definition(threshold),
+    ]
+    if len(words.pick(table, source="published")):
+        sentences.append(
+            f"Black square: mean of {PAPER}, Pythia-160M, Figure 1, where {words.percent(JOINT['same_counterpart'])} "
+            f"have the same counterpart and {words.percent(JOINT['joint'])} are *joint* (both cosines above 0.7, same "
+            "counterpart not asked for)."
+        )
+    return " ".join(sentences)
+
+
+def _means(rows: pd.DataFrame) -> str:
+    return " and ".join(f"{rows[column].mean():.2f}" for column in COSINES)
+
+
+def _live(latents: pd.DataFrame) -> str:
+    live = words.pick(latents, alive=True)
+    if live.empty:
+        return "no latent is live"
+    shared = (live["shared"] & live["counterpart_alive"]).mean()
+    return f"{words.percent(shared)} of the {len(live):,} live ones, with live counterparts"
+
+
+def _floor(table: pd.DataFrame) -> str:
+    floor = words.pick(table, row="mean", source="floor")
+    if floor.empty:
+        return "no random floor was computed"
+    return f"random dictionaries of this shape match at mean cosines of {_means(floor)}"

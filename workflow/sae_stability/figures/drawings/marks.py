@@ -1,0 +1,76 @@
+"""The marks that mean the same in every figure: pairs, live-only, random floor, published values."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from sae_stability.figures import published, words
+from sae_stability.figures.drawings import style as styles
+
+ALL_DOT = {"marker": "o", "markersize": 4.5, "markeredgewidth": 0}
+LIVE_DOT = {"marker": "D", "markersize": 5.5, "markerfacecolor": "none", "markeredgewidth": 0.8}
+LIVE_LINE = {"linestyle": (0, (3, 2)), "linewidth": 1.0}
+PUBLISHED_DOT = {"marker": "s", "markersize": 4.0, "markeredgewidth": 0.9}
+PUBLISHED_LINE = {"linestyle": (0, (1, 1.5)), "linewidth": 1.0}
+
+
+def means(rows: pd.DataFrame, by: str | list[str] = "x", **where: object) -> pd.DataFrame:
+    """Mean, smallest, largest and number of the finite fractions at every `by`, its index, ascending."""
+    chosen = words.pick(rows, **where).dropna(subset=["fraction"])
+    return chosen.groupby(by)["fraction"].agg(["mean", "min", "max", "count"])
+
+
+def draw_floor(axes: Axes, floor: pd.DataFrame) -> None:
+    """The random floor: a grey line through the mean of its repetitions, a band from the smallest to the largest.
+
+    Args:
+        axes: where to draw.
+        floor: what `means` returned for it.
+    """
+    axes.fill_between(floor.index, floor["min"], floor["max"], color=styles.FLOOR, alpha=0.3, linewidth=0, zorder=1)
+    marker = "_" if len(floor) == 1 else None
+    axes.plot(floor.index, floor["mean"], color=styles.FLOOR, linewidth=1.6, marker=marker, markersize=12, zorder=1)
+
+
+def draw_pairs(axes: Axes, rows: pd.DataFrame, colour: str) -> None:
+    """Every pair of this run a dot, with a line through the means: all latents filled, live ones hollow and dashed."""
+    for latents, line, dot in (("all", {"linewidth": 1.2}, ALL_DOT), ("live", LIVE_LINE, LIVE_DOT)):
+        pairs = words.pick(rows, source="trained", latents=latents).dropna(subset=["fraction"])
+        mean = means(pairs)
+        axes.plot(mean.index, mean["mean"], color=colour, zorder=3, **line)
+        axes.plot(pairs["x"], pairs["fraction"], color=colour, linestyle="none", zorder=4, **dot)
+
+
+def draw_published(axes: Axes, rows: pd.DataFrame, *, filled: bool = True) -> None:
+    """The paper's values: black squares and a dotted line."""
+    face = styles.PUBLISHED if filled else "white"
+    axes.plot(
+        rows["x"],
+        rows["fraction"],
+        color=styles.PUBLISHED,
+        markerfacecolor=face,
+        zorder=2,
+        **PUBLISHED_LINE,
+        **PUBLISHED_DOT,
+    )
+
+
+def run_key(colour: str, label: str) -> list[Line2D]:
+    """Key entries of one statistic of this run, all latents and live ones."""
+    return [
+        styles.mark(label, color=colour, **ALL_DOT),
+        styles.mark(f"{label}, live latents only", color=colour, **LIVE_LINE, **LIVE_DOT),
+    ]
+
+
+def floor_key() -> Line2D:
+    """Key entry of the random floor."""
+    return styles.mark("random floor", color=styles.FLOOR, linewidth=1.6)
+
+
+def published_key(definition: str, *, filled: bool = True, series: str = published.MODEL) -> Line2D:
+    """Key entry of a published series and the definition it uses."""
+    face = styles.PUBLISHED if filled else "white"
+    return styles.mark(
+        f"{series} ({definition})", color=styles.PUBLISHED, markerfacecolor=face, **PUBLISHED_LINE, **PUBLISHED_DOT
+    )

@@ -1,0 +1,154 @@
+"""One look for every figure: colours, sizes, fonts, and pictures whose bytes depend on nothing but table and style."""
+
+import difflib
+from pathlib import Path
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
+
+from sae_stability import files
+from sae_stability.errors import StudyError
+
+# Okabe & Ito 2008, the members with a contrast of at least 3 to 1 against white; sizes of one figure take them in turn.
+DEFAULT = {
+    "palette": ["#0072B2", "#D55E00", "#009E73", "#8F4A76", "#7A5C00"],
+    # Points, for the text of axes and keys.
+    "font_size": 8.0,
+    # Inches: 3.35 is a column of a two-column page, 6.9 both.
+    "width": 3.35,
+    # Dots per inch of PNGs, and of point clouds inside SVG and PDF.
+    "dpi": 200,
+    # Whether the paper's values are drawn as a second series.
+    "published": True,
+}
+
+FLOOR = "#767676"
+PUBLISHED = "#000000"
+
+
+def resolve(style: dict) -> dict:
+    """`style` over `DEFAULT`.
+
+    Raises:
+        StudyError: a key that does not exist, or a value that cannot be drawn with.
+    """
+    for key in style:
+        if key not in DEFAULT:
+            near = difflib.get_close_matches(str(key), DEFAULT, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise StudyError(f"figure style: no key {key!r}; there are {', '.join(DEFAULT)}{hint}")
+    resolved = {**DEFAULT, **style}
+    for key in ("font_size", "width", "dpi"):
+        value = resolved[key]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 10_000:
+            raise StudyError(f"figure style: {key} is {value!r}; it must be a positive number")
+    palette = resolved["palette"]
+    if not isinstance(palette, list) or len(palette) < 3 or not all(map(matplotlib.colors.is_color_like, palette)):
+        raise StudyError("figure style: palette must be a list of at least three colours such as '#0072B2'")
+    if not isinstance(resolved["published"], bool):
+        raise StudyError(f"figure style: published is {resolved['published']!r}; it must be true or false")
+    return resolved
+
+
+def settings(style: dict) -> dict:
+    """Matplotlib settings for a resolved style; to be in force while a figure is drawn and while it is saved."""
+    size = style["font_size"]
+    return {
+        "font.family": "sans-serif",
+        "font.sans-serif": ["DejaVu Sans"],
+        "font.size": size,
+        "axes.labelsize": size,
+        "axes.titlesize": size,
+        "xtick.labelsize": size - 1,
+        "ytick.labelsize": size - 1,
+        "legend.fontsize": size - 1,
+        "axes.linewidth": 0.6,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "lines.linewidth": 1.2,
+        "legend.frameon": False,
+        "figure.dpi": style["dpi"],
+        # Labels come from a config: a dollar sign in one is a dollar sign.
+        "text.parse_math": False,
+        "axes.unicode_minus": False,
+        "pdf.fonttype": 42,
+        "svg.fonttype": "none",
+        "svg.hashsalt": "sae-stability",
+    }
+
+
+def figure(style: dict, height: float) -> Figure:
+    """An empty figure of the style's width, `height` inches high at column width and a little higher at two."""
+    width = style["width"]
+    grown = height * max(1.0, min(1.35, width / DEFAULT["width"]))
+    return Figure(figsize=(width, grown), layout="constrained")
+
+
+def save(picture: Figure, out: str | Path, style: dict) -> None:
+    """Write `picture` to `out`, atomically, without date or version in it."""
+    suffix = Path(out).suffix
+    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {"Software": None}}
+    if suffix not in metadata:
+        raise StudyError(f"{out}: a figure is written as .svg, .pdf or .png")
+    with matplotlib.rc_context(settings(style)), files.atomic(out) as temporary:
+        picture.savefig(temporary, dpi=style["dpi"], metadata=metadata[suffix])
+
+
+def fraction_axis(axis, limit: float = 1.0) -> None:
+    """Percent ticks for an axis of fractions, from 0 to `limit` with a little room so that dots at 0 are whole."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f}%"))
+    axis.axes.set(**{f"{axis.axis_name}lim": (-0.03 * limit, 1.03 * limit)})
+
+
+def key(picture: Figure, handles: list[Line2D], columns: int = 1) -> None:
+    """The figure's key, above the axes where no mark can be under it."""
+    picture.legend(
+        handles=handles,
+        loc="outside upper left",
+        ncols=columns,
+        handlelength=2.0,
+        labelspacing=0.25,
+        columnspacing=1.2,
+        borderaxespad=0.2,
+    )
+
+
+def mark(label: str, **look) -> Line2D:
+    """An entry of a key."""
+    return Line2D([], [], label=label, **look)
+
+
+def compact(value: float) -> str:
+    """A count in few characters: 384, 1,536, 131k, 2.4M, 8B."""
+    for unit, letter in ((1e9, "B"), (1e6, "M"), (1e4, "k")):
+        if value >= unit:
+            return f"{value / (1e3 if letter == 'k' else unit):.3g}{letter}"
+    return f"{value:,.0f}" if value >= 10 else f"{value:g}"
+
+
+def label_ends(axes: Axes, ends: list[tuple[float, str, str]], size: float) -> None:
+    """Write labels right of the axes at heights (data units) as near as possible to those wanted, none on another.
+
+    Args:
+        axes: with its y limits set.
+        ends: (height wanted, text, colour).
+        size: font size in points.
+    """
+    low, high = axes.get_ylim()
+    # A line of text in data units; the axes take about seven tenths of the figure's height.
+    step = 1.35 * size / 72 / (0.7 * axes.figure.get_size_inches()[1]) * (high - low)
+    placed = high + step
+    for wanted, text, colour in sorted(ends, reverse=True):
+        placed = min(wanted, placed - step)
+        axes.annotate(
+            text,
+            (1.02, placed),
+            xycoords=axes.get_yaxis_transform(),
+            va="center",
+            color=colour,
+            fontsize=size,
+            annotation_clip=False,
+        )

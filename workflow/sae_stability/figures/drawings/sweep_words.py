@@ -1,0 +1,65 @@
+"""Sentences about fractions of pairs over a swept value."""
+
+import pandas as pd
+
+from sae_stability.figures import words
+from sae_stability.figures.drawings import marks
+from sae_stability.figures.published import PAPER
+
+
+def course(rows: pd.DataFrame, names: dict[float, str]) -> str:
+    """The mean at the first and the last place, and the extremes between them where they lie inside.
+
+    Args:
+        rows: trained rows of one statistic and one `latents`.
+        names: place (x) -> its name in words, escaped.
+    """
+    mean = marks.means(rows)["mean"]
+    if mean.empty:
+        return "no value"
+    first, last = mean.index[0], mean.index[-1]
+    if first == last:
+        return f"{words.percent(mean[first])} at {names[first]}"
+    course = f"from {words.percent(mean[first])} at {names[first]} to {words.percent(mean[last])} at {names[last]}"
+    inside = [
+        f"{word} {words.percent(mean[place])} at {names[place]}"
+        for word, place in (("lowest", mean.idxmin()), ("highest", mean.idxmax()))
+        if mean[place] not in (mean[first], mean[last])
+    ]
+    return f"{course} ({', '.join(inside)})" if inside else course
+
+
+def pairs(rows: pd.DataFrame, names: dict[float, str]) -> str:
+    """How many pairs stand at each place, and how far apart they lie where there are several.
+
+    Args:
+        rows: trained rows of one statistic, all latents.
+        names: place (x) -> its name in words, escaped.
+    """
+    by_place = marks.means(rows, by=["x", "size"])
+    if by_place.empty:
+        return "no pair has a value"
+    fewest, most = int(by_place["count"].min()), int(by_place["count"].max())
+    if most == 1:
+        return "each dot is one pair of SAEs, n = 1 pair at every place, so no spread can be given"
+    number = f"n = {most}" if fewest == most else f"n = {fewest} to {most}"
+    widest = (by_place["max"] - by_place["min"]).idxmax()
+    spread = f"{words.span(by_place.loc[widest, ['min', 'max']])} at {names[widest[0]]}"
+    single = ", and where n = 1 no spread can be given" if fewest == 1 else ""
+    return f"each dot is one pair of SAEs, {number} pairs at a place; the widest range over pairs is {spread}{single}"
+
+
+def published(table: pd.DataFrame, what: str) -> list[str]:
+    """A sentence on the paper's *joint* series and how far definitions differ in this run; none if it is not drawn.
+
+    Args:
+        table: the figure's tidy table.
+        what: how the paper's values are drawn and of what they are.
+    """
+    if words.pick(table, source="published").empty:
+        return []
+    mean = words.pick(table, source="trained", latents="all").groupby(["x", "size", "statistic"])["fraction"].mean()
+    wide = mean.unstack("statistic")
+    excess = 100 * (wide["joint"] - wide["shared"]).max()
+    here = "" if excess != excess else f"; here *joint* exceeds *shared* by at most {excess:.1f} percentage points"
+    return [f"Published values ({PAPER}, {what}): {words.PAPER_IS_JOINT}{here}."]

@@ -1,0 +1,106 @@
+"""The figure `thresholds`: how the fractions depend on the threshold on the cosine."""
+
+import matplotlib
+import pandas as pd
+from matplotlib.figure import Figure
+
+from sae_stability.figures import words
+from sae_stability.figures.drawings import marks
+from sae_stability.figures.drawings import style as styles
+from sae_stability.figures.published import MODEL
+
+STATISTICS = (("shared", "shared"), ("joint", "joint"), ("max", "max cosine"))
+# Where the caption reads the curves off, beside the study's own threshold.
+READ_AT = (0.5, 0.9)
+
+
+def draw(table: pd.DataFrame, style: dict) -> Figure:
+    """Mean over pairs of three definitions against the threshold, their range as a band, and the paper's values."""
+    style = styles.resolve(style)
+    with matplotlib.rc_context(styles.settings(style)):
+        picture = styles.figure(style, 3.2)
+        axes = picture.add_subplot()
+        handles = []
+        for (statistic, label), colour in zip(STATISTICS, style["palette"], strict=False):
+            _draw_statistic(axes, words.pick(table, statistic=statistic), colour)
+            handles.append(styles.mark(label, color=colour))
+        handles.append(styles.mark("live only", color="#404040", **marks.LIVE_LINE))
+        handles.append(marks.floor_key())
+        if len(words.pick(table, source="published")):
+            handles.append(
+                styles.mark(MODEL, color="#404040", linestyle="none", markerfacecolor="none", **marks.PUBLISHED_DOT)
+            )
+        chosen = table["chosen"].iloc[0]
+        axes.axvline(chosen, color="#404040", linewidth=0.6, linestyle=(0, (4, 3)), zorder=0)
+        axes.annotate(
+            f"{chosen:g}", (chosen, 1.0), textcoords="offset points", xytext=(3, 0), va="top", color="#404040"
+        )
+        styles.fraction_axis(axes.yaxis)
+        axes.set(xlim=(0, 1), xlabel="threshold on the cosine", ylabel="fraction of latents")
+        styles.key(picture, handles, columns=2)
+        return picture
+
+
+def _draw_statistic(axes, rows: pd.DataFrame, colour: str) -> None:
+    marks.draw_floor(axes, marks.means(rows, "threshold", source="floor", latents="all"))
+    every = marks.means(rows, "threshold", source="trained", latents="all")
+    axes.fill_between(every.index, every["min"], every["max"], color=colour, alpha=0.2, linewidth=0)
+    axes.plot(every.index, every["mean"], color=colour)
+    live = marks.means(rows, "threshold", source="trained", latents="live")
+    axes.plot(live.index, live["mean"], color=colour, **marks.LIVE_LINE)
+    published = words.pick(rows, source="published")
+    axes.plot(
+        published["threshold"],
+        published["fraction"],
+        color=colour,
+        linestyle="none",
+        markerfacecolor="none",
+        zorder=4,
+        **marks.PUBLISHED_DOT,
+    )
+
+
+def caption(table: pd.DataFrame) -> str:
+    """What the figure shows in this run, as reStructuredText."""
+    trained = words.pick(table, source="trained")
+    chosen = table["chosen"].iloc[0]
+    number = trained.groupby(["a", "b"]).ngroups
+    spread = "the bands span them" if number > 1 else "so no spread can be given"
+    readings = "; ".join(
+        f"at {threshold:g}, {_reading(trained, threshold)}" for threshold in sorted({*READ_AT, chosen})
+    )
+    floor = words.pick(table, source="floor", latents="all", statistic="shared")
+    sentences = [
+        f"Fractions against the threshold on the cosine, mean over n = {words.count(number, 'pair')}, {spread}: "
+        f"{readings}.",
+        f"{words.definition(chosen)[:-1]} (dashed line); *joint* drops the demand for the same counterpart, "
+        "*max cosine* takes each latent's nearest partner, many to one.",
+        f"For *shared* at {chosen:g}, {words.floor(_at(floor, chosen)['fraction'])}; "
+        f"with random dictionaries it stays above 1% up to a threshold of {_last_above(floor):.2f}.",
+    ]
+    if len(words.pick(table, source="published")):
+        sentences.append(f"Squares: {MODEL}, layer 6 MLP, 32,768 latents (appendix), in the colour of the definition.")
+    return " ".join(sentences)
+
+
+def _at(rows: pd.DataFrame, threshold: float) -> pd.DataFrame:
+    """The rows at the grid point nearest to a threshold."""
+    if rows.empty:
+        return rows
+    distance = (rows["threshold"] - threshold).abs()
+    return rows[distance <= distance.min() + 1e-9]
+
+
+def _reading(trained: pd.DataFrame, threshold: float) -> str:
+    rows = _at(trained, threshold)
+    values = [
+        f"{label} {words.percent(words.pick(rows, statistic=statistic, latents='all')['fraction'].mean())}"
+        for statistic, label in STATISTICS
+    ]
+    live = words.pick(rows, statistic="shared", latents="live")["fraction"].mean()
+    return f"{', '.join(values)} (live latents only, shared: {words.percent(live)})"
+
+
+def _last_above(floor: pd.DataFrame) -> float:
+    mean = marks.means(floor, "threshold")["mean"]
+    return max(mean.index[mean > 0.01], default=0.0)

@@ -1,0 +1,79 @@
+"""Values published by Paulo & Belrose, "Sparse Autoencoders Trained on the Same Data Learn Different Features".
+
+arXiv 2501.16615 (2025). The numbers are those of the authors' figure files (SrGonao/sae_overlap, `figures/*.svg` and
+`sae_overlap.ipynb`), at threshold 0.7, for TopK SAEs of Pythia-160M unless said otherwise: layer 6 MLP output, k = 32,
+32,768 latents, 8 billion tokens of the Pile, all latents (the paper gives no live-only values).
+
+The paper's text defines "shared" as this project does, but its figures draw "aligned", which is our `joint`: both
+matched cosines above 0.7, each in its own assignment, without asking for the same counterpart. Its "encoder-decoder
+equal" is our `same_counterpart`. Figure 5 (middle, right) asks for the decoder cosine alone: our `decoder_only`.
+"""
+
+PAPER = "Paulo & Belrose 2025"
+MODEL = f"{PAPER}, Pythia-160M"
+THRESHOLD = 0.7
+LATENTS = 32768
+
+# Figure 1, seeds 1 and 2: mean matched cosines and the two fractions.
+JOINT = {"cosine_decoder": 0.6770, "cosine_encoder": 0.5941, "same_counterpart": 0.7929, "joint": 0.4159}
+
+# Figure 2 (`sae_overlap_line.svg`): number of SAEs -> mean and std, over bases and combinations of 9 seeds, of the
+# fraction found only in the base. "Found" is joint.
+ONLY_IN_BASE = {
+    2: (0.5831, 0.0078),
+    3: (0.4843, 0.0091),
+    4: (0.4359, 0.0108),
+    5: (0.4061, 0.0120),
+    6: (0.3854, 0.0129),
+    7: (0.3700, 0.0135),
+    8: (0.3579, 0.0140),
+    9: (0.3481, 0.0144),
+}
+
+# Donut of exactly m of 9 seeds, over bases, as printed (rounded to 0.01 %; sums to 100.03 %).
+IN_EXACTLY = {1: 0.348, 2: 0.0782, 3: 0.0640, 4: 0.0600, 5: 0.0589, 6: 0.0632, 7: 0.0685, 8: 0.0865, 9: 0.173}
+
+# Figure 4: value -> (joint, same_counterpart). The row (32,768 latents, k = 32, 8B tokens) belongs to all three.
+SIZE = {
+    # 32 latents with k = 32: no sparsity, any rotation would do as well.
+    32: (0.8125, 1.0),
+    768: (0.7852, 0.9492),
+    # Plotted as 4,096 in the paper; the files hold 4,084 latents.
+    4084: (0.6956, 0.9163),
+    27648: (0.4346, 0.8049),
+    32768: (0.4159, 0.7929),
+    131072: (0.2758, 0.7019),
+}
+K = {32: (0.4159, 0.7929), 64: (0.3051, 0.7056), 128: (0.2337, 0.6172), 256: (0.1770, 0.6239)}
+TOKENS = {0.8e9: (0.0726, 0.4587), 8e9: (0.4159, 0.7929), 80e9: (0.6121, 0.8748)}
+
+# Figure 5 left: number of latents -> joint fraction by layer 0..11, MLP outputs.
+LAYER = {
+    768: (0.0299, 0.5625, 0.6562, 0.7083, 0.8190, 0.7760, 0.7852, 0.8190, 0.8307, 0.8763, 0.8464, 0.7604),
+    4084: (0.0012, 0.5061, 0.4447, 0.5957, 0.7189, 0.7052, 0.6956, 0.6699, 0.7265, 0.7556, 0.6927, 0.5340),
+    32768: (0.0001, 0.1415, 0.1546, 0.2385, 0.4450, 0.4157, 0.4158, 0.3847, 0.4223, 0.4613, 0.4077, 0.2491),
+}
+
+# Figure 5 middle, expansion 36: (model and layer, position, number of latents) -> decoder_only fraction.
+POSITION = {
+    ("Pythia-160M L6", "residual stream", 27648): 0.6315,
+    ("Pythia-160M L6", "MLP output", 27648): 0.5480,
+    ("GPT-2 L6", "residual stream", 27648): 0.6217,
+    ("GPT-2 L6", "MLP output", 27648): 0.7422,
+    ("SmolLM L15", "residual stream", 20736): 0.5574,
+    ("SmolLM L15", "MLP output", 20736): 0.7155,
+    ("Llama 3 8B L16", "MLP output", 147456): 0.3378,
+}
+
+# Appendix (`aligned_features.svg`), seeds 1 and 2: threshold -> (joint, shared, max).
+THRESHOLDS = {
+    0.29: (0.806, 0.744, 0.893),
+    0.49: (0.622, 0.609, 0.666),
+    0.59: (0.531, 0.526, 0.551),
+    0.61: (0.510, 0.506, 0.527),
+    0.67: (0.445, 0.444, 0.453),
+    0.694: (0.4221, 0.4211, 0.4276),
+    0.714: (0.3996, 0.3990, 0.4033),
+    0.80: (0.292, 0.292, 0.292),
+    0.90: (0.116, 0.116, 0.116),
+}

@@ -1,0 +1,41 @@
+"""Table of the figure `layer`: shared fraction of every pair by layer, for one or several sizes."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from sae_stability.errors import StudyError
+from sae_stability.figures import published
+from sae_stability.figures.tables import overlap
+
+
+def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
+    """The pairs of every cohort at its layer, with the paper's Figure 5 (left).
+
+    Args:
+        inputs: (hookpoint or layer number, overlap folder), one a cohort. The first number in the label is the layer.
+
+    Returns:
+        Columns `overlap.PAIR_COLUMNS`, sorted by layer; `size` tells cohorts of one layer apart.
+    """
+    rows = [
+        overlap.published_row(
+            series=published.MODEL, value=str(layer), x=layer, size=size, statistic="joint", fraction=fraction
+        )
+        for size, fractions in published.LAYER.items()
+        for layer, fraction in enumerate(fractions)
+    ]
+    return overlap.with_published(overlap.pair_rows(inputs, layer_of), rows)
+
+
+def layer_of(label: str) -> float:
+    """The layer that a hookpoint belongs to: 3 for "encoder.layer.3.output.dense:in".
+
+    Raises:
+        StudyError: the label holds no number.
+    """
+    found = re.search(r"\d+", label)
+    if not found:
+        raise StudyError(f"layer sweep, {label!r}: no layer number in it; give a hookpoint such as 'layers.6.mlp'")
+    return float(found.group())

@@ -1,0 +1,89 @@
+"""Reading a cohort's overlap tables, and the long form that the figures over several cohorts share."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from sae_stability import files
+from sae_stability.errors import StudyError
+
+# The threshold that the overlap tables are made with unless their metadata says another.
+THRESHOLD = 0.7
+
+PAIR_STATISTICS = ("shared", "same_counterpart", "joint", "decoder_only")
+
+PAIR_COLUMNS = (
+    *("series", "value", "x", "size", "cohort", "a", "b", "source", "latents", "statistic", "fraction", "n"),
+    "threshold",
+)
+
+
+def read(folder: str | Path, name: str, columns: Iterable[str]) -> tuple[pd.DataFrame, float]:
+    """Read `folder/name.parquet`: (table, the threshold it was made with).
+
+    Raises:
+        StudyError: the file is missing, damaged, or lacks one of `columns`.
+    """
+    path = Path(folder) / f"{name}.parquet"
+    table, metadata = files.read_table(path)
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise StudyError(f"{path}: has no column {', '.join(missing)}; delete it and run again")
+    return table, float(metadata.get("threshold", THRESHOLD))
+
+
+def number(label: str) -> float:
+    """The number that a label of a value sweep stands for ("384", "2400000").
+
+    Raises:
+        StudyError: it is not a positive number, so a logarithmic axis has no place for it.
+    """
+    try:
+        value = float(label)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise StudyError(f"sweep value {label!r}: a positive number is needed to place it on the axis")
+    return value
+
+
+def pair_rows(inputs: list[tuple[str, Path]], place: Callable[[str], float]) -> pd.DataFrame:
+    """One row a (cohort, pair, source, latents, statistic), in the long form `PAIR_COLUMNS`.
+
+    Args:
+        inputs: (label, overlap folder), one a cohort.
+        place: label -> position on the axis.
+
+    Returns:
+        Sorted by x, then in the order of the overlap tables. `size` is the number of latents of the cohort's SAEs;
+        `n` the denominator of `fraction`.
+    """
+    return pd.concat([_cohort_rows(label, folder, place(label)) for label, folder in inputs]).sort_values(
+        "x", kind="stable", ignore_index=True
+    )
+
+
+def _cohort_rows(label: str, folder: Path, x: float) -> pd.DataFrame:
+    keys = ["cohort", "a", "b", "source", "latents", "n"]
+    pairs, threshold = read(folder, "pairs", [*keys, *PAIR_STATISTICS])
+    rows = pairs.melt(
+        id_vars=keys, value_vars=list(PAIR_STATISTICS), var_name="statistic", value_name="fraction", ignore_index=True
+    )
+    size = int(pairs.loc[pairs["latents"] == "all", "n"].max())
+    rows = rows.assign(series="this run", value=label, x=x, size=size, threshold=threshold)
+    return rows.astype({"a": str, "b": str})[list(PAIR_COLUMNS)]
+
+
+def published_row(*, series: str, value: str, x: float, size: int, statistic: str, fraction: float) -> dict:
+    """One published value as a row of `PAIR_COLUMNS`: source "published", all latents, threshold 0.7."""
+    return {
+        **{"series": series, "value": value, "x": x, "size": size, "cohort": "", "a": "", "b": ""},
+        **{"source": "published", "latents": "all", "statistic": statistic, "fraction": fraction, "n": size},
+        "threshold": 0.7,
+    }
+
+
+def with_published(rows: pd.DataFrame, published: list[dict]) -> pd.DataFrame:
+    """`rows` of this run followed by the published ones."""
+    return pd.concat([rows, pd.DataFrame(published, columns=rows.columns)], ignore_index=True)

@@ -1,0 +1,73 @@
+"""Captions and summaries in words: numbers from a table, and config text that cannot turn into markup."""
+
+import re
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+
+def escape(text: object) -> str:
+    """`text` as plain words inside reStructuredText that then passes through Jinja, on one line.
+
+    Every punctuation mark that starts a piece of markup in either language gets a backslash of its own, so no two of
+    them stand side by side.
+    """
+    line = " ".join("".join(character if character.isprintable() else " " for character in str(text)).split())
+    return re.sub(r"([^\w\s.,/-]|_)", r"\\\1", line)
+
+
+def percent(fraction: float) -> str:
+    """ "34.2%"; "0.04%" where one decimal would hide it; "no value" for NaN."""
+    if not np.isfinite(fraction):
+        return "no value"
+    points = 100 * fraction
+    return f"{points:.2f}%" if 0 < abs(points) < 0.05 else f"{points:.1f}%"
+
+
+def span(fractions: Iterable[float]) -> str:
+    """Smallest to largest: "31.0% to 36.5%", or one number where they agree; "no value" if there is none."""
+    values = np.asarray(list(fractions), dtype=float)
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return "no value"
+    low, high = percent(values.min()), percent(values.max())
+    return low if low == high else f"{low} to {high}"
+
+
+def count(number: int, noun: str) -> str:
+    """ "1 pair", "10 pairs"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def counts(numbers: Iterable[int]) -> str:
+    """Smallest to largest of whole numbers: "5 to 20"."""
+    numbers = sorted({int(number) for number in numbers})
+    return f"{numbers[0]:,}" if len(numbers) == 1 else f"{numbers[0]:,} to {numbers[-1]:,}"
+
+
+def pick(rows: pd.DataFrame, **where: object) -> pd.DataFrame:
+    """The rows whose columns have the values given."""
+    for column, value in where.items():
+        rows = rows[rows[column] == value]
+    return rows
+
+
+def definition(threshold: float) -> str:
+    """What "shared" means, as a sentence."""
+    return (
+        "*Shared* means matched to the same counterpart by the encoder and by the decoder assignment, "
+        f"with both cosines at least {threshold:g}."
+    )
+
+
+def floor(fractions: Iterable[float]) -> str:
+    """The random floor as a clause."""
+    words = span(fractions)
+    return "no random floor was computed" if words == "no value" else f"the random floor is {words}"
+
+
+PAPER_IS_JOINT = (
+    "the paper's 'aligned' is *joint*, both cosines above 0.7, each in its own assignment, same counterpart not "
+    "asked for"
+)
