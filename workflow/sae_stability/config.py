@@ -8,7 +8,7 @@ from sae_stability.config_cohorts import add_sweep, cohort_of
 from sae_stability.config_schema import load_yaml, look_up
 from sae_stability.errors import StudyError
 from sae_stability.headers import matrix_shape, model_facts
-from sae_stability.study import Cohort, Corpus, Figure, Model, Pass, Sweep, TokenSet
+from sae_stability.study import Cohort, Corpus, Figure, Member, Model, Pass, Sweep, TokenSet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +24,6 @@ class Study:
     cohorts: dict[str, Cohort]
     sweeps: dict[str, Sweep]
     figures: dict[str, Figure]
-    published: bool
     style: dict
     floor_repeats: int
     plan: dict
@@ -57,7 +56,6 @@ class Study:
             cohorts=cohorts,
             sweeps=sweeps,
             figures={slug: _figure(slug, given, cohorts, sweeps) for slug, given in figures["draw"].items()},
-            published=figures["published"],
             style=figures["style"],
             floor_repeats=config["floor"]["repeats"],
             plan=config["plan"],
@@ -187,5 +185,14 @@ def _figure(slug: str, given: dict, cohorts: dict, sweeps: dict) -> Figure:
         words = f"no figure of a {what} by that name (name the kind with `figure:`)"
         config_schema.fail_unknown(where, kind, [name for name in kinds if name], words)
     entry = look_up(f"{where}.{what}", given[what], cohorts if what == "cohort" else sweeps)
-    needed = (entry.slug,) if what == "cohort" else tuple(dict.fromkeys(member.cohort for member in entry.members))
-    return Figure(slug, kind, given.get("cohort"), given.get("sweep"), needed)
+    if what == "cohort":
+        inputs = ((entry.slug, entry.slug),)
+    else:
+        inputs = tuple((_place(kind, member, cohorts[member.cohort]), member.cohort) for member in entry.members)
+    return Figure(slug, kind, given.get("cohort"), given.get("sweep"), inputs)
+
+
+def _place(kind: str, member: Member, cohort: Cohort) -> str:
+    """What a figure places a sweep's cohort by: a number, a hookpoint with its layer number, or a name."""
+    fields = {"size": "n_latents", "k": "k", "tokens": "tokens", "layer": "hookpoint"}
+    return str(getattr(cohort, fields[kind])) if kind in fields else member.label

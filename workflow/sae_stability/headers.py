@@ -1,12 +1,12 @@
 """What can be read off models and matrices in a millisecond: their headers, without torch, numpy or a network."""
 
 import ast
-import importlib.util
 import json
 import os
 import struct
 from pathlib import Path
 
+from sae_stability.corpus.names import resolve_model
 from sae_stability.errors import StudyError
 
 _WIDTH = ("hidden_size", "n_embd", "d_model", "dim")
@@ -14,21 +14,9 @@ _POSITIONS = ("max_position_embeddings", "n_positions", "n_ctx")
 
 
 def model_folder(name: str) -> Path | None:
-    """The folder of a local model: `package:PACKAGE/FOLDER` in an installed package, or a path; None for a hub name.
-
-    Raises:
-        StudyError: the package is not installed, or has no such folder.
-    """
-    if not name.startswith("package:"):
-        return Path(name) if Path(name).is_dir() else None
-    package, _, inside = name.removeprefix("package:").partition("/")
-    found = importlib.util.find_spec(package) if package.isidentifier() else None
-    if found is None or not found.submodule_search_locations:
-        raise StudyError(f"{name}: the Python package {package} is not installed; install it, or give another model")
-    folder = Path(found.submodule_search_locations[0], inside)
-    if not folder.is_dir():
-        raise StudyError(f"{name}: package {package} has no folder {inside}")
-    return folder
+    """The folder of a local model or of one in an installed package; None for a hub name."""
+    folder = Path(resolve_model(name))
+    return folder if folder.is_dir() else None
 
 
 def model_facts(name: str) -> dict[str, int | None]:

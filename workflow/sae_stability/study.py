@@ -162,9 +162,9 @@ class Cohort:
 
     @property
     def training(self) -> dict:
-        """The settings that decide what an SAE learns, without the init seed; plain data, for job parameters."""
+        """What decides the weights, but for the init seed: the arguments of `sae.settings.TrainSettings`."""
         names = [field.name for field in dataclasses.fields(self) if field.name not in {*_NOT_TRAINING, "pass_"}]
-        return {name: getattr(self, name) for name in names}
+        return {**{name: getattr(self, name) for name in names}, "chunk_tokens": self.pass_.chunk_rows}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,13 +192,16 @@ class Sweep:
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """One figure: its kind, what it draws (a cohort or a sweep) and the cohorts whose tables it needs."""
+    """One figure: its kind, what it draws (a cohort or a sweep), and (label, cohort) for each table that it needs.
+
+    The label is what the figure places the cohort by: a number (size, k, tokens), a hookpoint (layer) or a name.
+    """
 
     slug: str
     figure: str
     cohort: str | None
     sweep: str | None
-    cohorts: tuple[str, ...]
+    inputs: tuple[tuple[str, str], ...]
 
 
 def hook_slug(hookpoint: str) -> str:
