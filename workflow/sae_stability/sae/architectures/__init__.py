@@ -1,0 +1,11 @@
+"""The architectures by name. A new one is a module here and a line below."""
+
+from importlib import import_module
+from types import ModuleType
+
+REGISTRY = {"topk": "sae_stability.sae.architectures.topk"}
+
+
+def architecture(name: str) -> ModuleType:
+    """The module of an architecture: `encode(weights, cfg, x)` and `make_step(weights, settings, device, workers)`."""
+    return import_module(REGISTRY[name])

@@ -1,0 +1,39 @@
+"""TopK (Gao et al. 2024, "Scaling and evaluating sparse autoencoders"), as sparsify trains it.
+
+latents = TopK(ReLU(encoder (x - decoder_bias) + encoder_bias)), x_hat = decoder^T latents + decoder_bias;
+loss = FVU of the batch + auxk_alpha * AuxK.
+"""
+
+import numpy as np
+import torch
+
+from sae_stability.sae.normalise import Normalisation
+from sae_stability.sae.settings import TrainSettings
+from sae_stability.sae.step import Step
+from sae_stability.sae.workers import Workers
+
+EXTRAS: tuple[str, ...] = ()  # tensors of the saved SAE besides encoder, decoder and both biases
+
+
+def encode(sae, x: torch.Tensor) -> torch.Tensor:
+    """Latents (rows, n_latents) of raw activations x (rows, d_model); at most k are above 0."""
+    pre = torch.relu(torch.addmm(sae.encoder_bias, x - sae.decoder_bias, sae.encoder.T))
+    best = pre.topk(sae.cfg["k"], dim=1, sorted=False)
+    return torch.zeros_like(pre).scatter_(1, best.indices, best.values)
+
+
+def make_step(
+    weights: dict[str, np.ndarray],
+    settings: TrainSettings,
+    normalisation: Normalisation,
+    device: torch.device,
+    workers: Workers,
+) -> Step:
+    """An SAE in training: explicit sparse kernels on a CPU, torch operations elsewhere."""
+    if device.type == "cpu":
+        from sae_stability.sae.cpu_step import CpuTopKStep
+
+        return CpuTopKStep(weights, settings, normalisation, workers)
+    from sae_stability.sae.torch_step import TorchTopKStep
+
+    return TorchTopKStep(weights, settings, normalisation, device)

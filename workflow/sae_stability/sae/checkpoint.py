@@ -1,0 +1,83 @@
+"""An SAE on disk in the project's own format, readable without torch.
+
+A folder with `sae.safetensors` and `cfg.json`. Tensors, float32: `encoder` and `decoder` (n_latents, d_model, rows are
+latents in both), `encoder_bias` (n_latents,), `decoder_bias` (d_model,), and what the architecture adds. They act on
+raw activations: normalisation is folded in, decoder rows have norm 1.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from sae_stability.errors import StudyError
+from sae_stability.files import atomic, read_json, write_json
+
+TENSORS = {"encoder": "nd", "decoder": "nd", "encoder_bias": "n", "decoder_bias": "d"}
+
+
+def save(path: Path, tensors: dict[str, np.ndarray], cfg: dict) -> None:
+    """Write an SAE folder: `cfg.json` first, `sae.safetensors` last, each atomically.
+
+    Args:
+        tensors: the four of `TENSORS`, and the architecture's own.
+        cfg: at least `architecture`, `n_latents`, `d_model` and `k`.
+    """
+    from safetensors.numpy import save_file
+
+    path = Path(path)
+    _check_shapes(path, tensors, cfg)
+    write_json(path / "cfg.json", cfg)
+    with atomic(path / "sae.safetensors") as temporary:
+        save_file({name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}, temporary)
+
+
+def read_cfg(path: Path) -> dict:
+    """`cfg.json` of an SAE folder.
+
+    Raises:
+        StudyError: the folder holds no such file, or it lacks what every SAE states.
+    """
+    cfg = read_json(Path(path) / "cfg.json")
+    missing = [key for key in ("architecture", "n_latents", "d_model", "k") if key not in cfg]
+    if missing:
+        raise StudyError(f"{path}/cfg.json: no {', '.join(missing)}; is this an SAE folder of this project?")
+    return cfg
+
+
+def arrays(path: Path) -> dict[str, np.ndarray]:
+    """Tensors of an SAE folder as numpy arrays; torch is not imported.
+
+    Returns:
+        `encoder`, `decoder` (n_latents, d_model), `encoder_bias` (n_latents,), `decoder_bias` (d_model,), and the
+        architecture's own tensors.
+
+    Raises:
+        StudyError: a file is missing, damaged, or its tensors disagree with `cfg.json`.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    cfg = read_cfg(path)
+    file = Path(path) / "sae.safetensors"
+    try:
+        tensors = load_file(file)
+    except FileNotFoundError:
+        raise StudyError(f"{file}: no such file") from None
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise StudyError(f"{file}: not readable as safetensors ({error}); delete the folder and train again") from None
+    _check_shapes(path, tensors, cfg)
+    return tensors
+
+
+def _check_shapes(path: Path, tensors: dict[str, np.ndarray], cfg: dict) -> None:
+    sizes = {"n": cfg["n_latents"], "d": cfg["d_model"]}
+    for name, letters in TENSORS.items():
+        expected = tuple(sizes[letter] for letter in letters)
+        if name not in tensors:
+            raise StudyError(f"{path}/sae.safetensors: no tensor {name!r}, found {sorted(tensors)}")
+        if tensors[name].shape != expected:
+            raise StudyError(
+                f"{path}/sae.safetensors: {name} has shape {tensors[name].shape}, but cfg.json says {expected}"
+            )
+        if tensors[name].dtype != np.float32:
+            raise StudyError(f"{path}/sae.safetensors: {name} is {tensors[name].dtype}, expected float32")

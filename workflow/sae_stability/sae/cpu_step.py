@@ -1,0 +1,242 @@
+"""The TopK training step on a CPU: explicit sparse gradients in numba, the dense product by BLAS.
+
+A step goes tile by tile over the batch (product, selection, decoding: pre-activations never exist for the whole batch)
+and then block by block over the latents (gradients, optimiser). See `torch_step` for the same arithmetic written
+plainly.
+"""
+
+import numpy as np
+import torch
+
+from sae_stability.sae import kernels
+from sae_stability.sae.normalise import Normalisation
+from sae_stability.sae.settings import TrainSettings
+from sae_stability.sae.step import BETA1, BETA2, EPSILON, StepResult, adam_factors
+from sae_stability.sae.workers import Workers
+
+TILE = 128  # rows; a tile's pre-activations should fit a core's share of the cache
+LATENTS = 64  # latents in a block of the update
+
+PARAMETERS = ("encoder", "decoder", "encoder_bias", "decoder_bias")
+
+
+class CpuTopKStep:
+    """TopK with optional AuxK (`step.Step`). `dtype` is float64 in gradient checks only."""
+
+    def __init__(
+        self,
+        weights: dict[str, np.ndarray],
+        settings: TrainSettings,
+        normalisation: Normalisation,
+        workers: Workers,
+        dtype: type = np.float32,
+    ) -> None:
+        self.settings, self.workers = settings, workers
+        self.mean, self.inverse_scale = normalisation.mean.astype(dtype), dtype(1 / normalisation.scale)
+        self.parameters = {name: np.array(weights[name], dtype, order="C") for name in PARAMETERS}
+        self.first = {name: np.zeros_like(value) for name, value in self.parameters.items()}
+        self.second = {name: np.zeros_like(value) for name, value in self.parameters.items()}
+        self.steps = 0
+        self.silent = np.zeros(settings.n_latents, np.int64)  # activations since a latent last fired
+        self.touched = np.zeros(settings.n_latents, np.bool_)
+        self.constants = tuple(dtype(c) for c in (BETA1, 1 - BETA1, BETA2, 1 - BETA2, EPSILON))
+        self._allocate(settings.batch_size, self.parameters["encoder"].shape, dtype)
+
+    def _allocate(self, batch: int, shape: tuple[int, int], dtype: type) -> None:
+        n_latents, d_model = shape
+        room = batch * self.settings.k
+        self.inputs = np.empty((batch, d_model), dtype)
+        self.error = np.empty((batch, d_model), dtype)
+        self.starts = np.arange(batch, dtype=np.int64) * self.settings.k
+        self.counts = np.zeros(batch, np.int64)
+        self.index = np.zeros(room, np.int32)
+        self.value, self.value_gradient = np.empty(room, dtype), np.empty(room, dtype)
+        self.row_loss = np.empty(batch, np.float64)
+        self.sorted = (np.empty(room, np.int32), np.empty(room, dtype), np.empty(room, dtype))
+        self.offsets = np.empty(n_latents + 1, np.int64)
+        self.bias_parts = np.empty((-(-n_latents // LATENTS), d_model), dtype)
+        self.squares = np.empty(-(-batch // TILE), np.float64)
+        self.sums = np.empty((len(self.squares), d_model), np.float64)
+        self.tiles: list[torch.Tensor] = []
+
+    def step(self, batch: torch.Tensor, rate: float) -> StepResult:
+        """Advance by one batch (batch_size, d_model) at learning rate `rate`."""
+        x = batch.numpy()
+        dead = self._dead() if self.settings.auxk_alpha > 0 else np.empty(0, np.int64)
+        auxiliary = AuxiliaryEntries(self, dead) if len(dead) else None
+        self.workers.each(len(x), TILE, lambda start, stop: self._forward(x, start, stop, auxiliary))
+        variance = self._variance(len(x))
+        loss = self.row_loss.sum()
+        fvu = float(loss / variance) if variance > 0 else float("nan")
+        if not np.isfinite(fvu):
+            return StepResult(fvu, 0.0, 0.0, 0)
+        auxk = auxiliary.finish() / variance if auxiliary else 0.0
+        self._backward(variance, auxiliary, rate)
+        return StepResult(fvu, auxk, float(self.counts.mean()), len(self._dead()))
+
+    def _dead(self) -> np.ndarray:
+        return np.flatnonzero(self.silent > self.settings.dead_tokens)
+
+    def _tile(self) -> torch.Tensor:
+        """A buffer for one tile's pre-activations, from those not in use (list.pop and append are atomic)."""
+        try:
+            return self.tiles.pop()
+        except IndexError:
+            return torch.empty((TILE, self.settings.n_latents), dtype=torch.from_numpy(self.inputs).dtype)
+
+    def _forward(self, x: np.ndarray, start: int, stop: int, auxiliary: "AuxiliaryEntries | None") -> None:
+        part, tile = slice(start, stop), start // TILE
+        self.sums[tile] = 0
+        decoder_bias = self.parameters["decoder_bias"]
+        self.squares[tile] = kernels.centre(
+            x[part], self.mean, self.inverse_scale, decoder_bias, self.inputs[part], self.sums[tile]
+        )
+        buffer = self._tile()
+        pre = buffer[: stop - start]
+        torch.mm(torch.from_numpy(self.inputs[part]), torch.from_numpy(self.parameters["encoder"]).T, out=pre)
+        kernels.select(
+            pre.numpy(),
+            self.parameters["encoder_bias"],
+            self.settings.k,
+            self.starts[part],
+            self.counts[part],
+            self.index,
+            self.value,
+        )
+        kernels.decode(
+            self.inputs[part],
+            self.parameters["decoder"],
+            self.starts[part],
+            self.counts[part],
+            self.index,
+            self.value,
+            self.error[part],
+            self.value_gradient,
+            self.row_loss[part],
+        )
+        if auxiliary:
+            auxiliary.forward(pre.numpy(), start, stop)
+        self.tiles.append(buffer)
+
+    def _variance(self, rows: int) -> float:
+        """sum ||x - mean(x)||^2 of the batch; x - decoder_bias has the same, and is better conditioned."""
+        return float(self.squares.sum() - (self.sums.sum(axis=0) ** 2).sum() / rows)
+
+    def _backward(self, variance: float, auxiliary: "AuxiliaryEntries | None", rate: float) -> None:
+        dtype = self.inputs.dtype.type
+        scale = dtype(2 / variance)
+        self._sort(scale, auxiliary, dtype)
+        error = self.error if auxiliary is None else np.concatenate([self.error, auxiliary.error])
+        self.steps += 1
+        rate, correction = (dtype(factor) for factor in adam_factors(rate, self.steps))
+        names = PARAMETERS[:3]
+        weights, first, second = (tuple(d[n] for n in names) for d in (self.parameters, self.first, self.second))
+
+        def update(low: int, high: int) -> None:
+            kernels.update_latents(
+                low,
+                high,
+                self.offsets,
+                *self.sorted,
+                error,
+                self.inputs,
+                weights,
+                first,
+                second,
+                self.touched,
+                self.bias_parts[low // LATENTS],
+                (rate, correction, self.constants),
+            )
+
+        self.workers.each(self.settings.n_latents, LATENTS, update)
+        gradient = self.error.sum(axis=0) * scale - self.bias_parts.sum(axis=0)
+        parameters = (d["decoder_bias"] for d in (self.parameters, self.first, self.second))
+        weight, first, second = parameters
+        kernels.adam(weight, gradient, first, second, rate, correction, self.constants)
+
+    def _sort(self, scale: float, auxiliary: "AuxiliaryEntries | None", dtype: type) -> None:
+        """Entries of the batch (and of the auxiliary loss) by latent, and the dead counters."""
+        rows = len(self.inputs)
+        self.offsets[:] = 0
+        kernels.count_by_latent(self.starts, self.counts, self.index, self.offsets)
+        self.silent += rows
+        self.silent[self.offsets[1:] > 0] = 0
+        if auxiliary:
+            kernels.count_by_latent(auxiliary.starts, auxiliary.counts, auxiliary.index, self.offsets)
+        np.cumsum(self.offsets, out=self.offsets)
+        if len(self.sorted[0]) < self.offsets[-1]:
+            room = int(self.offsets[-1])
+            self.sorted = (np.empty(room, np.int32), np.empty(room, dtype), np.empty(room, dtype))
+        cursor = self.offsets[:-1].copy()
+        entries = (self.starts, self.counts, self.index, self.value, self.value_gradient)
+        kernels.sort_by_latent(*entries, scale, 0, cursor, *self.sorted)
+        if auxiliary:
+            entries = (auxiliary.starts, auxiliary.counts, auxiliary.index, auxiliary.value, auxiliary.value_gradient)
+            weight = dtype(scale * self.settings.auxk_alpha * auxiliary.weight)
+            kernels.sort_by_latent(*entries, weight, rows, cursor, *self.sorted)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Parameters, both moments, dead counters and the step number."""
+        tensors = {"silent": self.silent, "touched": self.touched, "steps": np.array([self.steps])}
+        for prefix, values in (("", self.parameters), ("first.", self.first), ("second.", self.second)):
+            tensors |= {prefix + name: value for name, value in values.items()}
+        return {name: torch.from_numpy(value.copy()) for name, value in tensors.items()}
+
+    def load_state(self, state: dict[str, torch.Tensor]) -> None:
+        """Take over what `state` returned."""
+        for prefix, values in (("", self.parameters), ("first.", self.first), ("second.", self.second)):
+            for name, value in values.items():
+                value[...] = state[prefix + name].numpy()
+        self.silent[:], self.touched[:] = state["silent"].numpy(), state["touched"].numpy()
+        self.steps = int(state["steps"][0])
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Encoder, decoder and both biases."""
+        return {name: torch.from_numpy(value.copy()) for name, value in self.parameters.items()}
+
+
+class AuxiliaryEntries:
+    """AuxK (Gao et al. 2024, appendix A.2; sparsify 1.3.3): dead latents predict what the living ones left over.
+
+    loss = weight * sum ||e_hat - (x - x_hat)||^2 / variance, where e_hat is the sum over the k_aux = min(d_model / 2,
+    n_dead) dead latents with the largest pre-activations, without decoder bias; x - x_hat counts as a constant; weight
+    = min(1, n_dead / (d_model / 2)). Unlike sparsify's fused encoder, the gradient reaches the encoder.
+    """
+
+    def __init__(self, step: CpuTopKStep, dead: np.ndarray) -> None:
+        rows, d_model = step.inputs.shape
+        half = max(1, d_model // 2)
+        self.step, self.dead = step, dead
+        self.k = min(half, len(dead))
+        self.weight = min(1.0, len(dead) / half)
+        self.no_bias = np.zeros(len(dead), step.inputs.dtype)  # `pre` has the bias already
+        self.starts = np.arange(rows, dtype=np.int64) * self.k
+        self.counts = np.zeros(rows, np.int64)
+        self.index = np.zeros(rows * self.k, np.int32)
+        self.value = np.empty(rows * self.k, step.inputs.dtype)
+        self.value_gradient = np.empty_like(self.value)
+        self.error = np.empty_like(step.inputs)
+        self.row_loss = np.empty(rows, np.float64)
+
+    def forward(self, pre: np.ndarray, start: int, stop: int) -> None:
+        """Select and decode rows start..stop-1; `pre` holds their pre-activations, bias included."""
+        part = slice(start, stop)
+        among_dead = np.ascontiguousarray(pre[:, self.dead])
+        kernels.select(among_dead, self.no_bias, self.k, self.starts[part], self.counts[part], self.index, self.value)
+        own = slice(start * self.k, stop * self.k)
+        self.index[own] = self.dead[self.index[own]]
+        kernels.decode(
+            -self.step.error[part],
+            self.step.parameters["decoder"],
+            self.starts[part],
+            self.counts[part],
+            self.index,
+            self.value,
+            self.error[part],
+            self.value_gradient,
+            self.row_loss[part],
+        )
+
+    def finish(self) -> float:
+        """sum ||e_hat - (x - x_hat)||^2 * weight."""
+        return self.weight * float(self.row_loss.sum())

@@ -1,0 +1,82 @@
+"""What a training reports while it runs: metrics history, progress bar, TensorBoard, a digest of what it read."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sae_stability.sae.settings import TrainSettings
+from sae_stability.sae.step import StepResult
+
+COLUMNS = ("step", "tokens", "fvu", "auxk", "l0", "dead_fraction", "learning_rate")
+POINTS = 400  # rows of a whole training's history, about
+
+
+class History:
+    """Metrics along training, a row every `every` steps: means since the row before; and a digest of the batches.
+
+    It travels with the training state, so a resumed training writes the same table. No clock time is in it.
+    """
+
+    def __init__(self, settings: TrainSettings) -> None:
+        self.settings = settings
+        self.every = max(1, settings.total_steps // POINTS)
+        self.rows: list[list[float]] = []
+        self.sums = np.zeros(4)  # steps, fvu, auxk, l0
+        self.digest = bytes(32)
+
+    def add(self, step: int, batch: torch.Tensor, result: StepResult) -> bool:
+        """Note step `step` (from 0); whether this made a new row."""
+        # Two rows tell batches apart: they are shuffled, and hashing all of them would cost a tenth of a small step.
+        ends = batch[:: max(1, len(batch) - 1)].numpy(force=True).tobytes()
+        self.digest = hashlib.sha256(self.digest + ends).digest()
+        self.sums += (1, result.fvu, result.auxk, result.l0)
+        done = step + 1
+        if done % self.every and done != self.settings.total_steps:
+            return False
+        fvu, auxk, l0 = (self.sums[1:] / self.sums[0]).tolist()
+        dead = result.dead / self.settings.n_latents
+        self.rows.append([done, done * self.settings.batch_size, fvu, auxk, l0, dead, self.settings.rate(step)])
+        self.sums[:] = 0
+        return True
+
+    def table(self):
+        """The history as a DataFrame with `COLUMNS`."""
+        import pandas as pd
+
+        return pd.DataFrame(self.rows, columns=COLUMNS).astype({"step": "int64", "tokens": "int64"})
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Everything above, as tensors."""
+        rows = torch.tensor(self.rows, dtype=torch.float64).reshape(-1, len(COLUMNS))
+        digest = torch.frombuffer(bytearray(self.digest), dtype=torch.uint8).clone()
+        return {"rows": rows, "sums": torch.from_numpy(self.sums.copy()), "digest": digest}
+
+    def load_state(self, state: dict[str, torch.Tensor]) -> None:
+        """Take over what `state` returned."""
+        self.rows = state["rows"].tolist()
+        self.sums = state["sums"].numpy().copy()
+        self.digest = state["digest"].numpy().tobytes()
+
+
+class EventFiles:
+    """TensorBoard event files of one job in `folder`; nothing where it is None."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.writer = None
+        if folder is not None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.writer = SummaryWriter(str(folder))
+
+    def add(self, row: list[float]) -> None:
+        """Write one row of the history."""
+        if self.writer:
+            for name, value in zip(COLUMNS[2:], row[2:], strict=True):
+                self.writer.add_scalar(name, value, int(row[0]))
+
+    def close(self) -> None:
+        """Flush and close."""
+        if self.writer:
+            self.writer.close()

@@ -1,0 +1,129 @@
+"""What one training is: its hyper-parameters, how many steps they make, and the learning rate of each step."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from sae_stability.errors import StudyError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """Everything that decides an SAE's weights, apart from the activations themselves."""
+
+    architecture: str = "topk"
+    """Name in `sae.architectures.REGISTRY`."""
+
+    n_latents: int
+    """Number of latents (rows of encoder and decoder)."""
+
+    k: int
+    """Latents that fire on one activation, at most."""
+
+    tokens: int
+    """Activations seen in all, epochs included: steps * batch_size, up to whole batches a chunk."""
+
+    chunk_tokens: int
+    """Activations of one chunk; tokens / epochs is cut into chunks of this size."""
+
+    epochs: int = 1
+    """Times each chunk is read before the next."""
+
+    batch_size: int = 4096
+    """Activations a step."""
+
+    learning_rate: float = 2e-4
+    """Base rate at 2^14 latents; the peak is learning_rate / sqrt(n_latents / 2^14) (sparsify)."""
+
+    warmup_steps: int = 0
+    """Steps of linear warm-up from 0; then linear decay that would reach 0 one step after the last."""
+
+    auxk_alpha: float = 0.0
+    """Weight of the AuxK loss that revives dead latents; 0 leaves it out, as the paper's runs did."""
+
+    dead_tokens: int = 10_000_000
+    """A latent is dead when it has not fired for more than this many activations."""
+
+    normalisation: Literal["none", "centre-scale"] = "none"
+    """`centre-scale` trains on (x - mean) / scale, both from the first chunk; folded into the saved weights."""
+
+    init_seed: int = 0
+    """Decides the initial weights and nothing else."""
+
+    order_seed: int = 0
+    """Decides the order of the activations and nothing else."""
+
+    hookpoint: str = ""
+    """Part of the stream of the initial weights, so that two hookpoints never start from the same dictionary."""
+
+    def __post_init__(self) -> None:
+        from sae_stability.sae.architectures import REGISTRY
+
+        if self.architecture not in REGISTRY:
+            raise StudyError(f"architecture {self.architecture!r}: not known; allowed: {', '.join(sorted(REGISTRY))}")
+        for name in (
+            "n_latents",
+            "k",
+            "tokens",
+            "chunk_tokens",
+            "epochs",
+            "batch_size",
+            "learning_rate",
+            "dead_tokens",
+        ):
+            if not getattr(self, name) > 0:
+                raise StudyError(f"{name}: {getattr(self, name)} given; it must be above 0")
+        if self.k > self.n_latents:
+            raise StudyError(f"k: {self.k} given, above n_latents = {self.n_latents}; lower k")
+        if self.warmup_steps < 0 or self.auxk_alpha < 0:
+            raise StudyError("warmup_steps and auxk_alpha must be 0 or more")
+        if self.normalisation not in ("none", "centre-scale"):
+            raise StudyError(f"normalisation: {self.normalisation!r} given; allowed: none, centre-scale")
+        if self.total_steps == 0:
+            raise StudyError(
+                f"tokens: {self.tokens} in {self.epochs} epochs gives no whole batch of {self.batch_size}; raise tokens"
+            )
+        if self.warmup_steps >= self.total_steps:
+            raise StudyError(
+                f"warmup_steps: {self.warmup_steps} given, but training has {self.total_steps} steps; lower it"
+            )
+
+    @property
+    def n_chunks(self) -> int:
+        """Chunks that training reads."""
+        return -(-(self.tokens // self.epochs) // self.chunk_tokens)
+
+    def chunk_rows(self, chunk_index: int) -> int:
+        """Rows of chunk `chunk_index` that are read, once an epoch."""
+        return max(0, min(self.chunk_tokens, self.tokens // self.epochs - chunk_index * self.chunk_tokens))
+
+    def chunk_steps(self, chunk_index: int) -> int:
+        """Steps taken on chunk `chunk_index`."""
+        return self.chunk_rows(chunk_index) * self.epochs // self.batch_size
+
+    def steps_before(self, chunk_index: int) -> int:
+        """Steps taken before chunk `chunk_index`."""
+        return min(chunk_index, self.n_chunks - 1) * self.chunk_steps(0) + (
+            self.chunk_steps(self.n_chunks - 1) if chunk_index >= self.n_chunks else 0
+        )
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole training."""
+        return self.steps_before(self.n_chunks)
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """learning_rate / sqrt(n_latents / 2^14)."""
+        return self.learning_rate / (self.n_latents / 2**14) ** 0.5
+
+    def rate(self, step: int) -> float:
+        """Learning rate of step `step` (from 0): transformers' linear schedule with warm-up."""
+        if step < self.warmup_steps:
+            return self.peak_learning_rate * step / self.warmup_steps
+        return self.peak_learning_rate * (self.total_steps - step) / (self.total_steps - self.warmup_steps)
+
+    def digest(self) -> str:
+        """Hash of every field, to tell states and checkpoints of other settings apart."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
