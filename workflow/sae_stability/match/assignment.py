@@ -1,0 +1,161 @@
+"""The exact one-to-one assignment of two dictionaries by cosine, with a certificate of optimality."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sae_stability.errors import StudyError
+from sae_stability.match import candidates, graph, pricing, solver
+from sae_stability.match.memory import peak_bytes, reset_peak
+from sae_stability.match.nearest import nearest
+from sae_stability.match.rows import Rows, prepare
+
+CANDIDATES = 16  # partners kept a row and a column; the proof adds the few pairs that are missing
+SOLVER = "sparse shortest augmenting paths, all pairs priced"
+GAP_PER_ROW = 1e-6
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A one-to-one matching of the n rows of `a` with the m rows of `b` that maximises the sum of cosines.
+
+    min(n, m) pairs are matched. A zero row has cosine 0 with everything. Among equally good partners the lower index
+    is `best`; among equally good matchings any one may be returned, the same one on every run on the same machine.
+
+    Attributes:
+        counterpart: `(n,)` int64, matched row of `b`, -1 where n > m leaves a row unmatched.
+        cosine: `(n,)` float64 cosine of each matched pair, NaN where unmatched.
+        best, best_cosine: `(n,)` most similar row of `b` (many to one) and its cosine.
+        reverse_best, reverse_best_cosine: `(m,)` most similar row of `a` for each row of `b`.
+        objective: sum of the matched cosines.
+        bound: upper bound on that sum for every matching, from duals that hold for all n x m pairs.
+        gap: bound - objective; at most 1e-6 * min(n, m).
+        rounds: times that the duals were held against all pairs.
+        device: where the products were computed.
+        seconds: wall clock.
+        peak_bytes: the process's largest resident memory meanwhile (with what it held before).
+    """
+
+    counterpart: np.ndarray
+    cosine: np.ndarray
+    best: np.ndarray
+    best_cosine: np.ndarray
+    reverse_best: np.ndarray
+    reverse_best_cosine: np.ndarray
+    objective: float
+    bound: float
+    gap: float
+    rounds: int
+    device: str
+    seconds: float
+    peak_bytes: int
+    solver: str = SOLVER
+
+
+def match_rows(
+    a, b, *, device: str | None = None, threads: int | None = None, progress: Callable[[float], None] | None = None
+) -> Assignment:
+    """Match the rows of `a` one to one with rows of `b` so that the sum of their cosines is largest, exactly.
+
+    Products are computed in float32 tiles to list candidates; the sparse problem of the candidates is solved with
+    exact (float64) cosines; every pair is then held against the duals, pairs that break them are added, and the problem
+    is solved again until none is left. The n x m matrix is never held.
+
+    Args:
+        a, b: `(n, d)` and `(m, d)`, numpy or torch, float16, bfloat16 or float32. Norms do not matter.
+        device: None or "cpu", or a CUDA device; without one the CPU is used, with a warning.
+        threads: CPU threads; default all that this process may use.
+        progress: called with the fraction of the work done, in [0, 1].
+
+    Raises:
+        StudyError: NaN or infinity in a row (named), widths that differ, or a gap that cannot be closed.
+    """
+    started = time.perf_counter()
+    reset_peak()
+    rows_a, rows_b = prepare(a, "a"), prepare(b, "b")
+    if rows_a.given.shape[1] != rows_b.given.shape[1]:
+        raise StudyError(
+            f"a has rows of width {rows_a.given.shape[1]}, b of width {rows_b.given.shape[1]}; "
+            "only dictionaries of one hookpoint can be matched"
+        )
+    backend = _backend(device)
+    threads = threads or len(os.sched_getaffinity(0))
+    if len(rows_a.given) > len(rows_b.given):
+        result = _transposed(_match(rows_b, rows_a, backend, threads, progress), len(rows_a.given))
+    else:
+        result = _match(rows_a, rows_b, backend, threads, progress)
+    return replace(result, seconds=time.perf_counter() - started, peak_bytes=peak_bytes())
+
+
+def _backend(device: str | None):
+    """The module that multiplies: numpy's for the CPU, torch's for CUDA."""
+    if device is None or str(device) == "cpu":
+        return candidates.Numpy()
+    from sae_stability.match.accelerator import Torch, available
+
+    return Torch(str(device)) if available(str(device)) else candidates.Numpy()
+
+
+def _match(a: Rows, b: Rows, backend, threads: int, progress) -> Assignment:
+    """`match_rows` for no more rows in `a` than in `b`."""
+    n, m = len(a.given), len(b.given)
+    best_a, best_b = backend.best_partners(
+        a.unit, b.unit, min(CANDIDATES, m), min(CANDIDATES, n), threads=threads, progress=progress
+    )
+    edges = graph.build(a, b, best_a, best_b)
+    state = solver.State.empty(n, m)
+    rounds = 0
+    while True:
+        u = solver.solve(edges, state)
+        rounds += 1
+        found = pricing.violations(a, b, best_a.bound, best_b.bound, u, state.v, threads=threads)
+        if not found.rows.size:
+            break
+        edges = graph.extended(edges, found)
+        if n < m:
+            # A column that this round leaves free must have price 0, which only a fresh start ensures.
+            state = solver.State.empty(n, m)
+    best, best_cosine = nearest(a, b, best_a)
+    reverse_best, reverse_best_cosine = nearest(b, a, best_b)
+    objective = float(state.value_of.sum())
+    bound = float(u.sum() + state.v.sum()) + n * pricing.TOLERANCE
+    if not bound - objective <= GAP_PER_ROW * n:
+        raise StudyError(
+            f"matching {n} x {m} rows: bound {bound} and objective {objective} differ by more than {GAP_PER_ROW} a row; "
+            "this is a fault of the solver, please report it with the two dictionaries"
+        )
+    return Assignment(
+        state.column_of.astype(np.int64),
+        state.value_of,
+        best,
+        best_cosine,
+        reverse_best,
+        reverse_best_cosine,
+        objective,
+        bound,
+        bound - objective,
+        rounds,
+        backend.device,
+        0.0,
+        0,
+    )
+
+
+def _transposed(of_b: Assignment, n: int) -> Assignment:
+    """The assignment seen from the side with more rows, `n` of them."""
+    counterpart = np.full(n, -1, np.int64)
+    cosine = np.full(n, np.nan)
+    counterpart[of_b.counterpart] = np.arange(of_b.counterpart.size)
+    cosine[of_b.counterpart] = of_b.cosine
+    return replace(
+        of_b,
+        counterpart=counterpart,
+        cosine=cosine,
+        best=of_b.reverse_best,
+        best_cosine=of_b.reverse_best_cosine,
+        reverse_best=of_b.best,
+        reverse_best_cosine=of_b.best_cosine,
+    )

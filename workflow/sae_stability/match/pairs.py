@@ -1,0 +1,119 @@
+"""Two dictionaries in, one match file out: a row a latent, encoder and decoder matched separately."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sae_stability.errors import StudyError
+from sae_stability.files import read_table, write_table
+from sae_stability.match.assignment import Assignment, match_rows
+
+SIDES = ("encoder", "decoder")
+
+
+def match_pair(
+    *,
+    a: Path,
+    b: Path,
+    latents_a: Path,
+    latents_b: Path,
+    out: Path,
+    threads: int | None = None,
+    device: str | None = None,
+    progress=None,
+) -> None:
+    """Match the SAEs in folders `a` and `b` and write the match file `out`.
+
+    `latents_a` and `latents_b` are their evaluation tables (column `alive`). Cosines do not depend on row norms, so
+    folding decoder norms into the encoder, as comparisons of raw weights need, changes nothing here.
+    Definitions: reference paper (arXiv 2501.16615), section "matching": P_enc and P_dec are independent assignments that
+    maximise the sum of signed cosines.
+
+    Raises:
+        StudyError: a folder or table is missing or damaged, or the two do not belong together.
+    """
+    a, b = Path(a), Path(b)
+    rows_a, rows_b = dictionaries(a), dictionaries(b)
+    alive_a = _alive(latents_a, len(rows_a["encoder"]))
+    alive_b = _alive(latents_b, len(rows_b["encoder"]))
+    names = {"a": _name(a), "b": _name(b)}
+    write_match(out, rows_a, rows_b, alive_a, alive_b, names, threads=threads, device=device, progress=progress)
+
+
+def write_match(
+    out: Path, rows_a: dict, rows_b: dict, alive_a, alive_b, names: dict, *, threads=None, device=None, progress=None
+) -> None:
+    """Match `{"encoder": (n, d), "decoder": (n, d)}` of two SAEs and write the table with `names` in its metadata."""
+    assignments = {}
+    for place, side in enumerate(SIDES):
+        step = None if progress is None else (lambda done, place=place: progress((place + done) / len(SIDES)))
+        assignments[side] = match_rows(rows_a[side], rows_b[side], threads=threads, device=device, progress=step)
+    columns = {"latent": np.arange(len(alive_a))}
+    for side in SIDES:
+        columns[f"counterpart_{side}"] = assignments[side].counterpart
+        columns[f"cosine_{side}"] = assignments[side].cosine
+    for side in SIDES:
+        columns[f"best_{side}"] = assignments[side].best
+        columns[f"best_{side}_cosine"] = assignments[side].best_cosine
+    columns["alive"] = alive_a
+    if len(alive_a) == len(alive_b):
+        for side in SIDES:
+            columns[f"reverse_best_{side}"] = assignments[side].reverse_best
+            columns[f"reverse_best_{side}_cosine"] = assignments[side].reverse_best_cosine
+        columns["alive_b"] = alive_b
+    metadata = names | {side: certificate(assignments[side]) for side in SIDES}
+    write_table(out, pd.DataFrame(columns), metadata)
+
+
+def certificate(assignment: Assignment) -> dict:
+    """What proves the assignment and what it cost: objective, dual bound, gap, solver, seconds, peak bytes."""
+    keys = ("objective", "bound", "gap", "solver", "rounds", "device", "seconds", "peak_bytes")
+    return {key: getattr(assignment, key) for key in keys}
+
+
+def dictionaries(folder: Path) -> dict[str, np.ndarray]:
+    """Encoder and decoder, each `(n_latents, d_model)` float32, of an SAE folder, read without torch.
+
+    Raises:
+        StudyError: no such file, a damaged one, or tensors that are missing or disagree in shape.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(folder) / "sae.safetensors"
+    try:
+        with safe_open(path, framework="numpy") as file:
+            missing = [side for side in SIDES if side not in file.keys()]  # noqa: SIM118 (not a dict)
+            if missing:
+                raise StudyError(f"{path}: no tensor '{missing[0]}'; expected an SAE in this project's own format")
+            found = {side: file.get_tensor(side) for side in SIDES}
+    except FileNotFoundError:
+        raise StudyError(f"{path}: no such file; train this SAE first") from None
+    except (SafetensorError, OSError) as error:
+        raise StudyError(f"{path}: not readable as safetensors ({error}); delete it and run again") from None
+    if found["encoder"].shape != found["decoder"].shape:
+        raise StudyError(
+            f"{path}: encoder {found['encoder'].shape} and decoder {found['decoder'].shape} differ in shape; "
+            "both must be (n_latents, d_model)"
+        )
+    return found
+
+
+def _alive(path: Path, n_latents: int) -> np.ndarray:
+    table, _ = read_table(path, columns=["alive"])
+    if len(table) != n_latents:
+        raise StudyError(f"{path}: {len(table)} rows for an SAE of {n_latents} latents; evaluate it again")
+    return table["alive"].to_numpy(bool)
+
+
+def _name(folder: Path) -> dict:
+    """Cohort and seed of an SAE folder `.../{cohort}/seed-{seed}`; any other folder is named by its path alone."""
+    config = folder / "cfg.json"
+    described = json.loads(config.read_text()) if config.exists() else {}
+    seed = folder.name.removeprefix("seed-")
+    return {
+        "cohort": folder.parent.name,
+        "seed": int(seed) if seed.isdecimal() else folder.name,
+        "config_hash": described.get("config_hash"),
+    }

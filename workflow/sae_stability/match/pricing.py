@@ -1,0 +1,138 @@
+"""The proof: every pair of the two dictionaries is held against the duals, and those that break them are named.
+
+A pair outside the candidate lists is at most as similar as the last entry of its row's list and of its column's list.
+So only pairs with u_i + v_j below both need a look: with rows sorted by how far they reach and columns by their price,
+they form a staircase that is a small part of the matrix, and only that part is multiplied again.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from threadpoolctl import threadpool_limits
+
+from sae_stability.match.rows import Rows, cosine, rounding_margin
+
+ROWS = 512  # rows of one block: fewer follow the staircase closer, more keep the product efficient
+COLUMNS = 2048
+PICKS = 24  # violated pairs taken per row and round: the worst one, and a random choice of the others
+TOLERANCE = 1e-12  # float64 rounding of cosines and duals; the bound allows for it
+
+
+@dataclass(frozen=True)
+class Violations:
+    """Pairs that break the duals: their row, column and exact cosine (parallel arrays)."""
+
+    rows: np.ndarray
+    columns: np.ndarray
+    values: np.ndarray
+
+
+def violations(a: Rows, b: Rows, limit_a, limit_b, u, v, *, threads: int) -> Violations:
+    """Pairs with cosine above `u[i] + v[j]`; none only if no pair of all n x m is so.
+
+    At most PICKS pairs of a row are returned. `limit_a` `(n,)` and `limit_b` `(m,)` bound the float32 products of the
+    pairs that were not listed by that row or column.
+    """
+    margin = rounding_margin(a.given.shape[1])
+    reach = limit_a.astype(np.float64) + margin - u
+    row_order = np.argsort(-reach, kind="stable")
+    column_order = np.argsort(v, kind="stable")
+    sorted_v = v[column_order]
+    column_reach = limit_b.astype(np.float64) + margin - v
+
+    def block(start: int):
+        rows = row_order[start : start + ROWS]
+        columns = column_order[: np.searchsorted(sorted_v, reach[rows[0]])]
+        columns = columns[column_reach[columns] > u[rows].min()]
+        return _block(a, b, rows, columns, u, v, margin)
+
+    starts = [start for start in range(0, len(u), ROWS) if reach[row_order[start]] > sorted_v[0]]
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+        found = list(pool.map(block, starts))
+    parts = [np.concatenate(part) for part in zip(*found, strict=True)] if found else [[], [], []]
+    return Violations(np.asarray(parts[0], np.int64), np.asarray(parts[1], np.int32), np.asarray(parts[2], np.float64))
+
+
+def _block(a: Rows, b: Rows, rows, columns, u, v, margin):
+    """Violations of one block of rows against `columns`."""
+    picks = np.empty((rows.size, PICKS), np.int32)
+    count = np.zeros(rows.size, np.int64)
+    worst = np.zeros(rows.size)
+    unit_rows = a.unit[rows]
+    for start in range(0, columns.size, COLUMNS):
+        some = columns[start : start + COLUMNS]
+        tile = unit_rows @ b.unit[some].T
+        # Rounding to float32 must not raise the limit: the margin is twice the product's own error.
+        low_v = (v[some] - 2 * margin).astype(np.float32)
+        _scan(
+            tile, rows, some, u, v, low_v, a.given, b.given, a.inverse_norm, b.inverse_norm, margin, picks, count, worst
+        )
+    return _collect(rows, picks, count, u, v, a.given, b.given, a.inverse_norm, b.inverse_norm)
+
+
+@njit(nogil=True, cache=True)
+def _scan(tile, rows, columns, u, v, low_v, a, b, inverse_a, inverse_b, margin, picks, count, worst):
+    """Note violated pairs of a tile: the worst first in `picks`, the others as a reservoir sample."""
+    stride = 32
+    width = columns.size
+    for r in range(rows.size):
+        i = rows[r]
+        line = tile[r]
+        limit = np.float32(u[i])
+        for s in range(0, width, stride):
+            end = min(s + stride, width)
+            hits = 0
+            for q in range(s, end):
+                hits += line[q] - limit > low_v[q]
+            if hits == 0:
+                continue
+            for q in range(s, end):
+                if line[q] - limit > low_v[q]:
+                    j = columns[q]
+                    excess = np.float64(line[q]) - u[i] - v[j]
+                    if excess <= margin + TOLERANCE:
+                        excess = cosine(a, b, inverse_a, inverse_b, i, j) - u[i] - v[j]
+                    if excess > TOLERANCE:
+                        _pick(picks, count, worst, r, j, excess)
+
+
+@njit(nogil=True, cache=True)
+def _pick(picks, count, worst, r, j, excess):
+    seen = count[r]
+    count[r] = seen + 1
+    if excess > worst[r]:
+        worst[r] = excess
+        if seen > 0:
+            picks[r, 0], j = j, picks[r, 0]
+    if seen < picks.shape[1]:
+        picks[r, seen] = j
+        return
+    # A hash of row and column, not of time or thread: the same pairs on every run. Rows with equal preferences
+    # (copies of one latent) must not all choose the same columns.
+    mixed = (np.uint64(r + 1) * np.uint64(0x9E3779B97F4A7C15)) ^ (np.uint64(j + 1) * np.uint64(0xC2B2AE3D27D4EB4F))
+    mixed ^= mixed >> np.uint64(31)
+    mixed *= np.uint64(0xD6E8FEB86659FD93)
+    mixed ^= mixed >> np.uint64(32)
+    place = np.int64(mixed % np.uint64(seen))
+    if place < picks.shape[1] - 1:
+        picks[r, 1 + place] = j
+
+
+@njit(nogil=True, cache=True)
+def _collect(rows, picks, count, u, v, a, b, inverse_a, inverse_b):
+    total = 0
+    for r in range(rows.size):
+        total += min(count[r], picks.shape[1])
+    out_rows = np.empty(total, np.int64)
+    out_columns = np.empty(total, np.int32)
+    values = np.empty(total)
+    taken = 0
+    for r in range(rows.size):
+        for k in range(min(count[r], picks.shape[1])):
+            out_rows[taken] = rows[r]
+            out_columns[taken] = picks[r, k]
+            values[taken] = cosine(a, b, inverse_a, inverse_b, rows[r], picks[r, k])
+            taken += 1
+    return out_rows, out_columns, values

@@ -1,0 +1,95 @@
+"""The two dictionaries as checked, unit-length float32 rows."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from sae_stability.errors import StudyError
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One dictionary, ready to compare.
+
+    Attributes:
+        given: `(n, d)` float32, the rows as they came; exact cosines are computed from these.
+        unit: `(n, d)` float32, the rows divided by their norm; a zero row stays zero.
+        inverse_norm: `(n,)` float64, 1 / norm; 0 for a zero row, so its cosine with everything is 0.
+    """
+
+    given: np.ndarray
+    unit: np.ndarray
+    inverse_norm: np.ndarray
+
+
+def prepare(x, name: str) -> Rows:
+    """Check and normalise `x` of shape `(n, d)`: numpy or torch; float16, bfloat16, float32 or float64.
+
+    Raises:
+        StudyError: not two-dimensional, empty, or a row with NaN or infinity (the first one is named).
+    """
+    given = _float32(x)
+    if given.ndim != 2 or 0 in given.shape:
+        raise StudyError(f"{name}: expected a matrix (rows, d_model) with at least one of each, got shape {given.shape}")
+    norm = _norms(given)
+    bad = np.flatnonzero(~np.isfinite(norm))
+    if bad.size:
+        raise StudyError(
+            f"{name}: row {bad[0]} holds NaN or infinity ({bad.size} such rows in all); "
+            "the dictionary is damaged, train or export it again"
+        )
+    inverse = np.divide(1.0, norm, out=np.zeros_like(norm), where=norm > 0)
+    return Rows(given, _scaled(given, inverse), inverse)
+
+
+def _float32(x) -> np.ndarray:
+    """`x` as a C-contiguous float32 array; torch tensors are recognised without importing torch."""
+    if hasattr(x, "detach"):
+        x = x.detach().cpu().float().numpy()
+    return np.ascontiguousarray(x, dtype=np.float32)
+
+
+@njit(nogil=True, cache=True)
+def _norms(x):
+    out = np.empty(x.shape[0])
+    for i in range(x.shape[0]):
+        total = 0.0
+        for k in range(x.shape[1]):
+            value = np.float64(x[i, k])
+            total += value * value
+        out[i] = np.sqrt(total)
+    return out
+
+
+@njit(nogil=True, cache=True)
+def _scaled(x, factor):
+    out = np.empty_like(x)
+    for i in range(x.shape[0]):
+        for k in range(x.shape[1]):
+            out[i, k] = np.float64(x[i, k]) * factor[i]
+    return out
+
+
+def rounding_margin(d_model: int) -> float:
+    """How far a float32 product of two unit rows may lie from their exact cosine, at most.
+
+    A float32 dot product of length d, summed in any order, errs by at most gamma_d |x|.|y| with
+    gamma_d = d u / (1 - d u) and u = 2^-24 (Higham, Accuracy and Stability of Numerical Algorithms, 2002,
+    section 3.1); rounding the normalised rows themselves to float32 adds 2 u.
+    """
+    unit_roundoff = 2.0**-24
+    length = (d_model + 4) * unit_roundoff
+    return length / (1 - length)
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+def cosine(a, b, inverse_a, inverse_b, i, j):
+    """Cosine of `a[i]` with `b[j]`, products and sum in float64; 0 where either row is zero."""
+    factor = inverse_a[i] * inverse_b[j]
+    if factor == 0.0:
+        return 0.0
+    total = 0.0
+    for k in range(a.shape[1]):
+        total += np.float64(a[i, k]) * np.float64(b[j, k])
+    return min(1.0, max(-1.0, total * factor))
