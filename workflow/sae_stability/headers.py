@@ -21,15 +21,15 @@ def model_folder(name: str) -> Path | None:
 
 def model_facts(name: str) -> dict[str, int | None]:
     """d_model and max_positions of a local model, from its config.json; empty for a hub name."""
-    folder = model_folder(name)
-    if folder is None:
-        return {}
-    try:
-        config = json.loads((folder / "config.json").read_text())
-    except (OSError, ValueError) as error:
-        raise StudyError(f"{folder / 'config.json'}: not readable as a model's configuration ({error})") from None
+    config = _model_config(name)
     config = {**config, **config.get("text_config", {})}
     return {"d_model": _first(config, _WIDTH), "max_positions": _first(config, _POSITIONS)}
+
+
+def may_have_lm_head(name: str) -> bool:
+    """Whether a model was saved with a language-model head; True for a hub name, which is not looked into."""
+    architectures = _model_config(name).get("architectures")
+    return architectures is None or any("LM" in architecture for architecture in architectures)
 
 
 def model_parameters(name: str) -> int | None:
@@ -60,6 +60,17 @@ def matrix_shape(path: str | os.PathLike, tensor: str | None, where: str) -> tup
     if len(shape) != 2:
         raise StudyError(f"{where}.matrix: {path}: must have 2 dimensions (rows, columns), has {len(shape)}")
     return int(shape[0]), int(shape[1])
+
+
+def _model_config(name: str) -> dict:
+    """A local model's config.json; empty for a hub name."""
+    folder = model_folder(name)
+    if folder is None:
+        return {}
+    try:
+        return json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError) as error:
+        raise StudyError(f"{folder / 'config.json'}: not readable as a model's configuration ({error})") from None
 
 
 def _first(config: dict, names: tuple[str, ...]) -> int | None:
