@@ -124,8 +124,8 @@ def _match(a: Rows, b: Rows, backend, threads: int, progress) -> Assignment:
     bound = float(u.sum() + state.v.sum()) + n * pricing.TOLERANCE
     if not bound - objective <= GAP_PER_ROW * n:
         raise StudyError(
-            f"matching {n} x {m} rows: bound {bound} and objective {objective} differ by more than {GAP_PER_ROW} a row; "
-            "this is a fault of the solver, please report it with the two dictionaries"
+            f"matching {n} x {m} rows: bound {bound} and objective {objective} differ by more than "
+            f"{GAP_PER_ROW} a row; this is a fault of the solver, please report it with the two dictionaries"
         )
     return Assignment(
         state.column_of.astype(np.int64),

@@ -15,7 +15,9 @@ def nearest(a: Rows, b: Rows, best: Best) -> tuple[np.ndarray, np.ndarray]:
     partner = np.empty(len(a.given), np.int64)
     value = np.empty(len(a.given))
     margin = 2 * rounding_margin(a.given.shape[1])
-    _nearest(a.given, b.given, a.inverse_norm, b.inverse_norm, best.value, best.partner, best.count, margin, partner, value)
+    _nearest(
+        a.given, b.given, a.inverse_norm, b.inverse_norm, best.value, best.partner, best.count, margin, partner, value
+    )
     return partner, value
 
 

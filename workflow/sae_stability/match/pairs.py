@@ -28,8 +28,8 @@ def match_pair(
 
     `latents_a` and `latents_b` are their evaluation tables (column `alive`). Cosines do not depend on row norms, so
     folding decoder norms into the encoder, as comparisons of raw weights need, changes nothing here.
-    Definitions: reference paper (arXiv 2501.16615), section "matching": P_enc and P_dec are independent assignments that
-    maximise the sum of signed cosines.
+    Definitions: reference paper (arXiv 2501.16615), matching: P_enc and P_dec are independent assignments that maximise
+    the sum of signed cosines.
 
     Raises:
         StudyError: a folder or table is missing or damaged, or the two do not belong together.

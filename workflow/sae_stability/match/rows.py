@@ -31,7 +31,9 @@ def prepare(x, name: str) -> Rows:
     """
     given = _float32(x)
     if given.ndim != 2 or 0 in given.shape:
-        raise StudyError(f"{name}: expected a matrix (rows, d_model) with at least one of each, got shape {given.shape}")
+        raise StudyError(
+            f"{name}: expected a matrix (rows, d_model) with at least one of each, got shape {given.shape}"
+        )
     norm = _norms(given)
     bad = np.flatnonzero(~np.isfinite(norm))
     if bad.size:

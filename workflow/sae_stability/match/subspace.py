@@ -1,0 +1,71 @@
+"""Do unshared latents, different as they are one by one, span the same subspace in every seed?"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sae_stability.match.pairs import dictionaries
+from sae_stability.seeds import stream
+
+ENERGY = 0.5  # more directions and any two subspaces of a space this small overlap
+DRAWS = 20
+
+
+def table(trained: list, saes: dict[int, Path], threshold: float) -> pd.DataFrame:
+    """Columns `subspace_rank`, `subspace_overlap`, `subspace_random`, `subspace_random_std` for each pair.
+
+    For the unshared latents of A and of B (live: those of them that fired), the r leading principal directions
+    of their unit decoder rows, r the smallest number that holds half of the squared length in both;
+    overlap = mean squared cosine of the principal angles between the two subspaces = |V_a V_b^T|_F^2 / r, in [0, 1]
+    (Björck and Golub 1973; after Gerasimov et al., arXiv 2606.12138). `subspace_random` is the mean over 20 draws of as
+    many latents of A and of B taken at random from all that count, at the same r.
+    """
+    units = {seed: _unit(dictionaries(path)["decoder"]) for seed, path in sorted(saes.items())}
+    rows = []
+    for pair in trained:
+        for latents in ("all", "live"):
+            sets = []
+            for seed, alive in ((pair.a, "alive"), (pair.b, "alive_b")):
+                base = pair.columns[alive] if latents == "live" else np.ones_like(pair.columns[alive])
+                lone = base & ~pair.shared_of(seed, threshold, latents)
+                sets.append((units[seed], np.flatnonzero(base), np.flatnonzero(lone)))
+            generator = np.random.default_rng(stream("subspace", pair.a, pair.b, latents))
+            rows.append((pair.a, pair.b, pair.source, latents, *compare(*sets, generator)))
+    columns = ["a", "b", "source", "latents"]
+    names = ["subspace_rank", "subspace_overlap", "subspace_random", "subspace_random_std"]
+    return pd.DataFrame(rows, columns=columns + names)
+
+
+def compare(a: tuple, b: tuple, generator: np.random.Generator) -> tuple[float, float, float, float]:
+    """(rank, overlap, random mean, random std) for `(unit rows, candidate indices, chosen indices)` of each side."""
+    if not a[2].size or not b[2].size:
+        return (np.nan,) * 4
+    (values_a, vectors_a), (values_b, vectors_b) = (directions(rows[chosen]) for rows, _, chosen in (a, b))
+    rank = max(_rank(values_a), _rank(values_b))
+    chance = []
+    for _ in range(DRAWS):
+        drawn = [rows[generator.choice(base, chosen.size, replace=False)] for rows, base, chosen in (a, b)]
+        chance.append(overlap(*(directions(rows)[1] for rows in drawn), rank))
+    return rank, overlap(vectors_a, vectors_b, rank), float(np.mean(chance)), float(np.std(chance))
+
+
+def directions(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Squared length along each principal direction (falling), and the directions `(d, d)` as columns."""
+    rows = rows.astype(np.float64)
+    values, vectors = np.linalg.eigh(rows.T @ rows)
+    return np.maximum(values[::-1], 0.0), vectors[:, ::-1]
+
+
+def overlap(a: np.ndarray, b: np.ndarray, rank: int) -> float:
+    """Mean squared cosine of the principal angles between the spans of the first `rank` columns of each."""
+    return float(((a[:, :rank].T @ b[:, :rank]) ** 2).sum() / rank)
+
+
+def _rank(values: np.ndarray) -> int:
+    return int(np.searchsorted(np.cumsum(values) / values.sum(), ENERGY) + 1)
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    norm = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.divide(rows, norm, out=np.zeros_like(rows), where=norm > 0)
