@@ -1,0 +1,206 @@
+"""A matrix that a person already has, in place of a corpus and a model."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from sae_stability.activations.writer import ChunkWriter, NonFinite, shuffled_order, stored_order
+from sae_stability.errors import StudyError
+
+_READ_ROWS = 1 << 16
+
+
+def import_matrix(
+    *,
+    path: Path,
+    tensor: str | None,
+    columns: list[str] | None,
+    chunk: int | str,
+    heldout_rows: int,
+    train_rows: int,
+    chunk_rows: int,
+    shard_rows: int,
+    dtype: str,
+    shuffle_seed: int,
+    out: Path,
+    config_hash: str,
+) -> dict:
+    """Write one chunk (or the held-out rows) of a matrix in the form that `extract` gives activations.
+
+    The first `heldout_rows` rows are held out, the `train_rows` rows after them are for training, and chunk c
+    holds training rows [c * chunk_rows, (c + 1) * chunk_rows) in random order. A row's `token_index` is its
+    number in the matrix. Only the rows of the chunk are read, 65,536 at a time.
+
+    Args:
+        path: `.npy` (read in place), `.safetensors` or `.parquet`; samples are rows.
+        tensor: name of the matrix in a safetensors file; None if it holds only one.
+        columns: columns of a Parquet file: numbers, or one column of lists; None takes all columns.
+        chunk: number of the chunk, or "heldout".
+        heldout_rows, train_rows, chunk_rows, shard_rows: numbers of rows.
+        dtype: dtype of the stored rows.
+        shuffle_seed: seed of the rows' order.
+        out: the chunk's folder.
+        config_hash: recorded in the shards and the manifest.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        StudyError: no such matrix, too few rows, or a value that is not finite.
+    """
+    matrix = _open(Path(path), tensor, columns)
+    if matrix.rows < heldout_rows + train_rows:
+        raise StudyError(
+            f"{path}: {matrix.rows:,} rows, {heldout_rows:,} held-out and {train_rows:,} training rows asked for; "
+            "ask for fewer"
+        )
+    if chunk == "heldout":
+        start, stop = 0, heldout_rows
+        order = stored_order(np.arange(heldout_rows), -(-heldout_rows // shard_rows))
+    else:
+        start = heldout_rows + int(chunk) * chunk_rows
+        stop = min(start + chunk_rows, heldout_rows + train_rows)
+        order = shuffled_order(shuffle_seed, int(chunk), -(-chunk_rows // shard_rows))
+    if start >= stop:
+        raise StudyError(f"{path}: chunk {chunk} is empty; {train_rows:,} training rows make fewer chunks")
+    capacity = np.bincount(order.shard(np.arange(start, stop)), minlength=order.shards)
+    metadata = {
+        "model": Path(path).name,
+        "revision": None,
+        "hookpoint": tensor or Path(path).stem,
+        "context_length": 1,
+        "config_hash": config_hash,
+    }
+    writer = ChunkWriter(out, matrix.width, dtype, order, capacity, metadata)
+    try:
+        with tqdm(total=stop - start, unit=" rows", unit_scale=True, desc=f"import {chunk}") as progress:
+            for first, some in matrix.read(start, stop):
+                _add(writer, path, first, some)
+                progress.update(len(some))
+        return writer.finish({"dropped": {"special": 0, "padding": 0, "sink": 0}, "max_norm": None})
+    except BaseException:
+        writer.discard()
+        raise
+
+
+def _add(writer: ChunkWriter, path: Path, first: int, some: torch.Tensor) -> None:
+    try:
+        writer.add(some, np.arange(first, first + len(some)))
+    except NonFinite as error:
+        raise StudyError(f"{path}, row {first + error.row}: the row {error.reason}") from None
+
+
+class _Matrix:
+    """Rows of a matrix, read in pieces."""
+
+    rows: int
+    width: int
+
+    def read(self, start: int, stop: int) -> Iterator[tuple[int, torch.Tensor]]:
+        """Yield (number of the first row, rows) over [start, stop)."""
+        for first in range(start, stop, _READ_ROWS):
+            yield first, self.slice(first, min(first + _READ_ROWS, stop))
+
+    def slice(self, start: int, stop: int) -> torch.Tensor:
+        """Rows [start, stop), (rows, width)."""
+        raise NotImplementedError
+
+
+class _Npy(_Matrix):
+    def __init__(self, path: Path):
+        try:
+            self.array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, OSError, EOFError) as error:
+            raise StudyError(f"{path}: not readable as npy ({error})") from None
+        if self.array.dtype.kind not in "fiu":
+            raise StudyError(f"{path}: holds {self.array.dtype}, not numbers")
+        self.rows, self.width = _two_dimensions(path, self.array.shape)
+
+    def slice(self, start: int, stop: int) -> torch.Tensor:
+        some = np.ascontiguousarray(self.array[start:stop])
+        return torch.from_numpy(some.astype(np.float64 if some.dtype.itemsize > 4 else np.float32))
+
+
+class _Safetensors(_Matrix):
+    def __init__(self, path: Path, tensor: str | None):
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            self.file = safe_open(path, framework="pt")
+        except (SafetensorError, OSError) as error:
+            raise StudyError(f"{path}: not readable as safetensors ({error})") from None
+        names = list(self.file.keys())
+        if tensor is None and len(names) == 1:
+            tensor = names[0]
+        if tensor not in names:
+            raise StudyError(f"{path}: no tensor '{tensor}'; allowed: {', '.join(names)}")
+        self.tensor = self.file.get_slice(tensor)
+        self.rows, self.width = _two_dimensions(path, self.tensor.get_shape())
+
+    def slice(self, start: int, stop: int) -> torch.Tensor:
+        return self.tensor[start:stop]
+
+
+class _Parquet(_Matrix):
+    def __init__(self, path: Path, columns: list[str] | None):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            self.file = pq.ParquetFile(path)
+        except (pa.ArrowException, OSError) as error:
+            raise StudyError(f"{path}: not readable as Parquet ({error})") from None
+        self.path = path
+        names = self.file.schema_arrow.names
+        self.columns = names if columns is None else columns
+        if missing := [name for name in self.columns if name not in names]:
+            raise StudyError(f"{path}: no column '{missing[0]}'; columns: {', '.join(names)}")
+        self.rows = self.file.metadata.num_rows
+        self.width = next(self.read(0, 1))[1].shape[1] if self.rows else 0
+
+    def read(self, start: int, stop: int) -> Iterator[tuple[int, torch.Tensor]]:
+        first = 0
+        for group in range(self.file.num_row_groups):
+            rows = self.file.metadata.row_group(group).num_rows
+            low, high = max(start, first), min(stop, first + rows)
+            if low < high:
+                table = self.file.read_row_group(group, columns=self.columns)
+                yield low, self._numbers(table.slice(low - first, high - low), low)
+            first += rows
+
+    def _numbers(self, table, first: int) -> torch.Tensor:
+        import pyarrow as pa
+
+        columns = []
+        for name in self.columns:
+            column = table.column(name).combine_chunks()
+            if pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type):
+                column = column.flatten()
+            if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+                raise StudyError(f"{self.path}: column '{name}' holds {column.type}, not numbers; name the columns")
+            values = column.to_numpy(zero_copy_only=False)
+            if len(values) % len(table):
+                raise StudyError(f"{self.path}, near row {first}: column '{name}' holds lists of unequal length")
+            columns.append(values.reshape(len(table), -1))
+        return torch.from_numpy(np.concatenate(columns, axis=1).astype(np.float64))
+
+
+def _open(path: Path, tensor: str | None, columns: list[str] | None) -> _Matrix:
+    if not path.is_file():
+        raise StudyError(f"{path}: no such file")
+    if path.suffix == ".npy":
+        return _Npy(path)
+    if path.suffix == ".safetensors":
+        return _Safetensors(path, tensor)
+    if path.suffix == ".parquet":
+        return _Parquet(path, columns)
+    raise StudyError(f"{path}: of no known format; allowed endings: .npy, .safetensors, .parquet")
+
+
+def _two_dimensions(path: Path, shape: tuple | list) -> tuple[int, int]:
+    if len(shape) != 2:
+        raise StudyError(f"{path}: the matrix has the shape {tuple(shape)}; allowed: (rows, width)")
+    return int(shape[0]), int(shape[1])

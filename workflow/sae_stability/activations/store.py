@@ -1,0 +1,193 @@
+"""Reading chunks of activations: checked, in a fixed order, with at most two shards in memory."""
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+
+from sae_stability.errors import StudyError
+from sae_stability.files import read_json, sha256
+from sae_stability.seeds import stream
+
+_FIELDS = ("format", "hookpoint", "dtype", "d_model", "rows", "mean", "mean_centred_norm", "shards")
+_verified: set[tuple] = set()  # shards that this process has checked, by path, size and time
+
+
+class Chunk:
+    """One chunk of activations, or the held-out rows.
+
+    Attributes:
+        path: the folder.
+        manifest: what `manifest.json` holds.
+        rows: number of rows.
+        d_model: their width.
+        mean: mean row, (d_model,) float32.
+        scale: mean norm of the centred rows over sqrt(d_model); (x - mean) / scale has a mean norm of sqrt(d_model).
+        shard_rows: rows of each shard.
+
+    Raises:
+        StudyError: there is no manifest, or it is damaged.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.manifest = read_json(self.path / "manifest.json")
+        missing = [field for field in _FIELDS if field not in self.manifest]
+        if missing:
+            raise self._damaged(self.path / "manifest.json", f"lacks {', '.join(missing)}")
+        self.rows: int = self.manifest["rows"]
+        self.d_model: int = self.manifest["d_model"]
+        self.mean = torch.tensor(self.manifest["mean"], dtype=torch.float32)
+        self.scale = self.manifest["mean_centred_norm"] / self.d_model**0.5
+        self.shard_rows: list[int] = [shard["rows"] for shard in self.manifest["shards"]]
+        if sum(self.shard_rows) != self.rows or len(self.mean) != self.d_model:
+            raise self._damaged(self.path / "manifest.json", "contradicts itself")
+
+    def shard(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Activations (rows, d_model) in the stored dtype and token_index (rows,) int64 of a shard.
+
+        Raises:
+            StudyError: the file is missing or is not the one that the manifest describes.
+        """
+        entry = self.manifest["shards"][number]
+        path = self.path / entry["name"]
+        try:
+            self._verify(path, entry["sha256"])
+            with safe_open(path, framework="pt") as file:
+                activations, token_index = file.get_tensor("activations"), file.get_tensor("token_index")
+        except FileNotFoundError:
+            raise self._damaged(path, "is missing") from None
+        except (SafetensorError, OSError) as error:
+            raise self._damaged(path, f"cannot be read ({error})") from None
+        if activations.shape != (entry["rows"], self.d_model) or len(token_index) != entry["rows"]:
+            raise self._damaged(path, f"has the shape {tuple(activations.shape)}")
+        return activations, token_index
+
+    def _verify(self, path: Path, expected: str) -> None:
+        status = path.stat()
+        key = (str(path.resolve()), status.st_size, status.st_mtime_ns, expected)
+        if key not in _verified:
+            if sha256(path) != expected:
+                raise self._damaged(path, "is not the file that its manifest describes (sha256 differs)")
+            _verified.add(key)
+
+    def _damaged(self, path: Path, what: str) -> StudyError:
+        return StudyError(f"{path} {what}; delete {self.path} and run again")
+
+
+def rows(chunk_path: str | Path) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yield (activations (rows, d_model) float32, token_index (rows,) int64) a shard, in stored order.
+
+    Raises:
+        StudyError: see `Chunk`.
+    """
+    chunk = Chunk(chunk_path)
+    for number in range(len(chunk.shard_rows)):
+        activations, token_index = chunk.shard(number)
+        yield activations.float(), token_index
+
+
+def batches(
+    chunk_path: str | Path,
+    *,
+    batch_size: int,
+    rows: int | None = None,
+    epochs: int = 1,
+    order_seed: int = 0,
+    start: int = 0,
+    steps: int | None = None,
+) -> Iterator[torch.Tensor]:
+    """Yield training batches, (batch_size, d_model) float32.
+
+    An epoch takes shards in a random order and the rows of each in a random order; both depend on the order
+    seed, the chunk's name and the epoch alone. Batches go on over shards and epochs; an incomplete last batch is
+    left out. Memory: two shards, the current one and the next, which a thread reads ahead.
+
+    Args:
+        chunk_path: the chunk's folder.
+        batch_size: rows a batch.
+        rows: use only the first `rows` rows of the chunk (a random sample, as chunks are shuffled).
+        epochs: how often to go through the rows, unless `steps` says when to stop.
+        order_seed: seed of the order; it changes the order and nothing else.
+        start: number of the first batch to yield: the stream goes on as if the earlier ones had been taken.
+        steps: how many batches to yield, with further epochs if need be.
+
+    Raises:
+        StudyError: a damaged chunk, or fewer rows than `rows`.
+    """
+    chunk = Chunk(chunk_path)
+    wanted = chunk.rows if rows is None else rows
+    if not 0 < wanted <= chunk.rows:
+        raise StudyError(f"{chunk.path}: {wanted} rows asked for, it has {chunk.rows}")
+    if steps is None:
+        steps = max(0, wanted * epochs // batch_size - start)
+    pieces = _pieces(chunk, wanted, order_seed, skip=start * batch_size, count=steps * batch_size)
+    yield from _regroup(_read_ahead(chunk, pieces), batch_size)
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Rows of one shard, in the order in which an epoch takes them."""
+
+    shard: int
+    order_seed: int
+    of: int  # the first `of` rows of the shard take part
+    start: int  # of their order, [start, stop) is wanted
+    stop: int
+
+
+def _pieces(chunk: Chunk, wanted: int, order_seed: int, skip: int, count: int) -> Iterator[_Piece]:
+    """The pieces that hold `count` rows after the first `skip` rows of an endless run of epochs."""
+    ends = np.cumsum(chunk.shard_rows)
+    sizes = np.clip(wanted - (ends - chunk.shard_rows), 0, chunk.shard_rows).tolist()
+    epoch, skip = divmod(skip, wanted)
+    while count > 0:
+        parts = ("order", order_seed, chunk.path.name, epoch)
+        for shard in np.random.default_rng(stream(*parts)).permutation(len(sizes)).tolist():
+            start = min(skip, sizes[shard])
+            stop = min(sizes[shard], start + count)
+            skip -= start
+            count -= stop - start
+            if stop > start:
+                yield _Piece(shard, stream(*parts, shard), sizes[shard], start, stop)
+        epoch += 1
+
+
+def _read_ahead(chunk: Chunk, pieces: Iterator[_Piece]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yield (activations of a shard, row numbers to take in order), reading one shard ahead."""
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        coming: Future | None = None
+        for piece in pieces:
+            # Submitting before the last piece is let go would hold three shards.
+            current, coming = coming, reader.submit(_read, chunk, piece)
+            if current is not None:
+                yield current.result()
+            del current
+        if coming is not None:
+            yield coming.result()
+
+
+def _read(chunk: Chunk, piece: _Piece) -> tuple[torch.Tensor, torch.Tensor]:
+    activations, _ = chunk.shard(piece.shard)
+    order = np.random.default_rng(piece.order_seed).permutation(piece.of)[piece.start : piece.stop]
+    return activations, torch.from_numpy(order)
+
+
+def _regroup(parts: Iterator[tuple[torch.Tensor, torch.Tensor]], batch_size: int) -> Iterator[torch.Tensor]:
+    """Cut the rows of successive shards into batches."""
+    rest: torch.Tensor | None = None
+    for activations, order in parts:
+        taken = 0
+        while taken < len(order):
+            need = batch_size - (0 if rest is None else len(rest))
+            some = activations[order[taken : taken + need]].float()
+            taken += len(some)
+            rest = some if rest is None else torch.cat([rest, some])
+            if len(rest) == batch_size:
+                yield rest
+                rest = None
+        del activations

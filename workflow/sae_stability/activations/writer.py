@@ -1,0 +1,238 @@
+"""A chunk of activations on its way to disk: shuffled through one file of bins, in bounded memory."""
+
+import contextlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from sae_stability.activations.model import torch_dtype
+from sae_stability.errors import StudyError
+from sae_stability.files import atomic, sha256, write_json
+from sae_stability.seeds import stream
+
+FORMAT = "sae-stability activations 1"
+_BINS = ".bins.tmp"
+_STATISTICS_ROWS = 1 << 16
+
+
+@dataclass(frozen=True)
+class RowOrder:
+    """The order of a chunk's rows: sorted by a key of their token index, and cut into shards by that key.
+
+    The key depends on the token index and a seed alone, so every hookpoint and every pass of a token set has the
+    same order, however the rows arrive and whichever are dropped.
+
+    Attributes:
+        key: token_index (rows,) int64 -> key (rows,) uint64, one to one.
+        bounds: smallest key of each shard but the first, (shards - 1,) uint64.
+    """
+
+    key: Callable[[np.ndarray], np.ndarray]
+    bounds: np.ndarray
+
+    @property
+    def shards(self) -> int:
+        """Number of shards."""
+        return len(self.bounds) + 1
+
+    def shard(self, token_index: np.ndarray) -> np.ndarray:
+        """The shard of each row, (rows,) int64."""
+        return np.searchsorted(self.bounds, self.key(token_index), side="right")
+
+
+def shuffled_order(shuffle_seed: int, chunk: int, shards: int) -> RowOrder:
+    """A random order: keys are a 64-bit mix of seed and token index, shards are equal ranges of keys.
+
+    Shards hold equal numbers of rows but for the binomial spread (0.1 % at a million rows).
+    """
+    seed = np.uint64(stream("shuffle", shuffle_seed, chunk))
+    bounds = np.array([(shard << 64) // shards for shard in range(1, shards)], dtype=np.uint64)
+    return RowOrder(lambda token_index: _mix(_mix(token_index.astype(np.uint64)) ^ seed), bounds)
+
+
+def stored_order(token_index: np.ndarray, shards: int) -> RowOrder:
+    """Rows in the order of their token index, for held-out rows; `token_index` are all that may come, sorted."""
+    starts = [shard * len(token_index) // shards for shard in range(1, shards)]
+    return RowOrder(lambda index: index.astype(np.uint64), token_index[starts].astype(np.uint64))
+
+
+def _mix(values: np.ndarray) -> np.ndarray:
+    """SplitMix64 (Steele, Lea and Flood 2014): a bijection of 64-bit numbers that looks random."""
+    values = values + np.uint64(0x9E3779B97F4A7C15)
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+class ChunkWriter:
+    """Writes one chunk folder: shards, then `manifest.json`, which makes them count.
+
+    Rows are appended to one bin a shard (all in one file), and `finish` sorts each bin and writes it as a shard.
+    Memory: two shards, in `finish`. Disk: the chunk once, and one shard more while it is being finished.
+
+    Args:
+        out: the chunk's folder; what an earlier, unfinished job left there is removed.
+        width: d_model.
+        dtype: of the stored activations.
+        order: the rows' order.
+        capacity: the most rows that each shard may receive, (shards,).
+        metadata: strings for the shards' headers: model, revision, hookpoint, config_hash.
+    """
+
+    def __init__(self, out: Path, width: int, dtype: str, order: RowOrder, capacity: np.ndarray, metadata: dict):
+        self.out, self.width, self.order, self.metadata = Path(out), width, order, metadata
+        self.dtype = torch_dtype(dtype)
+        clear(self.out)
+        self.row_bytes = 8 + width * self.dtype.itemsize  # token index and activations
+        self.start = np.concatenate([[0], np.cumsum(capacity)]).astype(np.int64)
+        self.filled = np.zeros(order.shards, dtype=np.int64)
+        self.sum = torch.zeros(width, dtype=torch.float64)
+        self.bins = os.open(self.out / _BINS, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+
+    def add(self, activations: torch.Tensor, token_index: np.ndarray) -> None:
+        """Append rows: activations (rows, width) of any float dtype, token_index (rows,) int64, in any order.
+
+        Raises:
+            NonFinite: a row holds NaN or infinity, in the given or the stored dtype.
+        """
+        stored = activations.to("cpu", self.dtype).contiguous()
+        finite = torch.isfinite(stored).all(dim=1)
+        if not finite.all():
+            row = int((~finite).nonzero()[0])
+            raise NonFinite(row, overflow=bool(torch.isfinite(activations[row]).all()))
+        self.sum += stored.sum(dim=0, dtype=torch.float64)
+        rows = np.empty((len(stored), self.row_bytes), dtype=np.uint8)
+        rows[:, :8] = token_index.astype(np.int64)[:, None].view(np.uint8)
+        rows[:, 8:] = stored.view(torch.uint8).numpy()
+        shard = self.order.shard(token_index)
+        by_shard = np.argsort(shard, kind="stable")
+        rows = rows[by_shard]
+        counts = np.bincount(shard, minlength=self.order.shards)
+        ends = np.cumsum(counts)
+        for index in np.flatnonzero(counts):
+            self._append(index, rows[ends[index] - counts[index] : ends[index]])
+
+    def _append(self, shard: int, rows: np.ndarray) -> None:
+        place = self.start[shard] + self.filled[shard]
+        assert place + len(rows) <= self.start[shard + 1], "more rows than the token file announced"
+        _write_all(self.bins, rows, int(place) * self.row_bytes)
+        self.filled[shard] += len(rows)
+
+    def finish(self, extra: dict) -> dict:
+        """Write shards and manifest; `extra` is added to the manifest, which is returned."""
+        rows = int(self.filled.sum())
+        if rows == 0:
+            raise StudyError(f"{self.out}: no rows are left; raise max_norm_multiple")
+        mean = self.sum / rows
+        statistics = _Statistics(mean)
+        # From the last bin to the first, cutting the file behind, so that the disk never holds the chunk twice.
+        shards = [self._write_shard(shard, statistics) for shard in reversed(range(self.order.shards))][::-1]
+        os.close(self.bins)
+        (self.out / _BINS).unlink()
+        manifest = {
+            "format": FORMAT,
+            **self.metadata,
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "d_model": self.width,
+            "rows": rows,
+            "mean_squared_norm": statistics.squared_norm / rows,
+            "mean_centred_norm": statistics.centred_norm / rows,
+            "median_norm": statistics.median_norm,
+            **extra,
+            "shards": shards,
+            "mean": mean.tolist(),
+        }
+        write_json(self.out / "manifest.json", manifest)
+        return manifest
+
+    def _write_shard(self, shard: int, statistics: "_Statistics") -> dict:
+        count = int(self.filled[shard])
+        rows = np.empty((count, self.row_bytes), dtype=np.uint8)
+        _read_all(self.bins, rows, int(self.start[shard]) * self.row_bytes)
+        os.ftruncate(self.bins, int(self.start[shard]) * self.row_bytes)
+        token_index = rows[:, :8].copy().view(np.int64).ravel()
+        by_key = np.argsort(self.order.key(token_index))
+        activations = torch.from_numpy(np.ascontiguousarray(rows[by_key, 8:])).view(self.dtype)
+        statistics.add(activations)
+        path = self.out / f"shard-{shard:04d}.safetensors"
+        tensors = {"activations": activations, "token_index": torch.from_numpy(token_index[by_key])}
+        header = {**self.metadata, "dtype": str(self.dtype).removeprefix("torch.")}
+        with atomic(path) as temporary:
+            save_file(tensors, temporary, {key: _text(value) for key, value in header.items()})
+        return {"name": path.name, "rows": count, "sha256": sha256(path)}
+
+    def discard(self) -> None:
+        """Give up: close and remove what is half-written."""
+        with contextlib.suppress(OSError):
+            os.close(self.bins)
+        clear(self.out)
+
+
+class NonFinite(Exception):
+    """Row `row` of an added batch is not finite, or (`overflow`) too large for the stored dtype."""
+
+    def __init__(self, row: int, overflow: bool):
+        super().__init__(row)
+        self.row = row
+        self.reason = (
+            "is too large for the stored dtype; choose bfloat16 or float32"
+            if overflow
+            else "holds NaN or infinity; a wider model_dtype may help"
+        )
+
+
+class _Statistics:
+    """Sums over stored rows for the manifest, in float64, about a mean that is known."""
+
+    def __init__(self, mean: torch.Tensor):
+        self.mean = mean.float()
+        self.squared_norm = 0.0
+        self.centred_norm = 0.0
+        self.median_norm = 0.0
+
+    def add(self, activations: torch.Tensor) -> None:
+        """Add a shard; the median is that of the shard added last, a random sample of a shuffled chunk."""
+        norms = []
+        for some in activations.split(_STATISTICS_ROWS):
+            norms.append(some.float().norm(dim=1))
+            self.squared_norm += float(norms[-1].double().square().sum())
+            self.centred_norm += float((some.float() - self.mean).norm(dim=1).double().sum())
+        if norms:
+            self.median_norm = float(torch.cat(norms).median())
+
+
+def clear(folder: Path) -> None:
+    """Make the folder, and remove the shards, bins and manifest that an earlier job left in it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # The manifest first: without it, nobody believes the shards.
+    for pattern in ("manifest.json", "shard-*.safetensors", ".*.tmp*"):
+        for path in folder.glob(pattern):
+            path.unlink()
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _write_all(file: int, rows: np.ndarray, offset: int) -> None:
+    data = memoryview(np.ascontiguousarray(rows)).cast("B")
+    while data:
+        written = os.pwrite(file, data, offset)
+        data, offset = data[written:], offset + written
+
+
+def _read_all(file: int, rows: np.ndarray, offset: int) -> None:
+    if rows.size == 0:
+        return
+    data = memoryview(rows).cast("B")
+    while data:
+        read = os.preadv(file, [data], offset)
+        if read == 0:
+            raise StudyError("the temporary activation file is shorter than what was written; is the disk full?")
+        data, offset = data[read:], offset + read
