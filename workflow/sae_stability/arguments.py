@@ -68,6 +68,7 @@ def _extract(sub: argparse.ArgumentParser) -> None:
 def _import_matrix(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--matrix", type=Path, required=True, help="npy, safetensors or Parquet file")
     sub.add_argument("--tensor", default=None, help="name of the tensor in a safetensors file")
+    sub.add_argument("--chunk", required=True, help='number of the chunk, or "heldout"')
     sub.add_argument("--heldout-rows", type=int, required=True, help="rows kept for evaluation")
     sub.add_argument("--train-rows", type=int, required=True, help="rows for training")
     sub.add_argument("--chunk-rows", type=int, required=True, help="training rows a chunk")
@@ -75,13 +76,14 @@ def _import_matrix(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--dtype", default="float32", help="type of the stored numbers")
     sub.add_argument("--shuffle-seed", type=int, default=0, help="order of the rows")
     sub.add_argument("--config-hash", default="", help="what the activations were made from")
-    _out(sub, "folder for the chunks")
+    _out(sub, "folder for the chunk")
+    _machine(sub)
 
 
 def _train(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--chunk", type=Path, required=True, help="folder of the chunk to train on")
     sub.add_argument("--chunk-index", type=int, default=0, help="which chunk of the training this is, from 0")
-    sub.add_argument("--first-chunk", type=Path, default=None, help="folder of chunk 0, for its mean and scale")
+    sub.add_argument("--first-chunk-manifest", type=Path, default=None, help="chunk 0's, for its mean and scale")
     sub.add_argument("--previous", type=Path, default=None, help="state after the chunk before")
     sub.add_argument("--out", type=Path, default=None, help="folder for the SAE, after the last chunk")
     sub.add_argument("--state-out", type=Path, default=None, help="file for the state, before the last chunk")
@@ -147,16 +149,15 @@ def _figure(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--figure", required=True, help="name of the figure")
     sub.add_argument("--table", type=Path, required=True, help="its tidy table")
     sub.add_argument("--style", type=json.loads, default={}, help="JSON: the study's style")
-    sub.add_argument("--caption", type=Path, required=True, help="file for the caption")
-    _out(sub, "file for the picture, without its ending")
+    for kind in ("svg", "pdf", "png", "caption"):
+        sub.add_argument(f"--{kind}", type=Path, required=True, help=f"file for the {kind}")
 
 
 def _summary(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--study", required=True, help="name of the study")
     sub.add_argument("--base", required=True, help="the cohort whose numbers come first")
-    sub.add_argument("--threshold", type=float, default=0.7, help="least cosine of a shared latent")
     sub.add_argument("--overlap", action="append", type=_named(str), required=True, help="COHORT=folder of tables")
-    sub.add_argument("--evaluation", action="append", type=_named(str), default=[], help="COHORT/SEED=metrics file")
+    sub.add_argument("--evaluation", action="append", type=_named(str), default=[], help="COHORT=metrics file")
     _out(sub, "file for the text")
 
 

@@ -49,13 +49,13 @@ def plan(args: argparse.Namespace) -> None:
 
 def tokenize(args: argparse.Namespace) -> None:
     """Documents to token blocks."""
-    from sae_stability.activations.model import resolve_model
     from sae_stability.corpus.documents import documents
+    from sae_stability.corpus.names import resolve_model
     from sae_stability.corpus.tokenize import tokenize as write_blocks
 
     write_blocks(
         documents=documents(args.corpus, args.corpus_seed),
-        tokenizer=resolve_model(args.tokenizer),
+        tokenizer_folder_or_name=resolve_model(args.tokenizer),
         revision=args.revision,
         context_length=args.context_length,
         packing=args.packing,
@@ -80,7 +80,7 @@ def extract(args: argparse.Namespace) -> None:
             sha256=args.sha256,
             model_dtype=args.model_dtype,
             tokens=args.tokens,
-            chunk=args.chunk if args.chunk == "heldout" else int(args.chunk),
+            chunk=_chunk(args.chunk),
             chunk_tokens=args.chunk_tokens,
             hookpoints=args.hookpoint,
             outs=args.out,
@@ -102,6 +102,8 @@ def import_matrix(args: argparse.Namespace) -> None:
     write_shards(
         path=args.matrix,
         tensor=args.tensor,
+        columns=None,
+        chunk=_chunk(args.chunk),
         heldout_rows=args.heldout_rows,
         train_rows=args.train_rows,
         chunk_rows=args.chunk_rows,
@@ -130,7 +132,7 @@ def train(args: argparse.Namespace) -> None:
         train_chunk(
             chunk=args.chunk,
             chunk_index=args.chunk_index,
-            first_chunk=args.first_chunk or args.chunk,
+            first_chunk_manifest=args.first_chunk_manifest,
             settings=settings,
             previous=args.previous,
             out=args.out,
@@ -217,16 +219,22 @@ def overlap(args: argparse.Namespace) -> None:
 
 def figure_table(args: argparse.Namespace) -> None:
     """Overlap tables to a figure's tidy table."""
-    from sae_stability.figures.registry import write_table
+    from sae_stability.figures.tables import write_table
 
     write_table(figure=args.figure, inputs=args.input, out=args.out)
 
 
 def figure(args: argparse.Namespace) -> None:
     """A tidy table to a picture and its caption."""
-    from sae_stability.figures.registry import write_figure
+    from sae_stability.figures.drawings import write_figure
 
-    write_figure(figure=args.figure, table=args.table, style=args.style, out=args.out, caption=args.caption)
+    write_figure(
+        figure=args.figure,
+        table=args.table,
+        style=args.style,
+        outs=[args.svg, args.pdf, args.png],
+        caption=args.caption,
+    )
 
 
 def summary(args: argparse.Namespace) -> None:
@@ -236,9 +244,8 @@ def summary(args: argparse.Namespace) -> None:
     write_summary(
         study=args.study,
         base=args.base,
-        threshold=args.threshold,
-        overlap=args.overlap,
-        evaluation=args.evaluation,
+        overlaps=args.overlap,
+        evaluations=args.evaluation,
         out=args.out,
     )
 
@@ -248,6 +255,10 @@ def info(args: argparse.Namespace) -> None:
     from sae_stability.sae.info import describe
 
     print(describe(args.checkpoint))
+
+
+def _chunk(text: str) -> int | str:
+    return text if text == "heldout" else int(text)
 
 
 def _set_threads(threads: int) -> None:

@@ -16,6 +16,8 @@ class Study:
     """A whole study. Every mapping is keyed by slug; `style` and `plan` are the plain settings of those sections."""
 
     name: str
+    results: str
+    device: str
     threshold: float
     models: dict[str, Model]
     corpora: dict[str, Corpus]
@@ -48,6 +50,8 @@ class Study:
         figures = config["figures"]
         study = cls(
             name=config["study"],
+            results=config["results"],
+            device=config["device"],
             threshold=config["threshold"],
             models=models,
             corpora=corpora,

@@ -1,0 +1,47 @@
+"""Documents -> token blocks.
+
+OUTPUTS  <results>/tokens/TOKENS/manifest.json, heldout.parquet, chunk-0000.parquet ...
+Steps: read documents in a fixed order; tokenise; hold out the first documents; cut the rest into chunks.
+"""
+
+
+def token_files(tokens) -> list[str]:
+    chunks = [f"chunk-{chunk:04d}.parquet" for chunk in range(tokens.chunks)]
+    return [in_results("tokens", tokens.slug, name) for name in ["manifest.json", "heldout.parquet", *chunks]]
+
+
+def tokens_key(tokens) -> str:
+    return key(tokens, code_hash("tokenize"))
+
+
+for _tokens in study.tokens.values():
+
+    rule:
+        name:
+            f"tokenize_{_tokens.slug.replace('-', '_')}"
+        output:
+            token_files(_tokens),
+        log:
+            f"<logs>/tokenize/{_tokens.slug}.log",
+        params:
+            code=code_hash("tokenize"),
+            out=in_results("tokens", _tokens.slug),
+            settings=flags(
+                corpus=json.dumps(_tokens.corpus.documents),
+                corpus_seed=_tokens.corpus.seed,
+                tokenizer=_tokens.model.name,
+                revision=_tokens.model.revision,
+                context_length=_tokens.context_length,
+                packing=_tokens.packing,
+                heldout_tokens=_tokens.heldout_tokens,
+                train_tokens=_tokens.train_tokens,
+                chunk_tokens=_tokens.chunk_tokens,
+            ),
+        conda:
+            ENVIRONMENT
+        threads: 4
+        resources:
+            mem_mb=8000,
+            runtime=720,
+        shell:
+            "python -m sae_stability tokenize {params.settings} --out {params.out:q} &> {log:q}"
