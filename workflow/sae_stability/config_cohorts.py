@@ -47,9 +47,8 @@ def _pass_of(given: dict, passes: dict, where: str, near: Pass | None) -> Pass:
         names = ", ".join(p.slug for p in found)
         raise StudyError(f"{where}.pass: missing, and several passes would do ({names}); name one")
     if hookpoint is None and len(found[0].hookpoints) > 1:
-        raise StudyError(
-            f"{where}.hookpoint: missing, and pass {found[0].slug} has {len(found[0].hookpoints)}; name one"
-        )
+        names = ", ".join(found[0].hookpoints)
+        raise StudyError(f"{where}.hookpoint: missing, and pass {found[0].slug} has several ({names}); name one")
     return found[0]
 
 

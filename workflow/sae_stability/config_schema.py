@@ -193,9 +193,8 @@ def _check_mapping(value: dict, rule: dict, where: str, fill: bool) -> dict:
     if fill:
         for key in rule.get("required", []):
             if key not in value:
-                raise StudyError(
-                    f"{dot}{key}: missing. {_resolve(properties[key]).get('description', '')}".rstrip(". ")
-                )
+                meaning = _resolve(properties[key]).get("description", "it is needed")
+                raise StudyError(f"{dot}{key}: missing ({meaning.rstrip('.')})")
         for key, inner in properties.items():
             if key not in value and "default" in (inner := _resolve(inner)):
                 checked[key] = check(inner["default"], inner, f"{dot}{key}")

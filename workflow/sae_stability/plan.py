@@ -87,8 +87,8 @@ def format_plan(plan: Plan) -> str:
         "",
         f"Assumed (`plan` in the study): device = {rates['device']}; model {rates['model_tflops']:g} and SAE training "
         f"{rates['sae_tflops']:g} x 10^12 operations/s; tokenising {rates['tokenizer_rate']:,.0f} tokens/s; one "
-        f"assignment of 8,192 latents {rates['match_seconds']:g} s; {rates['chunks_in_flight']} chunks of a pass on disk at once "
-        "where keep_shards is false. Bytes are before compression.",
+        f"assignment of 8,192 latents {rates['match_seconds']:g} s; {rates['chunks_in_flight']} chunks of a pass on "
+        "disk at a time where keep_shards is false. Bytes are before compression.",
         *plan.notes,
     ]
     return "\n".join([f"Plan of study {plan.study}", "", *lines])

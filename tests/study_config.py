@@ -1,0 +1,30 @@
+"""A small study as plain data, for tests to change and break."""
+
+import copy
+
+
+def small_config() -> dict:
+    """Two hookpoints of a model that nobody loads, one cohort of three seeds, one sweep; 4 chunks of 1,000 tokens."""
+    return copy.deepcopy(_CONFIG)
+
+
+_CONFIG = {
+    "study": "small",
+    "models": {"tiny": {"name": "nobody/tiny", "d_model": 32, "parameters": 1000, "max_positions": 64}},
+    "corpora": {"web": {"kind": "hub", "name": "nobody/web"}},
+    "tokens": {
+        "tiny-web": {
+            "model": "tiny",
+            "corpus": "web",
+            "context_length": 16,
+            "heldout_tokens": 500,
+            "train_tokens": 4000,
+            "chunk_tokens": 1000,
+        }
+    },
+    "passes": {"mlp": {"tokens": "tiny-web", "hookpoints": ["layers.0.mlp", "layers.1.mlp"], "shard_tokens": 300}},
+    "cohort_defaults": {"k": 4, "batch_size": 100, "warmup_steps": 5},
+    "cohorts": {"base": {"hookpoint": "layers.0.mlp", "n_latents": 64, "init_seeds": [0, 1, 2]}},
+    "sweeps": {"size": {"cohort": "base", "vary": {"n_latents": [32, 64]}, "init_seeds": [0, 1]}},
+    "figures": {"draw": {"joint": {"cohort": "base"}, "size": {"sweep": "size"}}},
+}

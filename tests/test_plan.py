@@ -1,0 +1,127 @@
+"""The plan's numbers can be counted by hand on a small study."""
+
+from pathlib import Path
+
+import numpy as np
+from tests.study_config import small_config
+
+from sae_stability.config import Study, load_study
+from sae_stability.plan import format_plan, plan
+
+ROOT = Path(__file__).parents[1]
+
+
+def stages(config: dict) -> dict:
+    return {stage.name: stage for stage in plan(Study.from_config(config)).stages}
+
+
+def test_jobs_and_tokens_are_exact():
+    found = stages(small_config())
+    # Cohorts: base with 3 seeds and 64 latents, size-32 with 2 seeds; 4 chunks of 10 steps of 100 each.
+    assert {name: stage.jobs for name, stage in found.items()} == {
+        "tokens": 1,
+        "activations": 4 + 1,
+        "train": (3 + 2) * 4,
+        "evaluate": 5,
+        "match": 3 + 1,
+        "floor": 2 * 3,
+        "overlap": 2,
+        "figures": 4,
+    }
+    assert found["tokens"].tokens == found["activations"].tokens == 4500
+    assert found["train"].tokens == 5 * 4000
+    assert found["evaluate"].tokens == 5 * 500
+
+
+def test_bytes_of_shards_and_saes_can_be_counted():
+    found = stages(small_config())
+    row = 2 * (32 * 2 + 8)  # two hookpoints, 32 float16 numbers and an index
+    assert found["activations"].written == found["activations"].peak == 4500 * row
+    saes = [4 * (2 * n * 32 + n + 32) for n in (64, 64, 64, 32, 32)]
+    # The SAE after the last chunk; weights and two averages after each of the other three.
+    assert found["train"].written == sum(sae + 3 * 3 * sae for sae in saes)
+
+
+def test_shards_that_are_not_kept_need_the_disk_of_the_chunks_in_flight():
+    config = small_config()
+    config["passes"]["mlp"]["keep_shards"] = False
+    kept, deleted = stages(small_config())["activations"], stages(config)["activations"]
+    assert deleted.written == kept.written
+    assert deleted.peak == kept.peak * (500 + 2 * 1000) / 4500
+
+
+def test_chunks_that_nobody_trains_on_are_not_extracted():
+    config = small_config()
+    config["cohorts"]["base"]["tokens"] = 1800
+    assert stages(config)["activations"].jobs == 2 + 1
+    config["passes"]["unused"] = {"tokens": "tiny-web", "hookpoints": ["layers.9.mlp"]}
+    assert stages(config)["activations"].jobs == 2 + 1
+
+
+def test_hours_follow_the_stated_rates():
+    config = small_config()
+    before = stages(config)
+    # 1,000 parameters: 2,000 operations a token.
+    assert np.isclose(before["activations"].device_hours, 4500 * 2000 / 200e12 / 3600)
+    training = 4000 * 32 * (3 * (2 * 64 + 8 * 4) + 2 * (2 * 32 + 8 * 4))
+    assert np.isclose(before["train"].device_hours, training / 100e12 / 3600)
+    config["plan"] = {"sae_tflops": 50, "match_seconds": 16}
+    after = stages(config)
+    assert np.isclose(after["train"].device_hours, 2 * before["train"].device_hours)
+    assert np.isclose(after["match"].cpu_hours, 2 * before["match"].cpu_hours)
+    assert after["activations"] == before["activations"]
+
+
+def test_a_model_of_unknown_size_is_named_in_the_plan():
+    config = small_config()
+    del config["models"]["tiny"]["parameters"]
+    text = format_plan(plan(Study.from_config(config)))
+    assert "models.tiny.parameters is not given" in text
+
+
+def test_a_matrix_needs_no_model(tmp_path):
+    np.save(tmp_path / "own.npy", np.zeros((600, 7), np.float32))
+    config = {
+        "study": "own",
+        "passes": {"own": {"matrix": str(tmp_path / "own.npy"), "heldout_rows": 100, "train_rows": 500}},
+        "cohorts": {"base": {"n_latents": 8, "k": 2, "batch_size": 10, "warmup_steps": 0}},
+    }
+    found = stages(config)
+    assert (found["tokens"].jobs, found["activations"].jobs, found["activations"].device_hours) == (0, 1, 0)
+    assert found["activations"].written == 600 * (7 * 4 + 8)
+
+
+def test_the_embedded_model_tells_its_size():
+    assert not plan(load_study(ROOT / "config.yaml")).notes
+
+
+def test_the_papers_runs_are_all_there():
+    study = load_study(ROOT / "studies" / "seed-overlap.yaml")
+    runs = {
+        (c.pass_.model.slug, c.hookpoint, c.n_latents, c.k, c.tokens // 10**8): len(c.seeds)
+        for c in study.cohorts.values()
+    }
+    mlps = {("pythia", f"layers.{i}.mlp", n, 32, 80): 2 for i in range(12) for n in (768, 4084, 32768)}
+    others = [(32, 32, 80), (27648, 32, 80), (131072, 32, 80), *((32768, k, 80) for k in (64, 128, 256))]
+    others += [(32768, 32, 8), (32768, 32, 800)]
+    expected = {
+        **mlps,
+        ("pythia", "layers.6.mlp", 32768, 32, 80): 9,
+        **{("pythia", "layers.6.mlp", *run): 2 for run in others},
+        ("pythia", "layers.6", 27648, 32, 80): 2,
+        ("gpt2", "h.6", 27648, 32, 80): 2,
+        ("gpt2", "h.6.mlp", 27648, 32, 80): 2,
+        ("smollm", "layers.15", 20736, 32, 80): 2,
+        ("smollm", "layers.15.mlp", 20736, 32, 80): 2,
+        ("llama", "layers.16.mlp", 147456, 32, 80): 2,
+    }
+    assert runs == expected
+
+
+def test_the_text_holds_every_stage_and_every_assumption():
+    result = plan(load_study(ROOT / "studies" / "seed-overlap.yaml"))
+    text = format_plan(result)
+    assert all(f"\n{stage.name} " in text for stage in result.stages)
+    assert "H100" in text
+    assert "10,496" in text  # 9 x 80 for the base, 48 cohorts of two seeds, 800 chunks of the long run
+    assert max(map(len, text.split("\n")[:12])) < 120
