@@ -477,11 +477,11 @@ def test_the_schema_is_read_as_the_standard_says(data):
             here = here[name]
         action = data.draw(st.sampled_from(["set", "remove", "add"]))
         if action == "add" and isinstance(here, dict):
-            here[data.draw(KEYS)] = data.draw(ODD)
+            here[data.draw(KEYS)] = copy.deepcopy(data.draw(ODD))
         elif action == "remove":
             del here[last]
         else:
-            here[last] = data.draw(ODD)
+            here[last] = copy.deepcopy(data.draw(ODD))
     try:
         check(config, schema())
         accepted = True
