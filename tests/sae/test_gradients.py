@@ -1,4 +1,4 @@
-"""Both step implementations against plain dense autograd in float64: loss, every gradient, Adam and the decoder norm."""
+"""Both step implementations against dense autograd in float64: loss, every gradient, Adam and the decoder norm."""
 
 import numpy as np
 import pytest

@@ -14,7 +14,6 @@ from sae_stability.sae.settings import TrainSettings
 from sae_stability.sae.step import BETA1, BETA2, EPSILON, StepResult, adam_factors
 from sae_stability.sae.workers import Workers
 
-TILE = 128  # rows; a tile's pre-activations should fit a core's share of the cache
 LATENTS = 64  # latents in a block of the update
 
 PARAMETERS = ("encoder", "decoder", "encoder_bias", "decoder_bias")
@@ -44,6 +43,8 @@ class CpuTopKStep:
 
     def _allocate(self, batch: int, shape: tuple[int, int], dtype: type) -> None:
         n_latents, d_model = shape
+        # Larger tiles make the product faster, more tiles share out better.
+        self.tile_rows = max(128, min(512, batch // 8))
         room = batch * self.settings.k
         self.inputs = np.empty((batch, d_model), dtype)
         self.error = np.empty((batch, d_model), dtype)
@@ -55,7 +56,7 @@ class CpuTopKStep:
         self.sorted = (np.empty(room, np.int32), np.empty(room, dtype), np.empty(room, dtype))
         self.offsets = np.empty(n_latents + 1, np.int64)
         self.bias_parts = np.empty((-(-n_latents // LATENTS), d_model), dtype)
-        self.squares = np.empty(-(-batch // TILE), np.float64)
+        self.squares = np.empty(-(-batch // self.tile_rows), np.float64)
         self.sums = np.empty((len(self.squares), d_model), np.float64)
         self.tiles: list[torch.Tensor] = []
 
@@ -64,7 +65,7 @@ class CpuTopKStep:
         x = batch.numpy()
         dead = self._dead() if self.settings.auxk_alpha > 0 else np.empty(0, np.int64)
         auxiliary = AuxiliaryEntries(self, dead) if len(dead) else None
-        self.workers.each(len(x), TILE, lambda start, stop: self._forward(x, start, stop, auxiliary))
+        self.workers.each(len(x), self.tile_rows, lambda start, stop: self._forward(x, start, stop, auxiliary))
         variance = self._variance(len(x))
         loss = self.row_loss.sum()
         fvu = float(loss / variance) if variance > 0 else float("nan")
@@ -82,10 +83,10 @@ class CpuTopKStep:
         try:
             return self.tiles.pop()
         except IndexError:
-            return torch.empty((TILE, self.settings.n_latents), dtype=torch.from_numpy(self.inputs).dtype)
+            return torch.empty((self.tile_rows, self.settings.n_latents), dtype=torch.from_numpy(self.inputs).dtype)
 
     def _forward(self, x: np.ndarray, start: int, stop: int, auxiliary: "AuxiliaryEntries | None") -> None:
-        part, tile = slice(start, stop), start // TILE
+        part, tile = slice(start, stop), start // self.tile_rows
         self.sums[tile] = 0
         decoder_bias = self.parameters["decoder_bias"]
         self.squares[tile] = kernels.centre(

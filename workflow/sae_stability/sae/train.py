@@ -115,7 +115,7 @@ class _Loop:
         batches = store.batches(
             self.chunk,
             batch_size=settings.batch_size,
-            rows=settings.chunk_rows(self.chunk_index),
+            rows=min(settings.chunk_rows(self.chunk_index), store.Chunk(self.chunk).rows),
             epochs=settings.epochs,
             order_seed=settings.order_seed,
             start=done,
@@ -205,7 +205,7 @@ def _first_batch(data, settings: TrainSettings):
     return store.batches(
         data.path,
         batch_size=settings.batch_size,
-        rows=settings.chunk_rows(0),
+        rows=min(settings.chunk_rows(0), data.rows),
         epochs=settings.epochs,
         order_seed=settings.order_seed,
         steps=1,

@@ -1,0 +1,212 @@
+"""Training of whole SAEs on planted data: what decides the result, what must not, and what it finds."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from sae_stability import sae
+from sae_stability.activations import store
+from sae_stability.errors import StudyError
+from sae_stability.files import read_json, read_table
+from sae_stability.sae.cpu_step import CpuTopKStep
+from sae_stability.sae.initial import initial_weights
+from sae_stability.sae.normalise import Normalisation
+from sae_stability.sae.train import train_chunk
+from sae_stability.sae.workers import Workers
+
+
+def same_bytes(a: Path, b: Path, names=("sae.safetensors", "cfg.json", "metrics.json", "history.parquet")) -> bool:
+    return all((a / name).read_bytes() == (b / name).read_bytes() for name in names)
+
+
+def test_training_writes_the_folder_of_the_contract_and_its_loss_falls(planted, train) -> None:
+    out = train("a", planted.settings)
+    history, _ = read_table(out / "history.parquet")
+    assert history.fvu.iloc[-1] < 0.5 * history.fvu.iloc[0]
+    assert history.step.iloc[-1] == planted.settings.total_steps == 192
+    assert history.l0.max() <= 3
+    cfg = read_json(out / "cfg.json")
+    for key in ("architecture", "n_latents", "d_model", "k", "hookpoint", "model", "init_seed", "order_seed", "tokens"):
+        assert key in cfg
+    tensors = sae.arrays(out)
+    assert tensors["encoder"].shape == (64, 24)
+    np.testing.assert_allclose(np.linalg.norm(tensors["decoder"], axis=1), 1, atol=1e-6)
+
+
+def test_two_runs_give_the_same_bytes_whatever_the_number_of_threads(planted, train) -> None:
+    a = train("a", planted.settings)
+    assert same_bytes(a, train("b", planted.settings))
+    assert same_bytes(a, train("c", planted.settings, threads=3))
+
+
+def test_chunk_by_chunk_equals_one_uninterrupted_loop(planted, train) -> None:
+    settings = planted.settings
+    out = train("a", settings)
+    data = store.Chunk(planted.chunks[0])
+    normalisation = Normalisation.from_manifest("centre-scale", data.manifest)
+    weights = initial_weights(settings.n_latents, data.d_model, settings.init_seed, settings.hookpoint)
+    first = next(store.batches(planted.chunks[0], batch_size=128, order_seed=0)).double().mean(0).numpy()
+    weights["decoder_bias"] = (first - normalisation.mean) / normalisation.scale
+    with Workers(1) as workers:
+        training = CpuTopKStep(weights, settings, normalisation, workers)
+        done = 0
+        for chunk in planted.chunks:
+            for batch in store.batches(chunk, batch_size=128, epochs=3, order_seed=0):
+                training.step(batch, settings.rate(done))
+                done += 1
+        expected = normalisation.fold({name: value.numpy() for name, value in training.weights().items()})
+    for name, value in sae.arrays(out).items():
+        np.testing.assert_array_equal(value, expected[name])
+
+
+def test_an_init_seed_changes_weights_only_and_an_order_seed_order_only(planted, train, one_chunk) -> None:
+    base = train("base", one_chunk)
+    init = train("init", replace(one_chunk, init_seed=1))
+    order = train("order", replace(one_chunk, order_seed=1))
+    batches = [read_json(out / "metrics.json")["batches_sha256"] for out in (base, init, order)]
+    assert batches[0] == batches[1] != batches[2]
+    assert not np.allclose(sae.arrays(base)["encoder"], sae.arrays(init)["encoder"])
+    starts = [initial_weights(8, 4, seed, "here")["encoder"] for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(starts[0], starts[1])
+    assert np.abs(starts[0] - starts[2]).max() > 0.1
+    assert np.abs(starts[0] - initial_weights(8, 4, 0, "there")["encoder"]).max() > 0.1
+
+
+def test_a_planted_dictionary_is_recovered_by_two_seeds_and_they_match(planted, train) -> None:
+    settings = replace(planted.settings, n_latents=72)
+    decoders = [sae.arrays(train(f"s{seed}", replace(settings, init_seed=seed)))["decoder"] for seed in (0, 1)]
+    for decoder in decoders:
+        assert (planted.dictionary @ decoder.T).max(axis=1).mean() > 0.95
+    shared = (decoders[0] @ decoders[1].T).max(axis=1) > 0.9
+    assert shared.sum() > 0.85 * len(planted.dictionary)
+
+
+def test_decoder_rows_keep_norm_one_and_exactly_k_latents_fire_every_step(planted, one_chunk) -> None:
+    weights = initial_weights(64, 24, 0, "here") | {"decoder_bias": np.zeros(24, np.float32)}
+    nothing = Normalisation(np.zeros(24, np.float32), 1.0)
+    with Workers(1) as workers:
+        training = CpuTopKStep(weights, one_chunk, nothing, workers)
+        for batch in store.batches(planted.chunks[0], batch_size=128, steps=30):
+            result = training.step(batch, 1e-2)
+            np.testing.assert_allclose(training.weights()["decoder"].norm(dim=1), 1, atol=1e-6)
+            assert result.l0 <= 3
+        assert result.l0 == 3
+
+
+def test_auxk_revives_dead_latents(planted, one_chunk) -> None:
+    """Half of the latents start with a bias that keeps them from firing; only the auxiliary loss can reach them."""
+    weights = initial_weights(64, 24, 0, "here") | {"decoder_bias": np.full(24, 0.3, np.float32)}
+    weights["encoder_bias"][:32] = -0.3
+    nothing = Normalisation(np.zeros(24, np.float32), 1.0)
+    dead = {}
+    for alpha in (0.0, 1 / 2):
+        settings = replace(one_chunk, auxk_alpha=alpha, dead_tokens=256)
+        with Workers(1) as workers:
+            training = CpuTopKStep(weights, settings, nothing, workers)
+            for batch in store.batches(planted.chunks[0], batch_size=128, steps=200):
+                result = training.step(batch, 3e-3)
+        dead[alpha] = result.dead
+    assert dead[0.0] >= 10
+    assert dead[0.5] <= dead[0.0] / 4
+
+
+def test_saved_sae_acts_on_raw_activations_as_the_trained_one_on_normalised(planted) -> None:
+    random = np.random.default_rng(3)
+    weights = initial_weights(32, 24, 0, "x")
+    weights |= {"encoder_bias": random.normal(size=32) * 0.2, "decoder_bias": random.normal(size=24)}
+    normalisation = Normalisation(random.normal(size=24).astype(np.float32), 3.5)
+    x = random.normal(size=(10, 24)) * 4
+
+    def forward(w: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+        pre = np.maximum((x - w["decoder_bias"]) @ w["encoder"].T + w["encoder_bias"], 0)
+        kept = np.where(pre >= np.sort(pre, axis=1)[:, -4][:, None], pre, 0)
+        return kept @ w["decoder"] + w["decoder_bias"]
+
+    unfolded = forward(weights, (x - normalisation.mean) / normalisation.scale)
+    expected = unfolded * normalisation.scale + normalisation.mean
+    np.testing.assert_allclose(forward(normalisation.fold(weights), x), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_history_has_no_clock_and_tensorboard_files_are_written_on_demand(planted, train, tmp_path, one_chunk) -> None:
+    pytest.importorskip("tensorboard")
+    train("a", one_chunk, tensorboard=tmp_path / "events")
+    assert list((tmp_path / "events").glob("events.out.tfevents.*"))
+
+
+def test_a_non_finite_activation_stops_training_and_overwrites_nothing(planted, tmp_path, one_chunk) -> None:
+    from tests.sae.chunks import write_chunk
+
+    rows = np.ones((512, 24), np.float32)
+    rows[300, 5] = np.inf
+    chunk = write_chunk(tmp_path / "chunk-0000", rows)
+    manifest = planted.chunks[0] / "manifest.json"
+    settings = replace(one_chunk, tokens=512, chunk_tokens=512, epochs=1, warmup_steps=0)
+    with pytest.raises(StudyError, match=r"chunk-0000.*loss is nan at step \d"):
+        train_chunk(
+            chunk=chunk,
+            chunk_index=0,
+            settings=settings,
+            first_chunk_manifest=manifest,
+            out=tmp_path / "sae",
+            progress=False,
+        )
+    assert not (tmp_path / "sae").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"k": 65}, "k: 65 given, above n_latents = 64"),
+        ({"architecture": "topkk"}, "architecture 'topkk': not known; allowed: .*topk"),
+        ({"tokens": 100}, "no whole batch of 128"),
+        ({"warmup_steps": 1000}, "warmup_steps: 1000 given, but training has 192 steps"),
+        ({"learning_rate": 0.0}, "learning_rate: 0.0 given; it must be above 0"),
+        ({"normalisation": "centre"}, "allowed: none, centre-scale"),
+    ],
+)
+def test_impossible_settings_are_refused(planted, change, message) -> None:
+    with pytest.raises(StudyError, match=message):
+        replace(planted.settings, **change)
+
+
+def test_a_state_of_other_settings_is_refused(planted, train, tmp_path) -> None:
+    train("a", planted.settings)
+    other = replace(planted.settings, init_seed=5)
+    with pytest.raises(StudyError, match="state of other settings"):
+        train_chunk(
+            chunk=planted.chunks[1],
+            chunk_index=1,
+            settings=other,
+            first_chunk_manifest=planted.chunks[0] / "manifest.json",
+            previous=tmp_path / "a-0.safetensors",
+            progress=False,
+        )
+
+
+def test_schedule_warms_up_then_falls_to_zero(planted) -> None:
+    settings = replace(planted.settings, n_latents=2**12, learning_rate=1.0)
+    rates = [settings.rate(step) for step in range(settings.total_steps)]
+    assert settings.peak_learning_rate == 2.0
+    assert rates[0] == 0
+    assert rates[5] == 2.0 == max(rates)
+    assert rates[-1] == pytest.approx(2 / 187)
+    assert pd.Series(rates[5:]).is_monotonic_decreasing
+
+
+def test_torch_steps_follow_the_numba_steps_in_float32(planted, one_chunk) -> None:
+    from sae_stability.sae.torch_step import TorchTopKStep
+
+    weights = initial_weights(64, 24, 0, "here") | {"decoder_bias": np.full(24, 0.3, np.float32)}
+    nothing = Normalisation(np.zeros(24, np.float32), 1.0)
+    with Workers(1) as workers:
+        steps = [
+            CpuTopKStep(weights, one_chunk, nothing, workers),
+            TorchTopKStep(weights, one_chunk, nothing, torch.device("cpu")),
+        ]
+        for batch in store.batches(planted.chunks[0], batch_size=128, steps=10):
+            fvu = [step.step(batch, 1e-3).fvu for step in steps]
+            assert fvu[0] == pytest.approx(fvu[1], rel=1e-4)
