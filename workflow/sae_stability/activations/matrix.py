@@ -173,18 +173,18 @@ class _Parquet(_Matrix):
 
     def _numbers(self, table, first: int) -> torch.Tensor:
         import pyarrow as pa
+        import pyarrow.compute as pc
 
         columns = []
         for name in self.columns:
             column = table.column(name).combine_chunks()
             if pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type):
+                if len(pc.unique(pc.list_value_length(column))) != 1 or column.null_count:
+                    raise StudyError(f"{self.path}, near row {first}: column '{name}' holds lists of unequal length")
                 column = column.flatten()
             if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
                 raise StudyError(f"{self.path}: column '{name}' holds {column.type}, not numbers; name the columns")
-            values = column.to_numpy(zero_copy_only=False)
-            if len(values) % len(table):
-                raise StudyError(f"{self.path}, near row {first}: column '{name}' holds lists of unequal length")
-            columns.append(values.reshape(len(table), -1))
+            columns.append(column.to_numpy(zero_copy_only=False).reshape(len(table), -1))
         return torch.from_numpy(np.concatenate(columns, axis=1).astype(np.float64))
 
 
