@@ -122,7 +122,20 @@ def _thresholds(name: str, fractions: dict, at_live: float, floor: bool) -> pd.D
     for rep, latents in itertools.product(range(2), ("all", "live")):
         for threshold in grid:
             value = 0.004 * (threshold < 0.1) if floor else NAN
-            rows.append((name, rep, rep, "floor", latents, threshold, value, float(threshold < 0.12), 1.0, 0.004))
+            rows.append(
+                (
+                    name,
+                    rep,
+                    rep,
+                    "floor",
+                    latents,
+                    threshold,
+                    value,
+                    float(threshold < 0.12),
+                    float(threshold < 0.14),
+                    0.004,
+                )
+            )
     keys = ["cohort", "a", "b", "source", "latents", "threshold"]
     return pd.DataFrame(rows, columns=[*keys, "shared", "joint", "max", "same"])
 
@@ -168,7 +181,7 @@ def study_inputs(make: Maker, **options) -> dict[str, list[tuple[str, Path]]]:
 
     def cohorts(prefix: str, values: list[tuple[str, int, float]]) -> list[tuple[str, Path]]:
         return [
-            (label, make.cohort(f"{prefix}-{index}", size=size, shared=shared, **options).overlap)
+            (label, make.cohort(f"{prefix}-{index}", **{"size": size, "shared": shared, **options}).overlap)
             for index, (label, size, shared) in enumerate(values)
         ]
 

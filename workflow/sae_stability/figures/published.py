@@ -56,13 +56,13 @@ LAYER = {
 
 # Figure 5 middle, expansion 36: (model and layer, position, number of latents) -> decoder_only fraction.
 POSITION = {
-    ("Pythia-160M L6", "residual stream", 27648): 0.6315,
-    ("Pythia-160M L6", "MLP output", 27648): 0.5480,
-    ("GPT-2 L6", "residual stream", 27648): 0.6217,
-    ("GPT-2 L6", "MLP output", 27648): 0.7422,
-    ("SmolLM L15", "residual stream", 20736): 0.5574,
-    ("SmolLM L15", "MLP output", 20736): 0.7155,
-    ("Llama 3 8B L16", "MLP output", 147456): 0.3378,
+    ("Pythia-160M L6", "residual", 27648): 0.6315,
+    ("Pythia-160M L6", "MLP", 27648): 0.5480,
+    ("GPT-2 L6", "residual", 27648): 0.6217,
+    ("GPT-2 L6", "MLP", 27648): 0.7422,
+    ("SmolLM L15", "residual", 20736): 0.5574,
+    ("SmolLM L15", "MLP", 20736): 0.7155,
+    ("Llama 3 8B L16", "MLP", 147456): 0.3378,
 }
 
 # Appendix (`aligned_features.svg`), seeds 1 and 2: threshold -> (joint, shared, max).

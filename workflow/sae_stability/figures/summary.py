@@ -47,7 +47,8 @@ def summary(*, study: str, base: str, overlaps: list[tuple[str, Path]], evaluati
     in_base = words.pick(quality, cohort=base) if len(quality) else quality
     parts = [
         f"Study **{words.escape(study)}**: {words.count(len(quality), 'SAE')} in "
-        f"{words.count(len(overlaps), 'cohort')}; base cohort {words.escape(base)} with {words.count(int(seeds['n_seeds'].iloc[0]), 'seed')}.",
+        f"{words.count(len(overlaps), 'cohort')}; base "
+        f"cohort {words.escape(base)} with {words.count(int(seeds['n_seeds'].iloc[0]), 'seed')}.",
         _answer(pairs),
         _table([("", "all latents", "live latents only", "random floor"), *_overlap_rows(pairs, seeds)]),
         _table([("", "base cohort", "all SAEs of the study"), *_quality_rows(in_base, quality)]),

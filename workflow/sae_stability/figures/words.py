@@ -53,12 +53,17 @@ def pick(rows: pd.DataFrame, **where: object) -> pd.DataFrame:
     return rows
 
 
+def meaning(threshold: float) -> str:
+    """What "shared" means, as a part of a sentence."""
+    return (
+        "matched to the same counterpart by the encoder and by the decoder assignment, with both cosines at least "
+        f"{threshold:g}"
+    )
+
+
 def definition(threshold: float) -> str:
     """What "shared" means, as a sentence."""
-    return (
-        "*Shared* means matched to the same counterpart by the encoder and by the decoder assignment, "
-        f"with both cosines at least {threshold:g}."
-    )
+    return f"*Shared* means {meaning(threshold)}."
 
 
 def floor(fractions: Iterable[float]) -> str:

@@ -30,7 +30,7 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
     latents = words.pick(table, row="latent").dropna(subset=COSINES)
     low = min([-HIGH + 1, *(latents[COSINES].min() - 0.03)])
     with matplotlib.rc_context(styles.settings(style)):
-        picture = styles.figure(style, 4.3)
+        picture = styles.figure(style, 4.0)
         grid = picture.add_gridspec(2, 2, width_ratios=(6, 1), height_ratios=(1, 6))
         axes = picture.add_subplot(grid[1, 0])
         top, right = picture.add_subplot(grid[0, 0], sharex=axes), picture.add_subplot(grid[1, 1], sharey=axes)
@@ -95,7 +95,7 @@ def _draw_dead(axes: Axes, latents: pd.DataFrame) -> list[Line2D]:
     dead = latents[~(latents["alive"] & latents["counterpart_alive"])]
     if dead.empty:
         return []
-    look = {"color": "#202020", "linestyle": "none", "marker": "x", "markersize": 3, "markeredgewidth": 0.6}
+    look = {"color": "#202020", "linestyle": "none", "marker": "x", "markersize": 2.4, "markeredgewidth": 0.5}
     axes.plot(*(dead[column] for column in COSINES), rasterized=len(dead) > MOST_VECTOR_POINTS, **look)
     return [styles.mark("latent or counterpart dead", **look)]
 

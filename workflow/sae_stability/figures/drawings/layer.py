@@ -37,7 +37,7 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
         published = words.pick(table, source="published")
         if len(published):
             _draw_published(axes, published, style)
-            handles.append(marks.published_key("joint"))
+            handles.append(marks.published_key("joint; latents at the right"))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(xlabel="layer", ylabel="fraction of latents")
         styles.key(picture, handles)
@@ -48,7 +48,7 @@ def _draw_published(axes, published: pd.DataFrame, style: dict) -> None:
     """A black line a size, named at its right end."""
     ends = []
     for size, rows in published.groupby("size"):
-        marks.draw_published(axes, rows)
+        marks.draw_published(axes, rows, size=2.5)
         ends.append((rows["fraction"].iloc[-1], f"{size:,}", styles.PUBLISHED))
     styles.label_ends(axes, ends, style["font_size"] - 1)
 

@@ -3,13 +3,16 @@
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.transforms import ScaledTranslation, Transform
 
 from sae_stability.figures import published, words
 from sae_stability.figures.drawings import style as styles
 
-ALL_DOT = {"marker": "o", "markersize": 4.5, "markeredgewidth": 0}
-LIVE_DOT = {"marker": "D", "markersize": 5.5, "markerfacecolor": "none", "markeredgewidth": 0.8}
+ALL_DOT = {"marker": "o", "markersize": 4.0, "markeredgewidth": 0}
+LIVE_DOT = {"marker": "D", "markersize": 4.0, "markerfacecolor": "white", "markeredgewidth": 0.8}
 LIVE_LINE = {"linestyle": (0, (3, 2)), "linewidth": 1.0}
+# Half the distance, in points, between all latents and live ones at one value.
+APART = 2.0
 PUBLISHED_DOT = {"marker": "s", "markersize": 4.0, "markeredgewidth": 0.9}
 PUBLISHED_LINE = {"linestyle": (0, (1, 1.5)), "linewidth": 1.0}
 
@@ -20,29 +23,46 @@ def means(rows: pd.DataFrame, by: str | list[str] = "x", **where: object) -> pd.
     return chosen.groupby(by)["fraction"].agg(["mean", "min", "max", "count"])
 
 
-def draw_floor(axes: Axes, floor: pd.DataFrame) -> None:
+def draw_floor(axes: Axes, floor: pd.DataFrame, linestyle: str = "-") -> None:
     """The random floor: a grey line through the mean of its repetitions, a band from the smallest to the largest.
 
     Args:
         axes: where to draw.
         floor: what `means` returned for it.
+        linestyle: of the line.
     """
     axes.fill_between(floor.index, floor["min"], floor["max"], color=styles.FLOOR, alpha=0.3, linewidth=0, zorder=1)
     marker = "_" if len(floor) == 1 else None
-    axes.plot(floor.index, floor["mean"], color=styles.FLOOR, linewidth=1.6, marker=marker, markersize=12, zorder=1)
+    axes.plot(
+        floor.index,
+        floor["mean"],
+        color=styles.FLOOR,
+        linewidth=1.6,
+        linestyle=linestyle,
+        marker=marker,
+        markersize=12,
+        zorder=1,
+    )
 
 
 def draw_pairs(axes: Axes, rows: pd.DataFrame, colour: str) -> None:
     """Every pair of this run a dot, with a line through the means: all latents filled, live ones hollow and dashed."""
-    for latents, line, dot in (("all", {"linewidth": 1.2}, ALL_DOT), ("live", LIVE_LINE, LIVE_DOT)):
+    looks = (("all", {"linewidth": 1.2}, ALL_DOT, -APART), ("live", LIVE_LINE, LIVE_DOT, APART))
+    for latents, line, dot, points in looks:
         pairs = words.pick(rows, source="trained", latents=latents).dropna(subset=["fraction"])
         mean = means(pairs)
-        axes.plot(mean.index, mean["mean"], color=colour, zorder=3, **line)
-        axes.plot(pairs["x"], pairs["fraction"], color=colour, linestyle="none", zorder=4, **dot)
+        look = {"color": colour, "transform": shifted(axes, points)}
+        axes.plot(mean.index, mean["mean"], zorder=3, **look, **line)
+        axes.plot(pairs["x"], pairs["fraction"], linestyle="none", zorder=4, **look, **dot)
 
 
-def draw_published(axes: Axes, rows: pd.DataFrame, *, filled: bool = True) -> None:
-    """The paper's values: black squares and a dotted line."""
+def shifted(axes: Axes, points: float) -> Transform:
+    """Data coordinates moved right by some points, so that two series at one value stand side by side."""
+    return axes.transData + ScaledTranslation(points / 72, 0, axes.figure.dpi_scale_trans)
+
+
+def draw_published(axes: Axes, rows: pd.DataFrame, *, filled: bool = True, size: float = 4.0) -> None:
+    """The paper's values: black squares of `size` points and a dotted line."""
     face = styles.PUBLISHED if filled else "white"
     axes.plot(
         rows["x"],
@@ -51,7 +71,7 @@ def draw_published(axes: Axes, rows: pd.DataFrame, *, filled: bool = True) -> No
         markerfacecolor=face,
         zorder=2,
         **PUBLISHED_LINE,
-        **PUBLISHED_DOT,
+        **{**PUBLISHED_DOT, "markersize": size},
     )
 
 

@@ -1,6 +1,6 @@
 """The figure `position`: shared fraction by where in the layer the SAEs read."""
 
-import textwrap
+import re
 
 import matplotlib
 import pandas as pd
@@ -20,7 +20,7 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
     published = words.pick(table, source="published")
     names = _names(table)
     with matplotlib.rc_context(styles.settings(style)):
-        picture = styles.figure(style, 1.3 + 0.26 * len(names))
+        picture = styles.figure(style, 1.5 + 0.21 * len(names))
         axes = picture.add_subplot()
         handles = []
         for (statistic, label), colour, shift in zip(STATISTICS, style["palette"], (-0.16, 0.16), strict=False):
@@ -33,7 +33,7 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
             )
             handles.append(_published_key())
             axes.axhline(published["x"].min() - 0.5, color=styles.FLOOR, linewidth=0.6)
-        axes.set_yticks(list(names), [textwrap.fill(name, 24) for name in names.values()])
+        axes.set_yticks(list(names), [_wrapped(name) for name in names.values()])
         axes.set_ylim(max(names) + 0.5, min(names) - 0.5)
         styles.fraction_axis(axes.xaxis)
         axes.set(xlabel="fraction of latents")
@@ -63,6 +63,16 @@ def _published_key():
 def _without_line(handle):
     handle.set_linestyle("none")
     return handle
+
+
+def _wrapped(name: str) -> str:
+    """A name in lines of some 24 characters, broken after spaces, dots and colons (hookpoints have no spaces)."""
+    lines = [""]
+    for part in re.findall(r"[^\s.:]*[\s.:]*", name):
+        if lines[-1] and len(lines[-1] + part.rstrip()) > 24:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _names(table: pd.DataFrame) -> dict[float, str]:

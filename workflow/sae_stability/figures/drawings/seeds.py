@@ -19,10 +19,12 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
         picture = styles.figure(style, 2.9)
         axes = picture.add_subplot()
         floor = words.pick(table, source="floor", latents="all").dropna(subset=["mean"])
-        axes.plot(floor["m"], floor["mean"], color=styles.FLOOR, linewidth=1.6, marker="_", markersize=9, zorder=1)
+        marker = "_" if len(floor) == 1 else None
+        axes.plot(floor["m"], floor["mean"], color=styles.FLOOR, linewidth=1.6, marker=marker, markersize=12, zorder=1)
         every, live = (words.pick(table, source="trained", latents=latents) for latents in ("all", "live"))
-        error_bars(axes, every, color=colour, linewidth=1.2, zorder=4, **marks.ALL_DOT)
-        error_bars(axes, live, color=colour, zorder=3, **marks.LIVE_LINE, **marks.LIVE_DOT)
+        left, right = (marks.shifted(axes, points) for points in (-marks.APART, marks.APART))
+        error_bars(axes, every, color=colour, linewidth=1.2, zorder=4, transform=left, **marks.ALL_DOT)
+        error_bars(axes, live, color=colour, zorder=3, transform=right, **marks.LIVE_LINE, **marks.LIVE_DOT)
         handles = [*marks.run_key(colour, "only in the base SAE"), marks.floor_key()]
         published = words.pick(table, source="published")
         if len(published):

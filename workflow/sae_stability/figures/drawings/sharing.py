@@ -23,7 +23,7 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
         _draw_run(panels[0], table, colour)
         handles = [
             styles.mark("this run", color=colour, linewidth=6, solid_capstyle="butt"),
-            styles.mark("this run, live latents only", color="#000000", linestyle="none", **marks.LIVE_DOT),
+            styles.mark("this run, live latents only", color="#000000", linestyle="none", **_LIVE_DOT),
             styles.mark("random floor", color=styles.FLOOR, linestyle="none", **_FLOOR_DOT),
         ]
         if len(published):
@@ -31,23 +31,45 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
             _count_axis(panels[1], 9)
             handles.append(styles.mark(f"{MODEL} (joint)", color="#404040", linewidth=6, solid_capstyle="butt"))
         styles.fraction_axis(panels[0].yaxis)
-        top = pd.concat([table["mean"] + table["std"].fillna(0), table["mean"]]).max()
-        panels[0].set(ylabel="fraction of latents", ylim=(0, min(1.0, 1.08 * top)))
+        drawn = table[table["source"] != "floor"]
+        limit = min(1.0, 1.2 * (drawn["mean"] + drawn["std"].fillna(0)).max())
+        _draw_floor(panels[0], table, limit, style)
+        panels[0].set(ylabel="fraction of latents", ylim=(0, limit))
         styles.key(picture, handles)
         return picture
 
 
 _FLOOR_DOT = {"marker": "_", "markersize": 11, "markeredgewidth": 1.8}
+# White inside, to be seen both on a bar and above it.
+_LIVE_DOT = {**marks.LIVE_DOT, "markersize": 4.5, "markerfacecolor": "white"}
 
 
 def _draw_run(axes, table: pd.DataFrame, colour: str) -> None:
     every, live = (words.pick(table, source="trained", latents=latents) for latents in ("all", "live"))
-    floor = words.pick(table, source="floor", latents="all")
     axes.bar(every["m"], every["mean"], color=colour, width=0.7)
-    error_bars(axes, every, color="#000000", linestyle="none", zorder=3)
-    axes.plot(live["m"], live["mean"], color="#000000", linestyle="none", zorder=4, **marks.LIVE_DOT)
-    axes.plot(floor["m"], floor["mean"], color=styles.FLOOR, linestyle="none", zorder=5, clip_on=False, **_FLOOR_DOT)
+    # Side by side, so that the error bar shows beside the diamond.
+    error_bars(axes, every.assign(m=every["m"] - 0.17), color="#000000", linestyle="none", zorder=3)
+    axes.plot(live["m"] + 0.17, live["mean"], color="#000000", linestyle="none", zorder=4, **_LIVE_DOT)
     _count_axis(axes, int(every["n_seeds"].iloc[0]))
+
+
+def _draw_floor(axes, table: pd.DataFrame, limit: float, style: dict) -> None:
+    """A grey dash a bar; where it lies far above every bar, an arrow at the top with its value."""
+    floor = words.pick(table, source="floor", latents="all").dropna(subset=["mean"])
+    inside, above = floor[floor["mean"] <= limit], floor[floor["mean"] > limit]
+    look = {"color": styles.FLOOR, "linestyle": "none", "zorder": 5, "clip_on": False}
+    axes.plot(inside["m"], inside["mean"], **look, **_FLOOR_DOT)
+    axes.plot(above["m"], [0.975 * limit] * len(above), **look, marker="^", markersize=4)
+    for m, mean in zip(above["m"], above["mean"], strict=True):
+        axes.annotate(
+            words.percent(mean),
+            (m, 0.975 * limit),
+            textcoords="offset points",
+            xytext=(5, 0),
+            va="center",
+            color=styles.FLOOR,
+            fontsize=style["font_size"] - 1,
+        )
 
 
 def _count_axis(axes, n_seeds: int) -> None:
@@ -65,7 +87,7 @@ def caption(table: pd.DataFrame) -> str:
         f"{_fraction(every, number)} in all {number} (live latents only: {_fraction(live, 1)} and "
         f"{_fraction(live, number)}; with random dictionaries {_fraction(floor, 1)} and {_fraction(floor, number)}).",
         spread_words(every).replace("bases and combinations", "bases"),
-        f"A latent is in another SAE when it is *shared* with it. {words.definition(every['threshold'].iloc[0])}",
+        f"A latent is in another SAE when it is *shared* with it, {words.meaning(every['threshold'].iloc[0])}.",
     ]
     published = words.pick(table, source="published").set_index("m")
     if len(published):

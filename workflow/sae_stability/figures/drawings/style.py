@@ -25,7 +25,7 @@ DEFAULT = {
     "published": True,
 }
 
-FLOOR = "#767676"
+FLOOR = "#666666"
 PUBLISHED = "#000000"
 
 
@@ -104,11 +104,11 @@ def fraction_axis(axis, limit: float = 1.0) -> None:
 
 
 def key(picture: Figure, handles: list[Line2D], columns: int = 1) -> None:
-    """The figure's key, above the axes where no mark can be under it."""
+    """The figure's key, above the axes where no mark can be under it; at least two columns in a wide figure."""
     picture.legend(
         handles=handles,
         loc="outside upper left",
-        ncols=columns,
+        ncols=columns if picture.get_figwidth() < 5 else max(columns, 2),
         handlelength=2.0,
         labelspacing=0.25,
         columnspacing=1.2,

@@ -6,51 +6,81 @@ import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from sae_stability.figures import words
 from sae_stability.figures.drawings import marks, sweep_words
 from sae_stability.figures.drawings import style as styles
 
+STATISTICS = (("shared", "shared"), ("same_counterpart", "same counterpart"))
+# This run and the paper get a panel each where their values lie further apart than this factor.
+FAR = 30
+
 
 def draw_sweep(table: pd.DataFrame, style: dict, axis_label: str) -> Figure:
     """Shared and same-counterpart fraction of every pair against the value, logarithmic, with the paper's Figure 4."""
     style = styles.resolve(style)
-    shared, same = style["palette"][:2]
+    run, published = words.pick(table, series="this run"), words.pick(table, source="published")
     with matplotlib.rc_context(styles.settings(style)):
         picture = styles.figure(style, 3.3)
-        axes = picture.add_subplot()
-        handles = []
-        for statistic, label, colour in (("shared", "shared", shared), ("same_counterpart", "same counterpart", same)):
-            rows = words.pick(table, statistic=statistic)
-            marks.draw_floor(axes, marks.means(rows, source="floor", latents="all"))
-            marks.draw_pairs(axes, rows, colour)
-            handles += marks.run_key(colour, label)
-        handles.append(marks.floor_key())
-        published = words.pick(table, source="published")
+        panels = 2 if _far_apart(run["x"], published["x"]) else 1
+        axes = picture.subplots(1, panels, sharey=True, squeeze=False, width_ratios=(3, 2)[:panels])[0]
+        handles = _draw_run(axes[0], run, style)
         if len(published):
-            marks.draw_published(axes, words.pick(published, statistic="joint"))
-            marks.draw_published(axes, words.pick(published, statistic="same_counterpart"), filled=False)
+            marks.draw_published(axes[-1], words.pick(published, statistic="joint"))
+            marks.draw_published(axes[-1], words.pick(published, statistic="same_counterpart"), filled=False)
             handles += [marks.published_key("joint"), marks.published_key("same", filled=False)]
-        styles.fraction_axis(axes.yaxis)
-        log_axis(axes, table, style)
-        axes.set(xlabel=axis_label, ylabel="fraction of latents")
+        styles.fraction_axis(axes[0].yaxis)
+        axes[0].set(ylabel="fraction of latents")
+        if panels == 1:
+            log_axis(axes[0], [*_values(run), *_values(published)], style)
+        else:
+            log_axis(axes[0], _values(run), style, part=0.5)
+            log_axis(axes[1], _values(published), style, part=0.33)
+        picture.supxlabel(axis_label, fontsize=style["font_size"])
         styles.key(picture, handles)
         return picture
 
 
-def log_axis(axes: Axes, table: pd.DataFrame, style: dict) -> None:
-    """A logarithmic x axis with ticks at the values themselves: this run's first, as many as have room."""
-    run = sorted(set(table.loc[table["source"] == "trained", "x"]))
-    published = sorted(set(table.loc[table["source"] == "published", "x"]))
-    low, high = min(run + published), max(run + published)
-    margin = max(0.06 * math.log(high / low), 0.1)
-    low, high = math.log(low) - margin, math.log(high) + margin
-    # A tick label of five characters at this size, in units of the axis; the axes are about 0.8 of the width.
-    room = (high - low) * 5 * 0.62 * style["font_size"] / 72 / (0.8 * style["width"])
+def _draw_run(axes: Axes, run: pd.DataFrame, style: dict) -> list[Line2D]:
+    handles = []
+    for (statistic, label), colour in zip(STATISTICS, style["palette"], strict=False):
+        rows = words.pick(run, statistic=statistic)
+        marks.draw_floor(axes, marks.means(rows, source="floor", latents="all"))
+        marks.draw_pairs(axes, rows, colour)
+        handles += marks.run_key(colour, label)
+    return [*handles, marks.floor_key()]
+
+
+def _values(rows: pd.DataFrame) -> list[float]:
+    return sorted(set(rows["x"]))
+
+
+def _far_apart(run: pd.Series, published: pd.Series) -> bool:
+    return len(published) > 0 and (published.min() > FAR * run.max() or run.min() > FAR * published.max())
+
+
+def log_axis(axes: Axes, values: list[float], style: dict, part: float = 0.8) -> None:
+    """A logarithmic x axis with ticks at the values themselves, as many as have room.
+
+    Args:
+        axes: where.
+        values: the more important ones first.
+        style: the resolved style.
+        part: the axes' part of the figure's width, roughly.
+    """
+    low, high = math.log(min(values)), math.log(max(values))
+    # Narrow panels need more, lest the outermost labels of two neighbours meet.
+    margin = max(0.05 * (high - low) / part, 0.1)
+    low, high = low - margin, high + margin
+    # A character in units of the axis; a digit is about 0.62 of the font's size wide.
+    character = (high - low) * 0.62 * (style["font_size"] - 1) / 72 / (part * style["width"])
     kept: list[float] = []
-    for value in [*run, *published]:
-        if all(abs(math.log(value / other)) >= room for other in kept):
+    for value in values:
+        label = styles.compact(value)
+        apart = [character * ((len(label) + len(styles.compact(other))) / 2 + 0.6) for other in kept]
+        if all(abs(math.log(value / other)) >= room for other, room in zip(kept, apart, strict=True)):
             kept.append(value)
     axes.set_xscale("log")
     axes.set_xlim(math.exp(low), math.exp(high))

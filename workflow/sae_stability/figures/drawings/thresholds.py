@@ -10,6 +10,7 @@ from sae_stability.figures.drawings import style as styles
 from sae_stability.figures.published import MODEL
 
 STATISTICS = (("shared", "shared"), ("joint", "joint"), ("max", "max cosine"))
+_FLOOR_LINES = {"shared": "-", "joint": "--", "max": ":"}
 # Where the caption reads the curves off, beside the study's own threshold.
 READ_AT = (0.5, 0.9)
 
@@ -22,27 +23,25 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
         axes = picture.add_subplot()
         handles = []
         for (statistic, label), colour in zip(STATISTICS, style["palette"], strict=False):
-            _draw_statistic(axes, words.pick(table, statistic=statistic), colour)
+            _draw_statistic(axes, words.pick(table, statistic=statistic), colour, _FLOOR_LINES[statistic])
             handles.append(styles.mark(label, color=colour))
         handles.append(styles.mark("live only", color="#404040", **marks.LIVE_LINE))
-        handles.append(marks.floor_key())
+        handles.append(styles.mark("random floor (joint --, max ··)", color=styles.FLOOR, linewidth=1.6))
         if len(words.pick(table, source="published")):
             handles.append(
                 styles.mark(MODEL, color="#404040", linestyle="none", markerfacecolor="none", **marks.PUBLISHED_DOT)
             )
         chosen = table["chosen"].iloc[0]
         axes.axvline(chosen, color="#404040", linewidth=0.6, linestyle=(0, (4, 3)), zorder=0)
-        axes.annotate(
-            f"{chosen:g}", (chosen, 1.0), textcoords="offset points", xytext=(3, 0), va="top", color="#404040"
-        )
+        axes.annotate(f"{chosen:g}", (chosen, 1.04), ha="center", va="bottom", color="#404040", annotation_clip=False)
         styles.fraction_axis(axes.yaxis)
         axes.set(xlim=(0, 1), xlabel="threshold on the cosine", ylabel="fraction of latents")
         styles.key(picture, handles, columns=2)
         return picture
 
 
-def _draw_statistic(axes, rows: pd.DataFrame, colour: str) -> None:
-    marks.draw_floor(axes, marks.means(rows, "threshold", source="floor", latents="all"))
+def _draw_statistic(axes, rows: pd.DataFrame, colour: str, floor_line: str) -> None:
+    marks.draw_floor(axes, marks.means(rows, "threshold", source="floor", latents="all"), floor_line)
     every = marks.means(rows, "threshold", source="trained", latents="all")
     axes.fill_between(every.index, every["min"], every["max"], color=colour, alpha=0.2, linewidth=0)
     axes.plot(every.index, every["mean"], color=colour)
@@ -75,8 +74,7 @@ def caption(table: pd.DataFrame) -> str:
         f"{readings}.",
         f"{words.definition(chosen)[:-1]} (dashed line); *joint* drops the demand for the same counterpart, "
         "*max cosine* takes each latent's nearest partner, many to one.",
-        f"For *shared* at {chosen:g}, {words.floor(_at(floor, chosen)['fraction'])}; "
-        f"with random dictionaries it stays above 1% up to a threshold of {_last_above(floor):.2f}.",
+        f"For *shared* at {chosen:g}, {words.floor(_at(floor, chosen)['fraction'])}{_floor_ends(table)}.",
     ]
     if len(words.pick(table, source="published")):
         sentences.append(f"Squares: {MODEL}, layer 6 MLP, 32,768 latents (appendix), in the colour of the definition.")
@@ -101,6 +99,12 @@ def _reading(trained: pd.DataFrame, threshold: float) -> str:
     return f"{', '.join(values)} (live latents only, shared: {words.percent(live)})"
 
 
-def _last_above(floor: pd.DataFrame) -> float:
-    mean = marks.means(floor, "threshold")["mean"]
-    return max(mean.index[mean > 0.01], default=0.0)
+def _floor_ends(table: pd.DataFrame) -> str:
+    """Up to which threshold random dictionaries still give something by the loosest definition."""
+    mean = marks.means(table, "threshold", source="floor", latents="all", statistic="max")["mean"]
+    if mean.empty:
+        return ""
+    above = mean.index[mean > 0.01]
+    if above.empty:
+        return ", and no definition gives more than 1% with random dictionaries at any threshold"
+    return f"; random dictionaries reach more than 1% by max cosine up to a threshold of {above.max():g}"

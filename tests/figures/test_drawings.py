@@ -1,0 +1,234 @@
+"""Every figure is drawn for every kind of cohort, looks as the style says, and gives the same bytes twice."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+
+from sae_stability import files
+from sae_stability.errors import StudyError
+from sae_stability.figures import drawings, registry, tables
+from sae_stability.figures.drawings import style as styles
+
+
+def write(figure: str, inputs, folder: Path, style: dict | None = None, suffixes=("svg",)) -> list[bytes]:
+    """Make table, pictures and caption; returns the pictures' bytes, then the caption's."""
+    table, caption = folder / f"{figure}.parquet", folder / f"{figure}.rst"
+    outs = [folder / f"{figure}.{suffix}" for suffix in suffixes]
+    tables.write_table(figure=figure, inputs=inputs, out=table)
+    drawings.write_figure(figure=figure, table=table, style=style or {}, outs=outs, caption=caption)
+    return [path.read_bytes() for path in (*outs, caption)]
+
+
+@pytest.mark.parametrize("figure", registry.FIGURES)
+def test_the_same_table_and_style_give_the_same_bytes(figure, study, tmp_path):
+    suffixes = ("svg", "pdf", "png")
+    first = write(figure, study[figure], tmp_path, suffixes=suffixes)
+    assert write(figure, study[figure], tmp_path, suffixes=suffixes) == first
+    svg, pdf, png, _ = first
+    assert b"<text" in svg  # text stays text
+    assert b"/Type3" not in pdf  # fonts are embedded whole, as TrueType
+    assert png.startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("figure", registry.FIGURES)
+def test_the_published_series_can_be_switched_off(figure, study, tmp_path):
+    shown_svg, shown = write(figure, study[figure], tmp_path)
+    hidden_svg, hidden = write(figure, study[figure], tmp_path, {"published": False})
+    assert b"Paulo" in shown
+    assert b"Paulo" in shown_svg
+    assert b"Paulo" not in hidden
+    assert b"Paulo" not in hidden_svg
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("figure", registry.FIGURES)
+@pytest.mark.parametrize(
+    "options",
+    [{"live": False}, {"floor": False}, {"live": False, "floor": False}, {"shared": 0.0}, {"seeds": 2}],
+    ids=["every latent dead", "no floor", "neither", "nothing shared", "one pair"],
+)
+def test_cohorts_with_something_missing_are_drawn(figure, options, make, study_inputs, tmp_path):
+    _, caption = write(figure, study_inputs(make, **options)[figure], tmp_path, {"published": False})
+    assert b"nan" not in caption
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("figure", registry.FIGURES)
+def test_a_wide_figure_has_the_width_asked_for(figure, study, tmp_path):
+    tables.write_table(figure=figure, inputs=study[figure], out=tmp_path / "table.parquet")
+    table, _ = files.read_table(tmp_path / "table.parquet")
+    picture = registry.load(figure, "drawing").draw(table, {"width": 6.9})
+    assert picture.get_figwidth() == 6.9
+
+
+@pytest.mark.parametrize("figure", registry.FIGURES)
+@pytest.mark.parametrize("published", [True, False])
+def test_no_two_texts_lie_on_each_other_and_none_leaves_the_figure(figure, published, study, tmp_path):
+    tables.write_table(figure=figure, inputs=study[figure], out=tmp_path / "table.parquet")
+    table, _ = files.read_table(tmp_path / "table.parquet")
+    if not published:
+        table = table[table["source"] != "published"]
+    picture = registry.load(figure, "drawing").draw(table, {})
+    FigureCanvasAgg(picture).draw()
+    boxes = text_boxes(picture)
+    frame = picture.bbox
+    for text, box in boxes:
+        assert frame.x0 - 1 <= box.x0, text
+        assert box.x1 <= frame.x1 + 1, text
+        assert frame.y0 - 1 <= box.y0, text
+        assert box.y1 <= frame.y1 + 1, text
+    for (one, a), (two, b) in itertools.combinations(boxes, 2):
+        assert not overlap(a, b), f"{one!r} lies on {two!r}"
+
+
+def text_boxes(picture) -> list:
+    """Every visible, non-empty text of a drawn figure with its box in pixels."""
+    from matplotlib.text import Text
+
+    renderer = picture.canvas.get_renderer()
+    shown = [axes for axes in picture.axes if axes.axison]
+    hidden = {text for axes in picture.axes if axes not in shown for text in axes.findobj(Text)}
+    ticks = {
+        label
+        for axes in shown
+        for axis in (axes.xaxis, axes.yaxis)
+        for label in axis.get_ticklabels()
+        if not axis.get_view_interval()[0] <= tick_place(label, axis) <= axis.get_view_interval()[1]
+    }
+    texts = [text for text in picture.findobj(Text) if text not in hidden and text not in ticks]
+    return [
+        (text.get_text(), text.get_window_extent(renderer)) for text in texts if text.get_visible() and text.get_text()
+    ]
+
+
+def tick_place(label, axis) -> float:
+    return label.get_position()[0 if axis.axis_name == "x" else 1]
+
+
+def overlap(a, b) -> bool:
+    return a.x0 < b.x1 - 0.5 and b.x0 < a.x1 - 0.5 and a.y0 < b.y1 - 0.5 and b.y0 < a.y1 - 0.5
+
+
+def test_a_dollar_sign_or_markup_in_a_label_is_drawn_as_it_stands(make, tmp_path):
+    label = "<b>$x_1$ & {{ y }}"
+    svg, _ = write("position", [(label, make.cohort("c").overlap)], tmp_path)
+    assert b"&lt;b&gt;$x_1$ &amp; {{ y }}" in svg
+
+
+def test_a_cloud_of_many_points_becomes_a_bitmap_in_vector_files(make, tmp_path):
+    def image_count(size: int) -> int:
+        cohort = make.cohort(f"c{size}", size=size)
+        svg, _ = write("joint", [("0-1", cohort.match), ("c", cohort.overlap)], tmp_path)
+        return svg.count(b"<image")
+
+    assert image_count(500) == 0
+    assert image_count(6000) > 0
+
+
+def luminance(colour: str) -> float:
+    channels = np.array(to_rgb(colour))
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def test_every_colour_stands_out_from_white_as_graphics_must():
+    # WCAG 2.2, criterion 1.4.11: 3 to 1.
+    for colour in (*styles.DEFAULT["palette"], styles.FLOOR, styles.PUBLISHED):
+        assert 1.05 / (luminance(colour) + 0.05) >= 3, colour
+
+
+# Viénot, Brettel & Mollon 1999: dichromats' view of linear RGB.
+DICHROMATS = {
+    "normal": np.eye(3),
+    "protanope": np.array([[0.11238, 0.88762, 0], [0.11238, 0.88762, 0], [0.00401, -0.00401, 1]]),
+    "deuteranope": np.array([[0.29275, 0.70725, 0], [0.29275, 0.70725, 0], [-0.02234, 0.02234, 1]]),
+}
+
+
+@pytest.mark.parametrize("viewer", DICHROMATS)
+def test_the_colours_of_one_figure_differ_for_every_viewer(viewer):
+    # 10 is several just-noticeable differences in CIELAB.
+    colours = [*styles.DEFAULT["palette"], styles.FLOOR, styles.PUBLISHED]
+    seen = [lab(DICHROMATS[viewer] @ linear(colour)) for colour in colours]
+    for (one, a), (two, b) in itertools.combinations(zip(colours, seen, strict=True), 2):
+        assert np.linalg.norm(a - b) > 10, (one, two)
+
+
+def linear(colour: str) -> np.ndarray:
+    channels = np.array(to_rgb(colour))
+    return np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+
+
+def lab(rgb: np.ndarray) -> np.ndarray:
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    x, y, z = np.cbrt(np.maximum(to_xyz @ np.clip(rgb, 0, 1), 0) / [0.9505, 1.0, 1.089])
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize(
+    ("style", "message"),
+    [
+        ({"colour": "red"}, "no key 'colour'"),
+        ({"widht": 3}, "did you mean 'width'"),
+        ({"width": 0}, "width is 0"),
+        ({"dpi": True}, "dpi is True"),
+        ({"palette": ["#0072B2"]}, "palette must be a list of at least three"),
+        ({"palette": ["#0072B2", "#D55E00", "bleu"]}, "palette must be"),
+        ({"published": "no"}, "published is 'no'"),
+    ],
+    ids=str,
+)
+def test_a_style_that_cannot_be_drawn_with_is_refused(style, message):
+    with pytest.raises(StudyError, match=message):
+        styles.resolve(style)
+
+
+def test_a_picture_of_another_kind_is_refused(study, tmp_path):
+    with pytest.raises(StudyError, match=r"written as \.svg, \.pdf or \.png"):
+        write("seeds", study["seeds"], tmp_path, suffixes=("gif",))
+
+
+def test_labels_at_line_ends_keep_their_order_and_distance():
+    picture = styles.figure(styles.DEFAULT, 3.0)
+    axes = picture.add_subplot()
+    axes.set_ylim(0, 1)
+    styles.label_ends(axes, [(0.5, "b", "k"), (0.52, "a", "k"), (0.1, "c", "k")], 8)
+    places = {text.get_text(): text.xy[1] for text in axes.texts}
+    assert places["a"] == 0.52
+    assert places["a"] - places["b"] >= 0.05
+    assert places["c"] == 0.1
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(384, "384"), (1536, "1,536"), (131072, "131k"), (2.4e6, "2.4M"), (8e9, "8B"), (8, "8")]
+)
+def test_axis_numbers_are_short(value, text):
+    assert styles.compact(value) == text
+
+
+def test_two_seeds_have_no_error_bars(make):
+    table = registry.load("seeds", "table").table([("c", make.cohort("c", seeds=2).overlap)])
+    table = table[table["source"] != "published"]
+    drawn = registry.load("seeds", "drawing").draw(table, {})
+    three = registry.load("seeds", "table").table([("d", make.cohort("d", seeds=3).overlap)])
+    three = registry.load("seeds", "drawing").draw(three[three["source"] != "published"], {})
+    assert bars(drawn) == 0
+    assert bars(three) > 0
+
+
+def bars(picture) -> int:
+    """Error bars with a length, in all axes."""
+    segments = [segment for axes in picture.axes for lines in axes.collections for segment in lines.get_segments()]
+    return sum(bool(np.isfinite(segment).all()) for segment in map(np.asarray, segments) if len(segment))
+
+
+def test_drawing_needs_only_the_table_saved_beside_it(study, tmp_path):
+    """A person can redraw a figure from its CSV."""
+    tables.write_table(figure="size", inputs=study["size"], out=tmp_path / "size.parquet")
+    table = pd.read_csv(tmp_path / "size.csv", keep_default_na=False, na_values=["nan"])
+    assert registry.load("size", "drawing").draw(table, {}).axes

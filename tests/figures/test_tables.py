@@ -1,0 +1,155 @@
+"""Tidy tables, from overlap tables small enough to count by hand."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sae_stability import files
+from sae_stability.errors import StudyError
+from sae_stability.figures import published, registry, tables
+
+REPO = Path(__file__).parents[2]
+
+
+def row(a, b, source, latents, n, shared, same) -> dict:
+    values = {"cohort": "c", "a": a, "b": b, "source": source, "latents": latents, "n": n, "shared": shared}
+    return values | {"same_counterpart": same, "joint": shared, "decoder_only": shared}
+
+
+def of(figure: str, inputs) -> pd.DataFrame:
+    return registry.load(figure, "table").table(inputs)
+
+
+@pytest.mark.parametrize("figure", registry.FIGURES)
+def test_every_table_is_written_as_parquet_and_as_csv_with_the_same_rows(figure, study, tmp_path):
+    out = tmp_path / f"{figure}.parquet"
+    tables.write_table(figure=figure, inputs=study[figure], out=out)
+    table, metadata = files.read_table(out)
+    assert metadata == {"figure": figure}
+    assert len(pd.read_csv(out.with_suffix(".csv"))) == len(table) > 0
+    assert {"trained", "floor", "published"} == set(table["source"])
+    first = out.read_bytes(), out.with_suffix(".csv").read_bytes()
+    tables.write_table(figure=figure, inputs=study[figure], out=out)
+    assert (out.read_bytes(), out.with_suffix(".csv").read_bytes()) == first
+
+
+def test_a_size_table_has_every_pair_of_every_cohort_in_order_of_size(make):
+    small = make.pairs("small", [row(0, 1, "trained", "all", 4, 0.75, 1.0), row(0, 1, "trained", "live", 2, 0.5, 1.0)])
+    large = make.pairs("large", [row(a, b, "trained", "all", 8, 0.25, 0.5) for a, b in ((0, 1), (0, 2), (1, 2))])
+    table = of("size", [("8", large), ("4", small)])
+    run = table[table["series"] == "this run"]
+    shared = run[(run["statistic"] == "shared") & (run["latents"] == "all")]
+    assert shared[["value", "x", "size", "a", "b", "n", "fraction"]].values.tolist() == [
+        ["4", 4.0, 4, "0", "1", 4, 0.75],
+        ["8", 8.0, 8, "0", "1", 8, 0.25],
+        ["8", 8.0, 8, "0", "2", 8, 0.25],
+        ["8", 8.0, 8, "1", "2", 8, 0.25],
+    ]
+    assert run[(run["statistic"] == "shared") & (run["latents"] == "live")]["fraction"].tolist() == [0.5]
+
+
+def test_the_threshold_comes_from_the_overlap_tables(make):
+    rows = [row(0, 1, "trained", "all", 4, 0.75, 1.0)]
+    assert set(of("k", [("4", make.pairs("a", rows))])["threshold"]) == {0.7}
+    run = of("k", [("4", make.pairs("b", rows, {"threshold": 0.6}))])
+    assert set(run.loc[run["series"] == "this run", "threshold"]) == {0.6}
+
+
+@pytest.mark.parametrize("value", ["small", "0", "-3", "nan", "inf", ""])
+def test_a_sweep_value_that_a_logarithmic_axis_has_no_place_for_is_refused(make, value):
+    folder = make.pairs("a", [row(0, 1, "trained", "all", 4, 0.75, 1.0)])
+    with pytest.raises(StudyError, match=f"sweep value '{value}'.*positive number"):
+        of("size", [(value, folder)])
+
+
+def test_layers_are_sorted_by_their_number_not_as_text(make):
+    folder = make.pairs("a", [row(0, 1, "trained", "all", 4, 0.75, 1.0)])
+    hooks = ["transformer.h.10.attn.c_proj:in", "transformer.h.2.mlp", "transformer.h.0"]
+    run = of("layer", [(hook, folder) for hook in hooks]).query("series == 'this run' and statistic == 'shared'")
+    assert run["x"].tolist() == [0, 2, 10]
+    with pytest.raises(StudyError, match="no layer number"):
+        of("layer", [("embeddings", folder)])
+
+
+def test_positions_keep_the_order_given(make):
+    folder = make.pairs("a", [row(0, 1, "trained", "all", 4, 0.75, 1.0)])
+    run = of("position", [("residual", folder), ("attention", folder)]).query("series == 'this run'")
+    assert run.drop_duplicates("x")["value"].tolist() == ["residual", "attention"]
+
+
+def match_file(path: Path) -> Path:
+    # Latent 0 shared; 1 same counterpart, cosines too small; 2 joint with different counterparts; 3 unmatched twice.
+    table = pd.DataFrame(
+        {
+            "latent": [0, 1, 2, 3],
+            "counterpart_encoder": [1, 0, 2, -1],
+            "cosine_encoder": [0.9, 0.9, 0.8, np.nan],
+            "counterpart_decoder": [1, 0, 3, -1],
+            "cosine_decoder": [0.7, 0.6, 0.8, np.nan],
+            "alive": [True, False, True, True],
+            "alive_b": [True, False, True, True],
+        }
+    )
+    files.write_table(path, table, {"a": {"cohort": "c", "seed": 3}, "b": {"cohort": "c", "seed": 5}})
+    return path
+
+
+def test_the_joint_table_marks_shared_latents_and_dead_ones(make, tmp_path):
+    inputs = [("pair", match_file(tmp_path / "3-5.parquet")), ("c", make.cohort("c").overlap)]
+    table = of("joint", inputs)
+    latents = table[table["row"] == "latent"]
+    assert latents["same_counterpart"].tolist() == [True, True, False, False]
+    assert latents["shared"].tolist() == [True, False, False, False]
+    assert latents["alive"].tolist() == [True, False, True, True]
+    assert latents["counterpart_alive"].tolist() == [False, True, True, False]
+    assert set(latents["a"]) == {"3"}
+    means = table[table["row"] == "mean"].set_index("source")["cosine_decoder"]
+    assert means["floor"].tolist() == pytest.approx([0.13, 0.14])
+    assert means["published"] == published.JOINT["cosine_decoder"]
+
+
+def test_joint_asks_for_a_match_file_and_an_overlap_folder(make):
+    with pytest.raises(StudyError, match="one match file"):
+        of("joint", [("c", make.cohort("c").overlap)])
+
+
+def test_a_missing_column_is_named_with_its_file(make):
+    folder = make.pairs("a", [{"cohort": "c", "a": 0}])
+    with pytest.raises(StudyError, match=r"a/pairs\.parquet: has no column b, source"):
+        of("size", [("4", folder)])
+
+
+def test_an_unknown_figure_is_answered_with_the_nearest_name():
+    with pytest.raises(StudyError, match="did you mean 'thresholds'"):
+        registry.load("treshold", "table")
+
+
+def test_published_values_are_fractions_and_complete():
+    for series in (published.SIZE, published.K, published.TOKENS, published.THRESHOLDS):
+        assert all(0 <= value <= 1 for values in series.values() for value in values)
+    assert [len(values) for values in published.LAYER.values()] == [12, 12, 12]
+    assert sum(published.IN_EXACTLY.values()) == pytest.approx(1, abs=0.001)
+    assert published.SIZE[published.LATENTS] == published.K[32] == published.TOKENS[8e9]
+
+
+def reached(figure: str, step: str, wanted: str) -> str:
+    """Names of the loaded modules that contain `wanted` after a step's modules are imported in a fresh process."""
+    code = (
+        "import sys; from sae_stability.figures import registry, tables, drawings, summary;"
+        f"registry.load({figure!r}, {step!r});"
+        f"print([name for name in sys.modules if {wanted!r} in name])"
+    )
+    environment = {"PYTHONPATH": str(REPO / "workflow")}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_a_table_is_made_without_the_drawing_code_and_nothing_needs_torch():
+    assert reached("size", "table", "drawings.") == "[]"
+    assert reached("size", "table", "matplotlib") == "[]"
+    assert reached("size", "drawing", "tables.size") == "[]"
+    assert reached("joint", "drawing", "torch") == "[]"
