@@ -1,0 +1,118 @@
+import itertools
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from sae_stability.corpus import documents as module
+from sae_stability.corpus.documents import documents
+from sae_stability.errors import StudyError
+
+LONG = "A sentence that says nothing at all, but at some length. " * 4
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """An importable package whose import would fail, so that only parsing can read it."""
+    folder = tmp_path / "site" / "planted_package"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "__init__.py").write_text(f'"""Package. {LONG}"""\nraise RuntimeError("imported")\n')
+    (folder / "sub" / "a.py").write_text(
+        f'class A:\n    """Class. {LONG}"""\n    if True:\n        async def f(self):\n            """Method. {LONG}"""\n'
+    )
+    (folder / "sub" / "b.py").write_text(f'def f():\n    """Method. {LONG}"""\n\ndef g():\n    """Short."""\n')
+    (folder / "broken.py").write_text('"""Not Python 3."""\nprint "x"\n')
+    monkeypatch.syspath_prepend(str(folder.parent))
+    return folder
+
+
+def test_docstrings_are_read_without_import_and_once_each(package):
+    texts = list(documents({"kind": "docstrings", "packages": ["planted_package"]}, seed=0))
+    assert sorted(text.split(".")[0] for text in texts) == ["Class", "Method", "Package"]
+    assert "planted_package" not in sys.modules
+
+
+def test_min_characters_decides_what_is_kept(package):
+    texts = list(documents({"kind": "docstrings", "packages": ["planted_package"], "min_characters": 6}, seed=0))
+    assert "Short." in texts
+
+
+def test_docstring_order_depends_on_the_seed_and_not_on_the_file_system(package):
+    spec = {"kind": "docstrings", "packages": ["planted_package"], "min_characters": 1}
+    orders = {seed: list(documents(spec, seed)) for seed in range(6)}
+    shutil.move(package / "sub" / "b.py", package / "another_name.py")
+    assert list(documents(spec, 0)) == orders[0]
+    assert len({tuple(order) for order in orders.values()}) > 1
+
+
+def test_a_missing_package_is_named():
+    with pytest.raises(StudyError, match="'no_such_package_here' is not installed"):
+        list(documents({"kind": "docstrings", "packages": ["no_such_package_here"]}, seed=0))
+
+
+def test_an_unknown_kind_lists_the_known_ones():
+    with pytest.raises(StudyError, match="'books' is unknown; allowed: docstrings, hub, files"):
+        documents({"kind": "books"}, seed=0)
+
+
+def test_files_of_every_format_give_their_documents(tmp_path):
+    (tmp_path / "a.txt").write_text("one\ntwo")
+    (tmp_path / "b.md").write_text("# three")
+    (tmp_path / "c.jsonl").write_text('{"body": "four"}\n\n{"body": "five"}\n')
+    pq.write_table(pa.table({"body": ["six", None, "seven"]}), tmp_path / "d.parquet")
+    texts = list(documents({"kind": "files", "paths": [str(tmp_path / "*")], "text_column": "body"}, seed=0))
+    assert sorted(texts) == sorted(["one\ntwo", "# three", "four", "five", "six", "seven"])
+
+
+def test_files_are_shuffled_by_the_seed_with_every_document_once_beyond_the_window(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SHUFFLE_WINDOW", 5)
+    path = tmp_path / "c.jsonl"
+    path.write_text("".join(json.dumps({"text": str(number)}) + "\n" for number in range(23)))
+    first, again, other = (list(documents({"kind": "files", "paths": [str(path)]}, seed)) for seed in (0, 0, 1))
+    assert first == again
+    assert first != other
+    assert sorted(map(int, first)) == list(range(23))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "x", "no known format; allowed endings: .txt, .md, .jsonl, .parquet"),
+        ("a.jsonl", "{", "line 1: not JSON"),
+        ("a.jsonl", '{"body": "x"}', "no text in column 'text'; columns: body"),
+        ("a.jsonl", "[1]", "no text in column 'text'"),
+        ("a.txt", b"\xff\xfe", "not UTF-8"),
+        ("a.parquet", "no", "not readable as Parquet"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(StudyError, match=message) as caught:
+        list(documents({"kind": "files", "paths": [str(tmp_path / name)]}, seed=0))
+    assert name in str(caught.value)
+
+
+def test_a_pattern_without_files_is_named(tmp_path):
+    with pytest.raises(StudyError, match=r"no file matches '.*none\*'"):
+        list(documents({"kind": "files", "paths": [str(tmp_path / "none*")]}, seed=0))
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_a_data_set_keeps_its_order(tmp_path: Path, streaming, monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "data").mkdir()
+    rows = [{"body": f"text {number}"} for number in range(7)]
+    (tmp_path / "data" / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    spec = {"kind": "hub", "name": str(tmp_path / "data"), "split": "train", "streaming": streaming}
+    texts = documents({**spec, "text_column": "body"}, seed=3)
+    assert list(itertools.islice(texts, 5)) == [row["body"] for row in rows[:5]]
+    with pytest.raises(StudyError, match="no text in column 'text'; columns: body"):
+        list(documents(spec, seed=3))
+
+
+def test_a_data_set_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(StudyError, match="data set '.*nothing'"):
+        list(documents({"kind": "hub", "name": str(tmp_path / "nothing")}, seed=0))
