@@ -63,7 +63,8 @@ def plan(study: Study) -> Plan:
         _match(study),
         _floors(study),
         Stage("overlap", jobs=len(study.cohorts)),
-        Stage("figures", jobs=2 * len(study.figures)),
+        Stage("figures", jobs=2 * len(study.figures)),  # a table and a drawing
+        Stage("report", jobs=2),  # the key numbers in words, and the page
     )
     notes = tuple(f"models.{slug}.parameters is not given: its forward pass is left out" for slug in unknown)
     return Plan(study.name, stages, study.plan, notes)
