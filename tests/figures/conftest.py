@@ -17,7 +17,7 @@ NAN = float("nan")
 def pair_row(a, b, source, latents, n, shared, **other) -> dict:
     """A row of pairs.parquet; what is not given follows from `shared`."""
     row = {"cohort": "base", "a": a, "b": b, "source": source, "latents": latents, "n": n, "shared": shared}
-    row |= {"same_counterpart": min(1.0, shared + 0.4), "joint": shared + 0.01, "max": shared + 0.03}
+    row |= {"same_counterpart": float(np.minimum(1.0, shared + 0.4)), "joint": shared + 0.01, "max": shared + 0.03}
     row |= {"decoder_only": shared + 0.1, "mean_cosine_decoder": 0.6, "mean_cosine_encoder": 0.5}
     return row | other
 

@@ -32,7 +32,7 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
             handles.append(marks.published_key("joint"))
         styles.fraction_axis(axes.yaxis)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.margins(x=0.08)
+        axes.set(xlim=(1.5, table["m"].max() + 0.5))
         axes.set(xlabel="number of SAEs compared", ylabel="fraction of the base's latents")
         styles.key(picture, handles)
         return picture
@@ -53,7 +53,8 @@ def caption(table: pd.DataFrame) -> str:
     course = f"{words.percent(first['mean'])} with {first['m']} SAEs"
     if first["m"] != last["m"]:
         course += f", {words.percent(last['mean'])} with all {last['m']}"
-    live_course = " and ".join(dict.fromkeys(words.percent(value) for value in live["mean"].iloc[[0, -1]]))
+    ends = [words.percent(live.set_index("m")["mean"].get(row["m"], float("nan"))) for row in (first, last)]
+    live_course = " and ".join(dict.fromkeys(ends))
     floor = words.pick(table, source="floor", latents="all")["mean"]
     sentences = [
         f"Fraction of a base SAE's latents that none of the other SAEs shares: {course} "

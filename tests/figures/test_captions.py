@@ -1,0 +1,240 @@
+"""Captions and the summary say what the tables hold, and nothing from a config turns into markup."""
+
+import re
+from pathlib import Path
+
+import docutils.core
+import jinja2
+import pandas as pd
+import pytest
+
+from sae_stability import files
+from sae_stability.figures import registry, summary, words
+
+NAN = float("nan")
+
+
+def caption(figure: str, inputs, *, published: bool = True) -> str:
+    table = registry.load(figure, "table").table(inputs)
+    if not published:
+        table = table[table["source"] != "published"]
+    return registry.load(figure, "drawing").caption(table)
+
+
+def html(text: str) -> str:
+    """What the report makes of it: Jinja, then reStructuredText; any complaint is an error."""
+    rendered = jinja2.Environment(undefined=jinja2.StrictUndefined).from_string(text).render()
+    settings = {"halt_level": 2, "report_level": 2, "file_insertion_enabled": False}
+    return docutils.core.publish_parts(rendered, writer="html", settings_overrides=settings)["body"]
+
+
+def pair(a, b, latents="all", source="trained", *, shared, same=0.8, n=8) -> dict:
+    values = {"cohort": "c", "a": a, "b": b, "source": source, "latents": latents, "n": n, "shared": shared}
+    return values | {"same_counterpart": same, "joint": shared, "decoder_only": shared}
+
+
+def sentences(text: str) -> int:
+    return len(re.findall(r"\.(?= [A-Z*]|$)", text))
+
+
+@pytest.mark.parametrize("figure", registry.FIGURES)
+@pytest.mark.parametrize("published", [True, False])
+def test_every_caption_is_short_valid_and_says_what_shared_means(figure, published, study):
+    text = caption(figure, study[figure], published=published)
+    assert "at least 0.7" in text
+    assert "same counterpart by the encoder and by the decoder assignment" in text
+    assert "random" in text
+    assert "live" in text
+    assert "n = " in text
+    assert 2 <= sentences(text) <= 4
+    assert html(text).startswith("<p>")
+
+
+def test_a_sweep_caption_states_the_ends_the_extremes_the_spread_and_the_floor(make):
+    small = make.pairs("s", [pair(0, 1, shared=0.5), pair(0, 1, "live", shared=0.625)])
+    middle = make.pairs("m", [pair(0, b, shared=shared) for b, shared in ((1, 0.6), (2, 0.7), (3, 0.8))])
+    large = make.pairs(
+        "l",
+        [pair(0, 1, shared=0.25, same=0.5), pair(0, 1, "live", shared=0.3), pair(0, 0, source="floor", shared=0.001)],
+    )
+    text = caption("size", [("8", small), ("16", middle), ("1536", large)])
+    assert "goes from 50.0% at 8 to 25.0% at 1,536 (highest 70.0% at 16)" in text
+    assert "live latents only from 62.5% at 8 to 30.0% at 1,536" in text
+    assert "same counterpart, at any cosine, goes from 80.0% at 8 to 50.0% at 1,536" in text
+    assert "n = 1 to 3 pairs at a place; the widest range over pairs is 60.0% to 80.0% at 16" in text
+    assert "where n = 1 no spread can be given" in text
+    assert "the random floor is 0.1%" in text
+    assert "*joint* exceeds *shared* by at most 0.0 percentage points" in text
+
+
+def test_one_pair_at_every_value_is_said_to_have_no_spread(make):
+    folder = make.pairs("s", [pair(0, 1, shared=0.5)])
+    text = caption("k", [("4", folder), ("8", folder)])
+    assert "n = 1 pair at every place, so no spread can be given" in text
+    assert "no random floor was computed" in text
+    assert "counting live latents only no value" in text
+
+
+def test_a_layer_caption_names_the_best_and_the_worst_layer_of_every_size(make):
+    folders = [make.pairs(f"l{layer}", [pair(0, 1, shared=layer / 10)]) for layer in range(3)]
+    text = caption("layer", [(f"layers.{layer}.mlp", folder) for layer, folder in enumerate(folders)])
+    assert "with 8 latents lowest 0.0% at layer 0, highest 20.0% at layer 2" in text
+
+
+def test_a_position_caption_gives_every_position_its_numbers(make):
+    folders = [make.pairs("r", [pair(0, b, shared=b / 10) for b in (1, 3)]), make.pairs("a", [pair(0, 1, shared=0.5)])]
+    text = caption("position", list(zip(("residual stream", "attention"), folders, strict=True)))
+    assert "residual stream 20.0% (live latents only no value; decoder cosine alone 20.0%; " in text
+    assert "n = 2 pairs, shared 10.0% to 30.0%)" in text
+    assert "attention 50.0% (live latents only no value; decoder cosine alone 50.0%; n = 1 pair, no spread)" in text
+
+
+def seeds_folder(make, n_seeds: int) -> Path:
+    folder = make.pairs(f"s{n_seeds}", [pair(0, 1, shared=0.5)])
+    rows = [
+        ("c", "trained", "all", "only_in_base", m, mean, 0.01, 12)
+        for m, mean in zip(range(2, n_seeds + 1), (0.5, 0.375, 0.25), strict=False)
+    ]
+    rows += [("c", "trained", "all", "in_exactly", m, m / 10, 0.02, n_seeds) for m in range(1, n_seeds + 1)]
+    rows += [("c", "floor", "all", "only_in_base", 2, 0.999, NAN, 1)]
+    columns = ["cohort", "source", "latents", "statistic", "m", "mean", "std", "n"]
+    files.write_table(folder / "seeds.parquet", pd.DataFrame(rows, columns=columns))
+    return folder
+
+
+def test_a_seeds_caption_goes_from_two_saes_to_all_with_its_spread(make):
+    text = caption("seeds", [("c", seeds_folder(make, 4))])
+    assert "50.0% with 2 SAEs, 25.0% with all 4" in text
+    assert "the random floor is 99.9%" in text
+    assert "one standard deviation (1.0%) over bases and combinations, n = 12 values" in text
+
+
+def test_a_sharing_caption_gives_one_alone_and_all(make):
+    text = caption("sharing", [("c", seeds_folder(make, 3))])
+    assert "Of 3 SAEs, 10.0% of a base's latents are in that one alone and 30.0% in all 3" in text
+    assert "one standard deviation (2.0%) over bases, n = 3 values" in text
+    assert "34.8% in one alone, 17.3% in all 9" in text
+
+
+@pytest.mark.parametrize("figure", ["seeds", "sharing"])
+def test_two_seeds_are_said_to_be_one_pair(make, figure):
+    text = caption(figure, [("c", seeds_folder(make, 2))])
+    assert "n = 1 pair and no spread can be given" in text
+    assert "standard deviation" not in text
+
+
+def test_a_joint_caption_counts_shared_latents_and_live_ones(make, tmp_path):
+    # Four latents: two shared, one of them with a dead counterpart; three have the same counterpart; one is dead.
+    match = pd.DataFrame(
+        {
+            "latent": [0, 1, 2, 3],
+            "counterpart_encoder": [0, 1, 2, 3],
+            "cosine_encoder": [0.9, 0.9, 0.1, 0.1],
+            "counterpart_decoder": [0, 1, 2, 0],
+            "cosine_decoder": [0.9, 0.9, 0.9, 0.5],
+            "alive": [True, True, True, False],
+            "alive_b": [True, False, True, True],
+        }
+    )
+    files.write_table(
+        tmp_path / "0-1.parquet", match, {"a": {"cohort": "c", "seed": 0}, "b": {"cohort": "c", "seed": 1}}
+    )
+    text = caption("joint", [("0-1", tmp_path / "0-1.parquet"), ("c", make.cohort("c").overlap)])
+    assert "n = 4 latents of n = 1 pair" in text
+    assert "75.0% have the same counterpart by both assignments and 50.0% are shared" in text
+    assert "33.3% of the 3 live ones" in text
+    assert "the means being 0.80 and 0.50" in text
+
+
+def test_a_thresholds_caption_reads_the_curves_at_the_threshold(make):
+    folder = make.pairs("t", [pair(0, 1, shared=0.5)])
+    grid = [0.5, 0.7, 0.9]
+    rows = [("c", 0, 1, "trained", "all", t, 1 - t, 1.1 - t, 1.05 - t, 1.0) for t in grid]
+    rows += [("c", 0, 0, "floor", "all", t, 0.0, 0.0, 0.02 * (t < 0.6), 1.0) for t in grid]
+    columns = ["cohort", "a", "b", "source", "latents", "threshold", "shared", "joint", "max", "same"]
+    files.write_table(folder / "thresholds.parquet", pd.DataFrame(rows, columns=columns))
+    text = caption("thresholds", [("c", folder)])
+    assert "at 0.7, shared 30.0%, joint 40.0%, max cosine 35.0% (live latents only, shared: no value)" in text
+    assert "mean over n = 1 pair, so no spread can be given" in text
+    assert "reach more than 1% by max cosine up to a threshold of 0.5" in text
+
+
+HOSTILE = [
+    "{{ config }}",
+    "{% raw %}",
+    "{# note #}",
+    "`x <javascript:alert(1)>`_",
+    "<script>alert(1)</script>",
+    "*a* **b** |c| :math:`d` x_ _y [1]_",
+    "a\n\n.. raw:: html\n\n   <b>x</b>",
+    "http://example.org/{{7*7}}",
+    "me@example.org",
+    "a\\b\x1b\u2028c",
+    "--option ... ::",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_config_text_comes_out_as_the_words_it_was(text, make):
+    expected = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    body = html(f"Before {words.escape(text)} after.")
+    assert "<a " not in body
+    assert docutils_text(body) == f"Before {expected} after."
+    folder = make.pairs("p", [pair(0, 1, shared=0.5)])
+    assert expected in docutils_text(html(caption("position", [(text, folder)])))
+
+
+def docutils_text(body: str) -> str:
+    import html as entities
+
+    assert set(re.findall(r"<(/?\w+)", body)) <= {"p", "/p", "em", "/em"}
+    return entities.unescape(re.sub(r"<[^>]*>", "", body)).strip()
+
+
+@pytest.mark.parametrize(
+    ("fraction", "text"), [(0.3416, "34.2%"), (0.0, "0.0%"), (0.0004, "0.04%"), (1.0, "100.0%"), (NAN, "no value")]
+)
+def test_percentages_do_not_round_a_small_fraction_to_nothing(fraction, text):
+    assert words.percent(fraction) == text
+
+
+def test_the_summary_states_the_numbers_of_the_base_cohort(make):
+    rows = [pair(0, 1, shared=0.25, same=0.75), pair(0, 2, shared=0.5, same=0.75), pair(1, 2, shared=0.75, same=0.75)]
+    rows += [pair(0, 1, "live", shared=0.5), pair(0, 0, source="floor", shared=0.0, same=0.002)]
+    folder = seeds_folder(make, 3)
+    files.write_table(folder / "pairs.parquet", pd.DataFrame(rows))
+    evaluations = [
+        ("base", make.evaluation("0", fvu=0.10, l0=16, dead_fraction=0.01)),
+        ("base", make.evaluation("1", fvu=0.12, l0=16, dead_fraction=0.03)),
+        ("wide", make.evaluation("2", fvu=0.30, l0=32, dead_fraction=0.0)),
+    ]
+    overlaps = [("base", folder), ("wide", folder)]
+    text = summary.summary(study="small {{ study }}", base="base", overlaps=overlaps, evaluations=evaluations)
+    body = html(text)
+    for expected in (
+        "3 SAEs in 2 cohorts; base cohort base with 3 seeds",
+        "50.0% are shared with another that differs from it in its seed only; 50.0% are not",
+        "50.0% (25.0% to 75.0%, n = 3 pairs)",
+        "50.0% (n = 1 pair, no spread)",
+        "found only in the base, of 3 SAEs",
+        "37.5% (standard deviation 1.0%, n = 12 bases)",
+        "0.100 to 0.120",
+        "0.100 to 0.300",
+        "1.0% to 3.0%",
+        "What it cannot say",
+    ):
+        assert expected in body, expected
+    assert "small {{ study }}" in body
+    assert "<table" in body
+
+
+def test_the_summary_of_two_seeds_claims_no_spread(make, tmp_path):
+    folder = make.cohort("c", live=False, floor=False).overlap
+    out = tmp_path / "summary.rst"
+    summary.write_summary(study="s", base="c", overlaps=[("c", folder)], evaluations=[], out=out)
+    text = out.read_text()
+    assert "(n = 1 pair, no spread)" in text
+    assert "nothing about how much it varies with the choice of seeds" in text
+    assert "no value" in text
+    assert "nan" not in text
+    assert html(text)
