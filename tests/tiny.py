@@ -12,6 +12,13 @@ WIDTH = 32
 LAYERS = 2
 CONTEXT = 64  # the largest context length that the models accept
 
+# One hookpoint of each kind: a module's output, a module's input, the residual stream, attention heads.
+HOOKPOINTS = {
+    "bert": ["encoder.layer.0.output.dense", "encoder.layer.0", "encoder.layer.1.attention.output.dense:in"],
+    "gpt_neox": ["layers.0.mlp", "layers.1:in", "layers.1.attention.dense:in"],
+    "gpt2": ["h.0.mlp", "h.1:in", "h.1.attn.c_proj:in"],
+}
+
 _NOUNS = [
     "river",
     "stone",

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from sae_stability.corpus import documents as module
 from sae_stability.corpus.documents import documents
 from sae_stability.errors import StudyError
@@ -21,7 +22,8 @@ def package(tmp_path, monkeypatch):
     (folder / "sub").mkdir(parents=True)
     (folder / "__init__.py").write_text(f'"""Package. {LONG}"""\nraise RuntimeError("imported")\n')
     (folder / "sub" / "a.py").write_text(
-        f'class A:\n    """Class. {LONG}"""\n    if True:\n        async def f(self):\n            """Method. {LONG}"""\n'
+        f'class A:\n    """Class. {LONG}"""\n    if True:\n'
+        f'        async def f(self):\n            """Method. {LONG}"""\n'
     )
     (folder / "sub" / "b.py").write_text(f'def f():\n    """Method. {LONG}"""\n\ndef g():\n    """Short."""\n')
     (folder / "broken.py").write_text('"""Not Python 3."""\nprint "x"\n')
@@ -114,5 +116,5 @@ def test_a_data_set_keeps_its_order(tmp_path: Path, streaming, monkeypatch):
 
 
 def test_a_data_set_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(StudyError, match="data set '.*nothing'"):
+    with pytest.raises(StudyError, match=r"data set '.*nothing'"):
         list(documents({"kind": "hub", "name": str(tmp_path / "nothing")}, seed=0))

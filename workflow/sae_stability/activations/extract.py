@@ -1,5 +1,6 @@
 """Activations of a token set's chunk at several hookpoints, in one forward pass over its blocks."""
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,10 +92,16 @@ def extract(
         with tqdm(total=census["rows"], unit=" tokens", unit_scale=True, desc=f"extract {chunk}") as progress:
             for batch, found in _activations(network, hookpoints, blocks, keep_special, batch_tokens):
                 for hookpoint, sink in zip(hookpoints, sinks, strict=True):
-                    _add(sink, found[hookpoint], batch, hookpoint, blocks.context_length)
+                    kept = torch.from_numpy(batch.kept).to(found[hookpoint].device)
+                    with _named(hookpoint, blocks.context_length):
+                        sink.add(found[hookpoint][kept], batch.token_index)
                 progress.update(len(batch.token_index))
         dropped = {"special": census["special"], "padding": census["padding"]}
-        return [sink.finish(dropped) for sink in sinks]
+        manifests = []
+        for hookpoint, sink in zip(hookpoints, sinks, strict=True):
+            with _named(hookpoint, blocks.context_length):
+                manifests.append(sink.finish(dropped))
+        return manifests
     except BaseException:
         for sink in sinks:
             sink.writer.discard()
@@ -152,12 +159,12 @@ class _Sink:
         return self.writer.finish(extra)
 
 
-def _add(sink: _Sink, activations: torch.Tensor, batch: _Batch, hookpoint: str, context_length: int) -> None:
-    rows = activations[torch.from_numpy(batch.kept).to(activations.device)]
+@contextlib.contextmanager
+def _named(hookpoint: str, context_length: int) -> Iterator[None]:
     try:
-        sink.add(rows, batch.token_index)
+        yield
     except NonFinite as error:
-        block, position = divmod(int(batch.token_index[error.row]), context_length)
+        block, position = divmod(error.token_index, context_length)
         raise StudyError(
             f"hookpoint '{hookpoint}', block {block}, position {position}: the activation {error.reason}"
         ) from None

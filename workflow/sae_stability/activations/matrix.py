@@ -78,19 +78,15 @@ def import_matrix(
     try:
         with tqdm(total=stop - start, unit=" rows", unit_scale=True, desc=f"import {chunk}") as progress:
             for first, some in matrix.read(start, stop):
-                _add(writer, path, first, some)
+                writer.add(some, np.arange(first, first + len(some)))
                 progress.update(len(some))
         return writer.finish({"dropped": {"special": 0, "padding": 0, "sink": 0}, "max_norm": None})
+    except NonFinite as error:
+        writer.discard()
+        raise StudyError(f"{path}, row {error.token_index}: the row {error.reason}") from None
     except BaseException:
         writer.discard()
         raise
-
-
-def _add(writer: ChunkWriter, path: Path, first: int, some: torch.Tensor) -> None:
-    try:
-        writer.add(some, np.arange(first, first + len(some)))
-    except NonFinite as error:
-        raise StudyError(f"{path}, row {first + error.row}: the row {error.reason}") from None
 
 
 class _Matrix:

@@ -82,7 +82,8 @@ class ChunkWriter:
         dtype: of the stored activations.
         order: the rows' order.
         capacity: the most rows that each shard may receive, (shards,).
-        metadata: strings for the shards' headers: model, revision, hookpoint, config_hash.
+        metadata: for the manifest and the shards' headers (JSON under `sae_stability`): model, revision,
+            hookpoint, context_length, config_hash.
     """
 
     def __init__(self, out: Path, width: int, dtype: str, order: RowOrder, capacity: np.ndarray, metadata: dict):
@@ -105,7 +106,7 @@ class ChunkWriter:
         finite = torch.isfinite(stored).all(dim=1)
         if not finite.all():
             row = int((~finite).nonzero()[0])
-            raise NonFinite(row, overflow=bool(torch.isfinite(activations[row]).all()))
+            raise NonFinite(int(token_index[row]), overflow=bool(torch.isfinite(activations[row]).all()))
         self.sum += stored.sum(dim=0, dtype=torch.float64)
         rows = np.empty((len(stored), self.row_bytes), dtype=np.uint8)
         rows[:, :8] = token_index.astype(np.int64)[:, None].view(np.uint8)
@@ -158,13 +159,15 @@ class ChunkWriter:
         os.ftruncate(self.bins, int(self.start[shard]) * self.row_bytes)
         token_index = rows[:, :8].copy().view(np.int64).ravel()
         by_key = np.argsort(self.order.key(token_index))
-        activations = torch.from_numpy(np.ascontiguousarray(rows[by_key, 8:])).view(self.dtype)
+        activations = torch.empty(count, self.width, dtype=self.dtype)
+        activations.view(torch.uint8).numpy()[:] = rows[by_key, 8:]
         statistics.add(activations)
         path = self.out / f"shard-{shard:04d}.safetensors"
         tensors = {"activations": activations, "token_index": torch.from_numpy(token_index[by_key])}
-        header = {**self.metadata, "dtype": str(self.dtype).removeprefix("torch.")}
+        # One entry, because safetensors writes several in an order that changes from run to run.
+        header = json.dumps({**self.metadata, "dtype": str(self.dtype).removeprefix("torch.")})
         with atomic(path) as temporary:
-            save_file(tensors, temporary, {key: _text(value) for key, value in header.items()})
+            save_file(tensors, temporary, {"sae_stability": header})
         return {"name": path.name, "rows": count, "sha256": sha256(path)}
 
     def discard(self) -> None:
@@ -175,11 +178,11 @@ class ChunkWriter:
 
 
 class NonFinite(Exception):
-    """Row `row` of an added batch is not finite, or (`overflow`) too large for the stored dtype."""
+    """The row of `token_index` is not finite, or (`overflow`) too large for the stored dtype."""
 
-    def __init__(self, row: int, overflow: bool):
-        super().__init__(row)
-        self.row = row
+    def __init__(self, token_index: int, overflow: bool):
+        super().__init__(token_index)
+        self.token_index = token_index
         self.reason = (
             "is too large for the stored dtype; choose bfloat16 or float32"
             if overflow
@@ -214,10 +217,6 @@ def clear(folder: Path) -> None:
     for pattern in ("manifest.json", "shard-*.safetensors", ".*.tmp*"):
         for path in folder.glob(pattern):
             path.unlink()
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _write_all(file: int, rows: np.ndarray, offset: int) -> None:

@@ -1,0 +1,175 @@
+import pytest
+import torch
+from tests.tiny import WIDTH
+
+from sae_stability.activations.hooks import Hooks, hookpoint_width, list_hookpoints, replace
+from sae_stability.activations.model import head_kind, load_model, model_config, torch_dtype
+from sae_stability.corpus.names import resolve_model
+from sae_stability.errors import StudyError
+from sae_stability.files import sha256
+
+TOKENS = torch.arange(5, 29).reshape(2, 12)
+BLOCKS = {"bert": "encoder.layer", "gpt_neox": "layers", "gpt2": "h"}
+
+
+@pytest.fixture(params=["bert", "gpt_neox", "gpt2"])
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def model(models, name):
+    return load_model(str(models[name]), None, "float32", "cpu")
+
+
+def read(model, hookpoints, tokens=TOKENS):
+    with Hooks(model, hookpoints) as hooks, torch.inference_mode():
+        return hooks.run(input_ids=tokens)
+
+
+def test_residual_stream_equals_hidden_states(model, name):
+    hookpoints = [f"{BLOCKS[name]}.0", f"{BLOCKS[name]}.1:in", f"{BLOCKS[name]}.0:in"]
+    found = read(model, hookpoints)
+    with torch.no_grad():
+        states = model(input_ids=TOKENS, output_hidden_states=True).hidden_states
+    torch.testing.assert_close(found[f"{BLOCKS[name]}.0"], states[1])
+    torch.testing.assert_close(found[f"{BLOCKS[name]}.1:in"], states[1])
+    torch.testing.assert_close(found[f"{BLOCKS[name]}.0:in"], states[0])
+
+
+def test_the_pass_stops_after_the_last_hookpoint_whatever_their_order(model, name):
+    ran = []
+    for index, block in enumerate(model.get_submodule(BLOCKS[name])):
+        block.register_forward_hook(lambda *_, index=index: ran.append(index))
+    read(model, [f"{BLOCKS[name]}.0", f"{BLOCKS[name]}.0:in"])
+    assert ran == [0]
+    read(model, [f"{BLOCKS[name]}.1", f"{BLOCKS[name]}.0"])
+    assert ran == [0, 0, 1]
+
+
+def test_hooks_leave_the_model_as_it_was(model, name):
+    with torch.no_grad():
+        before = model(input_ids=TOKENS).last_hidden_state
+        read(model, [f"{BLOCKS[name]}.0"])
+        torch.testing.assert_close(model(input_ids=TOKENS).last_hidden_state, before, rtol=0, atol=0)
+
+
+def test_a_later_change_in_place_does_not_reach_what_was_read(model, name):
+    later = model.get_submodule(f"{BLOCKS[name]}.1")
+
+    def wipe(_module, args):
+        args[0].zero_()
+
+    later.register_forward_pre_hook(wipe)
+    found = read(model, [f"{BLOCKS[name]}.0", f"{BLOCKS[name]}.1"])
+    assert found[f"{BLOCKS[name]}.0"].abs().max() > 0
+
+
+@pytest.mark.parametrize("side", ["", ":in"])
+def test_replacing_activations_changes_what_comes_after(model, name, side):
+    hookpoint = f"{BLOCKS[name]}.1{side}"
+    with torch.no_grad():
+        before = model(input_ids=TOKENS).last_hidden_state
+        with replace(model, hookpoint, lambda activations: activations):
+            same = model(input_ids=TOKENS).last_hidden_state
+        with replace(model, hookpoint, lambda activations: torch.zeros_like(activations)):
+            found = model(input_ids=TOKENS).last_hidden_state
+        after = model(input_ids=TOKENS).last_hidden_state
+    torch.testing.assert_close(same, before, rtol=0, atol=0)
+    torch.testing.assert_close(after, before, rtol=0, atol=0)
+    # Zeros are the same at every position, up to the position's own embedding, which the block no longer sees.
+    torch.testing.assert_close(found, found[:, :1].expand_as(found), rtol=1e-4, atol=1e-5)
+    assert (before - before[:, :1]).abs().max() > 0.1
+
+
+def test_replacing_by_the_mean_works_on_the_full_model(models):
+    model = load_model(str(models["gpt_neox"]), None, "float32", "cpu", lm_head=True)
+    with torch.no_grad():
+        clean = model(input_ids=TOKENS).logits
+        with replace(model, "layers.0.mlp", lambda activations: activations + 1):
+            assert not torch.allclose(model(input_ids=TOKENS).logits, clean)
+
+
+def test_paths_from_the_full_model_name_the_same_hookpoint(models):
+    base = load_model(str(models["gpt_neox"]), None, "float32", "cpu")
+    full = load_model(str(models["gpt_neox"]), None, "float32", "cpu", lm_head=True)
+    found = [
+        next(iter(read(model, [path]).values()))
+        for model in (base, full)
+        for path in ("layers.0.mlp", "gpt_neox.layers.0.mlp")
+    ]
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0], rtol=0, atol=0)
+
+
+def test_widths_and_names_come_from_the_configuration_alone(models, name):
+    config = model_config(str(models[name]))
+    assert f"{BLOCKS[name]}.0" in list_hookpoints(config)
+    inner = {"bert": "output.dense:in", "gpt_neox": "mlp.dense_4h_to_h:in", "gpt2": "mlp.c_proj:in"}[name]
+    assert hookpoint_width(config, f"{BLOCKS[name]}.0") == WIDTH
+    assert hookpoint_width(config, f"{BLOCKS[name]}.0.{inner}") == {"gpt2": 4 * WIDTH}.get(name, 2 * WIDTH)
+
+
+@pytest.mark.parametrize(
+    ("hookpoint", "message"),
+    [
+        ("encoder.layers.0", "not in BertModel; nearest: 'encoder.layer.0'"),
+        ("zzz", r"not in BertModel; list all with"),
+        ("encoder.layer.0:out", "':out' is unknown; allowed: PATH"),
+        ("pooler", "not in BertModel"),
+    ],
+)
+def test_a_wrong_hookpoint_is_named_with_the_nearest_one(models, hookpoint, message):
+    with pytest.raises(StudyError, match=message):
+        hookpoint_width(model_config(str(models["bert"])), hookpoint)
+
+
+def test_a_module_that_does_not_run_is_named(model, name):
+    model.register_module("spare", torch.nn.Linear(2, 2))
+    with pytest.raises(StudyError, match="'spare': the module does not run"):
+        read(model, ["spare"])
+
+
+def test_a_value_without_positions_is_refused(models):
+    model = load_model(str(models["bert"]), None, "float32", "cpu")
+    model.embeddings.register_forward_hook(lambda _module, _args, output: output)
+    with pytest.raises(StudyError, match=r"gives the shape .* allowed: \(batch, position, width\)"):
+        read(model, ["embeddings.position_embeddings"])
+
+
+def test_language_heads_are_told_from_the_checkpoint(models):
+    kinds = {name: head_kind(model_config(str(folder))) for name, folder in models.items()}
+    assert kinds == {"bert": "masked", "gpt_neox": "causal", "gpt2": "causal"}
+    config = model_config(str(models["bert"]))
+    config.architectures = ["BertModel"]
+    assert head_kind(config) is None
+
+
+def test_weights_are_checked_before_use(models):
+    folder = str(models["bert"])
+    good = sha256(models["bert"] / "model.safetensors")
+    assert resolve_model(folder, sha256=good) == folder
+    with pytest.raises(StudyError, match=f"has sha256 {good}, expected 0000"):
+        resolve_model(folder, sha256="0" * 64)
+
+
+def test_a_folder_in_a_package_is_found_and_may_not_leave_it(tmp_path, monkeypatch):
+    (tmp_path / "planted_model_package" / "model").mkdir(parents=True)
+    (tmp_path / "planted_model_package" / "__init__.py").write_text("raise RuntimeError('imported')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = resolve_model("package:planted_model_package/model")
+    assert found == str(tmp_path / "planted_model_package" / "model")
+    for name in ("package:planted_model_package/..", "package:planted_model_package/other"):
+        with pytest.raises(StudyError, match="holds no folder"):
+            resolve_model(name)
+    with pytest.raises(StudyError, match="no Python package 'no_such_package_here'"):
+        resolve_model("package:no_such_package_here/model")
+
+
+def test_wrong_models_and_dtypes_are_named(tmp_path):
+    with pytest.raises(StudyError, match="no such folder"):
+        resolve_model(str(tmp_path / "nothing"))
+    with pytest.raises(StudyError, match="cannot be loaded"):
+        model_config(str(tmp_path))
+    with pytest.raises(StudyError, match="dtype 'int8' is unknown; allowed: float32, float16, bfloat16"):
+        torch_dtype("int8")
