@@ -1,0 +1,71 @@
+"""The figures read what the matching and overlap code really writes."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sae_stability import files
+from sae_stability.figures import registry, summary
+from sae_stability.match.floors import write_floor
+from sae_stability.match.overlap import write_overlap
+from sae_stability.match.pairs import write_match
+
+N, D, COMMON = 40, 16, 15
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    """Three SAEs of 40 latents that have 15 in common, in another order in each; some are dead."""
+    root = tmp_path_factory.mktemp("cohort")
+    generator = np.random.default_rng(0)
+    common = generator.normal(size=(COMMON, D))
+    rows, alive, latents = {}, {}, {}
+    for seed in range(3):
+        mixed = np.concatenate([common, generator.normal(size=(N - COMMON, D))])[generator.permutation(N)]
+        rows[seed] = {side: mixed + generator.normal(scale=0.1, size=(N, D)) for side in ("encoder", "decoder")}
+        alive[seed] = generator.random(N) < 0.8
+        latents[seed] = root / f"seed-{seed}.parquet"
+        columns = {"latent": np.arange(N), "rate": generator.random(N), "alive": alive[seed]}
+        files.write_table(latents[seed], pd.DataFrame(columns))
+    matches = []
+    for a, b in itertools.combinations(range(3), 2):
+        names = {"a": {"cohort": "base", "seed": a}, "b": {"cohort": "base", "seed": b}}
+        matches.append(root / f"{a}-{b}.parquet")
+        write_match(matches[-1], rows[a], rows[b], alive[a], alive[b], names)
+    floors = [root / f"floor-{rep}.parquet" for rep in range(2)]
+    for rep, out in enumerate(floors):
+        write_floor(n_latents=N, d_model=D, rep=rep, out=out)
+    overlap = root / "overlap"
+    write_overlap(cohort="base", matches=matches, floors=floors, latents=latents, threshold=0.7, out=overlap)
+    return {"match": matches[0], "overlap": overlap}
+
+
+def test_the_joint_figure_counts_as_the_overlap_table_does(cohort):
+    inputs = [("0-1", cohort["match"]), ("base", cohort["overlap"])]
+    latents = registry.load("joint", "table").table(inputs).query("row == 'latent'")
+    pairs = pd.read_parquet(cohort["overlap"] / "pairs.parquet").query("source == 'trained' and a == 0 and b == 1")
+    shared = pairs.set_index("latents")["shared"]
+    live = latents[latents["alive"]]
+    assert latents["shared"].mean() == pytest.approx(shared["all"])
+    assert (live["shared"] & live["counterpart_alive"]).mean() == pytest.approx(shared["live"])
+    assert 0 < shared["live"] < 1
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("figure", registry.FIGURES)
+def test_every_figure_is_drawn_and_captioned(figure, cohort):
+    folder = cohort["overlap"]
+    inputs = {"joint": [("0-1", cohort["match"]), ("base", folder)], "layer": [("layers.2.mlp", folder)]}
+    table = registry.load(figure, "table").table(inputs.get(figure, [("40", folder)]))
+    module = registry.load(figure, "drawing")
+    assert module.draw(table, {}).axes
+    assert "nan" not in module.caption(table)
+
+
+def test_the_summary_gives_the_mean_over_the_pairs(cohort):
+    text = summary.summary(study="s", base="base", overlaps=[("base", cohort["overlap"])], evaluations=[])
+    pairs = pd.read_parquet(cohort["overlap"] / "pairs.parquet").query("source == 'trained' and latents == 'all'")
+    assert f"{pairs['shared'].mean():.1%} are shared" in text
+    assert "n = 3 pairs" in text
