@@ -16,7 +16,7 @@ TENSORS = {"encoder": "nd", "decoder": "nd", "encoder_bias": "n", "decoder_bias"
 
 
 def save(path: Path, tensors: dict[str, np.ndarray], cfg: dict) -> None:
-    """Write an SAE folder: `cfg.json` first, `sae.safetensors` last, each atomically.
+    """Write an SAE folder: `sae.safetensors`, then `cfg.json`, which makes it count.
 
     Args:
         tensors: the four of `TENSORS`, and the architecture's own.
@@ -26,9 +26,10 @@ def save(path: Path, tensors: dict[str, np.ndarray], cfg: dict) -> None:
 
     path = Path(path)
     _check_shapes(path, tensors, cfg)
-    write_json(path / "cfg.json", cfg)
+    (path / "cfg.json").unlink(missing_ok=True)
     with atomic(path / "sae.safetensors") as temporary:
         save_file({name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}, temporary)
+    write_json(path / "cfg.json", cfg)
 
 
 def read_cfg(path: Path) -> dict:

@@ -39,6 +39,7 @@ def train_chunk(
     device: str = "cpu",
     tensorboard: Path | None = None,
     progress: bool = True,
+    config_hash: str = "",
 ) -> None:
     """Train on chunk `chunk_index` from the state after the chunk before it.
 
@@ -59,6 +60,7 @@ def train_chunk(
         threads: CPU threads. device: "cpu" or a torch device.
         tensorboard: folder for TensorBoard event files.
         progress: whether to show a bar on stderr.
+        config_hash: recorded in `cfg.json`.
 
     Raises:
         StudyError: the chunk or state does not fit the settings, or loss or weights stop being finite (then nothing
@@ -85,7 +87,7 @@ def train_chunk(
             about = {"settings": settings.digest(), "chunk": chunk_index}
             write_state(state_out, training, history, about)
         if out is not None:
-            _export(Path(out), training, history, settings, normalisation, first_manifest)
+            _export(Path(out), training, history, settings, normalisation, first_manifest, config_hash)
             seconds = time.perf_counter() - started
             timing = {"seconds": seconds, "tokens_per_second": loop.speed(), "threads": threads, "device": device}
             write_json(Path(out) / "timing.json", timing)
@@ -225,8 +227,9 @@ def _export(
     settings: TrainSettings,
     normalisation: Normalisation,
     manifest: dict,
+    config_hash: str,
 ) -> None:
-    """Write the SAE folder; `sae.safetensors` last, so that a folder with it is whole."""
+    """Write the SAE folder; `cfg.json` last, so that a folder with it is whole."""
     weights = normalisation.fold({name: value.numpy() for name, value in training.weights().items()})
     table = history.table()
     last = table.iloc[-1]
@@ -234,7 +237,7 @@ def _export(
     metrics |= {"steps": int(last["step"]), "tokens": int(last["tokens"]), "batches_sha256": history.digest.hex()}
     write_json(out / "metrics.json", metrics)
     write_table(out / "history.parquet", table)
-    own_format.save(out, weights, _cfg(settings, normalisation, manifest))
+    own_format.save(out, weights, _cfg(settings, normalisation, manifest) | {"config_hash": config_hash})
 
 
 def _cfg(settings: TrainSettings, normalisation: Normalisation, manifest: dict) -> dict:
@@ -247,4 +250,4 @@ def _cfg(settings: TrainSettings, normalisation: Normalisation, manifest: dict) 
     cfg |= asdict(settings) | {"effective_learning_rate": settings.peak_learning_rate}
     cfg |= {"schedule": "linear warm-up, linear decay to 0", "normalisation_scale": normalisation.scale}
     versions = {package.__name__: package.__version__ for package in (np, numba, safetensors, torch)}
-    return cfg | {"versions": versions, "config_hash": settings.digest()}
+    return cfg | {"versions": versions}

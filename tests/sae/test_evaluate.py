@@ -1,0 +1,119 @@
+"""Evaluation against slow sums over dense latents, and inside tiny language models."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tests import tiny
+
+from sae_stability import sae
+from sae_stability.activations import store
+from sae_stability.activations.extract import extract
+from sae_stability.corpus.tokenize import tokenize
+from sae_stability.files import read_json, read_table
+from sae_stability.sae.evaluate import LANGUAGE, evaluate
+
+
+def test_metrics_equal_plain_sums(planted, train, one_chunk, tmp_path) -> None:
+    out = train("a", replace(one_chunk, tokens=1280, chunk_tokens=1280, epochs=1, n_latents=200))
+    evaluate(sae=out, chunk=planted.heldout, out_json=tmp_path / "e.json", out_parquet=tmp_path / "e.parquet")
+    x = torch.cat([rows for rows, _ in store.rows(planted.heldout)]).double()
+    w = {name: torch.from_numpy(value).double() for name, value in sae.arrays(out).items()}
+    pre = torch.relu((x - w["decoder_bias"]) @ w["encoder"].T + w["encoder_bias"])
+    latents = torch.where(pre >= pre.topk(3).values[:, -1:], pre, 0.0)
+    error = x - latents @ w["decoder"] - w["decoder_bias"]
+    metrics = read_json(tmp_path / "e.json")
+    assert metrics["fvu"] == pytest.approx(float(error.square().sum() / (x - x.mean(0)).square().sum()), rel=1e-4)
+    fired = (latents > 0).sum(0).numpy()
+    assert metrics["l0"] == pytest.approx(fired.sum() / 2000, abs=1e-3)
+    assert metrics["dead_fraction"] == pytest.approx((fired == 0).mean(), abs=0.006)
+    assert metrics["n_rows"] == 2000
+    assert all(metrics[name] is None for name in LANGUAGE)
+    table, _ = read_table(tmp_path / "e.parquet")
+    assert np.abs(table.fired - fired).max() <= 1
+    assert (table.alive == (table.fired > 0)).all()
+    one = int(fired.argmax())
+    assert table.mean_activation[one] == pytest.approx(float(latents[:, one].sum() / fired[one]), rel=1e-3)
+
+
+def test_latents_that_never_moved_are_like_their_initial_value(planted, train, one_chunk, tmp_path) -> None:
+    out = train("a", replace(one_chunk, n_latents=400, tokens=1280, chunk_tokens=1280, epochs=1, k=2))
+    evaluate(sae=out, chunk=planted.heldout, out_json=tmp_path / "e.json", out_parquet=tmp_path / "e.parquet")
+    table, _ = read_table(tmp_path / "e.parquet")
+    assert table.init_similarity_decoder.max() == pytest.approx(1, abs=1e-6)
+    assert table.init_similarity_decoder.min() < 0.999
+
+
+@pytest.fixture(scope="module", params=["causal", "masked"])
+def language(request, tmp_path_factory):
+    """A tiny language model, its token set and held-out activations of one hookpoint."""
+    folder = tmp_path_factory.mktemp(request.param)
+    make, hookpoint = {"causal": (tiny.tiny_gpt_neox, "layers.0.mlp"), "masked": (tiny.tiny_bert, "encoder.layer.0")}[
+        request.param
+    ]
+    model = str(make(folder / "model"))
+    tokenize(
+        documents=tiny.sentences(200),
+        tokenizer_folder_or_name=model,
+        revision=None,
+        context_length=32,
+        packing=True,
+        heldout_tokens=1500,
+        train_tokens=1000,
+        chunk_tokens=1000,
+        out=folder / "tokens",
+    )
+    extract(
+        model=model,
+        revision=None,
+        sha256=None,
+        model_dtype="float32",
+        tokens=folder / "tokens",
+        chunk="heldout",
+        hookpoints=[hookpoint],
+        outs=[folder / "heldout"],
+        dtype="float32",
+        shard_rows=1000,
+        shuffle_seed=0,
+        keep_special=False,
+        max_norm_multiple=None,
+        batch_tokens=512,
+        device="cpu",
+        chunk_tokens=1000,
+        config_hash="0",
+    )
+    return folder, model, hookpoint
+
+
+def evaluated(language, tmp_path, tensors: dict[str, torch.Tensor], k: int) -> dict:
+    folder, model, hookpoint = language
+    n_latents, d_model = tensors["encoder"].shape
+    cfg = {"architecture": "topk", "n_latents": n_latents, "d_model": d_model, "k": k, "hookpoint": hookpoint}
+    sae.save(tmp_path / "sae", {name: value.numpy() for name, value in tensors.items()}, cfg)
+    return evaluate(
+        sae=tmp_path / "sae",
+        chunk=folder / "heldout",
+        out_json=tmp_path / "e.json",
+        out_parquet=tmp_path / "e.parquet",
+        tokens=folder / "tokens" / "heldout.parquet",
+        model=model,
+    )
+
+
+def test_a_perfect_sae_recovers_the_whole_loss_and_a_zero_one_none(language, tmp_path) -> None:
+    eye = torch.eye(32)
+    both = torch.cat([eye, -eye])  # every vector is its positive and its negative part
+    perfect = {"encoder": both, "decoder": both, "encoder_bias": torch.zeros(64), "decoder_bias": torch.zeros(32)}
+    metrics = evaluated(language, tmp_path, perfect, 64)
+    assert metrics["fvu"] < 1e-9
+    assert metrics["ce_sae"] == pytest.approx(metrics["ce_clean"], abs=1e-5)
+    assert metrics["kl"] == pytest.approx(0, abs=1e-5)
+    assert metrics["ce_tokens"] > 100
+    assert metrics["ce_zero"] != pytest.approx(metrics["ce_clean"], abs=1e-4)
+    silent = perfect | {"encoder_bias": torch.full((64,), -1e9)}
+    nothing = evaluated(language, tmp_path, silent, 64)
+    assert nothing["ce_sae"] == pytest.approx(nothing["ce_zero"], abs=1e-6)
+    assert nothing["kl"] > 1e-4
+    if nothing["ce_recovered_zero"] is not None:
+        assert nothing["ce_recovered_zero"] == pytest.approx(0, abs=1e-4)

@@ -1,0 +1,146 @@
+"""Quality of an SAE on held-out rows, by the same formulas for every SAE."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sae_stability.activations import store
+from sae_stability.corpus.names import resolve_model
+from sae_stability.errors import StudyError
+from sae_stability.files import read_json, write_json, write_table
+from sae_stability.sae.initial import initial_weights
+from sae_stability.sae.model import SAE, load
+
+RARE_RATE = 1e-4
+_BLOCK_ENTRIES = 1 << 25  # latents held at once: 128 MiB
+LANGUAGE = ("ce_clean", "ce_sae", "ce_zero", "ce_mean", "ce_recovered_zero", "ce_recovered_mean", "kl", "ce_tokens")
+
+
+def evaluate(
+    *,
+    sae: Path,
+    chunk: Path,
+    out_json: Path,
+    out_parquet: Path,
+    tokens: Path | None = None,
+    model: str | None = None,
+    revision: str | None = None,
+    sha256: str | None = None,
+    model_dtype: str = "float32",
+    hookpoint: str | None = None,
+    lm_tokens: int = 131_072,
+    device: str = "cpu",
+    config_hash: str = "",
+) -> dict:
+    """Evaluate an SAE on the held-out rows, and inside the model where that has a language-model head.
+
+    fvu = sum ||x - x_hat||^2 / sum ||x - mean(x)||^2 over the held-out rows, mean(x) their own mean, sums in float64
+    (not the mean of batches' values, and not of variances per row: peers differ in that). l0 = mean number of latents
+    above 0. dead_fraction: latents that never fired on these rows; rare_fraction: that fired on fewer than 1 in 10,000
+    of them, the dead included. The `ce_` values and `kl` are described in `language.language_metrics`; null without a
+    model, or where the model has no language-model head.
+
+    Args:
+        sae: SAE folder.
+        chunk: folder of the held-out activations.
+        out_json: the values above, `n_rows` and `config_hash`.
+        out_parquet: a row a latent: `latent`, `fired` (rows), `rate`, `mean_activation` (where it fires; NaN if
+            never), `alive`, `init_similarity_encoder`, `init_similarity_decoder` (cosine with its own initial row;
+            NaN where the SAE's seed is unknown).
+        tokens: the held-out token blocks, for the model.
+        model, revision, sha256, model_dtype: see `activations.model.load_model`; None leaves the model out.
+        hookpoint: where the SAE stands in; None for the one that the SAE names.
+        lm_tokens: how many tokens of the held-out blocks the model is run on, about.
+        device: a torch device.
+        config_hash: recorded.
+
+    Returns:
+        What `out_json` holds.
+
+    Raises:
+        StudyError: a file is missing or damaged, or SAE and chunk have different widths.
+    """
+    trained = load(sae, device)
+    data = store.Chunk(chunk)
+    if data.d_model != trained.encoder.shape[1]:
+        raise StudyError(f"{sae}: made for width {trained.encoder.shape[1]}, but {chunk} has width {data.d_model}")
+    metrics, latents = _reconstruction(trained, data, device)
+    language = dict.fromkeys(LANGUAGE)
+    if model is not None and tokens is not None and _has_language_head(model, revision):
+        from sae_stability.sae.language import language_metrics
+
+        language = language_metrics(
+            sae=trained,
+            tokens=Path(tokens),
+            model=model,
+            revision=revision,
+            sha256=sha256,
+            hookpoint=hookpoint or trained.cfg["hookpoint"],
+            mean=data.mean,
+            max_tokens=lm_tokens,
+            dtype=model_dtype,
+            device=device,
+        )
+    similarity = _init_similarity(trained)
+    write_table(out_parquet, latents.assign(**similarity))
+    result = metrics | language | {"config_hash": config_hash}
+    write_json(out_json, result)
+    return result
+
+
+def _has_language_head(model: str, revision: str | None) -> bool:
+    """Whether the checkpoint has a language-model head; without importing transformers where a folder says so."""
+    config = Path(resolve_model(model)) / "config.json"
+    if config.is_file():
+        heads = ("ForCausalLM", "LMHeadModel", "ForMaskedLM")
+        return any(name.endswith(heads) for name in read_json(config).get("architectures") or [])
+    from sae_stability.activations.model import head_kind, model_config
+
+    return head_kind(model_config(model, revision)) is not None
+
+
+def _reconstruction(sae: SAE, data: store.Chunk, device: str):
+    import pandas as pd
+
+    n_latents = len(sae.encoder)
+    fired = torch.zeros(n_latents, dtype=torch.int64, device=device)
+    activation = torch.zeros(n_latents, dtype=torch.float64, device=device)
+    shift = data.mean.to(device)  # near the mean, so that the squares below do not cancel
+    rows, loss, square, total = 0, 0.0, 0.0, torch.zeros(data.d_model, dtype=torch.float64, device=device)
+    for activations, _ in store.rows(data.path):
+        for x in activations.split(max(1, _BLOCK_ENTRIES // n_latents)):
+            x = x.to(device)
+            latents = sae.encode(x)
+            fired += (latents > 0).sum(0)
+            activation += latents.sum(0, dtype=torch.float64)
+            loss += float((sae.decode(latents) - x).square().sum(dtype=torch.float64))
+            square += float((x - shift).square().sum(dtype=torch.float64))
+            total += (x - shift).sum(0, dtype=torch.float64)
+            rows += len(x)
+    variance = square - float(total.square().sum()) / rows
+    count, activation = fired.cpu().numpy(), activation.cpu().numpy()
+    metrics = {
+        "fvu": loss / variance if variance > 0 else None,
+        "l0": float(count.sum() / rows),
+        "dead_fraction": float((count == 0).mean()),
+        "rare_fraction": float((count < RARE_RATE * rows).mean()),
+        "n_rows": rows,
+    }
+    mean_activation = np.divide(activation, count, out=np.full(n_latents, np.nan), where=count > 0)
+    columns = {"latent": np.arange(n_latents), "fired": count, "rate": count / rows}
+    return metrics, pd.DataFrame(columns | {"mean_activation": mean_activation, "alive": count > 0})
+
+
+def _init_similarity(sae: SAE) -> dict[str, np.ndarray]:
+    """Cosine of every latent's encoder and decoder row with its initial one, drawn again from the seed."""
+    n_latents, d_model = sae.encoder.shape
+    if "init_seed" not in sae.cfg:
+        return {f"init_similarity_{side}": np.full(n_latents, np.nan) for side in ("encoder", "decoder")}
+    initial = initial_weights(n_latents, d_model, sae.cfg["init_seed"], sae.cfg["hookpoint"])
+    similarity = {}
+    for side in ("encoder", "decoder"):
+        now, then = getattr(sae, side).cpu().numpy().astype(np.float64), initial[side].astype(np.float64)
+        norms = np.linalg.norm(now, axis=1) * np.linalg.norm(then, axis=1)
+        similarity[f"init_similarity_{side}"] = (now * then).sum(axis=1) / np.maximum(norms, 1e-30)
+    return similarity
