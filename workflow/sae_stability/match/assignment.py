@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sae_stability.errors import StudyError
-from sae_stability.match import candidates, graph, pricing, solver
+from sae_stability.match import candidates, copies, graph, pricing, solver
 from sae_stability.match.memory import peak_bytes, reset_peak
 from sae_stability.match.nearest import nearest
 from sae_stability.match.rows import Rows, prepare
@@ -105,23 +105,27 @@ def _match(a: Rows, b: Rows, backend, threads: int, progress) -> Assignment:
     best_a, best_b = backend.best_partners(
         a.unit, b.unit, min(CANDIDATES, m), min(CANDIDATES, n), threads=threads, progress=progress
     )
+    best, best_cosine = nearest(a, b, best_a)
+    reverse_best, reverse_best_cosine = nearest(b, a, best_b)
+    copies.spread(best_a, a, b)
+    copies.spread(best_b, b, a)
     edges = graph.build(a, b, best_a, best_b)
     state = solver.State.empty(n, m)
+    held_at = np.full(n, np.inf)
     rounds = 0
     while True:
         u = solver.solve(edges, state)
         rounds += 1
-        found = pricing.violations(a, b, best_a.bound, best_b.bound, u, state.v, threads=threads)
+        found = pricing.violations(a, b, best_a.bound, best_b.bound, u, state.v, held_at, threads=threads)
         if not found.rows.size:
             break
         edges = graph.extended(edges, found)
         if n < m:
             # A column that this round leaves free must have price 0, which only a fresh start ensures.
             state = solver.State.empty(n, m)
-    best, best_cosine = nearest(a, b, best_a)
-    reverse_best, reverse_best_cosine = nearest(b, a, best_b)
+            held_at[:] = np.inf
     objective = float(state.value_of.sum())
-    bound = float(u.sum() + state.v.sum()) + n * pricing.TOLERANCE
+    bound = float(u.sum() + state.v.sum()) + 2 * n * pricing.TOLERANCE
     if not bound - objective <= GAP_PER_ROW * n:
         raise StudyError(
             f"matching {n} x {m} rows: bound {bound} and objective {objective} differ by more than "

@@ -29,15 +29,21 @@ class Violations:
     values: np.ndarray
 
 
-def violations(a: Rows, b: Rows, limit_a, limit_b, u, v, *, threads: int) -> Violations:
+def violations(a: Rows, b: Rows, limit_a, limit_b, u, v, held_at, *, threads: int) -> Violations:
     """Pairs with cosine above `u[i] + v[j]`; none only if no pair of all n x m is so.
 
     At most PICKS pairs of a row are returned. `limit_a` `(n,)` and `limit_b` `(m,)` bound the float32 products of the
     pairs that were not listed by that row or column.
+
+    `held_at` `(n,)` float64 is the row dual at which a row was last found to break nothing beyond what was returned;
+    infinity before. As prices v only rise, a row needs no second look until its dual falls below. Updated in place.
     """
+    fallen = u < held_at - TOLERANCE / 10
     margin = rounding_margin(a.given.shape[1])
     reach = limit_a.astype(np.float64) + margin - u
-    row_order = np.argsort(-reach, kind="stable")
+    reach[~fallen] = -np.inf
+    row_order = np.argsort(-reach, kind="stable")[: fallen.sum()]
+    held_at[fallen] = u[fallen]
     column_order = np.argsort(v, kind="stable")
     sorted_v = v[column_order]
     column_reach = limit_b.astype(np.float64) + margin - v
@@ -46,17 +52,17 @@ def violations(a: Rows, b: Rows, limit_a, limit_b, u, v, *, threads: int) -> Vio
         rows = row_order[start : start + ROWS]
         columns = column_order[: np.searchsorted(sorted_v, reach[rows[0]])]
         columns = columns[column_reach[columns] > u[rows].min()]
-        return _block(a, b, rows, columns, u, v, margin)
+        return _block(a, b, rows, columns, u, v, margin, held_at)
 
-    starts = [start for start in range(0, len(u), ROWS) if reach[row_order[start]] > sorted_v[0]]
+    starts = [start for start in range(0, len(row_order), ROWS) if reach[row_order[start]] > sorted_v[0]]
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
         found = list(pool.map(block, starts))
     parts = [np.concatenate(part) for part in zip(*found, strict=True)] if found else [[], [], []]
     return Violations(np.asarray(parts[0], np.int64), np.asarray(parts[1], np.int32), np.asarray(parts[2], np.float64))
 
 
-def _block(a: Rows, b: Rows, rows, columns, u, v, margin):
-    """Violations of one block of rows against `columns`."""
+def _block(a: Rows, b: Rows, rows, columns, u, v, margin, held_at):
+    """Violations of one block of rows against `columns`; rows with more than PICKS must be looked at again."""
     picks = np.empty((rows.size, PICKS), np.int32)
     count = np.zeros(rows.size, np.int64)
     worst = np.zeros(rows.size)
@@ -69,6 +75,7 @@ def _block(a: Rows, b: Rows, rows, columns, u, v, margin):
         _scan(
             tile, rows, some, u, v, low_v, a.given, b.given, a.inverse_norm, b.inverse_norm, margin, picks, count, worst
         )
+    held_at[rows[count > PICKS]] = np.inf
     return _collect(rows, picks, count, u, v, a.given, b.given, a.inverse_norm, b.inverse_norm)
 
 
