@@ -85,7 +85,7 @@ def test_a_mislabelled_tensor_is_named(tensors, tmp_path) -> None:
     renamed = tensors | {"W_dec": tensors["decoder"]}
     del renamed["decoder"]
     save_file(renamed, tmp_path / "sae.safetensors")
-    with pytest.raises(StudyError, match="no tensor 'decoder', found .*W_dec"):
+    with pytest.raises(StudyError, match=r"no tensor 'decoder', found .*W_dec"):
         sae.load(tmp_path)
     save_file(tensors | {"decoder": tensors["decoder"].astype(np.float16)}, tmp_path / "sae.safetensors")
     with pytest.raises(StudyError, match="decoder is float16, expected float32"):

@@ -14,7 +14,6 @@ from sae_stability.sae.settings import TrainSettings
 from sae_stability.sae.step import BETA1, BETA2, EPSILON, StepResult, adam_factors
 from sae_stability.sae.workers import Workers
 
-LATENTS = 64  # latents in a block of the update
 
 PARAMETERS = ("encoder", "decoder", "encoder_bias", "decoder_bias")
 
@@ -44,7 +43,7 @@ class CpuTopKStep:
     def _allocate(self, batch: int, shape: tuple[int, int], dtype: type) -> None:
         n_latents, d_model = shape
         # Larger tiles make the product faster, more tiles share out better.
-        self.tile_rows = max(128, min(512, batch // 8))
+        self.tile_rows = max(256, min(512, batch // 8))
         room = batch * self.settings.k
         self.inputs = np.empty((batch, d_model), dtype)
         self.error = np.empty((batch, d_model), dtype)
@@ -55,9 +54,11 @@ class CpuTopKStep:
         self.row_loss = np.empty(batch, np.float64)
         self.sorted = (np.empty(room, np.int32), np.empty(room, dtype), np.empty(room, dtype))
         self.offsets = np.empty(n_latents + 1, np.int64)
-        self.bias_parts = np.empty((-(-n_latents // LATENTS), d_model), dtype)
+        self.block = max(32, -(-n_latents // 16))
+        self.bias_parts = np.empty((-(-n_latents // self.block), d_model), dtype)
         self.squares = np.empty(-(-batch // self.tile_rows), np.float64)
         self.sums = np.empty((len(self.squares), d_model), np.float64)
+        self.error_sums = np.empty((len(self.squares), d_model), dtype)
         self.tiles: list[torch.Tensor] = []
 
     def step(self, batch: torch.Tensor, rate: float) -> StepResult:
@@ -88,6 +89,7 @@ class CpuTopKStep:
     def _forward(self, x: np.ndarray, start: int, stop: int, auxiliary: "AuxiliaryEntries | None") -> None:
         part, tile = slice(start, stop), start // self.tile_rows
         self.sums[tile] = 0
+        self.error_sums[tile] = 0
         decoder_bias = self.parameters["decoder_bias"]
         self.squares[tile] = kernels.centre(
             x[part], self.mean, self.inverse_scale, decoder_bias, self.inputs[part], self.sums[tile]
@@ -114,6 +116,7 @@ class CpuTopKStep:
             self.error[part],
             self.value_gradient,
             self.row_loss[part],
+            self.error_sums[tile],
         )
         if auxiliary:
             auxiliary.forward(pre.numpy(), start, stop)
@@ -145,12 +148,12 @@ class CpuTopKStep:
                 first,
                 second,
                 self.touched,
-                self.bias_parts[low // LATENTS],
+                self.bias_parts[low // self.block],
                 (rate, correction, self.constants),
             )
 
-        self.workers.each(self.settings.n_latents, LATENTS, update)
-        gradient = self.error.sum(axis=0) * scale - self.bias_parts.sum(axis=0)
+        self.workers.each(self.settings.n_latents, self.block, update)
+        gradient = self.error_sums.sum(axis=0) * scale - self.bias_parts.sum(axis=0)
         parameters = (d["decoder_bias"] for d in (self.parameters, self.first, self.second))
         weight, first, second = parameters
         kernels.adam(weight, gradient, first, second, rate, correction, self.constants)
@@ -218,6 +221,7 @@ class AuxiliaryEntries:
         self.value_gradient = np.empty_like(self.value)
         self.error = np.empty_like(step.inputs)
         self.row_loss = np.empty(rows, np.float64)
+        self.unused_sum = np.zeros(d_model, step.inputs.dtype)
 
     def forward(self, pre: np.ndarray, start: int, stop: int) -> None:
         """Select and decode rows start..stop-1; `pre` holds their pre-activations, bias included."""
@@ -236,6 +240,7 @@ class AuxiliaryEntries:
             self.error[part],
             self.value_gradient,
             self.row_loss[part],
+            self.unused_sum,
         )
 
     def finish(self) -> float:

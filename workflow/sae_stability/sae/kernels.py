@@ -15,7 +15,9 @@ import numpy as np
 from numba import njit
 
 FAST = {"contract", "reassoc", "nsz"}
-SPAN = 16  # latents in a span whose maximum is looked at first
+SPAN = 16  # latents in a span, whose maximum is looked at first
+LANES = 8  # spans that are interleaved: latent j of a group of SPAN * LANES belongs to span j % LANES
+GROUP = SPAN * LANES
 BINS = 256  # of the histogram of the spans' maxima
 
 
@@ -62,16 +64,22 @@ def _kth_largest(values, n, k):
 
 @njit(nogil=True, cache=True, fastmath={"nnan", "nsz", "ninf"})
 def _span_maxima(pre, bias, maxima):
-    """pre += bias, and the maximum of each whole span. (Only comparisons here: a NaN stays in `pre`.)"""
-    for span in range(pre.shape[0] // SPAN):
-        first = span * SPAN
-        highest = pre[first] + bias[first]
-        for j in range(first, first + SPAN):
-            value = pre[j] + bias[j]
-            pre[j] = value
-            highest = max(highest, value)
-        maxima[span] = highest
-    for j in range(pre.shape[0] // SPAN * SPAN, pre.shape[0]):
+    """pre += bias, and the maximum of each span; whole vectors at a time, as a group's spans are interleaved.
+
+    (Of what may be NaN, only comparisons happen here: a NaN stays in `pre`.)
+    """
+    for group in range(pre.shape[0] // GROUP):
+        p, b = pre[group * GROUP : (group + 1) * GROUP], bias[group * GROUP : (group + 1) * GROUP]
+        m = maxima[group * LANES : (group + 1) * LANES]
+        for j in range(GROUP):
+            p[j] += b[j]
+        for lane in range(LANES):
+            m[lane] = p[lane]
+        for first in range(LANES, GROUP, LANES):
+            for lane in range(LANES):
+                value = p[first + lane]
+                m[lane] = value if value > m[lane] else m[lane]
+    for j in range(pre.shape[0] // GROUP * GROUP, pre.shape[0]):
         pre[j] += bias[j]
 
 
@@ -111,25 +119,32 @@ def select(pre, bias, k, starts, counts, index, value):
         index, value: flat lists, written; indices of a row ascend.
     """
     n_latents = pre.shape[1]
-    n_spans = n_latents // SPAN
-    maxima = np.empty(n_spans, pre.dtype)
+    n_groups = n_latents // GROUP
+    maxima = np.empty(n_groups * LANES, pre.dtype)
     scratch = np.zeros(n_latents, pre.dtype)
     found = np.empty(n_latents + 1, np.int32)
     histogram = np.empty(BINS, np.int32)
+    lanes = np.empty(LANES, np.int32)
     zero = scratch[0]
     for row in range(pre.shape[0]):
         scores = pre[row]
         _span_maxima(scores, bias, maxima)
         floor = zero
-        if n_spans >= k:
+        if len(maxima) >= k:
             floor = pre.dtype.type(_lower_bound(maxima, k, zero, histogram))
         n_found = 0
-        for span in range(n_spans):
-            if not maxima[span] < floor:
-                for j in range(span * SPAN, span * SPAN + SPAN):
-                    found[n_found] = j
-                    n_found += not (scores[j] < floor or scores[j] <= zero)
-        for j in range(n_spans * SPAN, n_latents):
+        for group in range(n_groups):
+            n_lanes = 0
+            for lane in range(LANES):
+                lanes[n_lanes] = lane
+                n_lanes += not maxima[group * LANES + lane] < floor
+            if n_lanes:
+                for first in range(group * GROUP, (group + 1) * GROUP, LANES):
+                    for i in range(n_lanes):
+                        j = first + lanes[i]
+                        found[n_found] = j
+                        n_found += not (scores[j] < floor or scores[j] <= zero)
+        for j in range(n_groups * GROUP, n_latents):
             found[n_found] = j
             n_found += not (scores[j] < floor or scores[j] <= zero)
         counts[row] = _keep_largest(scores, found, n_found, k, zero, scratch, index, value, starts[row])
@@ -168,7 +183,7 @@ def dot(a, b, zero):
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
-def decode(target, decoder, starts, counts, index, value, error, value_gradient, row_loss):
+def decode(target, decoder, starts, counts, index, value, error, value_gradient, row_loss, error_sum):
     """For each row: error = decoder^T latents - target, and its product with each firing decoder row.
 
     Args:
@@ -176,6 +191,7 @@ def decode(target, decoder, starts, counts, index, value, error, value_gradient,
         error: (rows, d) written.
         value_gradient: flat like `value`, written: error . decoder[index], half the squared error's gradient.
         row_loss: (rows,) float64 written: sum(error ** 2).
+        error_sum: (d,) added to: the sum of the errors.
     """
     width = target.shape[1]
     zero = np.zeros(1, target.dtype)[0]
@@ -206,6 +222,8 @@ def decode(target, decoder, starts, counts, index, value, error, value_gradient,
         for p in range(whole, start + count):
             value_gradient[p] = dot(e, decoder[index[p]], zero)
         row_loss[row] = dot(e, e, zero)
+        for j in range(width):
+            error_sum[j] += e[j]
 
 
 @njit(nogil=True, cache=True)
