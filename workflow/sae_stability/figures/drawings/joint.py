@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from sae_stability.figures import words
@@ -34,14 +35,16 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
         grid = picture.add_gridspec(2, 2, width_ratios=(6, 1), height_ratios=(1, 6))
         axes = picture.add_subplot(grid[1, 0])
         top, right = picture.add_subplot(grid[0, 0], sharex=axes), picture.add_subplot(grid[1, 1], sharey=axes)
+        # A larger cloud gets smaller, fainter dots, or the last ones drawn would hide all others.
+        shrink = min(1.0, (MOST_VECTOR_POINTS / max(len(latents), 1)) ** 0.5)
         handles = []
         groups = ((True, "same counterpart"), (False, "different counterparts"))
         for (same, label), colour in zip(groups, style["palette"], strict=False):
             rows = words.pick(latents, same_counterpart=same)
-            _draw_cloud(axes, rows, colour, low, rasterized=len(latents) > MOST_VECTOR_POINTS)
+            _draw_cloud(axes, rows, colour, low, shrink)
             _draw_marginals(top, right, rows, len(latents), colour, low)
             handles.append(styles.mark(label, color=colour, linestyle="none", marker="o", markersize=4))
-        handles += [*_draw_dead(axes, latents), *_draw_means(axes, table)]
+        handles += [*_draw_dead(axes, latents, shrink), *_draw_means(axes, table)]
         _draw_threshold(axes, table["threshold"].iloc[0], style)
         axes.set(xlim=(low, HIGH), ylim=(low, HIGH), xlabel="matched decoder cosine", ylabel="matched encoder cosine")
         top.axis("off")
@@ -50,16 +53,16 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
         return picture
 
 
-def _draw_cloud(axes: Axes, rows: pd.DataFrame, colour: str, low: float, *, rasterized: bool) -> None:
+def _draw_cloud(axes: Axes, rows: pd.DataFrame, colour: str, low: float, shrink: float) -> None:
     axes.plot(
         *(rows[column] for column in COSINES),
         color=colour,
         linestyle="none",
         marker="o",
-        markersize=2.2,
+        markersize=2.2 * shrink,
         markeredgewidth=0,
-        alpha=0.5,
-        rasterized=rasterized,
+        alpha=0.5 * shrink,
+        rasterized=shrink < 1,
     )
     if len(rows) < 2:
         return
@@ -67,12 +70,11 @@ def _draw_cloud(axes: Axes, rows: pd.DataFrame, colour: str, low: float, *, rast
     # Mirrored at the edges, so that no density leaks past a cosine of 1.
     density = gaussian_filter(counts, SMOOTHING / (edges[1] - edges[0]), mode="reflect")
     centres = (edges[1:] + edges[:-1]) / 2
-    axes.contour(
-        *(centres, centres, density.T),
-        levels=[part * density.max() for part in LEVELS],
-        colors=[colour],
-        linewidths=0.8,
-    )
+    levels = [part * density.max() for part in LEVELS]
+    contours = axes.contour(centres, centres, density.T, levels=levels, colors=[colour], linewidths=0.9, zorder=4)
+    if shrink < 1:
+        # A white rim, to be seen on a dense cloud of the same colour.
+        contours.set_path_effects([withStroke(linewidth=1.7, foreground="white")])
 
 
 def _draw_marginals(top: Axes, right: Axes, rows: pd.DataFrame, total: int, colour: str, low: float) -> None:
@@ -90,13 +92,14 @@ def _draw_marginals(top: Axes, right: Axes, rows: pd.DataFrame, total: int, colo
             axes.plot(density, centres, color=colour, linewidth=0.9)
 
 
-def _draw_dead(axes: Axes, latents: pd.DataFrame) -> list[Line2D]:
+def _draw_dead(axes: Axes, latents: pd.DataFrame, shrink: float) -> list[Line2D]:
     """Crosses over the dots that live-only fractions leave out."""
     dead = latents[~(latents["alive"] & latents["counterpart_alive"])]
     if dead.empty:
         return []
     look = {"color": "#202020", "linestyle": "none", "marker": "x", "markersize": 2.4, "markeredgewidth": 0.5}
-    axes.plot(*(dead[column] for column in COSINES), rasterized=len(dead) > MOST_VECTOR_POINTS, **look)
+    small = look | {"markersize": 2.4 * shrink, "markeredgewidth": 0.5 * shrink, "alpha": shrink}
+    axes.plot(*(dead[column] for column in COSINES), rasterized=shrink < 1, **small)
     return [styles.mark("latent or counterpart dead", **look)]
 
 
