@@ -2,12 +2,12 @@
 
 import itertools
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
-from threadpoolctl import threadpool_limits
+
+from sae_stability.match.threads import workers
 
 TILE = 2048
 STRIDE = 32  # entries tested together; one register comparison each, so a tile is read at memory speed
@@ -86,7 +86,7 @@ def best_partners(a, b, keep_a: int, keep_b: int, *, threads: int, progress=None
         if progress is not None:
             progress(next(rows_done) / len(starts))
 
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+    with workers(threads) as pool:
         for _ in pool.map(block, starts):
             pass
     for best, others in ((best_a, len(b)), (best_b, len(a))):

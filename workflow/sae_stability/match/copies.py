@@ -15,7 +15,7 @@ from sae_stability.match.rows import Rows
 
 def spread(best: Best, own: Rows, others: Rows) -> None:
     """Spread the lists `best` of the rows of `own` over equally good rows of `others`, in place."""
-    group, place, members, start = groups(own)
+    group, place, _, start = groups(own)
     other_group, _, other_members, other_start = groups(others)
     if start.size - 1 == group.size and other_start.size - 1 == other_group.size:
         return

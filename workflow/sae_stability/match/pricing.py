@@ -5,14 +5,13 @@ So only pairs with u_i + v_j below both need a look: with rows sorted by how far
 they form a staircase that is a small part of the matrix, and only that part is multiplied again.
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
-from threadpoolctl import threadpool_limits
 
 from sae_stability.match.rows import Rows, cosine, rounding_margin
+from sae_stability.match.threads import workers
 
 ROWS = 512  # rows of one block: fewer follow the staircase closer, more keep the product efficient
 COLUMNS = 2048
@@ -55,7 +54,7 @@ def violations(a: Rows, b: Rows, limit_a, limit_b, u, v, held_at, *, threads: in
         return _block(a, b, rows, columns, u, v, margin, held_at)
 
     starts = [start for start in range(0, len(row_order), ROWS) if reach[row_order[start]] > sorted_v[0]]
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+    with workers(threads) as pool:
         found = list(pool.map(block, starts))
     parts = [np.concatenate(part) for part in zip(*found, strict=True)] if found else [[], [], []]
     return Violations(np.asarray(parts[0], np.int64), np.asarray(parts[1], np.int32), np.asarray(parts[2], np.float64))
