@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from sae_stability import files
+from sae_stability.figures.registry import FIGURES
 
 NAN = float("nan")
 
@@ -162,10 +163,10 @@ def make(tmp_path: Path) -> Maker:
     return Maker(tmp_path)
 
 
-@pytest.fixture
-def study(make: Maker) -> dict[str, list[tuple[str, Path]]]:
+@pytest.fixture(scope="session")
+def study(tmp_path_factory) -> dict[str, list[tuple[str, Path]]]:
     """The inputs of every figure of a small synthetic study, by figure."""
-    return study_inputs(make)
+    return {figure: study_inputs(Maker(tmp_path_factory.mktemp(figure)), figure) for figure in FIGURES}
 
 
 @pytest.fixture(name="study_inputs")
@@ -174,27 +175,28 @@ def study_inputs_fixture():
     return study_inputs
 
 
-def study_inputs(make: Maker, **options) -> dict[str, list[tuple[str, Path]]]:
-    """Inputs by figure; `options` go to every cohort."""
+HOOK = "encoder.layer.{}.output.dense:in"
+# Label, number of latents and shared fraction of the cohorts beside the base; layers are out of order on purpose.
+SWEEPS = {
+    "size": [("192", 192, 0.4), ("768", 768, 0.2), ("1536", 1536, 0.12)],
+    "k": [("8", 384, 0.42), ("32", 384, 0.18)],
+    "tokens": [("600000", 384, 0.03), ("1200000", 384, 0.14)],
+    "layer": [(HOOK.format(layer), 384, 0.1 + 0.06 * layer) for layer in (5, 0, 1, 2, 3, 4)]
+    + [(HOOK.format(layer), 1536, 0.02 + 0.03 * layer) for layer in range(6)],
+    "position": [("residual stream", 384, 0.35), ("MLP output", 384, 0.3), ("attention output", 384, 0.22)],
+}
+BASE_LABEL = {"size": "384", "k": "16", "tokens": "2400000"}
+
+
+def study_inputs(make: Maker, figure: str, **options) -> list[tuple[str, Path]]:
+    """The inputs of one figure; `options` go to every cohort."""
+    cohorts = [
+        (label, make.cohort(f"{figure}-{index}", **{"size": size, "shared": shared, **options}).overlap)
+        for index, (label, size, shared) in enumerate(SWEEPS.get(figure, []))
+    ]
+    if figure in ("layer", "position"):
+        return cohorts
     base = make.cohort("base", **{"seeds": 5, **options})
-    one = [("base", base.overlap)]
-
-    def cohorts(prefix: str, values: list[tuple[str, int, float]]) -> list[tuple[str, Path]]:
-        return [
-            (label, make.cohort(f"{prefix}-{index}", **{"size": size, "shared": shared, **options}).overlap)
-            for index, (label, size, shared) in enumerate(values)
-        ]
-
-    hook = "encoder.layer.{}.output.dense:in"
-    layers = [(hook.format(layer), 384, 0.1 + 0.06 * layer) for layer in (5, 0, 1, 2, 3, 4)]
-    layers += [(hook.format(layer), 1536, 0.02 + 0.03 * layer) for layer in (0, 1, 2, 3, 4, 5)]
-    positions = [("residual stream", 384, 0.35), ("MLP output", 384, 0.3), ("attention output", 384, 0.22)]
-    return {
-        "joint": [("0-1", base.match), *one],
-        **dict.fromkeys(("seeds", "sharing", "thresholds"), one),
-        "size": [*cohorts("size", [("192", 192, 0.4), ("768", 768, 0.2), ("1536", 1536, 0.12)]), ("384", base.overlap)],
-        "k": [*cohorts("k", [("8", 384, 0.42), ("32", 384, 0.18)]), ("16", base.overlap)],
-        "tokens": [*cohorts("tokens", [("600000", 384, 0.03), ("1200000", 384, 0.14)]), ("2400000", base.overlap)],
-        "layer": cohorts("layer", layers),
-        "position": cohorts("position", positions),
-    }
+    if figure == "joint":
+        return [("0-1", base.match), ("base", base.overlap)]
+    return [*cohorts, (BASE_LABEL.get(figure, "base"), base.overlap)]

@@ -53,7 +53,7 @@ def test_the_published_series_can_be_switched_off(figure, study, tmp_path):
     ids=["every latent dead", "no floor", "neither", "nothing shared", "one pair"],
 )
 def test_cohorts_with_something_missing_are_drawn(figure, options, make, study_inputs, tmp_path):
-    _, caption = write(figure, study_inputs(make, **options)[figure], tmp_path, {"published": False})
+    _, caption = write(figure, study_inputs(make, figure, **options), tmp_path, {"published": False})
     assert b"nan" not in caption
 
 
