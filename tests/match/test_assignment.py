@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import linear_sum_assignment
+
 from sae_stability.errors import StudyError
 from sae_stability.match import assignment, pricing
 from sae_stability.match.assignment import match_rows
-from scipy.optimize import linear_sum_assignment
 
 
 def cosines(a, b):
