@@ -1,0 +1,46 @@
+"""The CUDA code, run by torch on the CPU, against the CPU's own."""
+
+import numpy as np
+import pytest
+
+from sae_stability.match import accelerator, candidates
+from sae_stability.match.assignment import match_rows
+
+
+def dictionaries(n, m, d):
+    generator = np.random.default_rng(0)
+    a, b = (generator.standard_normal((size, d), dtype=np.float32) for size in (n, m))
+    return tuple(x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b))
+
+
+@pytest.mark.parametrize(("n", "m", "keep"), [(500, 700, 16), (700, 500, 3), (5, 700, 5), (1, 1, 1)])
+@pytest.mark.parametrize("rows", [64, 2048])
+def test_torch_lists_the_same_partners(n, m, keep, rows, monkeypatch):
+    monkeypatch.setattr(accelerator, "ROWS", rows)
+    monkeypatch.setattr(accelerator, "TILE_ENTRIES", rows * 100)
+    a, b = dictionaries(n, m, 24)
+    numpy_lists = candidates.best_partners(a, b, keep, keep if n > keep else n, threads=1)
+    torch_lists = accelerator.Torch("cpu").best_partners(a, b, keep, keep if n > keep else n, threads=1)
+    for ours, theirs in zip(torch_lists, numpy_lists, strict=True):
+        k = ours.keep
+        np.testing.assert_allclose(np.sort(ours.value[:, :k]), np.sort(theirs.value[:, :k]), atol=1e-6)
+        assert (np.sort(ours.partner[:, :k]) == np.sort(theirs.partner[:, :k])).mean() > 0.99
+        np.testing.assert_allclose(ours.bound, theirs.bound, atol=1e-6)
+        assert (ours.count == theirs.count).all()
+
+
+def test_torch_gives_the_same_matching(monkeypatch):
+    a, b = dictionaries(400, 600, 16)
+    monkeypatch.setattr("sae_stability.match.assignment._backend", lambda device: accelerator.Torch("cpu"))
+    by_torch = match_rows(a, b)
+    monkeypatch.undo()
+    by_numpy = match_rows(a, b)
+    assert (by_torch.counterpart == by_numpy.counterpart).all()
+    assert by_torch.objective == pytest.approx(by_numpy.objective, abs=1e-12)
+
+
+def test_without_a_cuda_device_the_cpu_is_used_with_a_message(caplog, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    result = match_rows(np.eye(3), np.eye(3), device="cuda")
+    assert result.device == "cpu"
+    assert "no CUDA device here: matching on the CPU instead" in caplog.text

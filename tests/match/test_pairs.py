@@ -1,0 +1,102 @@
+"""Match files: what stands in them, and what a damaged SAE says."""
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from sae_stability.errors import StudyError
+from sae_stability.files import read_table
+from sae_stability.match.floors import write_floor
+from sae_stability.match.pairs import match_pair
+
+from .studies import write_sae
+
+
+def paths(tmp_path, n_b=20):
+    generator = np.random.default_rng(0)
+    alive = np.arange(n_b) > 0
+    a = write_sae(tmp_path, 1, *generator.standard_normal((2, 20, 8)))
+    b = write_sae(tmp_path, 2, *generator.standard_normal((2, n_b, 8)), alive)
+    return {"a": a[0], "b": b[0], "latents_a": a[1], "latents_b": b[1], "out": tmp_path / "1-2.parquet"}
+
+
+def test_a_match_file_holds_both_assignments_and_their_certificates(tmp_path):
+    call = paths(tmp_path)
+    match_pair(**call)
+    table, metadata = read_table(call["out"])
+    assert metadata["a"] == {"cohort": "base", "seed": 1, "config_hash": None}
+    for side in ("encoder", "decoder"):
+        assert sorted(table[f"counterpart_{side}"]) == list(range(20))
+        assert metadata[side]["objective"] == pytest.approx(table[f"cosine_{side}"].sum())
+        assert 0 <= metadata[side]["gap"] <= 20e-6
+        assert metadata[side]["seconds"] > 0
+        assert metadata[side]["peak_bytes"] > 0
+        assert (table[f"best_{side}_cosine"] >= table[f"cosine_{side}"]).all()
+        assert (table[f"reverse_best_{side}_cosine"] >= -1).all()
+    assert table["alive"].all()
+    assert table["alive_b"].tolist() == [False] + [True] * 19
+
+
+def test_decoder_norms_do_not_matter(tmp_path):
+    call = paths(tmp_path)
+    match_pair(**call)
+    before = read_table(call["out"])[0]
+    generator = np.random.default_rng(0)
+    encoder, decoder = generator.standard_normal((2, 20, 8))
+    write_sae(tmp_path, 1, encoder / 7, decoder * 7)
+    match_pair(**call)
+    assert (read_table(call["out"])[0]["counterpart_encoder"] == before["counterpart_encoder"]).all()
+
+
+def test_saes_of_unequal_size_leave_latents_unmatched(tmp_path):
+    call = paths(tmp_path, n_b=15)
+    match_pair(**call)
+    table = read_table(call["out"])[0]
+    assert (table["counterpart_decoder"] == -1).sum() == 5
+    assert table["cosine_decoder"].isna().sum() == 5
+    assert "reverse_best_decoder" not in table
+
+
+def test_floors_differ_between_repetitions_and_repeat_themselves(tmp_path):
+    for rep, name in ((0, "first"), (0, "second"), (1, "other")):
+        write_floor(n_latents=30, d_model=8, rep=rep, out=tmp_path / f"{name}.parquet")
+    first, second, other = (read_table(tmp_path / f"{name}.parquet")[0] for name in ("first", "second", "other"))
+    assert first.equals(second)
+    assert not first.equals(other)
+    assert not (first["counterpart_encoder"] == first["counterpart_decoder"]).all()
+
+
+def test_a_missing_sae_is_named(tmp_path):
+    call = paths(tmp_path)
+    (call["a"] / "sae.safetensors").unlink()
+    with pytest.raises(StudyError, match=r"seed-1/sae\.safetensors: no such file; train this SAE first"):
+        match_pair(**call)
+
+
+def test_a_truncated_sae_is_named(tmp_path):
+    call = paths(tmp_path)
+    file = call["b"] / "sae.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(StudyError, match=r"seed-2/sae\.safetensors: not readable as safetensors"):
+        match_pair(**call)
+
+
+def test_a_file_without_a_decoder_is_named(tmp_path):
+    call = paths(tmp_path)
+    save_file({"encoder": np.ones((20, 8), np.float32)}, call["a"] / "sae.safetensors")
+    with pytest.raises(StudyError, match="no tensor 'decoder'"):
+        match_pair(**call)
+
+
+def test_shapes_that_disagree_are_named(tmp_path):
+    call = paths(tmp_path)
+    tensors = {"encoder": np.ones((20, 8), np.float32), "decoder": np.ones((20, 9), np.float32)}
+    save_file(tensors, call["a"] / "sae.safetensors")
+    with pytest.raises(StudyError, match=r"encoder \(20, 8\) and decoder \(20, 9\) differ in shape"):
+        match_pair(**call)
+
+
+def test_an_evaluation_of_another_sae_is_named(tmp_path):
+    call = paths(tmp_path, n_b=15)
+    with pytest.raises(StudyError, match=r"seed-2\.parquet: 15 rows for an SAE of 20 latents"):
+        match_pair(**call | {"latents_a": call["latents_b"]})
