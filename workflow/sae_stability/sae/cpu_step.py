@@ -14,7 +14,6 @@ from sae_stability.sae.settings import TrainSettings
 from sae_stability.sae.step import BETA1, BETA2, EPSILON, StepResult, adam_factors
 from sae_stability.sae.workers import Workers
 
-
 PARAMETERS = ("encoder", "decoder", "encoder_bias", "decoder_bias")
 
 
@@ -98,7 +97,7 @@ class CpuTopKStep:
         pre = buffer[: stop - start]
         torch.mm(torch.from_numpy(self.inputs[part]), torch.from_numpy(self.parameters["encoder"]).T, out=pre)
         kernels.select(
-            pre.numpy(),
+            *_with_bits(pre.numpy()),
             self.parameters["encoder_bias"],
             self.settings.k,
             self.starts[part],
@@ -199,6 +198,11 @@ class CpuTopKStep:
         return {name: torch.from_numpy(value.copy()) for name, value in self.parameters.items()}
 
 
+def _with_bits(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The floats, and the same memory as integers of their size."""
+    return values, values.view(f"i{values.itemsize}")
+
+
 class AuxiliaryEntries:
     """AuxK (Gao et al. 2024, appendix A.2; sparsify 1.3.3): dead latents predict what the living ones left over.
 
@@ -227,7 +231,9 @@ class AuxiliaryEntries:
         """Select and decode rows start..stop-1; `pre` holds their pre-activations, bias included."""
         part = slice(start, stop)
         among_dead = np.ascontiguousarray(pre[:, self.dead])
-        kernels.select(among_dead, self.no_bias, self.k, self.starts[part], self.counts[part], self.index, self.value)
+        kernels.select(
+            *_with_bits(among_dead), self.no_bias, self.k, self.starts[part], self.counts[part], self.index, self.value
+        )
         own = slice(start * self.k, stop * self.k)
         self.index[own] = self.dead[self.index[own]]
         kernels.decode(

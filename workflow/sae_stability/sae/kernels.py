@@ -16,8 +16,7 @@ from numba import njit
 
 FAST = {"contract", "reassoc", "nsz"}
 SPAN = 16  # latents in a span, whose maximum is looked at first
-LANES = 8  # spans that are interleaved: latent j of a group of SPAN * LANES belongs to span j % LANES
-GROUP = SPAN * LANES
+FEW = 96  # candidates that are ranked by comparing each with each
 BINS = 256  # of the histogram of the spans' maxima
 
 
@@ -62,25 +61,20 @@ def _kth_largest(values, n, k):
     return values[want]
 
 
-@njit(nogil=True, cache=True, fastmath={"nnan", "nsz", "ninf"})
-def _span_maxima(pre, bias, maxima):
-    """pre += bias, and the maximum of each span; whole vectors at a time, as a group's spans are interleaved.
+@njit(nogil=True, cache=True)
+def _span_maxima(scores, maxima):
+    """The maximum of each span; span s is every len(maxima)-th latent from s, so whole vectors are compared.
 
-    (Of what may be NaN, only comparisons happen here: a NaN stays in `pre`.)
+    Both are bit patterns of floats read as integers: positive ones sort alike, negative ones stay below them, and the
+    compiler makes vector operations of integer maxima only.
     """
-    for group in range(pre.shape[0] // GROUP):
-        p, b = pre[group * GROUP : (group + 1) * GROUP], bias[group * GROUP : (group + 1) * GROUP]
-        m = maxima[group * LANES : (group + 1) * LANES]
-        for j in range(GROUP):
-            p[j] += b[j]
-        for lane in range(LANES):
-            m[lane] = p[lane]
-        for first in range(LANES, GROUP, LANES):
-            for lane in range(LANES):
-                value = p[first + lane]
-                m[lane] = value if value > m[lane] else m[lane]
-    for j in range(pre.shape[0] // GROUP * GROUP, pre.shape[0]):
-        pre[j] += bias[j]
+    n_spans = len(maxima)
+    for s in range(n_spans):
+        maxima[s] = scores[s]
+    for t in range(1, SPAN):
+        part = scores[t * n_spans : (t + 1) * n_spans]
+        for s in range(n_spans):
+            maxima[s] = max(part[s], maxima[s])
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -105,71 +99,85 @@ def _lower_bound(maxima, k, zero, histogram):
 
 
 @njit(nogil=True, cache=True)
-def select(pre, bias, k, starts, counts, index, value):
+def select(pre, bits, bias, k, starts, counts, index, value):
     """The k largest positive entries of each row of pre + bias; of equal ones the lower index first.
 
     At least k entries reach a number that k of the spans' maxima reach, so only spans that reach it are looked into:
     a few of them, and the rest of the row is read once.
 
     Args:
-        pre: (rows, n_latents); `bias` (n_latents,) is added in place.
+        pre: (rows, n_latents); `bias` (n_latents,) is added in place. bits: the same memory as integers.
         k: at most n_latents.
         starts: (rows,) where each row's entries begin; room for k.
         counts: (rows,) written: how many (fewer than k where fewer are positive).
         index, value: flat lists, written; indices of a row ascend.
     """
     n_latents = pre.shape[1]
-    n_groups = n_latents // GROUP
-    maxima = np.empty(n_groups * LANES, pre.dtype)
+    n_spans = n_latents // SPAN
+    bit_maxima = np.empty(n_spans, bits.dtype)
+    maxima = bit_maxima.view(pre.dtype)
     scratch = np.zeros(n_latents, pre.dtype)
     found = np.empty(n_latents + 1, np.int32)
+    spans = np.empty(n_spans + 1, np.int32)
     histogram = np.empty(BINS, np.int32)
-    lanes = np.empty(LANES, np.int32)
     zero = scratch[0]
     for row in range(pre.shape[0]):
         scores = pre[row]
-        _span_maxima(scores, bias, maxima)
+        for j in range(n_latents):
+            scores[j] += bias[j]
+        _span_maxima(bits[row], bit_maxima)
         floor = zero
-        if len(maxima) >= k:
+        if n_spans >= k:
             floor = pre.dtype.type(_lower_bound(maxima, k, zero, histogram))
+        n_reached = 0
+        for s in range(n_spans):
+            spans[n_reached] = s
+            n_reached += not maxima[s] < floor
         n_found = 0
-        for group in range(n_groups):
-            n_lanes = 0
-            for lane in range(LANES):
-                lanes[n_lanes] = lane
-                n_lanes += not maxima[group * LANES + lane] < floor
-            if n_lanes:
-                for first in range(group * GROUP, (group + 1) * GROUP, LANES):
-                    for i in range(n_lanes):
-                        j = first + lanes[i]
-                        found[n_found] = j
-                        n_found += not (scores[j] < floor or scores[j] <= zero)
-        for j in range(n_groups * GROUP, n_latents):
+        for t in range(SPAN):
+            for i in range(n_reached):
+                j = t * n_spans + spans[i]
+                found[n_found] = j
+                n_found += not (scores[j] < floor or scores[j] <= zero)
+        for j in range(SPAN * n_spans, n_latents):
             found[n_found] = j
             n_found += not (scores[j] < floor or scores[j] <= zero)
-        counts[row] = _keep_largest(scores, found, n_found, k, zero, scratch, index, value, starts[row])
+        for i in range(n_found):
+            scratch[i] = scores[found[i]]
+        counts[row] = _keep_largest(scratch, found, n_found, k, zero, index, value, starts[row])
+
+
+@njit(nogil=True, cache=True, fastmath=FAST)
+def _rank(scores, n, i):
+    """How many of scores[:n] come before scores[i]: larger, or equal and earlier."""
+    score, before = scores[i], np.int32(0)
+    for j in range(i):
+        before += np.int32(scores[j] >= score)
+    for j in range(i + 1, n):
+        before += np.int32(scores[j] > score)
+    return before
 
 
 @njit(nogil=True, cache=True)
-def _keep_largest(scores, found, n_found, k, zero, scratch, index, value, start):
-    """Write the k best of the candidates `found[:n_found]` at `start`; returns how many."""
-    ties = n_found
-    cut = zero
-    if n_found > k:
-        for i in range(n_found):
-            scratch[i] = scores[found[i]]
-        cut = _kth_largest(scratch, n_found, k)
+def _keep_largest(scores, found, n_found, k, zero, index, value, start):
+    """Write the k best candidates, latents found[:n_found] with scores[:n_found], at `start`; returns how many."""
+    cut, ties = zero, n_found
+    if n_found > FEW:
+        copy = scores[:n_found].copy()
+        cut = _kth_largest(copy, n_found, k)
         ties = k
         for i in range(n_found):
-            ties -= scores[found[i]] > cut
+            ties -= scores[i] > cut
     at = start
     for i in range(n_found):
-        score = scores[found[i]]
-        if score == cut:
-            ties -= 1
-        if not score < cut and (score != cut or ties >= 0) and at < start + k:
+        if n_found > FEW:
+            ties -= scores[i] == cut
+            keep = scores[i] > cut or (scores[i] == cut and ties >= 0)
+        else:
+            keep = n_found <= k or _rank(scores, n_found, i) < k
+        if keep and at < start + k:
             index[at] = found[i]
-            value[at] = score
+            value[at] = scores[i]
             at += 1
     return at - start
 
