@@ -114,7 +114,7 @@ def test_widths_and_names_come_from_the_configuration_alone(models, name):
     ("hookpoint", "message"),
     [
         ("encoder.layers.0", "not in BertModel; nearest: 'encoder.layer.0'"),
-        ("zzz", r"not in BertModel; list all with"),
+        ("zzz", r"not in BertModel; it has embeddings, .*list_hookpoints lists all"),
         ("encoder.layer.0:out", "':out' is unknown; allowed: PATH"),
         ("pooler", "not in BertModel"),
     ],

@@ -181,7 +181,7 @@ def _module(model: torch.nn.Module, path: str) -> torch.nn.Module:
     hint = f"nearest: '{near[0]}'; " if near else ""
     raise StudyError(
         f"hookpoint '{path}' is not in {type(model).__name__}; {hint}"
-        "list all with `python -m sae_stability hookpoints MODEL`"
+        f"it has {', '.join(names[:5])}, ... (sae_stability.activations.hooks.list_hookpoints lists all)"
     )
 
 
