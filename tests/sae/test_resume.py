@@ -43,12 +43,12 @@ def arguments(planted, settings: TrainSettings, folder: Path) -> dict:
 
 
 def test_a_job_killed_at_random_moments_ends_with_the_same_bytes(planted, one_chunk, tmp_path) -> None:
-    settings = replace(one_chunk, epochs=40, tokens=4096 * 40, auxk_alpha=1 / 32, dead_tokens=2000)
+    settings = replace(one_chunk, epochs=25, tokens=4096 * 25, auxk_alpha=1 / 32, dead_tokens=2000)
     train_chunk(chunk=planted.chunks[0], chunk_index=0, settings=settings, out=tmp_path / "whole", progress=False)
     given = arguments(planted, settings, tmp_path)
     checkpoint, pauses = Path(given["checkpoint"]), random.Random(0)
     kills = 0
-    for _ in range(4):
+    for _ in range(3):
         process = job(given)
         before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
         while process.poll() is None and (not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before):
@@ -56,7 +56,6 @@ def test_a_job_killed_at_random_moments_ends_with_the_same_bytes(planted, one_ch
         time.sleep(pauses.uniform(0, 0.2))
         process.send_signal(signal.SIGKILL)
         kills += process.wait() == -signal.SIGKILL
-        assert not (tmp_path / "sae" / "sae.safetensors").exists() or kills < 4
     assert kills >= 2
     assert job(given).wait() == 0
     for name in ("sae.safetensors", "cfg.json", "metrics.json", "history.parquet"):

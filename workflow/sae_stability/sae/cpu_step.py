@@ -53,7 +53,7 @@ class CpuTopKStep:
         self.row_loss = np.empty(batch, np.float64)
         self.sorted = (np.empty(room, np.int32), np.empty(room, dtype), np.empty(room, dtype))
         self.offsets = np.empty(n_latents + 1, np.int64)
-        self.block = max(32, -(-n_latents // 16))
+        self.block = max(64, min(512, -(-n_latents // 8)))
         self.bias_parts = np.empty((-(-n_latents // self.block), d_model), dtype)
         self.squares = np.empty(-(-batch // self.tile_rows), np.float64)
         self.sums = np.empty((len(self.squares), d_model), np.float64)
