@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from sae_stability.match import accelerator, candidates
+from sae_stability.match import accelerator
 from sae_stability.match.assignment import match_rows
+from sae_stability.match.products import Blas
 
 
 def dictionaries(n, m, d):
@@ -19,10 +20,10 @@ def test_torch_lists_the_same_partners(n, m, keep, rows, monkeypatch):
     monkeypatch.setattr(accelerator, "ROWS", rows)
     monkeypatch.setattr(accelerator, "TILE_ENTRIES", rows * 100)
     a, b = dictionaries(n, m, 24)
-    numpy_lists = candidates.best_partners(a, b, keep, keep if n > keep else n, threads=1)
+    numpy_lists = Blas.best_partners(a, b, keep, keep if n > keep else n, threads=1)
     torch_lists = accelerator.Torch("cpu").best_partners(a, b, keep, keep if n > keep else n, threads=1)
     for ours, theirs in zip(torch_lists, numpy_lists, strict=True):
-        k = ours.keep
+        k = ours.count[0]
         np.testing.assert_allclose(np.sort(ours.value[:, :k]), np.sort(theirs.value[:, :k]), atol=1e-6)
         assert (np.sort(ours.partner[:, :k]) == np.sort(theirs.partner[:, :k])).mean() > 0.99
         np.testing.assert_allclose(ours.bound, theirs.bound, atol=1e-6)

@@ -5,6 +5,7 @@ import logging
 import numpy as np
 
 from sae_stability.match.candidates import Best
+from sae_stability.match.rows import rounding_margin
 
 ROWS = 2048  # rows of a tile; its columns are as many as TILE_ENTRIES leaves
 TILE_ENTRIES = 2**28  # 1 GiB of float32
@@ -60,7 +61,10 @@ class Torch:
             partners.append(partner.cpu())
             if progress is not None:
                 progress(min(start + ROWS, n) / n)
-        return _listed(torch.cat(values), torch.cat(partners), m), _listed(value_b.T.cpu(), partner_b.T.cpu(), n)
+        return (
+            _listed(torch.cat(values), torch.cat(partners), m, a.shape[1]),
+            _listed(value_b.T.cpu(), partner_b.T.cpu(), n, a.shape[1]),
+        )
 
 
 def _best(value, partner, tile, first: int, keep: int, dim: int):
@@ -74,11 +78,11 @@ def _best(value, partner, tile, first: int, keep: int, dim: int):
     return value, partner.gather(dim, place)
 
 
-def _listed(value, partner, others: int) -> Best:
+def _listed(value, partner, others: int, d_model: int) -> Best:
     """Lists as `candidates.Best`; `others` is how many partners there are in all."""
     value, partner = value.contiguous().numpy(), partner.contiguous().numpy()
     n, keep = value.shape
-    best = Best.empty(n, keep)
+    best = Best.empty(n, keep, rounding_margin(d_model))
     best.value[:, :keep], best.partner[:, :keep] = value, partner
     best.count[:] = keep
     best.bound[:] = -np.inf if keep == others else value[:, -1]

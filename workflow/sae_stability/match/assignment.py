@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sae_stability.errors import StudyError
-from sae_stability.match import candidates, copies, graph, pricing, solver
+from sae_stability.match import copies, graph, pricing, products, solver
 from sae_stability.match.memory import peak_bytes, reset_peak
 from sae_stability.match.nearest import nearest
 from sae_stability.match.rows import Rows, prepare
@@ -60,9 +60,9 @@ def match_rows(
 ) -> Assignment:
     """Match the rows of `a` one to one with rows of `b` so that the sum of their cosines is largest, exactly.
 
-    Products are computed in float32 tiles to list candidates; the sparse problem of the candidates is solved with
-    exact (float64) cosines; every pair is then held against the duals, pairs that break them are added, and the problem
-    is solved again until none is left. The n x m matrix is never held.
+    Products in tiles, of low precision with a known error, list candidates; the sparse problem of the candidates is
+    solved with exact (float64) cosines; every pair is then held against the duals, pairs that break them are added, and
+    the problem is solved again until none is left. The n x m matrix is never held.
 
     Args:
         a, b: `(n, d)` and `(m, d)`, numpy or torch, float16, bfloat16 or float32. Norms do not matter.
@@ -93,10 +93,10 @@ def match_rows(
 def _backend(device: str | None):
     """The module that multiplies: numpy's for the CPU, torch's for CUDA."""
     if device is None or str(device) == "cpu":
-        return candidates.Numpy()
+        return products.cpu()
     from sae_stability.match.accelerator import Torch, available
 
-    return Torch(str(device)) if available(str(device)) else candidates.Numpy()
+    return Torch(str(device)) if available(str(device)) else products.cpu()
 
 
 def _match(a: Rows, b: Rows, backend, threads: int, progress) -> Assignment:
@@ -105,18 +105,21 @@ def _match(a: Rows, b: Rows, backend, threads: int, progress) -> Assignment:
     best_a, best_b = backend.best_partners(
         a.unit, b.unit, min(CANDIDATES, m), min(CANDIDATES, n), threads=threads, progress=progress
     )
-    best, best_cosine = nearest(a, b, best_a)
-    reverse_best, reverse_best_cosine = nearest(b, a, best_b)
+    best, best_cosine = nearest(a, b, best_a, threads=threads)
+    reverse_best, reverse_best_cosine = nearest(b, a, best_b, threads=threads)
     copies.spread(best_a, a, b)
     copies.spread(best_b, b, a)
     edges = graph.build(a, b, best_a, best_b)
     state = solver.State.empty(n, m)
+    # In float64: a float32 sum could round the error allowance away.
+    limit_a = best_a.bound.astype(np.float64) + best_a.error
+    limit_b = best_b.bound.astype(np.float64) + best_b.error
     held_at = np.full(n, np.inf)
     rounds = 0
     while True:
         u = solver.solve(edges, state)
         rounds += 1
-        found = pricing.violations(a, b, best_a.bound, best_b.bound, u, state.v, held_at, threads=threads)
+        found = pricing.violations(a, b, limit_a, limit_b, u, state.v, held_at, threads=threads)
         if not found.rows.size:
             break
         edges = graph.extended(edges, found)

@@ -1,7 +1,8 @@
-"""Similarity in tiles: the best partners of every row and every column, without holding the matrix."""
+"""The best partners of every row and every column, from products in tiles, without holding the matrix."""
 
 import itertools
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,18 +10,21 @@ from numba import njit
 
 from sae_stability.match.threads import workers
 
-TILE = 2048
+COLUMNS = 2048  # columns of a tile
 STRIDE = 32  # entries tested together; one register comparison each, so a tile is read at memory speed
 
 
 @dataclass(frozen=True)
 class Best:
-    """The `keep` largest products of each row of one side.
+    """The largest products of each row of one side.
 
     Attributes:
-        value: `(n, capacity)` float32 and `partner`: `(n, capacity)` int32; the first `keep` entries of a row are its
+        value: `(n, 2 * keep)` float32 and `partner`: `(n, 2 * keep)` int32; the first `count` entries of a row are its
             best, in no order.
+        count: `(n,)` int32, `keep` at most once all tiles are seen.
         bound: `(n,)` float32; every product of row i that is not listed is at most `bound[i]`.
+        last: `(n,)` int32, partner of the entry at `bound`; decides between equal products.
+        error: how far a product may lie from the exact cosine, at most.
     """
 
     value: np.ndarray
@@ -28,10 +32,10 @@ class Best:
     count: np.ndarray
     bound: np.ndarray
     last: np.ndarray
-    keep: int
+    error: float
 
     @classmethod
-    def empty(cls, n: int, keep: int) -> "Best":
+    def empty(cls, n: int, keep: int, error: float) -> "Best":
         """Nothing seen yet."""
         return cls(
             np.empty((n, 2 * keep), np.float32),
@@ -39,59 +43,54 @@ class Best:
             np.zeros(n, np.int32),
             np.full(n, -np.inf, np.float32),
             np.full(n, np.iinfo(np.int32).max, np.int32),
-            keep,
+            error,
         )
 
-
-class Numpy:
-    """Products by numpy's BLAS on the CPU."""
-
-    device = "cpu"
-
-    @staticmethod
-    def best_partners(a, b, keep_a: int, keep_b: int, *, threads: int, progress=None) -> tuple[Best, Best]:
-        """See `best_partners`."""
-        return best_partners(a, b, keep_a, keep_b, threads=threads, progress=progress)
+    @property
+    def lists(self) -> tuple[np.ndarray, ...]:
+        """The arrays that scanning changes."""
+        return self.value, self.partner, self.count, self.bound, self.last
 
 
-def best_partners(a, b, keep_a: int, keep_b: int, *, threads: int, progress=None) -> tuple[Best, Best]:
-    """The `keep_a` best partners in `b` of each row of `a`, and the `keep_b` best in `a` of each row of `b`.
+def sweep(
+    best_a: Best,
+    best_b: Best,
+    height: int,
+    multiply: Callable[[int, int, np.ndarray], None],
+    threads: int,
+    progress=None,
+) -> None:
+    """Fill the empty lists of both sides from every tile of products.
 
-    `a` `(n, d)` and `b` `(m, d)` are unit float32 rows. Equal products are ordered by index, so the result does not
-    depend on the number of threads. Memory beside the result: one tile of TILE x TILE float32 a thread.
+    `multiply(row, column, tile)` writes the products of `height` rows from `row` on with COLUMNS columns from `column`
+    on into `tile` (height, COLUMNS) float32; entries beyond the last row or column are ignored. Equal products are
+    ordered by index, so the lists do not depend on the number of threads.
     """
-    best_a, best_b = Best.empty(len(a), keep_a), Best.empty(len(b), keep_b)
-    columns = [slice(start, min(start + TILE, len(b))) for start in range(0, len(b), TILE)]
+    n, m = best_a.count.size, best_b.count.size
+    columns, starts = range(0, m, COLUMNS), range(0, n, height)
     locks = [threading.Lock() for _ in columns]
-    starts = range(0, len(a), TILE)
-    rows_done = itertools.count(1)
+    blocks_done = itertools.count(1)
     local = threading.local()
 
-    def block(start: int) -> None:
-        rows = a[start : start + TILE]
+    def block(row: int) -> None:
         if not hasattr(local, "tile"):
-            local.tile = np.empty(TILE * TILE, np.float32)
+            local.tile = np.empty((height, COLUMNS), np.float32)
         # Threads start at different columns, so they rarely wait for the same lock.
-        first = start // TILE * 7 % len(columns)
+        first = row // height * 7 % len(columns)
         for c in (*range(first, len(columns)), *range(first)):
-            span = columns[c]
-            width = span.stop - span.start
-            tile = local.tile[: len(rows) * width].reshape(len(rows), width)
-            np.matmul(rows, b[span].T, out=tile)
-            _scan_rows(tile, start, span.start, best_a.value, best_a.partner, best_a.count, best_a.bound, best_a.last)
+            shape = min(height, n - row), min(COLUMNS, m - columns[c])
+            multiply(row, columns[c], local.tile)
+            _scan_rows(local.tile, *shape, row, columns[c], *best_a.lists)
             with locks[c]:
-                _scan_columns(
-                    tile, start, span.start, best_b.value, best_b.partner, best_b.count, best_b.bound, best_b.last
-                )
+                _scan_columns(local.tile, *shape, row, columns[c], *best_b.lists)
         if progress is not None:
-            progress(next(rows_done) / len(starts))
+            progress(next(blocks_done) / len(starts))
 
     with workers(threads) as pool:
         for _ in pool.map(block, starts):
             pass
-    for best, others in ((best_a, len(b)), (best_b, len(a))):
-        _finish(best.value, best.partner, best.count, best.bound, best.last, others)
-    return best_a, best_b
+    _finish(*best_a.lists, m)
+    _finish(*best_b.lists, n)
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -160,8 +159,7 @@ def _finish(value, partner, count, bound, last, others):
 
 
 @njit(nogil=True, cache=True)
-def _scan_rows(tile, row0, column0, value, partner, count, bound, last):
-    height, width = tile.shape
+def _scan_rows(tile, height, width, row0, column0, value, partner, count, bound, last):
     whole = width - width % STRIDE
     for i in range(height):
         r = row0 + i
@@ -181,8 +179,7 @@ def _scan_rows(tile, row0, column0, value, partner, count, bound, last):
 
 
 @njit(nogil=True, cache=True)
-def _scan_columns(tile, row0, column0, value, partner, count, bound, last):
-    height, width = tile.shape
+def _scan_columns(tile, height, width, row0, column0, value, partner, count, bound, last):
     whole = width - width % STRIDE
     limits = bound[column0 : column0 + width]
     for i in range(height):

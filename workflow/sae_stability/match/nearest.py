@@ -3,34 +3,67 @@
 import numpy as np
 from numba import njit
 
-from sae_stability.match.candidates import Best
+from sae_stability.match.candidates import COLUMNS, Best
 from sae_stability.match.rows import Rows, cosine, rounding_margin
+from sae_stability.match.threads import workers
+
+ROWS = 512
 
 
-def nearest(a: Rows, b: Rows, best: Best) -> tuple[np.ndarray, np.ndarray]:
+def nearest(a: Rows, b: Rows, best: Best, *, threads: int) -> tuple[np.ndarray, np.ndarray]:
     """Index `(n,)` int64 and exact cosine `(n,)` float64 of the row of `b` most similar to each row of `a`.
 
-    Among equal cosines the lowest index wins. `best` lists each row's candidates.
+    Among equal cosines the lowest index wins. `best` lists each row's candidates; a row whose list ends too close below
+    its best to be sure (many near-copies in `b`) is compared with every row of `b` again, in float32 and then exactly.
     """
-    partner = np.empty(len(a.given), np.int64)
-    value = np.empty(len(a.given))
+    partner = np.zeros(len(a.given), np.int64)
+    value = np.zeros(len(a.given))
+    exact = (a.given, b.given, a.inverse_norm, b.inverse_norm)
+    _listed(*exact, best.value, best.partner, best.count, 2 * best.error, partner, value)
+    unsure = np.flatnonzero((best.bound.astype(np.float64) + best.error >= value) & (a.inverse_norm > 0))
     margin = 2 * rounding_margin(a.given.shape[1])
-    _nearest(
-        a.given, b.given, a.inverse_norm, b.inverse_norm, best.value, best.partner, best.count, margin, partner, value
-    )
+
+    def block(rows: np.ndarray) -> None:
+        top = np.full(rows.size, -np.inf, np.float32)
+        partner[rows], value[rows] = -1, -np.inf
+        for start in range(0, len(b.unit), COLUMNS):
+            tile = a.unit[rows] @ b.unit[start : start + COLUMNS].T
+            _compared(*exact, tile, rows, start, margin, top, partner, value)
+
+    with workers(threads) as pool:
+        for _ in pool.map(block, (unsure[start : start + ROWS] for start in range(0, unsure.size, ROWS))):
+            pass
     return partner, value
 
 
 @njit(nogil=True, cache=True)
-def _nearest(a, b, inverse_a, inverse_b, listed, partners, count, margin, partner, value):
+def _better(x, j, value, partner):
+    return x > value or (x == value and j < partner)
+
+
+@njit(nogil=True, cache=True)
+def _listed(a, b, inverse_a, inverse_b, listed, partners, count, margin, partner, value):
+    """Best of each row's list; a zero row has cosine 0 with row 0, as with every other."""
     for i in range(partner.size):
-        top = -np.inf
-        for k in range(count[i]):
-            top = max(top, listed[i, k])
+        if inverse_a[i] == 0.0:
+            continue
+        top = listed[i, : count[i]].max()
         partner[i], value[i] = -1, -np.inf
         for k in range(count[i]):
             if listed[i, k] >= top - margin:
                 j = partners[i, k]
                 x = cosine(a, b, inverse_a, inverse_b, i, j)
-                if x > value[i] or (x == value[i] and j < partner[i]):
+                if _better(x, j, value[i], partner[i]):
                     partner[i], value[i] = j, x
+
+
+@njit(nogil=True, cache=True)
+def _compared(a, b, inverse_a, inverse_b, tile, rows, start, margin, top, partner, value):
+    for r in range(rows.size):
+        i = rows[r]
+        top[r] = max(top[r], tile[r].max())
+        for q in range(tile.shape[1]):
+            if tile[r, q] >= top[r] - margin:
+                x = cosine(a, b, inverse_a, inverse_b, i, start + q)
+                if _better(x, start + q, value[i], partner[i]):
+                    partner[i], value[i] = start + q, x

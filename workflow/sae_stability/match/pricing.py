@@ -31,21 +31,21 @@ class Violations:
 def violations(a: Rows, b: Rows, limit_a, limit_b, u, v, held_at, *, threads: int) -> Violations:
     """Pairs with cosine above `u[i] + v[j]`; none only if no pair of all n x m is so.
 
-    At most PICKS pairs of a row are returned. `limit_a` `(n,)` and `limit_b` `(m,)` bound the float32 products of the
-    pairs that were not listed by that row or column.
+    At most PICKS pairs of a row are returned. `limit_a` `(n,)` and `limit_b` `(m,)` bound the cosines of the pairs
+    that were not listed by that row or column.
 
     `held_at` `(n,)` float64 is the row dual at which a row was last found to break nothing beyond what was returned;
     infinity before. As prices v only rise, a row needs no second look until its dual falls below. Updated in place.
     """
     fallen = u < held_at - TOLERANCE / 10
     margin = rounding_margin(a.given.shape[1])
-    reach = limit_a.astype(np.float64) + margin - u
+    reach = limit_a - u
     reach[~fallen] = -np.inf
     row_order = np.argsort(-reach, kind="stable")[: fallen.sum()]
     held_at[fallen] = u[fallen]
     column_order = np.argsort(v, kind="stable")
     sorted_v = v[column_order]
-    column_reach = limit_b.astype(np.float64) + margin - v
+    column_reach = limit_b - v
 
     def block(start: int):
         rows = row_order[start : start + ROWS]
