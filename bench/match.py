@@ -1,0 +1,165 @@
+"""Exact matching against the cosine matrix and scipy, on the same pairs, one after the other.
+
+    python bench/match.py                  # everything, about 15 minutes on 2 cores; writes bench/RESULTS.md
+    python bench/match.py --up-to 8192     # only cases of at most so many latents
+    python bench/match.py --again hubs     # only these cases; the others keep their last figures
+
+Each measurement runs in a process of its own, so that peak memory is its own. Both sides start from float32 rows in
+memory; compilation (numba, once, cached) and process start are not counted. scipy at 32,768 latents takes 22 GB.
+"""
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import match_cases
+import numpy as np
+from results_file import machine, write_section
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
+
+NOTES = Path("results/bench/match.json")
+TRAINED = ("trained-100000", "trained-400000")
+GROWTH = (8192, 16384, 32768, 65536)
+HARD = tuple(name for name in match_cases.SYNTHETIC if name != "perturbed")
+SCIPY_BYTES = 8.5 + 4 + 8  # a pair: float64 copy in scipy, float32 product, transient; 22 GB at 32,768 in all
+
+
+def cases() -> list[tuple[str, int, int, bool]]:
+    """(case, latents, width, whether scipy runs too)."""
+    trained = [(name, 8192, 384, True) for name in TRAINED if match_cases.ACTIVATIONS.exists()]
+    hard = [(name, 8192, 384, True) for name in HARD] + [(name, 32768, 768, False) for name in HARD]
+    growth = [("perturbed", n, 768, n in (8192, 32768)) for n in GROWTH] + [("perturbed", 131072, 768, False)]
+    return trained + hard + growth
+
+
+def ours(case: str, n: int, d: int) -> dict:
+    """Time `match_rows`."""
+    from sae_stability.match.assignment import match_rows
+
+    a, b = match_cases.pair(case, n, d)
+    for size in (300, 200):
+        match_rows(a[:size], b[:300])  # loads the compiled code
+    result = match_rows(a, b)
+    return {
+        "seconds": result.seconds,
+        "peak_bytes": result.peak_bytes,
+        "objective": result.objective,
+        "gap": result.gap,
+        "rounds": result.rounds,
+    }
+
+
+def scipy(case: str, n: int, d: int) -> dict:
+    """Time the cosine matrix in float32 and scipy's dense solver; the objective is summed from float64 cosines."""
+    from scipy.optimize import linear_sum_assignment
+
+    from sae_stability.match.memory import peak_bytes, reset_peak
+
+    a, b = match_cases.pair(case, n, d)
+    reset_peak()
+    started = time.perf_counter()
+    unit = [
+        np.divide(x, norm, out=np.zeros_like(x), where=norm > 0)
+        for x in (a, b)
+        for norm in [np.linalg.norm(x, axis=1, keepdims=True)]
+    ]
+    similarity = unit[0] @ unit[1].T
+    product = time.perf_counter() - started
+    rows, columns = linear_sum_assignment(similarity, maximize=True)
+    seconds = time.perf_counter() - started
+    pairs = [x[order].astype(np.float64) for x, order in ((a, rows), (b, columns))]
+    lengths = np.linalg.norm(pairs[0], axis=1) * np.linalg.norm(pairs[1], axis=1)
+    cosines = np.divide((pairs[0] * pairs[1]).sum(axis=1), lengths, out=np.zeros(len(rows)), where=lengths > 0)
+    return {"seconds": seconds, "product": product, "peak_bytes": peak_bytes(), "objective": float(cosines.sum())}
+
+
+def measured(side: str, case: str, n: int, d: int) -> dict:
+    """One measurement in a process of its own; the fastest of three where it is short."""
+    command = [sys.executable, __file__, "--measure", side, case, str(n), str(d)]
+    times = 3 if n <= 8192 and side == "ours" else 1
+    runs = [json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout) for _ in range(times)]
+    return min(runs, key=lambda run: run["seconds"])
+
+
+def room_for_scipy(n: int) -> bool:
+    """Whether the dense problem fits in the memory that is free now."""
+    free = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvailable"))
+    return n * n * SCIPY_BYTES < int(free.split()[1]) * 1024
+
+
+def slope(runs: list[dict]) -> float:
+    """Least-squares slope of log time over log n for the growth cases."""
+    points = [(math.log(run["n"]), math.log(run["ours"]["seconds"])) for run in runs if run["n"] in GROWTH]
+    return float(np.polyfit(*zip(*points, strict=True), 1)[0])
+
+
+def report(runs: list[dict]) -> str:
+    """The section of RESULTS.md."""
+    lines = [
+        f"`make bench-match`: {machine(('numpy', 'scipy', 'numba'))}.",
+        "Both sides from float32 rows in memory, all cores for products; scipy = float32 cosine matrix +",
+        "`linear_sum_assignment`. Seconds of wall clock; the fastest of three runs of ours at 8,192 latents, one run",
+        "otherwise. `difference` is our objective less scipy's, relative.",
+        "",
+        "| case | latents | width | ours, s | rounds | gap a latent | GB | scipy, s (product) | GB | faster | difference |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for run in runs:
+        mine, dense = run["ours"], run["scipy"]
+        lines.append(
+            f"| {run['case']} | {run['n']:,} | {run['d']} | {mine['seconds']:.2f} | {mine['rounds']} "
+            f"| {mine['gap'] / run['n']:.0e} | {mine['peak_bytes'] / 1e9:.2f} | " + _dense_columns(mine, dense) + " |"
+        )
+    lines += ["", "GPU, 131,072 latents, width 4,096: not measured (no such device here)."]
+    growth = [run for run in runs if run["case"] == "perturbed"]
+    if {run["n"] for run in growth} >= set(GROWTH):
+        lines += ["", f"Growth: log-log slope of time over 8,192 to 65,536 latents (width 768): {slope(growth):.2f}."]
+    lines += ["", "Cases:", ""]
+    lines += [f"- {name}: {function.__doc__}" for name, function in match_cases.SYNTHETIC.items()]
+    lines += ["- trained-N: decoders of two seeds, 8,192 latents, k = 32, MiniLM layer 3 MLP, N activations seen."]
+    return "\n".join(lines)
+
+
+def _dense_columns(mine: dict, dense: dict | None) -> str:
+    if dense is None:
+        return "not run | | |"
+    difference = (mine["objective"] - dense["objective"]) / dense["objective"]
+    return (
+        f"{dense['seconds']:.1f} ({dense['product']:.1f}) | {dense['peak_bytes'] / 1e9:.1f} "
+        f"| {dense['seconds'] / mine['seconds']:.1f} x | {difference:.0e}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--up-to", type=int, default=2**17, help="largest number of latents")
+    parser.add_argument("--again", nargs="*", help="cases to measure again; default all")
+    parser.add_argument("--measure", nargs=4, metavar=("SIDE", "CASE", "N", "D"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure:
+        side, case, n, d = arguments.measure
+        print(json.dumps({"ours": ours, "scipy": scipy}[side](case, int(n), int(d))))
+        return
+    kept = {(run["case"], run["n"]): run for run in json.loads(NOTES.read_text())} if NOTES.exists() else {}
+    for case, n, d, dense in cases():
+        if n > arguments.up_to or (arguments.again and case not in arguments.again):
+            continue
+        if case.startswith("trained-"):
+            match_cases.pair(case, n, d)
+        run = {"case": case, "n": n, "d": d, "ours": measured("ours", case, n, d), "scipy": None}
+        if dense and room_for_scipy(n):
+            run["scipy"] = measured("scipy", case, n, d)
+        kept[case, n] = run
+        print(json.dumps(run), flush=True)
+        NOTES.parent.mkdir(parents=True, exist_ok=True)
+        NOTES.write_text(json.dumps(list(kept.values())))
+        write_section("Exact matching", report([kept[c[:2]] for c in cases() if c[:2] in kept]))
+
+
+if __name__ == "__main__":
+    main()
