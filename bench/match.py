@@ -106,7 +106,7 @@ def report(runs: list[dict]) -> str:
         "`linear_sum_assignment`. Seconds of wall clock; the fastest of three runs of ours at 8,192 latents, one run",
         "otherwise. `difference` is our objective less scipy's, relative.",
         "",
-        "| case | latents | width | ours, s | rounds | gap a latent | GB | scipy, s (product) | GB | faster | difference |",
+        "| case | latents | width | ours, s | rounds | gap / n | GB | scipy (product), s | GB | faster | difference |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for run in runs:
