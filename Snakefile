@@ -13,6 +13,9 @@ from snakemake.utils import min_version
 
 min_version("9.20")
 
+# Snakemake follows a chain of chunks by recursion: hundreds of them pass Python's usual limit.
+sys.setrecursionlimit(20_000)
+
 # Jobs run `python -m sae_stability`, with the Python that runs Snakemake and the library of this very checkout.
 LIBRARY = str(Path(workflow.basedir, "workflow"))
 sys.path.insert(0, LIBRARY)

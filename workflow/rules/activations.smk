@@ -35,6 +35,7 @@ def activation_files(pass_) -> list[str]:
     return [file for chunk in chunks for file in manifests(pass_, chunk) + shards(pass_, chunk)]
 
 
+@functools.cache
 def activations_key(pass_) -> str:
     source = tokens_key(pass_.tokens) if pass_.tokens else None
     made_from = {**dataclasses.asdict(pass_), "tokens": source, "keep_shards": None}
@@ -80,6 +81,27 @@ def matrix_settings(pass_, chunk) -> str:
     )
 
 
+def chunk_source(pass_, chunk):
+    """What a chunk is made from. Where shards go after use, also what must be over before it is made.
+
+    Extraction runs one chunk ahead of training and no further: without that, every chunk would come to lie on the disk.
+    """
+    source = [pass_.matrix] if pass_.matrix else token_files(pass_.tokens)
+
+    def files(wildcards):
+        before = int(wildcards.chunk) - 2
+        return source + [in_results("states", sae, f"chunk-{before:04d}.safetensors") for sae in in_training(pass_, before)]
+
+    return source if chunk == "heldout" or pass_.keep_shards else files
+
+
+def in_training(pass_, chunk: int) -> list[str]:
+    """The unfinished SAEs of a pass that train on this chunk and on one after it."""
+    cohorts = [cohort for cohort in study.cohorts_of(pass_.slug) if 0 <= chunk < cohort.chunks - 1]
+    saes = [f"{cohort.slug}/seed-{seed}" for cohort in cohorts for seed in cohort.seeds]
+    return [sae for sae in saes if sae in UNTRAINED]
+
+
 for _pass in study.passes.values():
     # Two rules a pass: the held-out rows have their own number of shards, and their shards always stay.
     for _name, _chunk in [("chunk", "{chunk}"), ("heldout", "heldout")]:
@@ -88,7 +110,7 @@ for _pass in study.passes.values():
             name:
                 f"{'import' if _pass.matrix else 'extract'}_{_name}_{_pass.slug.replace('-', '_')}"
             input:
-                _pass.matrix or token_files(_pass.tokens),
+                chunk_source(_pass, _chunk),
             output:
                 manifests(_pass, _chunk),
                 shards(_pass, _chunk) if _pass.keep_shards or _name == "heldout" else temp(shards(_pass, _chunk)),

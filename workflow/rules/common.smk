@@ -1,6 +1,7 @@
 """What the rules share: the study, the paths of its results, and what each result was made from."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import shlex

@@ -7,6 +7,7 @@ Steps: train on each chunk from the state after the one before; fold in the norm
 """
 
 
+@functools.cache
 def sae_key(cohort, seed: int) -> str:
     return key(activations_key(cohort.pass_), cohort.training, seed, code_hash("train"))
 
@@ -24,6 +25,10 @@ def unfinished(stage: str, suffix: str, made_from) -> list[str]:
             if not finished(in_results(stage, f"{sae}{suffix}"), made_from(cohort, seed)):
                 todo.append(sae)
     return todo
+
+
+UNTRAINED = unfinished("saes", "/cfg.json", sae_key)
+UNEVALUATED = unfinished("evaluation", ".json", evaluation_key)
 
 
 def chunk_inputs(wildcards):
@@ -88,7 +93,7 @@ rule train_chunk:
     log:
         "<logs>/train/{sae}-chunk-{chunk}.log",
     wildcard_constraints:
-        sae=any_of(unfinished("saes", "/cfg.json", sae_key)),
+        sae=any_of(UNTRAINED),
     params:
         settings=train_settings,
     conda:
@@ -109,7 +114,7 @@ rule train:
     log:
         "<logs>/train/{sae}.log",
     wildcard_constraints:
-        sae=any_of(unfinished("saes", "/cfg.json", sae_key)),
+        sae=any_of(UNTRAINED),
     params:
         settings=train_settings,
         out=subpath(output[0], parent=True),
@@ -134,7 +139,7 @@ rule evaluate:
     log:
         "<logs>/evaluate/{sae}.log",
     wildcard_constraints:
-        sae=any_of(unfinished("evaluation", ".json", evaluation_key)),
+        sae=any_of(UNEVALUATED),
     params:
         settings=evaluate_settings,
         sae=subpath(input.sae, parent=True),

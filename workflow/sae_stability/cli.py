@@ -50,12 +50,11 @@ def plan(args: argparse.Namespace) -> None:
 def tokenize(args: argparse.Namespace) -> None:
     """Documents to token blocks."""
     from sae_stability.corpus.documents import documents
-    from sae_stability.corpus.names import resolve_model
     from sae_stability.corpus.tokenize import tokenize as write_blocks
 
     write_blocks(
         documents=documents(args.corpus, args.corpus_seed),
-        tokenizer_folder_or_name=resolve_model(args.tokenizer),
+        tokenizer_folder_or_name=args.tokenizer,
         revision=args.revision,
         context_length=args.context_length,
         packing=args.packing,

@@ -27,7 +27,7 @@ class Corpus:
     """Text. `documents` holds `kind` (docstrings, hub, files) and what belongs to it; `seed` is their order."""
 
     slug: str
-    documents: dict
+    documents: dict = dataclasses.field(hash=False)
     seed: int
 
 

@@ -1,0 +1,136 @@
+"""Real Snakemake runs of small studies on models made on the spot, each in a copy of the project."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+COPIED = ("Snakefile", "workflow", "profiles", "envs", "config.yaml")
+
+
+@dataclass
+class Run:
+    """What one call of Snakemake did."""
+
+    returncode: int
+    output: str
+
+    @property
+    def jobs(self) -> Counter:
+        """Rule names of the jobs that ran or, in a dry run, would run."""
+        names = re.findall(r"^(?:local)?rule (\w+):", self.output, re.MULTILINE)
+        return Counter(name for name in names if name != "all")
+
+    @property
+    def nothing(self) -> bool:
+        return "Nothing to be done" in self.output and not self.jobs
+
+
+@dataclass
+class Project:
+    """A copy of the project with a study of its own."""
+
+    folder: Path
+
+    def snakemake(self, *args: str, check: bool = True) -> Run:
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "study.yaml", *args]
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+        environment.pop("PYTHONPATH", None)
+        result = subprocess.run(
+            command, cwd=self.folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        if check and result.returncode:
+            pytest.fail(f"{' '.join(command)} gave {result.returncode}:\n{result.stdout[-6000:]}")
+        return Run(result.returncode, result.stdout)
+
+    def dry(self, *args: str) -> Run:
+        return self.snakemake("--dry-run", *args)
+
+    @property
+    def study(self) -> dict:
+        return yaml.safe_load((self.folder / "study.yaml").read_text())
+
+    def edit(self, change) -> None:
+        """Apply `change` to the study, as a person would by editing its file."""
+        study = self.study
+        change(study)
+        (self.folder / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
+
+    def files(self, pattern: str) -> dict[str, bytes]:
+        """Content of every result that matches, by its path."""
+        results = self.folder / "results"
+        return {str(path.relative_to(results)): path.read_bytes() for path in sorted(results.glob(pattern))}
+
+
+def new_project(folder: Path, study: dict) -> Project:
+    """Copy the project into `folder` and give it `study`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, folder / name)
+    (folder / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
+    return Project(folder)
+
+
+def tiny_study(model: str, layer: str) -> dict:
+    """A study of seconds: one model, two seeds, one sweep. `layer` names the hookpoint with {} for the number."""
+    return {
+        "study": "tiny",
+        "models": {"tiny": {"name": model}},
+        "corpora": {"stories": {"kind": "files", "paths": ["corpus.jsonl"]}},
+        "tokens": {
+            "stories": {
+                "model": "tiny",
+                "corpus": "stories",
+                "context_length": 32,
+                "heldout_tokens": 500,
+                "train_tokens": 4000,
+                "chunk_tokens": 2000,
+            }
+        },
+        "passes": {"first": {"tokens": "stories", "hookpoints": [layer.format(0)], "shard_tokens": 1000}},
+        "cohort_defaults": {
+            "n_latents": 48,
+            "k": 4,
+            "tokens": 8000,
+            "epochs": 2,
+            "batch_size": 100,
+            "learning_rate": 2e-4,
+            "normalisation": "centre-scale",
+        },
+        "cohorts": {"base": {"hookpoint": layer.format(0), "init_seeds": [0, 1]}},
+        "sweeps": {"size": {"cohort": "base", "vary": {"n_latents": [32, 48]}, "init_seeds": [0, 1]}},
+        "figures": {"draw": {"joint": {"cohort": "base"}, "seeds": {"cohort": "base"}, "size": {"sweep": "size"}}},
+        "floor": {"repeats": 2},
+    }
+
+
+@pytest.fixture(scope="session")
+def finished_neox(tmp_path_factory) -> Project:
+    """A finished study on a 2-layer GPT-NeoX. Tests that change it work on a copy: see `neox`."""
+    from tests.tiny import tiny_corpus, tiny_gpt_neox
+
+    folder = tmp_path_factory.mktemp("neox") / "project"
+    project = new_project(folder, tiny_study("model", "layers.{}.mlp"))
+    tiny_gpt_neox(folder / "model")
+    tiny_corpus(folder, documents=300)
+    project.snakemake()
+    return project
+
+
+@pytest.fixture
+def neox(finished_neox: Project, tmp_path: Path) -> Project:
+    """A copy of the finished study, times kept, so that Snakemake finds it as it was."""
+    shutil.copytree(finished_neox.folder, tmp_path / "project", symlinks=True)
+    return Project(tmp_path / "project")

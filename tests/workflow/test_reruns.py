@@ -1,0 +1,252 @@
+"""What runs again and what does not, shown by real Snakemake runs on a 2-layer GPT-NeoX and a 2-layer BERT."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.workflow.conftest import Project, new_project, tiny_study
+
+RESULTS = ("saes/**/*.safetensors", "evaluation/**/*.parquet", "matches/**/*.parquet", "overlap/**/*.parquet")
+
+
+def test_a_study_makes_everything_it_promises(finished_neox: Project):
+    results = finished_neox.folder / "results"
+    assert (results / "report.html").stat().st_size > 100_000
+    for figure in ("joint", "seeds", "size"):
+        for ending in ("svg", "pdf", "png", "csv", "parquet", "rst"):
+            assert (results / "figures" / f"{figure}.{ending}").stat().st_size > 0
+    assert not list(results.rglob("*.tmp*"))
+    assert not list((results / "states").rglob("*.safetensors")), "states between chunks are temporary"
+
+
+def test_the_report_shows_captions_and_key_numbers(finished_neox: Project):
+    html = (finished_neox.folder / "results" / "report.html").read_text()
+    summary = (finished_neox.folder / "results" / "summary.rst").read_text()
+    first_words = summary.splitlines()[0].split("**")[0].strip()
+    assert first_words in html
+
+
+def test_a_second_run_does_nothing(neox: Project):
+    before = neox.files("**/*")
+    assert neox.snakemake().nothing
+    assert neox.files("**/*") == before
+
+
+def test_touching_every_source_file_and_editing_a_comment_do_nothing(neox: Project):
+    for path in [*neox.folder.glob("workflow/**/*.py"), *neox.folder.glob("workflow/**/*.smk")]:
+        path.touch()
+    train = neox.folder / "workflow" / "sae_stability" / "sae" / "train.py"
+    train.write_text(train.read_text() + "\n# A remark.\n")
+    assert neox.dry().nothing
+
+
+def test_a_new_seed_trains_and_matches_itself_and_nothing_else(neox: Project):
+    before = neox.files("saes/base/seed-[01]/*")
+    neox.edit(lambda study: study["cohorts"]["base"].update(init_seeds=[0, 1, 2]))
+    jobs = neox.snakemake().jobs
+    assert jobs["train_chunk"] == 1
+    assert jobs["train"] == 1
+    assert jobs["evaluate"] == 1
+    assert jobs["match"] == 2
+    assert jobs["overlap"] == 1
+    assert not any(name.startswith(("tokenize", "extract")) or name == "floor" for name in jobs)
+    assert neox.files("saes/base/seed-[01]/*") == before
+
+
+def test_a_new_layer_comes_as_a_pass_and_leaves_the_old_one_alone(neox: Project):
+    def add_layer(study):
+        study["passes"]["second"] = {"tokens": "stories", "hookpoints": ["layers.1.mlp"], "shard_tokens": 1000}
+        study["cohorts"]["deeper"] = {"hookpoint": "layers.1.mlp", "init_seeds": [0, 1]}
+
+    neox.edit(add_layer)
+    jobs = neox.dry().jobs
+    assert {name for name in jobs if name.startswith("extract")} == {"extract_chunk_second", "extract_heldout_second"}
+    assert jobs["train"] == jobs["evaluate"] == 2
+    assert jobs["match"] == jobs["overlap"] == 1
+    assert not any(name.startswith("tokenize") for name in jobs)
+
+
+def test_a_change_of_style_redraws_and_counts_nothing_again(neox: Project):
+    before = neox.files("figures/*.svg")
+    neox.edit(lambda study: study["figures"].update(style={"font_size": 9}))
+    assert set(neox.dry().jobs) == {"draw_joint", "draw_seeds", "draw_size", "report"}
+    neox.snakemake("figures")
+    after = neox.files("figures/*.svg")
+    assert all(after[name] != before[name] for name in before)
+
+
+def test_an_edit_of_one_drawing_redraws_one_figure(neox: Project):
+    drawing = neox.folder / "workflow" / "sae_stability" / "figures" / "drawings" / "joint.py"
+    drawing.write_text(drawing.read_text() + "\nADDED = 1\n")
+    assert set(neox.dry().jobs) == {"draw_joint", "report"}
+
+
+def test_an_edit_of_the_matching_code_does_not_retrain(neox: Project):
+    pairs = neox.folder / "workflow" / "sae_stability" / "match" / "pairs.py"
+    pairs.write_text(pairs.read_text() + "\nADDED = 1\n")
+    jobs = neox.dry().jobs
+    assert jobs["match"] == 2
+    assert jobs["train"] == jobs["train_chunk"] == jobs["evaluate"] == 0
+
+
+def test_an_edit_of_the_training_code_retrains_and_extracts_nothing(neox: Project):
+    train = neox.folder / "workflow" / "sae_stability" / "sae" / "train.py"
+    train.write_text(train.read_text() + "\nADDED = 1\n")
+    jobs = neox.dry().jobs
+    assert jobs["train"] == jobs["evaluate"] == 4
+    assert not any(name.startswith(("tokenize", "extract")) for name in jobs)
+
+
+def test_a_threshold_changes_tables_and_no_match(neox: Project):
+    neox.edit(lambda study: study.update(threshold=0.6))
+    jobs = neox.dry().jobs
+    assert jobs["overlap"] == 2
+    assert jobs["match"] == jobs["train"] == 0
+
+
+def test_a_deleted_shard_redoes_only_what_needs_it(neox: Project):
+    shard = next(neox.folder.glob("results/activations/first/*/chunk-0001/shard-0000.safetensors"))
+    content = shard.read_bytes()
+    shard.unlink()
+    assert neox.dry().nothing, "every SAE that read it is finished"
+
+    neox.edit(lambda study: study["cohorts"]["base"].update(init_seeds=[0, 1, 2]))
+    jobs = neox.snakemake().jobs
+    assert jobs["extract_chunk_first"] == 1, "the one chunk, not the other"
+    assert jobs["train"] == 1, "the new seed alone"
+    assert jobs["match"] == 2
+    assert shard.read_bytes() == content
+
+
+def test_a_damaged_shard_is_named_and_not_trained_on(neox: Project):
+    shard = next(neox.folder.glob("results/activations/first/*/chunk-0000/shard-0001.safetensors"))
+    content = bytearray(shard.read_bytes())
+    content[-100] ^= 1
+    times = shard.stat()
+    shard.write_bytes(content)
+    os.utime(shard, ns=(times.st_atime_ns, times.st_mtime_ns))
+    neox.edit(lambda study: study["cohorts"]["base"].update(init_seeds=[0, 1, 2]))
+    run = neox.snakemake(check=False)
+    assert run.returncode != 0
+    assert "shard-0001.safetensors" in run.output
+    assert "Traceback" not in run.output
+    assert not (neox.folder / "results" / "saes" / "base" / "seed-2").exists() or not list(
+        (neox.folder / "results" / "saes" / "base" / "seed-2").glob("*.safetensors")
+    )
+
+
+def test_a_study_killed_in_the_middle_goes_on_to_the_same_bytes(finished_neox: Project, tmp_path: Path):
+    project = new_project(tmp_path / "project", finished_neox.study)
+    shutil.copytree(finished_neox.folder / "model", project.folder / "model")
+    shutil.copy2(finished_neox.folder / "corpus.jsonl", project.folder / "corpus.jsonl")
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "study.yaml"]
+    process = subprocess.Popen(
+        command, cwd=project.folder, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    wait_for(lambda: list(project.folder.glob("results/logs/train/**/*.log")), process)
+    time.sleep(1)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    project.snakemake("--unlock")
+    project.snakemake()
+    for pattern in RESULTS:
+        assert project.files(pattern) == finished_neox.files(pattern), pattern
+
+
+def test_the_same_study_gives_the_same_bytes_in_every_table(finished_neox: Project, tmp_path: Path):
+    """Invariant 1, from the SAEs on: everything after training made anew in another folder."""
+    again = tmp_path / "project"
+    shutil.copytree(finished_neox.folder, again, symlinks=True)
+    project = Project(again)
+    for stage in ("evaluation", "matches", "floors", "overlap", "figures"):
+        shutil.rmtree(again / "results" / stage)
+    project.snakemake("figures")
+    for pattern in ("evaluation/**/*.*", "overlap/**/*.parquet", "figures/*.*", "summary.rst"):
+        assert project.files(pattern) == finished_neox.files(pattern), pattern
+
+
+def test_dropped_shards_come_back_for_a_new_seed_alone(finished_neox: Project, tmp_path: Path):
+    """`keep_shards: false`: a chunk's shards go once every SAE has used them."""
+    study = finished_neox.study
+    study["passes"]["first"]["keep_shards"] = False
+    study["sweeps"] = {}
+    study["figures"] = {}
+    project = new_project(tmp_path / "project", study)
+    shutil.copytree(finished_neox.folder / "model", project.folder / "model")
+    shutil.copy2(finished_neox.folder / "corpus.jsonl", project.folder / "corpus.jsonl")
+    project.snakemake("saes")
+    assert not list(project.folder.glob("results/activations/first/*/chunk-*/shard-*"))
+    before = project.files("saes/base/*/*")
+    project.edit(lambda study: study["cohorts"]["base"].update(init_seeds=[0, 1, 2]))
+    jobs = project.snakemake("saes").jobs
+    assert jobs["train"] == 1
+    assert {name: content for name, content in project.files("saes/base/*/*").items() if name in before} == before
+    assert before.items() >= finished_neox.files("saes/base/seed-0/*.safetensors").items()
+
+
+def test_a_bert_study_runs_with_packing_off(tmp_path: Path):
+    from tests.tiny import tiny_bert, tiny_corpus
+
+    study = tiny_study("model", "encoder.layer.{}.output.dense")
+    study["tokens"]["stories"].update(packing=False, train_tokens=2000)
+    study["passes"]["first"]["hookpoints"].append("encoder.layer.1.attention.output.dense:in")
+    study["cohort_defaults"].update(tokens=4000)
+    study["cohorts"]["heads"] = {"hookpoint": "encoder.layer.1.attention.output.dense:in", "init_seeds": [0, 1]}
+    study["sweeps"] = {}
+    study["figures"] = {"draw": {"joint": {"cohort": "heads"}}}
+    project = new_project(tmp_path / "project", study)
+    tiny_bert(project.folder / "model")
+    tiny_corpus(project.folder, documents=300)
+    project.snakemake()
+    assert (project.folder / "results" / "figures" / "joint.svg").exists()
+
+
+def test_a_given_matrix_stands_in_for_corpus_and_model(tmp_path: Path):
+    import numpy as np
+
+    study = tiny_study("unused", "{}")
+    for key in ("models", "corpora", "tokens"):
+        del study[key]
+    study["passes"] = {"mine": {"matrix": "rows.npy", "heldout_rows": 300, "train_rows": 3000, "shard_rows": 1000}}
+    study["cohort_defaults"].update(tokens=6000)
+    study["cohorts"] = {"base": {"pass": "mine", "init_seeds": [0, 1]}}
+    study["figures"] = {"draw": {"seeds": {"cohort": "base"}}}
+    study["sweeps"] = {}
+    project = new_project(tmp_path / "project", study)
+    rng = np.random.default_rng(0)
+    codes = rng.random((3300, 40)) * (rng.random((3300, 40)) < 0.1)
+    np.save(project.folder / "rows.npy", (codes @ rng.standard_normal((40, 16))).astype("float32"))
+    project.snakemake()
+    assert (project.folder / "results" / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda study: study["cohorts"]["base"].update(n_latent=8), ["cohorts.base.n_latent", "n_latents"]),
+        (lambda study: study["cohort_defaults"].update(k=64), ["k", "64", "48"]),
+        (lambda study: study["cohorts"]["base"].update(hookpoint="layers.0.mpl"), ["layers.0.mpl", "layers.0.mlp"]),
+    ],
+    ids=["misspelt key", "k above the number of latents", "hookpoint in no pass"],
+)
+def test_a_mistake_stops_before_the_first_job(neox: Project, change, words):
+    neox.edit(change)
+    run = neox.snakemake("--dry-run", check=False)
+    assert run.returncode != 0
+    assert "Traceback" not in run.output
+    for word in words:
+        assert word in run.output
+
+
+def wait_for(condition, process: subprocess.Popen, seconds: float = 120) -> None:
+    end = time.time() + seconds
+    while not condition():
+        assert process.poll() is None, "Snakemake ended early"
+        assert time.time() < end, "waited too long"
+        time.sleep(0.05)
