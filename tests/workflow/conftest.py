@@ -67,7 +67,7 @@ class Project:
     def files(self, pattern: str) -> dict[str, bytes]:
         """Content of every result that matches, by its path."""
         results = self.folder / "results"
-        return {str(path.relative_to(results)): path.read_bytes() for path in sorted(results.glob(pattern))}
+        return {str(path.relative_to(results)): path.read_bytes() for path in sorted(results.glob(pattern)) if path.is_file()}
 
 
 def new_project(folder: Path, study: dict) -> Project:
@@ -107,6 +107,7 @@ def tiny_study(model: str, layer: str) -> dict:
             "epochs": 2,
             "batch_size": 100,
             "learning_rate": 2e-4,
+            "warmup_steps": 10,
             "normalisation": "centre-scale",
         },
         "cohorts": {"base": {"hookpoint": layer.format(0), "init_seeds": [0, 1]}},

@@ -6,8 +6,6 @@ import hashlib
 import json
 import shlex
 
-from snakemake.exceptions import WorkflowError
-
 from sae_stability.code_hash import code_hash
 from sae_stability.config import Study, complete
 from sae_stability.config_schema import load_yaml
@@ -21,7 +19,8 @@ try:
         load_yaml(path)
     study = Study.from_config(complete(config, Path(workflow.basedir, "config.yaml")))
 except StudyError as error:
-    raise WorkflowError(str(error)) from None
+    # Not a WorkflowError: that would add the place in this file, which is not where the mistake is.
+    sys.exit(f"error: {error}")
 
 # A GPU is asked for only where the study computes on one; else jobs would queue for the one GPU of the default profile.
 GPUS = int(study.device == "cuda")
