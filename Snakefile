@@ -19,11 +19,15 @@ sys.setrecursionlimit(20_000)
 # Jobs run `python -m sae_stability`, with the Python that runs Snakemake and the library of this very checkout.
 LIBRARY = str(Path(workflow.basedir, "workflow"))
 sys.path.insert(0, LIBRARY)
-os.environ["PYTHONPATH"] = LIBRARY
-os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+os.environ.update(
+    PYTHONPATH=LIBRARY,
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]),
+)
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/paths.smk"
+include: "workflow/rules/settings.smk"
 
 
 pathvars:

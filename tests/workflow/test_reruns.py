@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from tests.workflow.conftest import Project, new_project, tiny_study
 
 RESULTS = ("saes/**/*.safetensors", "evaluation/**/*.parquet", "matches/**/*.parquet", "overlap/**/*.parquet")

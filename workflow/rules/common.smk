@@ -42,11 +42,6 @@ def key(*parts) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=dataclasses.asdict).encode()).hexdigest()[:16]
 
 
-def in_results(*parts) -> str:
-    """A path inside the results folder."""
-    return str(Path(study.results, *map(str, parts)))
-
-
 def finished(file: str, made_from: str) -> bool:
     """Whether a JSON result is there and records that it was made from just this.
 
@@ -66,5 +61,5 @@ def any_of(names) -> str:
 
 def sae_of(wildcards):
     """The cohort and the seed that the wildcard `sae` stands for."""
-    cohort, seed = wildcards.sae.split("/seed-")
-    return study.cohorts[cohort], int(seed)
+    cohort, seed = wildcards.sae.split("/")
+    return study.cohorts[cohort], int(seed.removeprefix("seed-"))
