@@ -142,8 +142,12 @@ def summary_settings(wildcards) -> str:
 
 def report_settings(wildcards) -> str:
     """What the inner Snakemake needs to see the same study: its files and its changes on the command line."""
-    files = [shlex.quote(str(path)) for path in workflow.configfiles]
-    return f"--configfile {' '.join(files)}" if files else ""
+    words = {
+        "--snakefile": [workflow.main_snakefile],
+        "--configfile": workflow.configfiles,
+        "--config": workflow.config_settings.config_args,
+    }
+    return " ".join(f"{flag} {' '.join(shlex.quote(str(word)) for word in some)}" for flag, some in words.items() if some)
 
 
 def unfinished(stage: str, *file: str, made_from) -> list[str]:
