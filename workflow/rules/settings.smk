@@ -147,7 +147,9 @@ def report_settings(wildcards) -> str:
         "--configfile": workflow.configfiles,
         "--config": workflow.config_settings.config_args,
     }
-    return " ".join(f"{flag} {' '.join(shlex.quote(str(word)) for word in some)}" for flag, some in words.items() if some)
+    return " ".join(
+        f"{flag} {' '.join(shlex.quote(str(word)) for word in some)}" for flag, some in words.items() if some
+    )
 
 
 def unfinished(stage: str, *file: str, made_from) -> list[str]:
