@@ -17,8 +17,8 @@ def match_pair(
     *,
     a: Path,
     b: Path,
-    latents_a: Path,
-    latents_b: Path,
+    latents_a: Path | None,
+    latents_b: Path | None,
     out: Path,
     threads: int | None = None,
     device: str | None = None,
@@ -26,8 +26,9 @@ def match_pair(
 ) -> None:
     """Match the SAEs in folders `a` and `b` and write the match file `out`.
 
-    `latents_a` and `latents_b` are their evaluation tables (column `alive`). Cosines do not depend on row norms, so
-    folding decoder norms into the encoder, as comparisons of raw weights need, changes nothing here.
+    `latents_a` and `latents_b` are their evaluation tables (column `alive`); without one, every latent counts as live.
+    Cosines do not depend on row norms, so folding decoder norms into the encoder, as comparisons of raw weights need,
+    changes nothing here.
     Definitions: reference paper (arXiv 2501.16615), matching: P_enc and P_dec are independent assignments that maximise
     the sum of signed cosines.
 
@@ -100,7 +101,9 @@ def dictionaries(folder: Path) -> dict[str, np.ndarray]:
     return found
 
 
-def _alive(path: Path, n_latents: int) -> np.ndarray:
+def _alive(path: Path | None, n_latents: int) -> np.ndarray:
+    if path is None:
+        return np.ones(n_latents, bool)
     table, _ = read_table(path, columns=["alive"])
     if len(table) != n_latents:
         raise StudyError(f"{path}: {len(table)} rows for an SAE of {n_latents} latents; evaluate it again")
