@@ -24,7 +24,7 @@ for _pass in study.passes.values():
             threads: 8
             resources:
                 gpu=0 if _pass.matrix else GPUS,
-                mem_mb=16000,
+                mem_mb=extract_memory(_pass),
                 runtime=720,
             params:
                 code=code_hash("import-matrix" if _pass.matrix else "extract"),

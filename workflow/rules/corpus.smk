@@ -9,6 +9,9 @@ for _tokens in study.tokens.values():
     rule:
         name:
             f"tokenize_{_tokens.slug.replace('-', '_')}"
+        input:
+            # Changed contents are seen by `made_from`, and a mere touch is not taken for one.
+            ancient(corpus_files(_tokens.corpus)),
         output:
             token_files(_tokens),
         log:
@@ -18,9 +21,10 @@ for _tokens in study.tokens.values():
         threads: 4
         resources:
             mem_mb=8000,
-            runtime=720,
+            # Minutes, at 200,000 tokens a second.
+            runtime=60 + _tokens.train_tokens // (60 * 200_000),
         params:
-            code=code_hash("tokenize"),
+            made_from=tokens_key(_tokens),
             out=subpath(output[0], parent=True),
             settings=flags(
                 corpus=json.dumps(_tokens.corpus.documents),

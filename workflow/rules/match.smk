@@ -22,9 +22,11 @@ rule match:
         b=r"\d+",
     conda:
         ENVIRONMENT
-    threads: match_threads
+    threads: lambda wildcards: match_threads(study.cohorts[wildcards.cohort].n_latents)
     resources:
-        mem_mb=match_memory,
+        mem_mb=lambda wildcards: dictionary_memory(
+            study.cohorts[wildcards.cohort].n_latents, study.cohorts[wildcards.cohort].d_model
+        ),
         runtime=120,
     params:
         code=code_hash("match"),
@@ -47,9 +49,9 @@ rule floor:
         rep=r"\d+",
     conda:
         ENVIRONMENT
-    threads: lambda wildcards: 1 if int(wildcards.n_latents) <= 8192 else 16
+    threads: lambda wildcards: match_threads(int(wildcards.n_latents))
     resources:
-        mem_mb=lambda wildcards: 2000 + int(wildcards.n_latents) * int(wildcards.d_model) * 4 * 8 // 10**6,
+        mem_mb=lambda wildcards: dictionary_memory(int(wildcards.n_latents), int(wildcards.d_model)),
         runtime=120,
     params:
         code=code_hash("floor"),

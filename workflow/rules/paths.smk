@@ -2,12 +2,20 @@
 
 import math
 
+from sae_stability.corpus.documents import local_files
+
 OVERLAP_TABLES = ["pairs", "thresholds", "seeds", "latents", "intervals"]
 
 
 def in_results(*parts) -> str:
     """A path inside the results folder."""
     return str(Path(study.results, *map(str, parts)))
+
+
+def corpus_files(corpus) -> list[str]:
+    """The local files of a corpus."""
+    is_local = corpus.documents["kind"] == "files"
+    return list(map(str, local_files(corpus.documents["paths"]))) if is_local else []
 
 
 def token_files(tokens) -> list[str]:
@@ -57,7 +65,8 @@ def chunk_source(pass_, chunk):
 
     Extraction runs one chunk ahead of training and no further: without that, every chunk would come to lie on the disk.
     """
-    source = [pass_.matrix] if pass_.matrix else token_files(pass_.tokens)
+    # As for a corpus, a matrix that changed is seen by the fingerprint among the job's settings.
+    source = [ancient(pass_.matrix)] if pass_.matrix else token_files(pass_.tokens)
 
     def files(wildcards):
         before = int(wildcards.chunk) - 2
@@ -85,6 +94,17 @@ def chunk_inputs(wildcards):
         # The mean and the scale of the first chunk hold for all; its shards may be gone by now.
         files["first"] = f"{chunk_folder(cohort.pass_, cohort.hook_slug, '0000')}/manifest.json"
     return files
+
+
+def sae_files(cohort, seed: int) -> list[str]:
+    """The files of a trained SAE; the first says what it was made from."""
+    names = ["cfg.json", "sae.safetensors", "metrics.json", "history.parquet"]
+    return [in_results("saes", cohort.slug, f"seed-{seed}", name) for name in names]
+
+
+def evaluation_files(cohort, seed: int) -> list[str]:
+    """The files of an evaluation; the first says what it was made from."""
+    return [in_results("evaluation", cohort.slug, f"seed-{seed}{ending}") for ending in (".json", ".parquet")]
 
 
 def match_file(cohort, a: int, b: int) -> str:

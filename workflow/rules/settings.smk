@@ -2,16 +2,23 @@
 
 from sae_stability.figures.registry import FIGURES
 
+# What the study's local files hold; a changed file is other data under the same name.
+CONTENTS = Contents(Path(study.results, "contents.json"))
 
+
+@functools.cache
 def tokens_key(tokens) -> str:
-    return key(tokens, code_hash("tokenize"))
+    sizes = ["context_length", "packing", "heldout_tokens", "train_tokens", "chunk_tokens"]
+    sources = [CONTENTS.of_model(tokens.model), CONTENTS.of_corpus(tokens.corpus)]
+    return key(sources, [getattr(tokens, size) for size in sizes], code_hash("tokenize"))
 
 
 @functools.cache
 def activations_key(pass_) -> str:
-    source = tokens_key(pass_.tokens) if pass_.tokens else None
-    made_from = {**dataclasses.asdict(pass_), "tokens": source, "keep_shards": None}
-    return key(made_from, code_hash("extract" if pass_.tokens else "import-matrix"))
+    names = [field.name for field in dataclasses.fields(pass_) if field.name not in ("slug", "tokens", "keep_shards")]
+    source = tokens_key(pass_.tokens) if pass_.tokens else CONTENTS.of([pass_.matrix])
+    code = code_hash("extract" if pass_.tokens else "import-matrix")
+    return key(source, [getattr(pass_, name) for name in names], study.device, code)
 
 
 def extract_settings(pass_, chunk) -> str:
@@ -55,7 +62,7 @@ def matrix_settings(pass_, chunk) -> str:
 
 @functools.cache
 def sae_key(cohort, seed: int) -> str:
-    return key(activations_key(cohort.pass_), cohort.training, seed, code_hash("train"))
+    return key(activations_key(cohort.pass_), cohort.training, seed, study.device, code_hash("train"))
 
 
 def evaluation_key(cohort, seed: int) -> str:
@@ -74,6 +81,7 @@ def train_settings(wildcards) -> str:
         tensorboard=(in_results("tensorboard", wildcards.sae) if cohort.tensorboard else None),
         init_seed=seed,
         config_hash=made_from,
+        activations_hash=activations_key(cohort.pass_),
         device=study.device,
         # Snakemake deletes declared outputs before a job starts: what a killed job goes on from lies elsewhere.
         **{"checkpoint": in_results("checkpoints", f"{made_from}-{chunk:04d}.safetensors")},
@@ -88,6 +96,8 @@ def evaluate_settings(wildcards) -> str:
     return flags(
         chunk=chunk_folder(pass_, cohort.hook_slug, "heldout"),
         config_hash=evaluation_key(cohort, seed),
+        sae_hash=sae_key(cohort, seed),
+        activations_hash=activations_key(pass_),
         device=study.device,
         **(
             {
@@ -104,14 +114,39 @@ def evaluate_settings(wildcards) -> str:
     )
 
 
-def match_threads(wildcards) -> int:
-    # Small pairs go side by side, one thread each; large ones take the machine.
-    return 1 if study.cohorts[wildcards.cohort].n_latents <= 8192 else 16
+def megabytes(*sizes) -> int:
+    """Memory for a job: so many bytes, and what Python and its libraries take."""
+    return 2000 + sum(sizes) // 10**6
 
 
-def match_memory(wildcards) -> int:
-    cohort = study.cohorts[wildcards.cohort]
-    return 2000 + cohort.n_latents * cohort.d_model * 4 * 8 // 10**6 + cohort.n_latents // 32
+def shard_bytes(pass_) -> int:
+    return pass_.shard_rows * pass_.d_model * (4 if pass_.dtype == "float32" else 2)
+
+
+def extract_memory(pass_) -> int:
+    # A shard is sorted while the next rows come in; the model's weights, at most 4 bytes each, and its activations.
+    return megabytes(3 * shard_bytes(pass_), 4 * (pass_.model.parameters or 0) if pass_.model else 0, 2 * 10**9)
+
+
+def train_memory(wildcards) -> int:
+    # Two shards; weights, Adam's two moments and a copy of each on its way to the disk, for encoder and decoder.
+    cohort, _ = sae_of(wildcards)
+    return megabytes(3 * shard_bytes(cohort.pass_), 12 * 4 * cohort.n_latents * cohort.d_model)
+
+
+def train_threads(wildcards) -> int:
+    # Small SAEs go side by side, one thread each; a large one takes the machine.
+    cohort, _ = sae_of(wildcards)
+    return 1 if cohort.n_latents * cohort.d_model <= 4_000_000 else 16
+
+
+def dictionary_memory(n_latents: int, d_model: int) -> int:
+    # Two dictionaries in several precisions, and lists of candidates for each row.
+    return megabytes(32 * n_latents * d_model, 2**15 * n_latents)
+
+
+def match_threads(n_latents: int) -> int:
+    return 1 if n_latents <= 8192 else 16
 
 
 def overlap_settings(wildcards) -> str:
@@ -152,19 +187,5 @@ def report_settings(wildcards) -> str:
     )
 
 
-def unfinished(stage: str, *file: str, made_from) -> list[str]:
-    """The SAEs for which a stage has still to run: see `finished`. `file` is what says so, with {} for the SAE."""
-    todo = []
-    for cohort in study.cohorts.values():
-        for seed in cohort.seeds:
-            sae = f"{cohort.slug}/seed-{seed}"
-            if not finished(
-                in_results(stage, *(part.format(sae) for part in file)),
-                made_from(cohort, seed),
-            ):
-                todo.append(sae)
-    return todo
-
-
-UNTRAINED = unfinished("saes", "{}", "cfg.json", made_from=sae_key)
-UNEVALUATED = unfinished("evaluation", "{}.json", made_from=evaluation_key)
+UNTRAINED = unfinished(sae_files, sae_key)
+UNEVALUATED = unfinished(evaluation_files, evaluation_key)

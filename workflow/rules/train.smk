@@ -18,9 +18,10 @@ rule train_chunk:
         sae=any_of(UNTRAINED),
     conda:
         ENVIRONMENT
+    threads: train_threads
     resources:
         gpu=GPUS,
-        mem_mb=8000,
+        mem_mb=train_memory,
         runtime=720,
     params:
         settings=train_settings,
@@ -45,9 +46,10 @@ rule train:
         sae=any_of(UNTRAINED),
     conda:
         ENVIRONMENT
+    threads: train_threads
     resources:
         gpu=GPUS,
-        mem_mb=8000,
+        mem_mb=train_memory,
         runtime=720,
     params:
         settings=train_settings,
@@ -70,9 +72,10 @@ rule evaluate:
         sae=any_of(UNEVALUATED),
     conda:
         ENVIRONMENT
+    threads: train_threads
     resources:
         gpu=GPUS,
-        mem_mb=8000,
+        mem_mb=train_memory,
         runtime=60,
     params:
         settings=evaluate_settings,
