@@ -8,7 +8,7 @@ import dataclasses
 import math
 
 from sae_stability.config import Study
-from sae_stability.headers import may_have_lm_head, model_parameters
+from sae_stability.headers import has_lm_head, model_parameters
 from sae_stability.study import Cohort, Pass, TokenSet
 
 _TOKEN_BYTES = 13  # a block holds three int32 and a flag for each token
@@ -116,7 +116,7 @@ def _activations(study: Study, parameters: dict[str, int | None]) -> Stage:
         rows = pass_.heldout_rows + chunks * pass_.chunk_rows
         at_once = chunks if pass_.keep_shards else min(chunks, study.plan["chunks_in_flight"])
         row = len(pass_.hookpoints) * (pass_.d_model * _ROW_BYTES[pass_.dtype] + _INDEX_BYTES)
-        jobs += chunks + 1 if pass_.model else 1
+        jobs += chunks + 1
         tokens += rows
         written += rows * row
         peak += (pass_.heldout_rows + at_once * pass_.chunk_rows) * row
@@ -148,7 +148,8 @@ def _evaluate(study: Study, parameters: dict[str, int | None]) -> Stage:
         jobs += seeds
         tokens += rows
         written += seeds * cohort.n_latents * _LATENT_BYTES
-        if cohort.pass_.model and may_have_lm_head(cohort.pass_.model.name):
+        # A hub model is not looked into: its cost is counted rather than left out.
+        if cohort.pass_.model and has_lm_head(cohort.pass_.model.name) is not False:
             forward += rows * _EVALUATION_PASSES * _forward(cohort.pass_, parameters)
         encode += rows * 2 * cohort.n_latents * cohort.d_model
     hours = _hours(forward, study.plan["model_tflops"]) + _hours(encode, study.plan["sae_tflops"])
