@@ -192,11 +192,11 @@ def _figure(slug: str, given: dict, cohorts: dict, sweeps: dict) -> Figure:
     if what == "cohort":
         inputs = ((entry.slug, entry.slug),)
     else:
+        config_checks.check_swept(where, kind, entry, cohorts)
         inputs = tuple((_place(kind, member, cohorts[member.cohort]), member.cohort) for member in entry.members)
     return Figure(slug, kind, given.get("cohort"), given.get("sweep"), inputs)
 
 
 def _place(kind: str, member: Member, cohort: Cohort) -> str:
     """What a figure places a sweep's cohort by: a number, a hookpoint with its layer number, or a name."""
-    fields = {"size": "n_latents", "k": "k", "tokens": "tokens", "layer": "hookpoint"}
-    return str(getattr(cohort, fields[kind])) if kind in fields else member.label
+    return member.label if kind == "position" else str(getattr(cohort, config_checks.SWEPT[kind]))
