@@ -43,7 +43,7 @@ def evaluate(
 
     Args:
         sae: SAE folder.
-        chunk: folder of the held-out activations.
+        chunk: folder of the held-out activations; its manifest also says which tokens the SAE stands in for.
         out_json: the values above, `n_rows` and `config_hash`.
         out_parquet: a row a latent: `latent`, `fired` (rows), `rate`, `mean_activation` (where it fires; NaN if
             never), `alive`, `init_similarity_encoder`, `init_similarity_decoder` (cosine with its own initial row;
@@ -81,6 +81,8 @@ def evaluate(
             max_tokens=lm_tokens,
             dtype=model_dtype,
             device=device,
+            keep_special=data.manifest.get("keep_special", False),
+            max_norm=data.manifest.get("max_norm"),
         )
     similarity = _init_similarity(trained)
     write_table(out_parquet, latents.assign(**similarity))
