@@ -3,8 +3,8 @@
     python bench/formats.py tests/sae/fixtures
 
 Runs in an environment of its own, with eai-sparsify 1.3.3, sae-lens 6.54.12 and dictionary-learning 0.1.0 (the latter
-with --no-deps: its nnsight asks for an older transformers) beside torch. Each folder holds a checkpoint as its library saves
-it, and `expected.npz`: inputs x, the library's latents and its reconstruction.
+with --no-deps: its nnsight asks for an older transformers) beside torch. Each folder holds a checkpoint as its library
+saves it, and `expected.npz`: inputs x, the library's latents and its reconstruction.
 Formats without a package (Gemma Scope, Llama Scope, OpenAI) are written after their descriptions, and their forward
 passes in plain numpy: see the README that is written beside them.
 """
@@ -25,8 +25,8 @@ README = """Made by `python bench/formats.py tests/sae/fixtures`.
 `sparsify-*`, `saelens-*` and `dictionary_learning-*`: checkpoints saved, and outputs computed, by the libraries
 themselves (versions in versions.json). SAELens' loader of Llama Scope and Gemma Scope files made `llama_scope-saelens`
 and `gemma_scope-saelens`.
-`gemma_scope*`, `llama_scope*` and `openai-*` files: no package writes them. They follow the formats' descriptions, and
-their expected outputs are computed in plain numpy (float64) from the definitions in the papers and published loaders.
+`gemma_scope*`, `llama_scope*`, `openai-*`: no package writes such files. They follow the formats' descriptions; what is
+expected of them is computed in plain numpy (float64) from the definitions in the papers and published loaders.
 """
 
 

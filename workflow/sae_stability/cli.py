@@ -168,6 +168,27 @@ def evaluate(args: argparse.Namespace) -> None:
         )
 
 
+def convert(args: argparse.Namespace) -> None:
+    """An SAE from one format to another."""
+    from sae_stability.sae.convert import convert as write_converted
+
+    write_converted(
+        args.checkpoint,
+        args.out,
+        format=args.format,
+        to=args.to,
+        d_model=args.d_model,
+        config_hash=args.config_hash,
+    )
+
+
+def fetch(args: argparse.Namespace) -> None:
+    """An SAE from the hub."""
+    from sae_stability.sae.hub import fetch as download
+
+    download(args.repo, args.folder, args.out, args.revision)
+
+
 def match(args: argparse.Namespace) -> None:
     """Match two SAEs one to one, encoder and decoder apart, with the proof."""
     from sae_stability.devices import claimed

@@ -2,8 +2,8 @@
 
 Tensors: `W_enc` (d, n), `W_dec` (n, d), `b_enc` (n), `b_dec` (d); `threshold` (n) of JumpReLU; `b_gate`, `b_mag`,
 `r_mag` (n) of gated; `W_skip` (d, d) of skip transcoders. Settings before version 6 are converted by SAELens' own rules
-(`handle_pre_6_0_config`). A scale of the inputs (`expected_average_only_in`) or a whitening is folded in by SAELens when
-it saves, and ignored by it, as here, when the settings still name it.
+(`handle_pre_6_0_config`). A scale of the inputs (`expected_average_only_in`) or a whitening is folded in by SAELens
+when it saves, and ignored by it, as here, when the settings still name it.
 """
 
 import dataclasses
