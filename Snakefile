@@ -19,11 +19,15 @@ sys.setrecursionlimit(20_000)
 # Jobs run `python -m sae_stability`, with the Python that runs Snakemake and the library of this very checkout.
 LIBRARY = str(Path(workflow.basedir, "workflow"))
 sys.path.insert(0, LIBRARY)
-os.environ["PYTHONPATH"] = LIBRARY
-os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+os.environ.update(
+    PYTHONPATH=LIBRARY,
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]),
+)
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/paths.smk"
+include: "workflow/rules/settings.smk"
 
 
 pathvars:
@@ -43,6 +47,7 @@ report: Path(study.results, "summary.rst").absolute()
 include: "workflow/rules/corpus.smk"
 include: "workflow/rules/activations.smk"
 include: "workflow/rules/train.smk"
+include: "workflow/rules/given.smk"
 include: "workflow/rules/match.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"

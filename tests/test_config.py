@@ -19,6 +19,8 @@ from tests.study_config import small_config
 from sae_stability.config import Study, complete, load_study, merge
 from sae_stability.config_schema import check, load_yaml, schema
 from sae_stability.errors import StudyError
+from sae_stability.headers import has_lm_head
+from sae_stability.sae.settings import TrainSettings
 
 ROOT = Path(__file__).parents[1]
 STUDIES = [ROOT / "config.yaml", *sorted((ROOT / "studies").glob("*.yaml"))]
@@ -60,10 +62,11 @@ def test_pairs_and_chunks_can_be_counted():
     cohort = Study.from_config(changed("cohorts.base.tokens", 2500)).cohorts["base"]
     assert cohort.pairs == [(0, 1), (0, 2), (1, 2)]
     assert cohort.chunks == 3
-    assert [cohort.rows_of_chunk(c) for c in range(3)] == [1000, 1000, 500]
-    assert [cohort.steps_of_chunk(c) for c in range(3)] == [10, 10, 5]
+    assert [cohort.budget.rows_of(c) for c in range(3)] == [1000, 1000, 500]
+    assert [cohort.budget.steps_of(c) for c in range(3)] == [10, 10, 5]
     assert cohort.steps == 25
-    assert cohort.pass_.shards == tuple(f"shard-000{i}.safetensors" for i in range(4))
+    assert cohort.pass_.shard_names("0001") == [f"shard-000{i}.safetensors" for i in range(4)]
+    assert cohort.pass_.shard_names("heldout") == [f"shard-000{i}.safetensors" for i in range(2)]
 
 
 def test_a_last_chunk_too_small_for_one_step_is_left_out():
@@ -90,21 +93,32 @@ def test_chunks_agree_with_going_through_the_rows_one_by_one(chunks, chunk, epoc
     for row in range(tokens // epochs):
         rows[row // chunk] += 1
     steps = [n * epochs // batch for n in rows]
-    assert cohort.chunks == sum(n > 0 for n in steps)
-    assert [cohort.rows_of_chunk(c) for c in range(cohort.chunks)] == rows[: cohort.chunks]
-    assert [cohort.steps_of_chunk(c) for c in range(cohort.chunks)] == steps[: cohort.chunks]
-    assert cohort.steps == sum(steps)
+    used = sum(n > 0 for n in steps)
+    # The trainer counts for itself: what Snakemake plans and what it does must be the same.
+    trainer = TrainSettings(**cohort.training)
+    assert cohort.chunks == trainer.n_chunks == used
+    assert [cohort.budget.rows_of(c) for c in range(used)] == rows[:used]
+    assert [trainer.chunk_rows(c) for c in range(used)] == rows[:used]
+    assert [cohort.budget.steps_of(c) for c in range(chunks)] == steps
+    assert [trainer.chunk_steps(c) for c in range(chunks)] == steps
+    assert [trainer.steps_before(c) for c in range(chunks + 1)] == [sum(steps[:c]) for c in range(chunks + 1)]
+    assert cohort.steps == trainer.total_steps == sum(steps)
+
+
+def test_trainer_and_study_leave_out_the_same_last_piece():
+    config = changed("tokens.tiny-web", {**small_config()["tokens"]["tiny-web"], "train_tokens": 300_000})
+    config["tokens"]["tiny-web"]["chunk_tokens"] = 100_000
+    config["cohorts"]["base"].update(tokens=200_100, epochs=1, batch_size=256)
+    cohort = Study.from_config(config).cohorts["base"]
+    assert cohort.chunks == TrainSettings(**cohort.training).n_chunks == 2
 
 
 def test_training_settings_are_those_that_the_trainer_takes():
-    from sae_stability.sae.settings import TrainSettings
-
     for cohort in load_study(ROOT / "config.yaml").cohorts.values():
         trainer = TrainSettings(**cohort.training, init_seed=0)
         assert trainer.total_steps == cohort.steps
-        assert [trainer.chunk_steps(c) for c in range(cohort.chunks)] == [
-            cohort.steps_of_chunk(c) for c in range(cohort.chunks)
-        ]
+        chunks = range(cohort.chunks)
+        assert [trainer.chunk_steps(c) for c in chunks] == [cohort.budget.steps_of(c) for c in chunks]
 
 
 def test_a_sweep_adds_cohorts_that_differ_in_one_setting_and_reuses_its_base():
@@ -198,6 +212,52 @@ def test_local_models_tell_their_width(tmp_path):
     assert Study.from_config(config).cohorts["base"].d_model == 48
     config["tokens"]["tiny-web"]["context_length"] = 33
     assert "32 positions" in message(config)
+
+
+@pytest.mark.parametrize(
+    ("architectures", "expected"),
+    [
+        (["GPTNeoXForCausalLM"], True),
+        (["GPT2LMHeadModel"], True),
+        (["BertForMaskedLM"], True),
+        (["BertModel"], False),
+        (["XLMRobertaModel"], False),
+        (["XLMRobertaForSequenceClassification"], False),
+        (None, False),
+    ],
+)
+def test_local_models_tell_whether_they_have_a_language_model_head(tmp_path, architectures, expected):
+    (tmp_path / "config.json").write_text(json.dumps({"architectures": architectures}))
+    assert has_lm_head(str(tmp_path)) is expected
+    assert has_lm_head("nobody/tiny") is None
+
+
+def grouped(*, hookpoints: tuple[str, str], latents: tuple[int, int], figure: str) -> dict:
+    """Two declared cohorts, and a figure of both."""
+    config = small_config()
+    config["passes"]["mlp"]["hookpoints"] = list(dict.fromkeys(hookpoints))
+    config["cohorts"] = {
+        name: {"hookpoint": hookpoint, "n_latents": n, "init_seeds": [0, 1]}
+        for name, hookpoint, n in zip(("one", "two"), hookpoints, latents, strict=True)
+    }
+    config["sweeps"] = {"both": {"cohorts": {"first": "one", "second": "two"}}}
+    config["figures"] = {"draw": {"drawn": {"figure": figure, "sweep": "both"}}}
+    return config
+
+
+def test_a_group_is_drawn_where_its_cohorts_differ_in_what_the_figure_goes_by():
+    mlps = ("layers.0.mlp", "layers.1.mlp")
+    by_layer = Study.from_config(grouped(hookpoints=mlps, latents=(64, 64), figure="layer"))
+    assert by_layer.figures["drawn"].inputs == (("layers.0.mlp", "one"), ("layers.1.mlp", "two"))
+    by_size = Study.from_config(grouped(hookpoints=mlps, latents=(32, 64), figure="size"))
+    assert by_size.figures["drawn"].inputs == (("32", "one"), ("64", "two"))
+    # Positions go by name, and the names of a group are its author's.
+    by_name = Study.from_config(grouped(hookpoints=mlps[:1] * 2, latents=(32, 64), figure="position"))
+    assert by_name.figures["drawn"].inputs == (("first", "one"), ("second", "two"))
+    text = message(grouped(hookpoints=mlps, latents=(64, 64), figure="size"))
+    assert "figures.draw.drawn: figure size goes by n_latents, but sweep both has n_latents 64 in all" in text
+    text = message(grouped(hookpoints=("layers.0.mlp", "embeddings"), latents=(64, 64), figure="layer"))
+    assert "figure layer goes by hookpoint, but sweep both has embeddings, with no layer number" in text
 
 
 # Files
@@ -362,6 +422,26 @@ MISTAKES = {
     "sweep's figure of a cohort": ("figures.draw.size", {"cohort": "base"}, "no figure of a cohort by that name"),
     "figure of an unknown cohort": ("figures.draw.joint", {"cohort": "size-23"}, "did you mean size-32?"),
     "figure of an unknown sweep": ("figures.draw.size", {"sweep": "sise"}, "did you mean size?"),
+    **{
+        f"figure {kind} of a sweep of another setting": (
+            f"figures.draw.{kind}",
+            {"sweep": "size"},
+            f"figures.draw.{kind}: figure {kind} goes by {field}, but sweep size varies n_latents",
+        )
+        for kind, field in (("k", "k"), ("tokens", "tokens"), ("layer", "hookpoint"), ("position", "hookpoint"))
+    },
+    "figure size of a sweep of k": (
+        "sweeps.size.vary",
+        {"k": [2, 4]},
+        "figures.draw.size: figure size goes by n_latents, but sweep size varies k",
+    ),
+    "colour by a name": (
+        "figures.style.palette",
+        ["#0072B2", "#D55E00", "bleu"],
+        'figures.style.palette[2]: "bleu"; must be a colour such as "#0072B2"',
+    ),
+    "short colour": ("figures.style.palette", ["#000", "#111", "#222"], "must be a colour such as"),
+    "two colours": ("figures.style.palette", ["#0072B2", "#D55E00"], "figures.style.palette: needs at least 3, has 2"),
     "matrix that is not there": ("passes.own", {"matrix": "gone.npy", "train_rows": 5}, "gone.npy: no such file"),
 }
 

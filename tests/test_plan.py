@@ -1,5 +1,6 @@
 """The plan's numbers can be counted by hand on a small study."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -88,8 +89,23 @@ def test_a_matrix_needs_no_model(tmp_path):
         "cohorts": {"base": {"n_latents": 8, "k": 2, "batch_size": 10, "warmup_steps": 0}},
     }
     found = stages(config)
-    assert (found["tokens"].jobs, found["activations"].jobs, found["activations"].device_hours) == (0, 1, 0)
+    # One chunk and the held-out rows.
+    assert (found["tokens"].jobs, found["activations"].jobs, found["activations"].device_hours) == (0, 1 + 1, 0)
     assert found["activations"].written == 600 * (7 * 4 + 8)
+    config["passes"]["own"]["chunk_rows"] = 100
+    assert stages(config)["activations"].jobs == 5 + 1
+
+
+def test_a_model_without_a_language_model_head_is_evaluated_without_the_model(tmp_path):
+    config = small_config()
+    config["models"]["tiny"]["name"] = str(tmp_path)
+    hours = {}
+    for architecture in ("XLMRobertaForMaskedLM", "XLMRobertaModel"):
+        (tmp_path / "config.json").write_text(json.dumps({"architectures": [architecture]}))
+        hours[architecture] = stages(config)["evaluate"].device_hours
+    # Four passes of 2,000 operations a token, over the 500 held-out tokens of five SAEs.
+    passes = 4 * 2000 * 500 * 5 / 200e12 / 3600
+    assert np.isclose(hours["XLMRobertaForMaskedLM"] - hours["XLMRobertaModel"], passes)
 
 
 def test_the_embedded_model_tells_its_size():
@@ -124,5 +140,6 @@ def test_the_text_holds_every_stage_and_every_assumption():
     text = format_plan(result)
     assert all(f"\n{stage.name} " in text for stage in result.stages)
     assert "H100" in text
-    assert "10,496" in text  # 9 x 80 for the base, 48 cohorts of two seeds, 800 chunks of the long run
+    # 9 x 80 for the base; two seeds each of 46 cohorts of 80 chunks, of the short run (8), of the long one and Llama.
+    assert f"{9 * 80 + 2 * (46 * 80 + 8 + 200 + 200):,}" in text
     assert max(map(len, text.split("\n")[:12])) < 120

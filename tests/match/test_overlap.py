@@ -73,7 +73,7 @@ def test_live_values_drop_dead_latents_and_dead_counterparts(counted):
     row = counted["pairs"].query("latents == 'live'").iloc[0]
     assert row["n"] == 5
     assert row["shared"] == pytest.approx(1 / 5)
-    assert row["same_counterpart"] == pytest.approx(3 / 5)
+    assert row["same_counterpart"] == pytest.approx(2 / 5)  # latent 3 agrees on a dead one
     assert row["joint"] == pytest.approx(2 / 5)
     assert row["max"] == pytest.approx(3 / 5)
     assert row["decoder_only"] == pytest.approx(2 / 5)
@@ -85,6 +85,7 @@ def test_the_sweep_agrees_with_the_pairs_at_the_threshold(counted):
     at = counted["thresholds"].query("abs(threshold - 0.7) < 1e-9").set_index("latents")
     for column in ("shared", "joint", "max"):
         assert at[column].to_dict() == pairs[column].to_dict()
+    assert at["same"].to_dict() == pairs["same_counterpart"].to_dict()
     assert counted["thresholds"]["threshold"].nunique() == 51
 
 

@@ -67,7 +67,11 @@ class Project:
     def files(self, pattern: str) -> dict[str, bytes]:
         """Content of every result that matches, by its path."""
         results = self.folder / "results"
-        return {str(path.relative_to(results)): path.read_bytes() for path in sorted(results.glob(pattern)) if path.is_file()}
+        return {
+            str(path.relative_to(results)): path.read_bytes()
+            for path in sorted(results.glob(pattern))
+            if path.is_file()
+        }
 
 
 def new_project(folder: Path, study: dict) -> Project:

@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
-
 from tests.workflow.conftest import Project, new_project, tiny_study
 
-RESULTS = ("saes/**/*.safetensors", "evaluation/**/*.parquet", "matches/**/*.parquet", "overlap/**/*.parquet")
+# Not the matches: these say how long they took.
+RESULTS = ("saes/**/*.safetensors", "evaluation/**/*.parquet", "overlap/**/*.parquet", "figures/*.svg")
 
 
 def test_a_study_makes_everything_it_promises(finished_neox: Project):
@@ -124,6 +124,56 @@ def test_a_deleted_shard_redoes_only_what_needs_it(neox: Project):
     assert shard.read_bytes() == content
 
 
+@pytest.mark.parametrize(
+    ("file", "rule"),
+    [
+        ("saes/base/seed-0/sae.safetensors", "train"),
+        ("saes/base/seed-0/history.parquet", "train"),
+        ("evaluation/base/seed-0.parquet", "evaluate"),
+    ],
+)
+def test_a_deleted_result_is_made_again(neox: Project, file: str, rule: str):
+    (neox.folder / "results" / file).unlink()
+    jobs = neox.dry().jobs
+    assert jobs[rule] == 1
+    assert not any(name.startswith(("tokenize", "extract")) for name in jobs)
+
+
+def test_other_text_under_the_same_name_makes_everything_again(neox: Project):
+    corpus = neox.folder / "corpus.jsonl"
+    corpus.touch()
+    assert neox.dry().nothing, "a touch changes no text"
+    lines = corpus.read_text().splitlines(keepends=True)
+    corpus.write_text("".join(reversed(lines)))
+    jobs = neox.dry().jobs
+    assert jobs["tokenize_stories"] == 1
+    assert jobs["extract_chunk_first"] == 2
+    assert jobs["train"] == 4, "no SAE of the old text stays beside those of the new"
+
+
+def test_other_weights_under_the_same_name_make_everything_again(neox: Project):
+    weights = neox.folder / "model" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-4:] = bytes(4)
+    weights.write_bytes(content)
+    assert neox.dry().jobs["train"] == 4
+
+
+def test_what_only_the_plan_uses_changes_nothing(neox: Project):
+    neox.edit(lambda study: study["models"]["tiny"].update(parameters=123_456))
+    assert neox.dry().nothing
+
+
+def test_results_of_other_settings_are_refused_when_the_records_are_gone(neox: Project):
+    shutil.rmtree(neox.folder / ".snakemake")
+    assert neox.dry().nothing
+    neox.edit(lambda study: study["passes"]["first"].update(shuffle_seed=7))
+    run = neox.snakemake("--dry-run", check=False)
+    assert run.returncode != 0
+    assert "error: " in run.output
+    assert "saes/base/seed-0/cfg.json" in run.output
+
+
 def test_a_damaged_shard_is_named_and_not_trained_on(neox: Project):
     shard = next(neox.folder.glob("results/activations/first/*/chunk-0000/shard-0001.safetensors"))
     content = bytearray(shard.read_bytes())
@@ -224,6 +274,10 @@ def test_a_given_matrix_stands_in_for_corpus_and_model(tmp_path: Path):
     np.save(project.folder / "rows.npy", (codes @ rng.standard_normal((40, 16))).astype("float32"))
     project.snakemake()
     assert (project.folder / "results" / "report.html").exists()
+    np.save(project.folder / "rows.npy", rng.standard_normal((3300, 16)).astype("float32"))
+    jobs = project.dry().jobs
+    assert jobs["import_chunk_mine"] == 1
+    assert jobs["train"] == 2
 
 
 @pytest.mark.parametrize(
@@ -232,8 +286,10 @@ def test_a_given_matrix_stands_in_for_corpus_and_model(tmp_path: Path):
         (lambda study: study["cohorts"]["base"].update(n_latent=8), ["cohorts.base.n_latent", "n_latents"]),
         (lambda study: study["cohort_defaults"].update(k=64), ["k", "64", "48"]),
         (lambda study: study["cohorts"]["base"].update(hookpoint="layers.0.mpl"), ["layers.0.mpl", "layers.0.mlp"]),
+        (lambda study: study["passes"]["first"]["hookpoints"].append("layers.9.mlp"), ["layers.9.mlp"]),
+        (lambda study: study["corpora"]["stories"].update(paths=["no-such-*.txt"]), ["no-such-*.txt"]),
     ],
-    ids=["misspelt key", "k above the number of latents", "hookpoint in no pass"],
+    ids=["misspelt key", "k above the number of latents", "hookpoint in no pass", "not in the model", "no such text"],
 )
 def test_a_mistake_stops_before_the_first_job(neox: Project, change, words):
     neox.edit(change)

@@ -4,28 +4,28 @@ OUTPUTS  <results>/tokens/TOKENS/manifest.json, heldout.parquet, chunk-0000.parq
 Steps: read documents in a fixed order; tokenise; hold out the first documents; cut the rest into chunks.
 """
 
-
-def token_files(tokens) -> list[str]:
-    chunks = [f"chunk-{chunk:04d}.parquet" for chunk in range(tokens.chunks)]
-    return [in_results("tokens", tokens.slug, name) for name in ["manifest.json", "heldout.parquet", *chunks]]
-
-
-def tokens_key(tokens) -> str:
-    return key(tokens, code_hash("tokenize"))
-
-
 for _tokens in study.tokens.values():
 
     rule:
         name:
             f"tokenize_{_tokens.slug.replace('-', '_')}"
+        input:
+            # Changed contents are seen by `made_from`, and a mere touch is not taken for one.
+            ancient(corpus_files(_tokens.corpus)),
         output:
             token_files(_tokens),
         log:
             f"<logs>/tokenize/{_tokens.slug}.log",
+        conda:
+            ENVIRONMENT
+        threads: 4
+        resources:
+            mem_mb=8000,
+            # Minutes, at 200,000 tokens a second.
+            runtime=60 + _tokens.train_tokens // (60 * 200_000),
         params:
-            code=code_hash("tokenize"),
-            out=in_results("tokens", _tokens.slug),
+            made_from=tokens_key(_tokens),
+            out=subpath(output[0], parent=True),
             settings=flags(
                 corpus=json.dumps(_tokens.corpus.documents),
                 corpus_seed=_tokens.corpus.seed,
@@ -37,11 +37,5 @@ for _tokens in study.tokens.values():
                 train_tokens=_tokens.train_tokens,
                 chunk_tokens=_tokens.chunk_tokens,
             ),
-        conda:
-            ENVIRONMENT
-        threads: 4
-        resources:
-            mem_mb=8000,
-            runtime=720,
         shell:
             "python -m sae_stability tokenize {params.settings} --out {params.out:q} &> {log:q}"

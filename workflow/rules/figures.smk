@@ -5,28 +5,6 @@ OUTPUTS  <results>/figures/FIGURE.parquet, .csv, .svg, .pdf, .png, .rst (caption
 Steps: pick the numbers; draw them. A change of style draws again and picks nothing.
 """
 
-from sae_stability.figures.registry import FIGURES
-
-
-def modules_of(wildcards):
-    return FIGURES[study.figures[wildcards.figure].figure]
-
-
-def sources(wildcards) -> list[tuple[str, str]]:
-    """Label and path of every table that a figure is made from, in order."""
-    figure = study.figures[wildcards.figure]
-    tables = [(label, in_results("overlap", cohort)) for label, cohort in figure.inputs]
-    if figure.figure == "joint":
-        cohort = study.cohorts[figure.cohort]
-        tables.append((cohort.slug, match_file(cohort, *cohort.pairs[0])))
-    return tables
-
-
-def source_files(wildcards) -> list[str]:
-    folders = [path for _, path in sources(wildcards) if not path.endswith(".parquet")]
-    files = [path for _, path in sources(wildcards) if path.endswith(".parquet")]
-    return files + [file for folder in folders for file in overlap_files(Path(folder).name)]
-
 
 rule figure_table:
     input:
@@ -38,12 +16,12 @@ rule figure_table:
         "<logs>/figures/{figure}-table.log",
     wildcard_constraints:
         figure=any_of(study.figures),
+    conda:
+        ENVIRONMENT
     params:
         code=lambda wildcards: code_hash("figure-table", modules_of(wildcards).table),
         kind=lambda wildcards: study.figures[wildcards.figure].figure,
         sources=lambda wildcards: " ".join(flags(input=f"{label}={path}") for label, path in sources(wildcards)),
-    conda:
-        ENVIRONMENT
     shell:
         "python -m sae_stability figure-table --figure {params.kind:q} {params.sources} --out {output.parquet:q} &> {log:q}"
 
@@ -69,12 +47,12 @@ for _figure in study.figures.values():
             caption=f"<results>/figures/{_figure.slug}.rst",
         log:
             f"<logs>/figures/{_figure.slug}.log",
+        conda:
+            ENVIRONMENT
         params:
             code=code_hash("figure", FIGURES[_figure.figure].drawing),
             kind=_figure.figure,
             style=json.dumps(study.style),
-        conda:
-            ENVIRONMENT
         shell:
             "python -m sae_stability figure --figure {params.kind:q} --table {input:q} --style {params.style:q} "
             "--svg {output.svg:q} --pdf {output.pdf:q} --png {output.png:q} --caption {output.caption:q} &> {log:q}"

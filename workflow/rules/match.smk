@@ -6,51 +6,6 @@ OUTPUTS  <results>/matches/COHORT/0-1.parquet, <results>/floors/384x384/0.parque
 Steps: match encoder and decoder apart, with a proof; match random dictionaries of the same shape; count what is shared.
 """
 
-OVERLAP_TABLES = ["pairs", "thresholds", "seeds", "latents", "intervals"]
-
-
-def match_file(cohort, a: int, b: int) -> str:
-    return in_results("matches", cohort.slug, f"{a}-{b}.parquet")
-
-
-def overlap_files(cohort: str) -> list[str]:
-    return [in_results("overlap", cohort, f"{table}.parquet") for table in OVERLAP_TABLES]
-
-
-def match_threads(wildcards) -> int:
-    # Small pairs go side by side, one thread each; large ones take the machine.
-    return 1 if study.cohorts[wildcards.cohort].n_latents <= 8192 else 16
-
-
-def match_memory(wildcards) -> int:
-    cohort = study.cohorts[wildcards.cohort]
-    return 2000 + cohort.n_latents * cohort.d_model * 4 * 8 // 10**6 + cohort.n_latents // 32
-
-
-def floor_files(cohort) -> list[str]:
-    shape = f"{cohort.n_latents}x{cohort.d_model}"
-    return [in_results("floors", shape, f"{rep}.parquet") for rep in range(study.floor_repeats)]
-
-
-def overlap_inputs(wildcards):
-    cohort = study.cohorts[wildcards.cohort]
-    return {
-        "matches": [match_file(cohort, a, b) for a, b in cohort.pairs],
-        "floors": floor_files(cohort),
-        "latents": [in_results("evaluation", cohort.slug, f"seed-{seed}.parquet") for seed in cohort.seeds],
-        "saes": [in_results("saes", cohort.slug, f"seed-{seed}", "sae.safetensors") for seed in cohort.seeds],
-    }
-
-
-def overlap_settings(wildcards) -> str:
-    cohort = study.cohorts[wildcards.cohort]
-    inputs = overlap_inputs(wildcards)
-    words = [flags(cohort=cohort.slug, threshold=study.threshold)]
-    words += [flags(match=file) for file in inputs["matches"]] + [flags(floor=file) for file in inputs["floors"]]
-    for seed, latents, sae in zip(cohort.seeds, inputs["latents"], inputs["saes"]):
-        words.append(flags(latents=f"{seed}={latents}", sae=f"{seed}={Path(sae).parent}"))
-    return " ".join(words)
-
 
 rule match:
     input:
@@ -65,16 +20,18 @@ rule match:
     wildcard_constraints:
         a=r"\d+",
         b=r"\d+",
+    conda:
+        ENVIRONMENT
+    threads: lambda wildcards: match_threads(study.cohorts[wildcards.cohort].n_latents)
+    resources:
+        mem_mb=lambda wildcards: dictionary_memory(
+            study.cohorts[wildcards.cohort].n_latents, study.cohorts[wildcards.cohort].d_model
+        ),
+        runtime=120,
     params:
         code=code_hash("match"),
         a=subpath(input.sae_a, parent=True),
         b=subpath(input.sae_b, parent=True),
-    conda:
-        ENVIRONMENT
-    threads: match_threads
-    resources:
-        mem_mb=match_memory,
-        runtime=120,
     shell:
         "python -m sae_stability match --a {params.a:q} --b {params.b:q} "
         "--latents-a {input.latents_a:q} --latents-b {input.latents_b:q} "
@@ -90,14 +47,14 @@ rule floor:
         n_latents=r"\d+",
         d_model=r"\d+",
         rep=r"\d+",
-    params:
-        code=code_hash("floor"),
     conda:
         ENVIRONMENT
-    threads: lambda wildcards: 1 if int(wildcards.n_latents) <= 8192 else 16
+    threads: lambda wildcards: match_threads(int(wildcards.n_latents))
     resources:
-        mem_mb=lambda wildcards: 2000 + int(wildcards.n_latents) * int(wildcards.d_model) * 4 * 8 // 10**6,
+        mem_mb=lambda wildcards: dictionary_memory(int(wildcards.n_latents), int(wildcards.d_model)),
         runtime=120,
+    params:
+        code=code_hash("floor"),
     shell:
         "python -m sae_stability floor --n-latents {wildcards.n_latents} --d-model {wildcards.d_model} "
         "--rep {wildcards.rep} --threads {threads} --out {output:q} &> {log:q}"
@@ -110,14 +67,14 @@ rule overlap:
         expand("<results>/overlap/{{cohort}}/{table}.parquet", table=OVERLAP_TABLES),
     log:
         "<logs>/overlap/{cohort}.log",
-    params:
-        code=code_hash("overlap"),
-        settings=overlap_settings,
-        out=subpath(output[0], parent=True),
     conda:
         ENVIRONMENT
     resources:
         mem_mb=4000,
         runtime=60,
+    params:
+        code=code_hash("overlap"),
+        settings=overlap_settings,
+        out=subpath(output[0], parent=True),
     shell:
         "python -m sae_stability overlap {params.settings} --out {params.out:q} &> {log:q}"

@@ -22,7 +22,9 @@ def parser() -> argparse.ArgumentParser:
     )
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True, title="verbs")
     for name, (text, declare) in VERBS.items():
-        sub = verbs.add_parser(name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        sub = verbs.add_parser(
+            name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        )
         declare(sub)
     return top
 
@@ -36,7 +38,7 @@ def _info(sub: argparse.ArgumentParser) -> None:
 
 
 def _tokenize(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--corpus", type=json.loads, required=True, help="JSON: kind and what belongs to it")
+    sub.add_argument("--corpus", type=_json, required=True, help="JSON: kind and what belongs to it")
     sub.add_argument("--corpus-seed", type=int, default=0, help="order of the documents")
     sub.add_argument("--tokenizer", required=True, help="hub name, local folder or package:NAME/FOLDER")
     sub.add_argument("--revision", default=None, help="the tokenizer's revision on the hub")
@@ -90,6 +92,7 @@ def _train(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--checkpoint", type=Path, default=None, help="file to go on from when killed in the middle")
     sub.add_argument("--tensorboard", type=Path, default=None, help="folder for TensorBoard event files")
     sub.add_argument("--config-hash", default="", help="what the SAE was made from")
+    sub.add_argument("--activations-hash", default=None, help="what the chunk must have been made from")
     _machine(sub)
     types = typing.get_type_hints(TrainSettings)
     for field in dataclasses.fields(TrainSettings):
@@ -104,6 +107,7 @@ def _convert(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--checkpoint", type=Path, required=True, help="folder or file of an SAE")
     sub.add_argument("--format", default=None, help="its format; by default told by its files")
     sub.add_argument("--to", default="own", help="format to write: own, sparsify, saelens or dictionary_learning")
+    sub.add_argument("--n-latents", type=int, default=None, help="latents that the SAE must have")
     sub.add_argument("--d-model", type=int, default=None, help="width that the SAE must have")
     sub.add_argument("--config-hash", default="", help="what the SAE was made from")
     _out(sub, "folder for the SAE")
@@ -124,6 +128,8 @@ def _evaluate(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--out-json", type=Path, required=True, help="file for the quality metrics")
     sub.add_argument("--out-parquet", type=Path, required=True, help="file for the table of latents")
     sub.add_argument("--config-hash", default="", help="what the evaluation was made from")
+    sub.add_argument("--activations-hash", default=None, help="what the chunk must have been made from")
+    sub.add_argument("--sae-hash", default=None, help="what the SAE must have been made from")
     _model(sub, required=False)
     _machine(sub)
 
@@ -164,7 +170,7 @@ def _figure_table(sub: argparse.ArgumentParser) -> None:
 def _figure(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--figure", required=True, help="name of the figure")
     sub.add_argument("--table", type=Path, required=True, help="its tidy table")
-    sub.add_argument("--style", type=json.loads, default={}, help="JSON: the study's style")
+    sub.add_argument("--style", type=_json, default={}, help="JSON: the study's style")
     for kind in ("svg", "pdf", "png", "caption"):
         sub.add_argument(f"--{kind}", type=Path, required=True, help=f"file for the {kind}")
 
@@ -204,6 +210,13 @@ def _named(key: Callable) -> Callable[[str], tuple]:
         return key(name), Path(path)
 
     return parse
+
+
+def _json(text: str) -> dict:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: not JSON ({error})") from None
 
 
 def _boolean(text: str) -> bool:

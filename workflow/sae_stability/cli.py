@@ -119,8 +119,10 @@ def train(args: argparse.Namespace) -> None:
     import dataclasses
 
     from sae_stability.devices import claimed
+    from sae_stability.files import check_made_from
     from sae_stability.sae.settings import TrainSettings
 
+    check_made_from(args.chunk / "manifest.json", args.activations_hash)
     names = [field.name for field in dataclasses.fields(TrainSettings)]
     settings = TrainSettings(**{name: getattr(args, name) for name in names})
     if args.out is None and args.state_out is None:
@@ -147,7 +149,11 @@ def train(args: argparse.Namespace) -> None:
 def evaluate(args: argparse.Namespace) -> None:
     """Quality of an SAE on held-out activations."""
     from sae_stability.devices import claimed
+    from sae_stability.files import check_made_from
 
+    if args.chunk is not None:
+        check_made_from(args.chunk / "manifest.json", args.activations_hash)
+    check_made_from(args.sae / "cfg.json", args.sae_hash)
     with claimed(args.device) as device:
         from sae_stability.sae.evaluate import evaluate as write_evaluation
 
@@ -177,6 +183,7 @@ def convert(args: argparse.Namespace) -> None:
         args.out,
         format=args.format,
         to=args.to,
+        n_latents=args.n_latents,
         d_model=args.d_model,
         config_hash=args.config_hash,
     )

@@ -208,16 +208,11 @@ def _figure(slug: str, given: dict, cohorts: dict, sweeps: dict) -> Figure:
     if what == "cohort":
         inputs = ((entry.slug, entry.slug),)
     else:
-        inputs = tuple((_place(where, kind, member, cohorts[member.cohort]), member.cohort) for member in entry.members)
+        config_checks.check_swept(where, kind, entry, cohorts)
+        inputs = tuple((_place(kind, member, cohorts[member.cohort]), member.cohort) for member in entry.members)
     return Figure(slug, kind, given.get("cohort"), given.get("sweep"), inputs)
 
 
-def _place(where: str, kind: str, member: Member, cohort: Cohort | GivenCohort) -> str:
+def _place(kind: str, member: Member, cohort: Cohort | GivenCohort) -> str:
     """What a figure places a sweep's cohort by: a number, a hookpoint with its layer number, or a name."""
-    fields = {"size": "n_latents", "k": "k", "tokens": "tokens", "layer": "hookpoint"}
-    if kind not in fields:
-        return member.label
-    place = getattr(cohort, fields[kind], None)
-    if place is None:
-        raise StudyError(f"{where}: a figure by {kind} needs the {fields[kind]} of every cohort; {cohort.slug} has none")
-    return str(place)
+    return member.label if kind == "position" else str(getattr(cohort, config_checks.SWEPT[kind]))

@@ -1,7 +1,10 @@
 """What a schema cannot say: combinations of settings that cannot work, refused in a sentence."""
 
 from sae_stability.errors import StudyError
-from sae_stability.study import Cohort, Pass, TokenSet, same_training
+from sae_stability.study import Cohort, GivenCohort, Pass, Sweep, TokenSet, same_training
+
+# What the sweep of each kind of figure has to vary.
+SWEPT = {"size": "n_latents", "k": "k", "tokens": "tokens", "layer": "hookpoint", "position": "hookpoint"}
 
 
 def check_chunks(where: str, unit: str, train: int, chunk: int) -> None:
@@ -64,7 +67,7 @@ def check_cohort(cohort: Cohort) -> None:
             f"{where}.tokens: {cohort.tokens:,}, but pass {cohort.pass_.slug} gives {cohort.pass_.train_rows:,} tokens "
             f"x {cohort.epochs} epochs = {available:,}; raise train_tokens or epochs, or ask for less"
         )
-    chunk = min(cohort.pass_.chunk_rows, cohort.rows) * cohort.epochs
+    chunk = min(cohort.pass_.chunk_rows, cohort.budget.rows) * cohort.epochs
     if cohort.batch_size > chunk:
         raise StudyError(f"{where}.batch_size: {cohort.batch_size:,}, but a chunk gives only {chunk:,} activations")
     if cohort.warmup_steps >= cohort.steps:
@@ -72,3 +75,29 @@ def check_cohort(cohort: Cohort) -> None:
             f"{where}.warmup_steps: {cohort.warmup_steps:,}, but {cohort.tokens:,} tokens in batches of "
             f"{cohort.batch_size:,} are only {cohort.steps:,} steps"
         )
+
+
+def check_swept(where: str, kind: str, sweep: Sweep, cohorts: dict[str, Cohort | GivenCohort]) -> None:
+    """A figure over a setting needs a sweep that varies it, or a group of declared cohorts that differ in it.
+
+    Positions go by name, so any group will do for them; layers go by the number in the hookpoint.
+    """
+    field = SWEPT[kind]
+    without = [member.cohort for member in sweep.members if getattr(cohorts[member.cohort], field, None) is None]
+    if without and kind != "position":
+        raise StudyError(
+            f"{where}: figure {kind} goes by {field}, which cohort {without[0]} of given SAEs does not state"
+        )
+    values = list(dict.fromkeys(getattr(cohorts[member.cohort], field) for member in sweep.members))
+    if sweep.fields and field not in sweep.fields:
+        found = f"varies {' and '.join(sweep.fields)}"
+    elif not sweep.fields and kind != "position" and len(values) == 1:
+        found = f"has {field} {values[0]} in all of its cohorts"
+    elif kind == "layer" and (bare := [value for value in values if not any(map(str.isdigit, value))]):
+        found = f"has {bare[0]}, with no layer number in it"
+    else:
+        return
+    raise StudyError(
+        f"{where}: figure {kind} goes by {field}, but sweep {sweep.slug} {found}; name another sweep, "
+        "or another kind with `figure:`"
+    )

@@ -66,7 +66,9 @@ def add_sweep(slug: str, given: dict, configs: dict, passes: dict, cohorts: dict
         return Sweep(slug, None, (), members)
     base = look_up(f"sweeps.{slug}.cohort", given["cohort"], configs)
     if "saes" in base:
-        raise StudyError(f"sweeps.{slug}.cohort: {given['cohort']} is of given SAEs, which cannot be varied; use cohorts:")
+        raise StudyError(
+            f"sweeps.{slug}.cohort: {given['cohort']} is of given SAEs, which cannot be varied; use cohorts:"
+        )
     varied = {field: _varied(f"sweeps.{slug}.vary.{field}", field, values) for field, values in given["vary"].items()}
     members = []
     for combination in itertools.product(*(values.items() for values in varied.values())):

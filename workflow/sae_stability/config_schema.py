@@ -237,6 +237,8 @@ def _check_range(value: float, rule: dict, where: str) -> None:
 
 
 def _pattern_in_words(pattern: str) -> str:
+    if pattern.startswith("^#"):
+        return 'must be a colour such as "#0072B2", in quotes'
     return "must be 64 hexadecimal digits" if "64" in pattern else _SLUG
 
 

@@ -43,9 +43,9 @@ def _lock_one(ids: list[str], stack: contextlib.ExitStack) -> str:
     while True:
         for number in ids:
             name = f"sae-stability-gpu-{number.replace('/', '-')}.lock"
-            file = stack.enter_context(open(Path(tempfile.gettempdir()) / name, "w"))
-            with contextlib.suppress(BlockingIOError):
+            with contextlib.ExitStack() as attempt, contextlib.suppress(BlockingIOError):
+                file = attempt.enter_context(open(Path(tempfile.gettempdir()) / name, "w"))
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                stack.push(attempt.pop_all())
                 return number
-            file.close()
         time.sleep(0.2)

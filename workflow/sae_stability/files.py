@@ -45,6 +45,19 @@ def read_json(path: str | os.PathLike) -> dict:
         raise StudyError(f"{path}: not readable as JSON ({error}); delete it and run again") from None
 
 
+def check_made_from(file: Path, expected: str | None) -> None:
+    """Refuse a JSON result (a manifest, a cfg.json) that was made from something else than a job expects.
+
+    Raises:
+        StudyError: its `config_hash` is another one.
+    """
+    if expected is not None and (found := read_json(file).get("config_hash")) != expected:
+        raise StudyError(
+            f"{file}: made from other settings or data ({found}, expected {expected}); delete {Path(file).parent} "
+            "and run again"
+        )
+
+
 def sha256(path: str | os.PathLike) -> str:
     """The file's SHA-256 as hexadecimal digits."""
     with open(path, "rb") as file:

@@ -10,6 +10,7 @@ from sae_stability.corpus.names import resolve_model
 from sae_stability.errors import StudyError
 
 _WIDTH = ("hidden_size", "n_embd", "d_model", "dim")
+_LM_HEADS = ("ForCausalLM", "LMHeadModel", "ForMaskedLM")
 _POSITIONS = ("max_position_embeddings", "n_positions", "n_ctx")
 
 
@@ -26,10 +27,11 @@ def model_facts(name: str) -> dict[str, int | None]:
     return {"d_model": _first(config, _WIDTH), "max_positions": _first(config, _POSITIONS)}
 
 
-def may_have_lm_head(name: str) -> bool:
-    """Whether a model was saved with a language-model head; True for a hub name, which is not looked into."""
-    architectures = _model_config(name).get("architectures")
-    return architectures is None or any("LM" in architecture for architecture in architectures)
+def has_lm_head(name: str) -> bool | None:
+    """Whether a model was saved with a language-model head; None for a hub name, which is not looked into."""
+    if model_folder(name) is None:
+        return None
+    return any(architecture.endswith(_LM_HEADS) for architecture in _model_config(name).get("architectures") or [])
 
 
 def model_parameters(name: str) -> int | None:

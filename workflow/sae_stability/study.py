@@ -4,6 +4,8 @@ import dataclasses
 import itertools
 import math
 
+from sae_stability.budget import Budget
+
 # Settings that do not change what an SAE learns: cohorts that differ in these alone are one cohort.
 _NOT_TRAINING = {"slug": "", "init_seeds": (), "tensorboard": False}
 
@@ -83,10 +85,10 @@ class Pass:
         """How many chunks there are, all of `chunk_rows`."""
         return self.train_rows // self.chunk_rows
 
-    @property
-    def shards(self) -> tuple[str, ...]:
-        """File names of a chunk's shards, the same for every chunk."""
-        return tuple(f"shard-{i:04d}.safetensors" for i in range(math.ceil(self.chunk_rows / self.shard_rows)))
+    def shard_names(self, chunk: int | str) -> list[str]:
+        """File names of the shards of a chunk, the same for every chunk; or of the held-out rows, "heldout"."""
+        rows = self.heldout_rows if chunk == "heldout" else self.chunk_rows
+        return [f"shard-{i:04d}.safetensors" for i in range(math.ceil(rows / self.shard_rows))]
 
     @property
     def hook_slugs(self) -> dict[str, str]:
@@ -137,28 +139,19 @@ class Cohort:
         return self.pass_.d_model
 
     @property
-    def rows(self) -> int:
-        """Distinct rows that training uses, over all chunks."""
-        return self.tokens // self.epochs
+    def budget(self) -> Budget:
+        """Rows and steps of each chunk."""
+        return Budget(self.tokens, self.epochs, self.pass_.chunk_rows, self.batch_size)
 
     @property
     def chunks(self) -> int:
         """How many chunks training goes through; a last piece too small for one step is left out."""
-        full, rest = divmod(self.rows, self.pass_.chunk_rows)
-        return full + (rest * self.epochs >= self.batch_size)
+        return self.budget.chunks
 
     @property
     def steps(self) -> int:
         """Optimiser steps over all chunks."""
-        return sum(map(self.steps_of_chunk, range(self.chunks)))
-
-    def rows_of_chunk(self, chunk: int) -> int:
-        """Distinct rows used of one chunk: its first ones, and fewer than it has in the last chunk alone."""
-        return min(self.pass_.chunk_rows, self.rows - chunk * self.pass_.chunk_rows)
-
-    def steps_of_chunk(self, chunk: int) -> int:
-        """Optimiser steps on one chunk: whole batches of its rows gone through `epochs` times."""
-        return self.rows_of_chunk(chunk) * self.epochs // self.batch_size
+        return self.budget.steps
 
     @property
     def training(self) -> dict:

@@ -70,8 +70,17 @@ def _hub(
     yield from (row[text_column] for row in data.select_columns([text_column]))
 
 
+def local_files(paths: list[str]) -> list[Path]:
+    """The files that paths and patterns stand for, each once, sorted.
+
+    Raises:
+        StudyError: a pattern that no file matches, or a file of a format that is not read.
+    """
+    return sorted({file for pattern in paths for file in _matches(pattern)})
+
+
 def _files(rng: random.Random, paths: list[str], text_column: str = "text") -> Iterator[str]:
-    found = sorted({file for pattern in paths for file in _matches(pattern)})
+    found = local_files(paths)
     rng.shuffle(found)
     return _shuffled((text for file in found for text in _documents_of_file(file, text_column)), rng)
 

@@ -67,6 +67,13 @@ class Pair:
             passed = passed & c["alive"] & c["alive_b"][c[decoder]] & c["alive_b"][c[encoder]]
         return passed
 
+    def agrees(self, latents: str) -> np.ndarray:
+        """`(n,)` bool: latents of A that count and have the same counterpart in both assignments (live: a live one)."""
+        agreed = self.same & self.base(latents)
+        if latents == "live":
+            agreed = agreed & self.columns["alive_b"][self.columns["counterpart_decoder"]]
+        return agreed
+
     def shared_of(self, seed: int, threshold: float, latents: str) -> np.ndarray:
         """`(n,)` bool: which latents of SAE `seed`, either end of the pair, are shared with the other end."""
         shared = self.passes("shared", threshold, latents)
@@ -165,7 +172,7 @@ def pairs_table(pairs: list[Pair], threshold: float) -> pd.DataFrame:
             n = int(base.sum())
             row = {"a": pair.a, "b": pair.b, "source": pair.source, "latents": latents, "n": n}
             row["shared"] = _fraction(pair.passes("shared", threshold, latents), n)
-            row["same_counterpart"] = _fraction(pair.same & base, n)
+            row["same_counterpart"] = _fraction(pair.agrees(latents), n)
             for test in ("joint", "max", "decoder_only"):
                 row[test] = _fraction(pair.passes(test, threshold, latents), n)
             for side in ("decoder", "encoder"):
@@ -192,7 +199,7 @@ def thresholds_table(pairs: list[Pair]) -> pd.DataFrame:
         for latents in LATENTS:
             base = pair.base(latents)
             n = int(base.sum())
-            same = _fraction(pair.same & base, n)
+            same = _fraction(pair.agrees(latents), n)
             for threshold in SWEEP:
                 row = {"a": pair.a, "b": pair.b, "source": pair.source, "latents": latents, "threshold": threshold}
                 for test in ("shared", "joint", "max"):

@@ -27,8 +27,9 @@ def match_pair(
 ) -> None:
     """Match the SAEs in folders `a` and `b`, of any format, and write the match file `out`.
 
-    `latents_a` and `latents_b` are their evaluation tables (column `alive`); without one every latent counts as alive. Cosines do not depend on row norms, so
-    folding decoder norms into the encoder, as comparisons of raw weights need, changes nothing here.
+    `latents_a` and `latents_b` are their evaluation tables (column `alive`); without one, every latent counts as live.
+    Cosines do not depend on row norms, so folding decoder norms into the encoder, as comparisons of raw weights need,
+    changes nothing here.
     Definitions: reference paper (arXiv 2501.16615), matching: P_enc and P_dec are independent assignments that maximise
     the sum of signed cosines.
 

@@ -8,7 +8,14 @@ from sae_stability.sae.imported import save_weights
 
 
 def convert(
-    checkpoint: Path, out: Path, *, format: str | None = None, to: str = "own", d_model: int | None = None, config_hash=""
+    checkpoint: Path,
+    out: Path,
+    *,
+    format: str | None = None,
+    to: str = "own",
+    n_latents: int | None = None,
+    d_model: int | None = None,
+    config_hash="",
 ) -> None:
     """Read an SAE and write it as a folder of another format.
 
@@ -17,15 +24,18 @@ def convert(
         out: folder to write.
         format: format of `checkpoint`; None to tell by its files.
         to: one of `formats.WRITTEN`.
-        d_model: the width that it must have; None for any.
+        n_latents, d_model: the size that it must have; None for any.
         config_hash: recorded by the project's own format.
 
     Raises:
-        StudyError: it cannot be read, has another width, or the other format has no such SAEs.
+        StudyError: it cannot be read, has another size, or the other format has no such SAEs.
     """
     weights = formats.read(checkpoint, format)
-    if d_model is not None and weights.d_model != d_model:
-        raise StudyError(f"{checkpoint}: made for width {weights.d_model:,}, but {d_model:,} is needed here")
+    for what, found, wanted in (("latents", weights.n_latents, n_latents), ("width", weights.d_model, d_model)):
+        if wanted is not None and found != wanted:
+            raise StudyError(
+                f"{checkpoint}: {what} {found:,}, but the study says {wanted:,}; mend n_latents or d_model"
+            )
     if to == "own":
         save_weights(out, weights, config_hash)
     else:

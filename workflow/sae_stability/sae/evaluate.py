@@ -9,8 +9,8 @@ from sae_stability.activations import store
 from sae_stability.corpus.names import resolve_model
 from sae_stability.errors import StudyError
 from sae_stability.files import read_json, write_json, write_table
-from sae_stability.sae.initial import initial_weights
 from sae_stability.sae.given import GivenSAE, load_folder
+from sae_stability.sae.initial import initial_weights
 from sae_stability.sae.model import SAE
 
 RARE_RATE = 1e-4

@@ -41,8 +41,17 @@ def fetch(repo: str, folder: str, out: Path, revision: str | None = None) -> Pat
     _download(repo, revision, names, out)
     shutil.rmtree(out / ".cache", ignore_errors=True)
     if not any((out / name).is_file() for name in names):
-        raise StudyError(f"{repo}: folder {folder!r} at {revision or 'main'} holds no file of an SAE ({', '.join(FILES)})")
+        raise StudyError(
+            f"{repo}: folder {folder!r} at {revision or 'main'} holds no file of an SAE ({', '.join(FILES)})"
+        )
     return out / inside
+
+
+def checkpoint_files(path: Path) -> list[Path]:
+    """The files of a local checkpoint, a folder or one of its files, that decide what is read."""
+    folder = path if path.is_dir() else path.parent
+    found = [folder / name for name in FILES if (folder / name).is_file()]
+    return found if path.is_dir() or path in found else [path]
 
 
 def checked_folder(folder: str) -> PurePosixPath:

@@ -5,6 +5,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from sae_stability.budget import Budget
 from sae_stability.errors import StudyError
 
 
@@ -92,26 +93,28 @@ class TrainSettings:
     @property
     def n_chunks(self) -> int:
         """Chunks that training reads."""
-        return -(-(self.tokens // self.epochs) // self.chunk_tokens)
+        return self._budget.chunks
 
     def chunk_rows(self, chunk_index: int) -> int:
         """Rows of chunk `chunk_index` that are read, once an epoch."""
-        return max(0, min(self.chunk_tokens, self.tokens // self.epochs - chunk_index * self.chunk_tokens))
+        return self._budget.rows_of(chunk_index)
 
     def chunk_steps(self, chunk_index: int) -> int:
         """Steps taken on chunk `chunk_index`."""
-        return self.chunk_rows(chunk_index) * self.epochs // self.batch_size
+        return self._budget.steps_of(chunk_index)
 
     def steps_before(self, chunk_index: int) -> int:
         """Steps taken before chunk `chunk_index`."""
-        return min(chunk_index, self.n_chunks - 1) * self.chunk_steps(0) + (
-            self.chunk_steps(self.n_chunks - 1) if chunk_index >= self.n_chunks else 0
-        )
+        return self._budget.steps_before(chunk_index)
 
     @property
     def total_steps(self) -> int:
         """Steps of the whole training."""
-        return self.steps_before(self.n_chunks)
+        return self._budget.steps
+
+    @property
+    def _budget(self) -> Budget:
+        return Budget(self.tokens, self.epochs, self.chunk_tokens, self.batch_size)
 
     @property
     def peak_learning_rate(self) -> float:

@@ -1,13 +1,11 @@
 """The figure `joint`: matched decoder against matched encoder cosine of one pair, with marginal densities."""
 
 import matplotlib
-import numpy as np
 import pandas as pd
+import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
-from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from sae_stability.figures import words
 from sae_stability.figures.drawings import marks
@@ -18,15 +16,14 @@ COSINES = ["cosine_decoder", "cosine_encoder"]
 HIGH = 1.03
 # Points of a larger cloud are drawn as one bitmap inside SVG and PDF, which would else take seconds to open.
 MOST_VECTOR_POINTS = 3000
-# Bins a side of the smoothed histograms, and the standard deviation of the smoothing in units of cosine.
-BINS = 128
-SMOOTHING = 0.03
-# Contours at these parts of a group's highest density.
-LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
+# Densities are estimated from at most so many latents (every n-th): the time is that number times the grid's cells.
+MOST_DENSITY_POINTS = 4000
+# The outermost contour leaves out this part of a group.
+OUTSIDE = 0.1
 
 
 def draw(table: pd.DataFrame, style: dict) -> Figure:
-    """A dot a latent, coloured by same or different counterpart, with contours and marginals (smoothed histograms)."""
+    """A dot a latent, coloured by same or different counterpart, with contours and marginals (kernel densities)."""
     style = styles.resolve(style)
     latents = words.pick(table, row="latent").dropna(subset=COSINES)
     low = min([-HIGH + 1, *(latents[COSINES].min() - 0.03)])
@@ -41,9 +38,9 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
         groups = ((True, "same counterpart"), (False, "different counterparts"))
         for (same, label), colour in zip(groups, style["palette"], strict=False):
             rows = words.pick(latents, same_counterpart=same)
-            _draw_cloud(axes, rows, colour, low, shrink)
-            _draw_marginals(top, right, rows, len(latents), colour, low)
+            _draw_cloud(axes, rows, colour, shrink)
             handles.append(styles.mark(label, color=colour, linestyle="none", marker="o", markersize=4))
+        _draw_densities(axes, top, right, latents, style["palette"], low)
         handles += [*_draw_dead(axes, latents, shrink), *_draw_means(axes, table)]
         _draw_threshold(axes, table["threshold"].iloc[0], style)
         axes.set(xlim=(low, HIGH), ylim=(low, HIGH), xlabel="matched decoder cosine", ylabel="matched encoder cosine")
@@ -53,7 +50,7 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
         return picture
 
 
-def _draw_cloud(axes: Axes, rows: pd.DataFrame, colour: str, low: float, shrink: float) -> None:
+def _draw_cloud(axes: Axes, rows: pd.DataFrame, colour: str, shrink: float) -> None:
     axes.plot(
         *(rows[column] for column in COSINES),
         color=colour,
@@ -64,32 +61,33 @@ def _draw_cloud(axes: Axes, rows: pd.DataFrame, colour: str, low: float, shrink:
         alpha=0.5 * shrink,
         rasterized=shrink < 1,
     )
-    if len(rows) < 2:
+
+
+def _draw_densities(axes: Axes, top: Axes, right: Axes, latents: pd.DataFrame, palette: list[str], low: float) -> None:
+    """Contours of each group, and marginals scaled by the group's part of all latents, so that their areas compare."""
+    data = latents.iloc[:: -(-len(latents) // MOST_DENSITY_POINTS) or 1]
+    # A density needs three points that do not fall together.
+    sizes = data.groupby("same_counterpart")["latent"].count()
+    data = data[data["same_counterpart"].isin(sizes[sizes > 2].index)]
+    if data.empty:
         return
-    counts, edges, _ = np.histogram2d(*(rows[column] for column in COSINES), bins=BINS, range=[(low, 1.0)] * 2)
-    # Mirrored at the edges, so that no density leaks past a cosine of 1.
-    density = gaussian_filter(counts, SMOOTHING / (edges[1] - edges[0]), mode="reflect")
-    centres = (edges[1:] + edges[:-1]) / 2
-    levels = [part * density.max() for part in LEVELS]
-    contours = axes.contour(centres, centres, density.T, levels=levels, colors=[colour], linewidths=0.9, zorder=4)
-    if shrink < 1:
-        # A white rim, to be seen on a dense cloud of the same colour.
-        contours.set_path_effects([withStroke(linewidth=1.7, foreground="white")])
-
-
-def _draw_marginals(top: Axes, right: Axes, rows: pd.DataFrame, total: int, colour: str, low: float) -> None:
-    """Densities scaled by the group's part of all latents, so that the two areas compare."""
-    for axes, column in zip((top, right), COSINES, strict=True):
-        counts, edges = np.histogram(rows[column], bins=BINS, range=(low, 1.0))
-        width = edges[1] - edges[0]
-        density = gaussian_filter1d(counts / (max(total, 1) * width), SMOOTHING / width, mode="reflect")
-        centres = (edges[1:] + edges[:-1]) / 2
-        if axes is top:
-            axes.fill_between(centres, density, color=colour, alpha=0.35, linewidth=0)
-            axes.plot(centres, density, color=colour, linewidth=0.9)
-        else:
-            axes.fill_betweenx(centres, density, color=colour, alpha=0.35, linewidth=0)
-            axes.plot(density, centres, color=colour, linewidth=0.9)
+    groups = {"data": data, "hue": "same_counterpart", "palette": {True: palette[0], False: palette[1]}}
+    same = {"legend": False, "warn_singular": False, "common_norm": True, "bw_adjust": 0.7}
+    decoder, encoder = COSINES
+    seaborn.kdeplot(
+        x=decoder,
+        y=encoder,
+        ax=axes,
+        levels=5,
+        thresh=OUTSIDE,
+        gridsize=100,
+        linewidths=0.9,
+        zorder=4,
+        **groups,
+        **same,
+    )
+    seaborn.kdeplot(x=decoder, ax=top, clip=(low, 1), fill=True, alpha=0.35, linewidth=0.9, **groups, **same)
+    seaborn.kdeplot(y=encoder, ax=right, clip=(low, 1), fill=True, alpha=0.35, linewidth=0.9, **groups, **same)
 
 
 def _draw_dead(axes: Axes, latents: pd.DataFrame, shrink: float) -> list[Line2D]:

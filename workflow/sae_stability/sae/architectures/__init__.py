@@ -7,5 +7,7 @@ REGISTRY = {"topk": "sae_stability.sae.architectures.topk"}
 
 
 def architecture(name: str) -> ModuleType:
-    """The module of an architecture: `encode(weights, cfg, x)` and `make_step(weights, settings, device, workers)`."""
+    """The module of an architecture: `encode(sae, x)`, `make_step(weights, settings, normalisation, device, workers)`
+    and `EXTRAS`, the names of what it saves besides encoder, decoder and both biases.
+    """
     return import_module(REGISTRY[name])

@@ -1,0 +1,171 @@
+"""Where every result lies, and what each job reads."""
+
+import math
+
+from sae_stability.corpus.documents import local_files
+from sae_stability.sae.hub import checkpoint_files
+
+OVERLAP_TABLES = ["pairs", "thresholds", "seeds", "latents", "intervals"]
+
+
+def in_results(*parts) -> str:
+    """A path inside the results folder."""
+    return str(Path(study.results, *map(str, parts)))
+
+
+def corpus_files(corpus) -> list[str]:
+    """The local files of a corpus."""
+    is_local = corpus.documents["kind"] == "files"
+    return list(map(str, local_files(corpus.documents["paths"]))) if is_local else []
+
+
+def token_files(tokens) -> list[str]:
+    chunks = [f"chunk-{chunk:04d}.parquet" for chunk in range(tokens.chunks)]
+    return [in_results("tokens", tokens.slug, name) for name in ["manifest.json", "heldout.parquet", *chunks]]
+
+
+def chunk_folder(pass_, hook: str, chunk) -> str:
+    return in_results(
+        "activations",
+        pass_.slug,
+        hook,
+        chunk if chunk == "heldout" else f"chunk-{chunk}",
+    )
+
+
+def manifests(pass_, chunk) -> list[str]:
+    return [f"{chunk_folder(pass_, hook, chunk)}/manifest.json" for hook in pass_.hook_slugs]
+
+
+def shard_names(pass_, chunk) -> list[str]:
+    rows = pass_.heldout_rows if chunk == "heldout" else pass_.chunk_rows
+    return [f"shard-{i:04d}.safetensors" for i in range(math.ceil(rows / pass_.shard_rows))]
+
+
+def shards(pass_, chunk) -> list[str]:
+    return [
+        f"{chunk_folder(pass_, hook, chunk)}/{name}" for hook in pass_.hook_slugs for name in shard_names(pass_, chunk)
+    ]
+
+
+def hook_files(pass_, hook: str, chunk) -> list[str]:
+    folder = chunk_folder(pass_, hook, chunk)
+    return [f"{folder}/{name}" for name in ["manifest.json", *shard_names(pass_, chunk)]]
+
+
+def activation_files(pass_) -> list[str]:
+    chunks = [
+        "heldout",
+        *(f"{chunk:04d}" for chunk in range(study.chunks_needed(pass_.slug))),
+    ]
+    return [file for chunk in chunks for file in manifests(pass_, chunk) + shards(pass_, chunk)]
+
+
+def chunk_source(pass_, chunk):
+    """What a chunk is made from. Where shards go after use, also what must be over before it is made.
+
+    Extraction runs one chunk ahead of training and no further: without that, every chunk would come to lie on the disk.
+    """
+    # As for a corpus, a matrix that changed is seen by the fingerprint among the job's settings.
+    source = [ancient(pass_.matrix)] if pass_.matrix else token_files(pass_.tokens)
+
+    def files(wildcards):
+        before = int(wildcards.chunk) - 2
+        return source + [
+            in_results("states", sae, f"chunk-{before:04d}.safetensors") for sae in in_training(pass_, before)
+        ]
+
+    return source if chunk == "heldout" or pass_.keep_shards else files
+
+
+def in_training(pass_, chunk: int) -> list[str]:
+    """The unfinished SAEs of a pass that train on this chunk and on one after it."""
+    cohorts = [cohort for cohort in study.cohorts_of(pass_.slug) if 0 <= chunk < cohort.chunks - 1]
+    saes = [f"{cohort.slug}/seed-{seed}" for cohort in cohorts for seed in cohort.seeds]
+    return [sae for sae in saes if sae in UNTRAINED]
+
+
+def chunk_inputs(wildcards):
+    """The files that one training job reads: its chunk, and the state after the chunk before."""
+    cohort, seed = sae_of(wildcards)
+    chunk = int(wildcards.get("chunk", cohort.chunks - 1))
+    files = {"chunk": hook_files(cohort.pass_, cohort.hook_slug, f"{chunk:04d}")}
+    if chunk:
+        files["previous"] = in_results("states", wildcards.sae, f"chunk-{chunk - 1:04d}.safetensors")
+        # The mean and the scale of the first chunk hold for all; its shards may be gone by now.
+        files["first"] = f"{chunk_folder(cohort.pass_, cohort.hook_slug, '0000')}/manifest.json"
+    return files
+
+
+def sae_files(cohort, seed: int) -> list[str]:
+    """The files of an SAE; the first says what it was made from."""
+    names = ["cfg.json", "sae.safetensors"]
+    if cohort.slug in study.trained:
+        names += ["metrics.json", "history.parquet"]
+    return [in_results("saes", cohort.slug, f"seed-{seed}", name) for name in names]
+
+
+def fetched_folder(sae) -> str:
+    """Where an SAE from the hub is put."""
+    return in_results("fetched", key(sae.repo, sae.folder, sae.revision))
+
+
+def given_path(sae) -> str:
+    """The checkpoint itself of an SAE made elsewhere."""
+    return sae.path or str(Path(fetched_folder(sae), sae.folder))
+
+
+def given_files(cohort, seed: int) -> list[str]:
+    """What an SAE made elsewhere is read from."""
+    sae = cohort.saes[seed]
+    return list(map(str, checkpoint_files(Path(sae.path)))) if sae.path else [fetched_folder(sae)]
+
+
+def heldout_files(wildcards) -> list[str]:
+    """The activations that an SAE is evaluated on, if there are any."""
+    cohort, _ = sae_of(wildcards)
+    return hook_files(cohort.pass_, cohort.hook_slug, "heldout") if cohort.pass_ else []
+
+
+def evaluation_files(cohort, seed: int) -> list[str]:
+    """The files of an evaluation; the first says what it was made from."""
+    return [in_results("evaluation", cohort.slug, f"seed-{seed}{ending}") for ending in (".json", ".parquet")]
+
+
+def match_file(cohort, a: int, b: int) -> str:
+    return in_results("matches", cohort.slug, f"{a}-{b}.parquet")
+
+
+def overlap_files(cohort: str) -> list[str]:
+    return [in_results("overlap", cohort, f"{table}.parquet") for table in OVERLAP_TABLES]
+
+
+def floor_files(cohort) -> list[str]:
+    shape = f"{cohort.n_latents}x{cohort.d_model}"
+    return [in_results("floors", shape, f"{rep}.parquet") for rep in range(study.floor_repeats)]
+
+
+def overlap_inputs(wildcards):
+    cohort = study.cohorts[wildcards.cohort]
+    return {
+        "matches": [match_file(cohort, a, b) for a, b in cohort.pairs],
+        "floors": floor_files(cohort),
+        "latents": [in_results("evaluation", cohort.slug, f"seed-{seed}.parquet") for seed in cohort.seeds],
+        "saes": [in_results("saes", cohort.slug, f"seed-{seed}", "sae.safetensors") for seed in cohort.seeds],
+    }
+
+
+def sources(wildcards) -> list[tuple[str, str]]:
+    """Label and path of every table that a figure is made from, in order."""
+    figure = study.figures[wildcards.figure]
+    tables = [(label, in_results("overlap", cohort)) for label, cohort in figure.inputs]
+    if figure.figure == "joint":
+        cohort = study.cohorts[figure.cohort]
+        tables.append((cohort.slug, match_file(cohort, *cohort.pairs[0])))
+    return tables
+
+
+def source_files(wildcards) -> list[str]:
+    folders = [path for _, path in sources(wildcards) if not path.endswith(".parquet")]
+    files = [path for _, path in sources(wildcards) if path.endswith(".parquet")]
+    return files + [file for folder in folders for file in overlap_files(Path(folder).name)]

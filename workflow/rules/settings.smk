@@ -1,0 +1,216 @@
+"""What each job is called with, and the fingerprint of what its result is made from."""
+
+from sae_stability.figures.registry import FIGURES
+
+# What the study's local files hold; a changed file is other data under the same name.
+CONTENTS = Contents(Path(study.results, "contents.json"))
+
+
+@functools.cache
+def tokens_key(tokens) -> str:
+    sizes = ["context_length", "packing", "heldout_tokens", "train_tokens", "chunk_tokens"]
+    sources = [CONTENTS.of_model(tokens.model), CONTENTS.of_corpus(tokens.corpus)]
+    return key(sources, [getattr(tokens, size) for size in sizes], code_hash("tokenize"))
+
+
+@functools.cache
+def activations_key(pass_) -> str:
+    names = [field.name for field in dataclasses.fields(pass_) if field.name not in ("slug", "tokens", "keep_shards")]
+    source = tokens_key(pass_.tokens) if pass_.tokens else CONTENTS.of([pass_.matrix])
+    code = code_hash("extract" if pass_.tokens else "import-matrix")
+    return key(source, [getattr(pass_, name) for name in names], study.device, code)
+
+
+def extract_settings(pass_, chunk) -> str:
+    hookpoints = [
+        flags(hookpoint=hookpoint, out=chunk_folder(pass_, hook, chunk)) for hook, hookpoint in pass_.hook_slugs.items()
+    ]
+    settings = flags(
+        chunk=chunk,
+        model=pass_.model.name,
+        revision=pass_.model.revision,
+        sha256=pass_.model.sha256,
+        model_dtype=pass_.model.dtype,
+        tokens=in_results("tokens", pass_.tokens.slug),
+        chunk_tokens=pass_.chunk_rows,
+        dtype=pass_.dtype,
+        shard_rows=pass_.shard_rows,
+        shuffle_seed=pass_.shuffle_seed,
+        keep_special=pass_.keep_special,
+        max_norm_multiple=pass_.max_norm_multiple,
+        config_hash=activations_key(pass_),
+        device=study.device,
+    )
+    return " ".join(["extract", settings, *hookpoints])
+
+
+def matrix_settings(pass_, chunk) -> str:
+    return "import-matrix " + flags(
+        chunk=chunk,
+        out=chunk_folder(pass_, "matrix", chunk),
+        matrix=pass_.matrix,
+        tensor=pass_.tensor,
+        heldout_rows=pass_.heldout_rows,
+        train_rows=pass_.train_rows,
+        chunk_rows=pass_.chunk_rows,
+        shard_rows=pass_.shard_rows,
+        dtype=pass_.dtype,
+        shuffle_seed=pass_.shuffle_seed,
+        config_hash=activations_key(pass_),
+    )
+
+
+@functools.cache
+def sae_key(cohort, seed: int) -> str:
+    if cohort.slug in study.given:
+        return key(given_contents(cohort, seed), cohort.format, code_hash("convert"))
+    return key(activations_key(cohort.pass_), cohort.training, seed, study.device, code_hash("train"))
+
+
+def given_contents(cohort, seed: int) -> list:
+    """What decides an SAE made elsewhere: its files' contents, or its place on the hub."""
+    sae = cohort.saes[seed]
+    return CONTENTS.of(given_files(cohort, seed)) if sae.path else [sae.repo, sae.folder, sae.revision]
+
+
+def evaluation_key(cohort, seed: int) -> str:
+    if cohort.slug in study.given:
+        heldout = activations_key(cohort.pass_) if cohort.pass_ else None
+        return key(sae_key(cohort, seed), heldout, cohort.hookpoint, code_hash("evaluate"))
+    return key(sae_key(cohort, seed), code_hash("evaluate"))
+
+
+def import_settings(wildcards) -> str:
+    cohort, seed = sae_of(wildcards)
+    return flags(
+        format=cohort.format,
+        n_latents=cohort.n_latents,
+        d_model=cohort.d_model,
+        config_hash=sae_key(cohort, seed),
+        **{"checkpoint": given_path(cohort.saes[seed])},
+    )
+
+
+def train_settings(wildcards) -> str:
+    cohort, seed = sae_of(wildcards)
+    made_from = sae_key(cohort, seed)
+    chunk = int(wildcards.get("chunk", cohort.chunks - 1))
+    return flags(
+        chunk=chunk_folder(cohort.pass_, cohort.hook_slug, f"{chunk:04d}"),
+        chunk_index=chunk,
+        first_chunk_manifest=f"{chunk_folder(cohort.pass_, cohort.hook_slug, '0000')}/manifest.json",
+        previous=(in_results("states", wildcards.sae, f"chunk-{chunk - 1:04d}.safetensors") if chunk else None),
+        tensorboard=(in_results("tensorboard", wildcards.sae) if cohort.tensorboard else None),
+        init_seed=seed,
+        config_hash=made_from,
+        activations_hash=activations_key(cohort.pass_),
+        device=study.device,
+        # Snakemake deletes declared outputs before a job starts: what a killed job goes on from lies elsewhere.
+        **{"checkpoint": in_results("checkpoints", f"{made_from}-{chunk:04d}.safetensors")},
+        **cohort.training,
+    )
+
+
+def evaluate_settings(wildcards) -> str:
+    cohort, seed = sae_of(wildcards)
+    pass_ = cohort.pass_
+    model = pass_.model if pass_ else None
+    return flags(
+        chunk=chunk_folder(pass_, cohort.hook_slug, "heldout") if pass_ else None,
+        config_hash=evaluation_key(cohort, seed),
+        sae_hash=sae_key(cohort, seed),
+        activations_hash=activations_key(pass_) if pass_ else None,
+        device=study.device,
+        **(
+            {
+                "tokens": in_results("tokens", pass_.tokens.slug, "heldout.parquet"),
+                "hookpoint": cohort.hookpoint,
+                "model": model.name,
+                "revision": model.revision,
+                "sha256": model.sha256,
+                "model_dtype": model.dtype,
+            }
+            if model
+            else {}
+        ),
+    )
+
+
+def megabytes(*sizes) -> int:
+    """Memory for a job: so many bytes, and what Python and its libraries take."""
+    return 2000 + sum(sizes) // 10**6
+
+
+def shard_bytes(pass_) -> int:
+    return pass_.shard_rows * pass_.d_model * (4 if pass_.dtype == "float32" else 2)
+
+
+def extract_memory(pass_) -> int:
+    # A shard is sorted while the next rows come in; the model's weights, at most 4 bytes each, and its activations.
+    return megabytes(3 * shard_bytes(pass_), 4 * (pass_.model.parameters or 0) if pass_.model else 0, 2 * 10**9)
+
+
+def train_memory(wildcards) -> int:
+    # Two shards; weights, Adam's two moments and a copy of each on its way to the disk, for encoder and decoder.
+    cohort, _ = sae_of(wildcards)
+    return megabytes(3 * shard_bytes(cohort.pass_) if cohort.pass_ else 0, 12 * 4 * cohort.n_latents * cohort.d_model)
+
+
+def train_threads(wildcards) -> int:
+    # Small SAEs go side by side, one thread each; a large one takes the machine.
+    cohort, _ = sae_of(wildcards)
+    return 1 if cohort.n_latents * cohort.d_model <= 4_000_000 else 16
+
+
+def dictionary_memory(n_latents: int, d_model: int) -> int:
+    # Two dictionaries in several precisions, and lists of candidates for each row.
+    return megabytes(32 * n_latents * d_model, 2**15 * n_latents)
+
+
+def match_threads(n_latents: int) -> int:
+    return 1 if n_latents <= 8192 else 16
+
+
+def overlap_settings(wildcards) -> str:
+    cohort = study.cohorts[wildcards.cohort]
+    inputs = overlap_inputs(wildcards)
+    words = [flags(cohort=cohort.slug, threshold=study.threshold)]
+    words += [flags(match=file) for file in inputs["matches"]] + [flags(floor=file) for file in inputs["floors"]]
+    for seed, latents, sae in zip(cohort.seeds, inputs["latents"], inputs["saes"]):
+        words.append(flags(latents=f"{seed}={latents}", sae=f"{seed}={Path(sae).parent}"))
+    return " ".join(words)
+
+
+def modules_of(wildcards):
+    return FIGURES[study.figures[wildcards.figure].figure]
+
+
+def summary_settings(wildcards) -> str:
+    first = next(iter(study.cohorts))
+    words = [flags(study=study.name, base=first)]
+    words += [flags(overlap=f"{cohort}={in_results('overlap', cohort)}") for cohort in study.cohorts]
+    for cohort in study.cohorts.values():
+        for seed in cohort.seeds:
+            words.append(
+                flags(evaluation=f"{cohort.slug}={in_results('evaluation', cohort.slug, f'seed-{seed}.json')}")
+            )
+    return " ".join(words)
+
+
+def report_settings(wildcards) -> str:
+    """What the inner Snakemake needs to see the same study: its files and its changes on the command line."""
+    words = {
+        "--snakefile": [workflow.main_snakefile],
+        "--configfile": workflow.configfiles,
+        "--config": workflow.config_settings.config_args,
+    }
+    return " ".join(
+        f"{flag} {' '.join(shlex.quote(str(word)) for word in some)}" for flag, some in words.items() if some
+    )
+
+
+# What has still to be trained, or to be read from the files of another library.
+UNMADE = unfinished(sae_files, sae_key)
+UNTRAINED = [sae for sae in UNMADE if sae.split("/")[0] in study.trained]
+UNREAD = [sae for sae in UNMADE if sae not in UNTRAINED]
+UNEVALUATED = unfinished(evaluation_files, evaluation_key)
