@@ -2,8 +2,8 @@
 
 import math
 
+from sae_stability.checkpoint_files import checkpoint_files
 from sae_stability.corpus.documents import local_files
-from sae_stability.sae.hub import checkpoint_files
 
 OVERLAP_TABLES = ["pairs", "thresholds", "seeds", "latents", "intervals"]
 

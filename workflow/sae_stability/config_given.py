@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
+from sae_stability.checkpoint_files import checked_folder
 from sae_stability.config_cohorts import pass_of
 from sae_stability.errors import StudyError
-from sae_stability.sae import formats
-from sae_stability.sae.hub import checked_folder
 from sae_stability.study import GivenCohort, GivenSae, Pass
 
 
@@ -30,6 +29,8 @@ def given_cohort_of(slug: str, given: dict, passes: dict, where: str) -> GivenCo
 def _entries(entry: str | dict) -> list[GivenSae]:
     """The SAEs that one line stands for."""
     if isinstance(entry, str):
+        from sae_stability.sae import formats
+
         return [GivenSae(str(path)) for path in formats.members(Path(entry))]
     checked_folder(entry["folder"])
     return [GivenSae(None, entry["repo"], entry["folder"], entry["revision"])]
@@ -43,6 +44,9 @@ def _sizes(given: dict, saes: tuple[GivenSae, ...], where: str) -> tuple[int, in
     for sae in saes:
         if sae.path is None:
             continue
+        # Late: reading a study without such SAEs waits for no numpy.
+        from sae_stability.sae import formats
+
         try:
             found = formats.shape(Path(sae.path), given["format"])
         except StudyError as error:

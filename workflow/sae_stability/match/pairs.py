@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from sae_stability.checkpoint_files import checkpoint_files
 from sae_stability.errors import StudyError
 from sae_stability.files import read_table, write_table
 from sae_stability.match.assignment import Assignment, match_rows
@@ -111,7 +112,7 @@ def _other_format(path: Path) -> dict[str, np.ndarray] | None:
     """The dictionaries of an SAE that another library made; None for a folder of this project."""
     # By a name that no hash of code sees: a study matches its own folders, and a reader of files must not undo matches.
     formats = import_module(f"{__name__.partition('.')[0]}.sae.formats")
-    if not path.exists() or formats.detect(path) == "own":
+    if not checkpoint_files(path) or formats.detect(path) == "own":
         return None
     weights = formats.read(path)
     return {side: getattr(weights, side) for side in SIDES}

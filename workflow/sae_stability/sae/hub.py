@@ -1,22 +1,10 @@
 """One SAE from the Hugging Face hub: the few files that make it, of one folder, at one revision."""
 
 import shutil
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from sae_stability.checkpoint_files import FILES, checked_folder
 from sae_stability.errors import StudyError
-
-# Every file that some format reads; a folder may hold gigabytes of others (optimiser states, dashboards).
-FILES = (
-    "cfg.json",
-    "config.json",
-    "hyperparams.json",
-    "sae.safetensors",
-    "sae_weights.safetensors",
-    "params.safetensors",
-    "params.npz",
-    "ae.pt",
-    "checkpoints/final.safetensors",
-)
 
 
 def fetch(repo: str, folder: str, out: Path, revision: str | None = None) -> Path:
@@ -45,25 +33,6 @@ def fetch(repo: str, folder: str, out: Path, revision: str | None = None) -> Pat
             f"{repo}: folder {folder!r} at {revision or 'main'} holds no file of an SAE ({', '.join(FILES)})"
         )
     return out / inside
-
-
-def checkpoint_files(path: Path) -> list[Path]:
-    """The files of a local checkpoint, a folder or one of its files, that decide what is read."""
-    folder = path if path.is_dir() else path.parent
-    found = [folder / name for name in FILES if (folder / name).is_file()]
-    return found if path.is_dir() or path in found else [path]
-
-
-def checked_folder(folder: str) -> PurePosixPath:
-    """A path inside a repository.
-
-    Raises:
-        StudyError: it is absolute, goes up, or is a pattern.
-    """
-    inside = PurePosixPath(folder)
-    if inside.is_absolute() or ".." in inside.parts or set(folder) & set("*?[]\\"):
-        raise StudyError(f"folder {folder!r}: must be a path inside the repository, without '..' or patterns")
-    return inside
 
 
 def _download(repo: str, revision: str | None, names: list[str], out: Path) -> None:
