@@ -81,7 +81,8 @@ def test_a_second_run_or_a_touch_does_nothing(given: Project):
     for path in (given.folder / "checkpoints").rglob("*.*"):
         if path.is_file():
             path.touch()
-    assert given.dry().nothing
+    # The report itself is left out: it names the study's folder, which is a copy here.
+    assert given.dry("figures").nothing
 
 
 def test_a_checkpoint_that_changed_is_read_and_matched_again_alone(given: Project):
