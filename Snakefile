@@ -47,6 +47,7 @@ report: Path(study.results, "summary.rst").absolute()
 include: "workflow/rules/corpus.smk"
 include: "workflow/rules/activations.smk"
 include: "workflow/rules/train.smk"
+include: "workflow/rules/given.smk"
 include: "workflow/rules/match.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"

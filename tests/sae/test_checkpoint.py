@@ -56,7 +56,7 @@ FAULTS = {
     "not safetensors": (lambda f: (f / "sae.safetensors").write_bytes(b"PK"), "not readable as safetensors"),
     "no weights": (lambda f: (f / "sae.safetensors").unlink(), "sae.safetensors: no such file"),
     "no cfg": (lambda f: (f / "cfg.json").unlink(), "cfg.json: no such file"),
-    "cfg of something else": (lambda f: write_json(f / "cfg.json", {"d_in": 4}), "no architecture, n_latents"),
+    "cfg of something else": (lambda f: write_json(f / "cfg.json", {"width": 4}), "no architecture, n_latents"),
     "cfg not JSON": (lambda f: (f / "cfg.json").write_text("{"), "cfg.json: not readable as JSON"),
     "shapes disagree": (
         lambda f: write_json(f / "cfg.json", CFG | {"d_model": 5}),

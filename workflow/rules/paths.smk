@@ -2,6 +2,7 @@
 
 import math
 
+from sae_stability.checkpoint_files import checkpoint_files
 from sae_stability.corpus.documents import local_files
 
 OVERLAP_TABLES = ["pairs", "thresholds", "seeds", "latents", "intervals"]
@@ -97,9 +98,33 @@ def chunk_inputs(wildcards):
 
 
 def sae_files(cohort, seed: int) -> list[str]:
-    """The files of a trained SAE; the first says what it was made from."""
-    names = ["cfg.json", "sae.safetensors", "metrics.json", "history.parquet"]
+    """The files of an SAE; the first says what it was made from."""
+    names = ["cfg.json", "sae.safetensors"]
+    if cohort.slug in study.trained:
+        names += ["metrics.json", "history.parquet"]
     return [in_results("saes", cohort.slug, f"seed-{seed}", name) for name in names]
+
+
+def fetched_folder(sae) -> str:
+    """Where an SAE from the hub is put."""
+    return in_results("fetched", key(sae.repo, sae.folder, sae.revision))
+
+
+def given_path(sae) -> str:
+    """The checkpoint itself of an SAE made elsewhere."""
+    return sae.path or str(Path(fetched_folder(sae), sae.folder))
+
+
+def given_files(cohort, seed: int) -> list[str]:
+    """What an SAE made elsewhere is read from."""
+    sae = cohort.saes[seed]
+    return list(map(str, checkpoint_files(Path(sae.path)))) if sae.path else [fetched_folder(sae)]
+
+
+def heldout_files(wildcards) -> list[str]:
+    """The activations that an SAE is evaluated on, if there are any."""
+    cohort, _ = sae_of(wildcards)
+    return hook_files(cohort.pass_, cohort.hook_slug, "heldout") if cohort.pass_ else []
 
 
 def evaluation_files(cohort, seed: int) -> list[str]:

@@ -62,11 +62,33 @@ def matrix_settings(pass_, chunk) -> str:
 
 @functools.cache
 def sae_key(cohort, seed: int) -> str:
+    if cohort.slug in study.given:
+        return key(given_contents(cohort, seed), cohort.format, code_hash("convert"))
     return key(activations_key(cohort.pass_), cohort.training, seed, study.device, code_hash("train"))
 
 
+def given_contents(cohort, seed: int) -> list:
+    """What decides an SAE made elsewhere: its files' contents, or its place on the hub."""
+    sae = cohort.saes[seed]
+    return CONTENTS.of(given_files(cohort, seed)) if sae.path else [sae.repo, sae.folder, sae.revision]
+
+
 def evaluation_key(cohort, seed: int) -> str:
+    if cohort.slug in study.given:
+        heldout = activations_key(cohort.pass_) if cohort.pass_ else None
+        return key(sae_key(cohort, seed), heldout, cohort.hookpoint, code_hash("evaluate"))
     return key(sae_key(cohort, seed), code_hash("evaluate"))
+
+
+def import_settings(wildcards) -> str:
+    cohort, seed = sae_of(wildcards)
+    return flags(
+        format=cohort.format,
+        n_latents=cohort.n_latents,
+        d_model=cohort.d_model,
+        config_hash=sae_key(cohort, seed),
+        **{"checkpoint": given_path(cohort.saes[seed])},
+    )
 
 
 def train_settings(wildcards) -> str:
@@ -92,12 +114,12 @@ def train_settings(wildcards) -> str:
 def evaluate_settings(wildcards) -> str:
     cohort, seed = sae_of(wildcards)
     pass_ = cohort.pass_
-    model = pass_.model
+    model = pass_.model if pass_ else None
     return flags(
-        chunk=chunk_folder(pass_, cohort.hook_slug, "heldout"),
+        chunk=chunk_folder(pass_, cohort.hook_slug, "heldout") if pass_ else None,
         config_hash=evaluation_key(cohort, seed),
         sae_hash=sae_key(cohort, seed),
-        activations_hash=activations_key(pass_),
+        activations_hash=activations_key(pass_) if pass_ else None,
         device=study.device,
         **(
             {
@@ -131,7 +153,7 @@ def extract_memory(pass_) -> int:
 def train_memory(wildcards) -> int:
     # Two shards; weights, Adam's two moments and a copy of each on its way to the disk, for encoder and decoder.
     cohort, _ = sae_of(wildcards)
-    return megabytes(3 * shard_bytes(cohort.pass_), 12 * 4 * cohort.n_latents * cohort.d_model)
+    return megabytes(3 * shard_bytes(cohort.pass_) if cohort.pass_ else 0, 12 * 4 * cohort.n_latents * cohort.d_model)
 
 
 def train_threads(wildcards) -> int:
@@ -187,5 +209,8 @@ def report_settings(wildcards) -> str:
     )
 
 
-UNTRAINED = unfinished(sae_files, sae_key)
+# What has still to be trained, or to be read from the files of another library.
+UNMADE = unfinished(sae_files, sae_key)
+UNTRAINED = [sae for sae in UNMADE if sae.split("/")[0] in study.trained]
+UNREAD = [sae for sae in UNMADE if sae not in UNTRAINED]
 UNEVALUATED = unfinished(evaluation_files, evaluation_key)

@@ -62,7 +62,7 @@ rule evaluate:
     input:
         sae="<results>/saes/{sae}/sae.safetensors",
         cfg="<results>/saes/{sae}/cfg.json",
-        heldout=lambda wildcards: hook_files(sae_of(wildcards)[0].pass_, sae_of(wildcards)[0].hook_slug, "heldout"),
+        heldout=heldout_files,
     output:
         metrics="<results>/evaluation/{sae}.json",
         latents="<results>/evaluation/{sae}.parquet",

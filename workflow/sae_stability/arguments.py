@@ -34,7 +34,7 @@ def _validate(sub: argparse.ArgumentParser) -> None:
 
 
 def _info(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("checkpoint", type=Path, help="folder of an SAE")
+    sub.add_argument("checkpoint", type=Path, help="an SAE of any format that is read")
 
 
 def _tokenize(sub: argparse.ArgumentParser) -> None:
@@ -103,9 +103,26 @@ def _train(sub: argparse.ArgumentParser) -> None:
         sub.add_argument(flag, type=kind, required=required, default=default, help=f"{field.name.replace('_', ' ')}")
 
 
+def _convert(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--checkpoint", type=Path, required=True, help="folder or file of an SAE")
+    sub.add_argument("--format", default=None, help="its format; by default told by its files")
+    sub.add_argument("--to", default="own", help="format to write: own, sparsify, saelens or dictionary_learning")
+    sub.add_argument("--n-latents", type=int, default=None, help="latents that the SAE must have")
+    sub.add_argument("--d-model", type=int, default=None, help="width that the SAE must have")
+    sub.add_argument("--config-hash", default="", help="what the SAE was made from")
+    _out(sub, "folder for the SAE")
+
+
+def _fetch(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--repo", required=True, help="repository on the hub: owner/name")
+    sub.add_argument("--folder", required=True, help="path of the SAE in the repository; . for its top")
+    sub.add_argument("--revision", default=None, help="branch, tag or commit")
+    _out(sub, "folder for the files, which keep their path in the repository")
+
+
 def _evaluate(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--sae", type=Path, required=True, help="folder of the SAE")
-    sub.add_argument("--chunk", type=Path, required=True, help="folder of the held-out activations")
+    sub.add_argument("--chunk", type=Path, default=None, help="folder of the held-out activations, if there are any")
     sub.add_argument("--tokens", type=Path, default=None, help="held-out blocks, for the cross-entropy")
     sub.add_argument("--hookpoint", default=None, help="where the SAE is spliced in")
     sub.add_argument("--out-json", type=Path, required=True, help="file for the quality metrics")
@@ -214,6 +231,8 @@ VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "plan": ("what a study will cost: jobs, tokens, disk, GPU hours", _validate),
     "train": ("train an SAE on one chunk of activations", _train),
     "match": ("match two SAEs one to one, exactly", _match),
+    "convert": ("an SAE from one library's format to another's", _convert),
+    "fetch": ("an SAE from the Hugging Face hub", _fetch),
     "info": ("what an SAE is: shapes, settings, quality", _info),
     "tokenize": ("stage: documents to token blocks", _tokenize),
     "extract": ("stage: token blocks to shards of activations", _extract),

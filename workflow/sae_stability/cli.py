@@ -151,7 +151,8 @@ def evaluate(args: argparse.Namespace) -> None:
     from sae_stability.devices import claimed
     from sae_stability.files import check_made_from
 
-    check_made_from(args.chunk / "manifest.json", args.activations_hash)
+    if args.chunk is not None:
+        check_made_from(args.chunk / "manifest.json", args.activations_hash)
     check_made_from(args.sae / "cfg.json", args.sae_hash)
     with claimed(args.device) as device:
         from sae_stability.sae.evaluate import evaluate as write_evaluation
@@ -171,6 +172,28 @@ def evaluate(args: argparse.Namespace) -> None:
             config_hash=args.config_hash,
             device=device,
         )
+
+
+def convert(args: argparse.Namespace) -> None:
+    """An SAE from one format to another."""
+    from sae_stability.sae.convert import convert as write_converted
+
+    write_converted(
+        args.checkpoint,
+        args.out,
+        format=args.format,
+        to=args.to,
+        n_latents=args.n_latents,
+        d_model=args.d_model,
+        config_hash=args.config_hash,
+    )
+
+
+def fetch(args: argparse.Namespace) -> None:
+    """An SAE from the hub."""
+    from sae_stability.sae.hub import fetch as download
+
+    download(args.repo, args.folder, args.out, args.revision)
 
 
 def match(args: argparse.Namespace) -> None:

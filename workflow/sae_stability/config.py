@@ -4,11 +4,12 @@ import dataclasses
 import os
 
 from sae_stability import config_checks, config_schema
-from sae_stability.config_cohorts import add_sweep, cohort_of
+from sae_stability.config_cohorts import add_sweep, cohort_of, trained
+from sae_stability.config_given import given_cohort_of
 from sae_stability.config_schema import load_yaml, look_up
 from sae_stability.errors import StudyError
 from sae_stability.headers import matrix_shape, model_facts
-from sae_stability.study import Cohort, Corpus, Figure, Member, Model, Pass, Sweep, TokenSet
+from sae_stability.study import Cohort, Corpus, Figure, GivenCohort, Member, Model, Pass, Sweep, TokenSet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Study:
     corpora: dict[str, Corpus]
     tokens: dict[str, TokenSet]
     passes: dict[str, Pass]
-    cohorts: dict[str, Cohort]
+    cohorts: dict[str, Cohort | GivenCohort]
     sweeps: dict[str, Sweep]
     figures: dict[str, Figure]
     style: dict
@@ -42,8 +43,11 @@ class Study:
         corpora = {slug: _corpus(slug, given) for slug, given in config["corpora"].items()}
         tokens = {slug: _token_set(slug, given, models, corpora) for slug, given in config["tokens"].items()}
         passes = {slug: _pass(slug, given, tokens) for slug, given in config["passes"].items()}
-        cohorts = {slug: cohort_of(slug, given, passes, f"cohorts.{slug}") for slug, given in config["cohorts"].items()}
-        config_checks.check_distinct(cohorts)
+        cohorts: dict[str, Cohort | GivenCohort] = {}
+        for slug, given in config["cohorts"].items():
+            make = given_cohort_of if "saes" in given else cohort_of
+            cohorts[slug] = make(slug, given, passes, f"cohorts.{slug}")
+        config_checks.check_distinct(trained(cohorts))
         sweeps = {}
         for slug, given in config["sweeps"].items():
             sweeps[slug] = add_sweep(slug, given, config["cohorts"], passes, cohorts)
@@ -64,13 +68,23 @@ class Study:
             floor_repeats=config["floor"]["repeats"],
             plan=config["plan"],
         )
-        for cohort in study.cohorts.values():
+        for cohort in study.trained.values():
             config_checks.check_cohort(cohort)
         return study
 
+    @property
+    def trained(self) -> dict[str, Cohort]:
+        """The cohorts that are trained here."""
+        return trained(self.cohorts)
+
+    @property
+    def given(self) -> dict[str, GivenCohort]:
+        """The cohorts of SAEs made elsewhere."""
+        return {slug: cohort for slug, cohort in self.cohorts.items() if isinstance(cohort, GivenCohort)}
+
     def cohorts_of(self, pass_: str, hookpoint: str | None = None) -> list[Cohort]:
-        """The cohorts that read a pass, or one hookpoint of it."""
-        return [c for c in self.cohorts.values() if c.pass_.slug == pass_ and hookpoint in (None, c.hookpoint)]
+        """The cohorts that are trained on a pass, or on one hookpoint of it."""
+        return [c for c in self.trained.values() if c.pass_.slug == pass_ and hookpoint in (None, c.hookpoint)]
 
     def chunks_needed(self, pass_: str) -> int:
         """How many chunks of a pass some cohort trains on; later chunks need not be extracted."""
@@ -112,7 +126,9 @@ def _filled(config: dict) -> dict:
     rule = config_schema.schema()
     config = config_schema.check(config, rule, fill=False)
     defaults = config.get("cohort_defaults", {})
-    cohorts = {slug: {**defaults, **given} for slug, given in config.get("cohorts", {}).items()}
+    cohorts = {
+        slug: given if "saes" in given else {**defaults, **given} for slug, given in config.get("cohorts", {}).items()
+    }
     return config_schema.check({**config, **({"cohorts": cohorts} if cohorts else {})}, rule)
 
 
@@ -197,6 +213,6 @@ def _figure(slug: str, given: dict, cohorts: dict, sweeps: dict) -> Figure:
     return Figure(slug, kind, given.get("cohort"), given.get("sweep"), inputs)
 
 
-def _place(kind: str, member: Member, cohort: Cohort) -> str:
+def _place(kind: str, member: Member, cohort: Cohort | GivenCohort) -> str:
     """What a figure places a sweep's cohort by: a number, a hookpoint with its layer number, or a name."""
     return member.label if kind == "position" else str(getattr(cohort, config_checks.SWEPT[kind]))

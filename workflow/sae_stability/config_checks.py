@@ -1,7 +1,7 @@
 """What a schema cannot say: combinations of settings that cannot work, refused in a sentence."""
 
 from sae_stability.errors import StudyError
-from sae_stability.study import Cohort, Pass, Sweep, TokenSet, same_training
+from sae_stability.study import Cohort, GivenCohort, Pass, Sweep, TokenSet, same_training
 
 # What the sweep of each kind of figure has to vary.
 SWEPT = {"size": "n_latents", "k": "k", "tokens": "tokens", "layer": "hookpoint", "position": "hookpoint"}
@@ -77,12 +77,17 @@ def check_cohort(cohort: Cohort) -> None:
         )
 
 
-def check_swept(where: str, kind: str, sweep: Sweep, cohorts: dict[str, Cohort]) -> None:
+def check_swept(where: str, kind: str, sweep: Sweep, cohorts: dict[str, Cohort | GivenCohort]) -> None:
     """A figure over a setting needs a sweep that varies it, or a group of declared cohorts that differ in it.
 
     Positions go by name, so any group will do for them; layers go by the number in the hookpoint.
     """
     field = SWEPT[kind]
+    without = [member.cohort for member in sweep.members if getattr(cohorts[member.cohort], field, None) is None]
+    if without and kind != "position":
+        raise StudyError(
+            f"{where}: figure {kind} goes by {field}, which cohort {without[0]} of given SAEs does not state"
+        )
     values = list(dict.fromkeys(getattr(cohorts[member.cohort], field) for member in sweep.members))
     if sweep.fields and field not in sweep.fields:
         found = f"varies {' and '.join(sweep.fields)}"

@@ -7,7 +7,7 @@ import re
 from sae_stability import config_schema
 from sae_stability.config_schema import look_up
 from sae_stability.errors import StudyError
-from sae_stability.study import Cohort, Member, Pass, Sweep, same_training
+from sae_stability.study import Cohort, GivenCohort, Member, Pass, Sweep, same_training
 
 
 def cohort_of(slug: str, given: dict, passes: dict, where: str, near: Pass | None = None) -> Cohort:
@@ -15,7 +15,7 @@ def cohort_of(slug: str, given: dict, passes: dict, where: str, near: Pass | Non
     for key in ("n_latents", "k"):
         if key not in given:
             raise StudyError(f"{where}.{key}: missing; give it here or under cohort_defaults")
-    pass_ = _pass_of(given, passes, where, near)
+    pass_ = pass_of(given, passes, where, near)
     own = {
         "hookpoint": given["hookpoint"] or pass_.hookpoints[0],
         "tokens": given["tokens"] or pass_.train_rows * given["epochs"],
@@ -25,7 +25,7 @@ def cohort_of(slug: str, given: dict, passes: dict, where: str, near: Pass | Non
     return Cohort(slug=slug, pass_=pass_, **{**settings, **own})
 
 
-def _pass_of(given: dict, passes: dict, where: str, near: Pass | None) -> Pass:
+def pass_of(given: dict, passes: dict, where: str, near: Pass | None) -> Pass:
     """The pass that holds a cohort's hookpoint."""
     hookpoint = given["hookpoint"]
     if given["pass"] is not None:
@@ -52,7 +52,12 @@ def _pass_of(given: dict, passes: dict, where: str, near: Pass | None) -> Pass:
     return found[0]
 
 
-def add_sweep(slug: str, given: dict, configs: dict, passes: dict, cohorts: dict[str, Cohort]) -> Sweep:
+def trained(cohorts: dict[str, Cohort | GivenCohort]) -> dict[str, Cohort]:
+    """Those of the cohorts that are trained here."""
+    return {slug: cohort for slug, cohort in cohorts.items() if isinstance(cohort, Cohort)}
+
+
+def add_sweep(slug: str, given: dict, configs: dict, passes: dict, cohorts: dict[str, Cohort | GivenCohort]) -> Sweep:
     """A sweep; the cohorts that it adds go into `cohorts`."""
     if "cohorts" in given:
         for label, name in given["cohorts"].items():
@@ -60,6 +65,10 @@ def add_sweep(slug: str, given: dict, configs: dict, passes: dict, cohorts: dict
         members = tuple(Member(name, {"cohort": str(label)}) for label, name in given["cohorts"].items())
         return Sweep(slug, None, (), members)
     base = look_up(f"sweeps.{slug}.cohort", given["cohort"], configs)
+    if "saes" in base:
+        raise StudyError(
+            f"sweeps.{slug}.cohort: {given['cohort']} is of given SAEs, which cannot be varied; use cohorts:"
+        )
     varied = {field: _varied(f"sweeps.{slug}.vary.{field}", field, values) for field, values in given["vary"].items()}
     members = []
     for combination in itertools.product(*(values.items() for values in varied.values())):
@@ -90,12 +99,12 @@ def _varied(where: str, field: str, values: list | dict) -> dict[str, object]:
     return dict(zip(labels, checked, strict=True))
 
 
-def _add(cohort: Cohort, cohorts: dict[str, Cohort], where: str) -> str:
+def _add(cohort: Cohort, cohorts: dict[str, Cohort | GivenCohort], where: str) -> str:
     """Add a sweep's cohort and return its name; one that trains the same already is used instead, with these seeds too.
 
     A declared cohort keeps its own seeds if it has at least these.
     """
-    for name, other in cohorts.items():
+    for name, other in trained(cohorts).items():
         if same_training(cohort, other):
             seeds = other.init_seeds + tuple(seed for seed in cohort.init_seeds if seed not in other.init_seeds)
             cohorts[name] = dataclasses.replace(other, init_seeds=seeds)

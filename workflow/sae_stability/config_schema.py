@@ -145,8 +145,8 @@ def _choose(value: object, branches: list[dict], where: str) -> dict:
         if value["kind"] not in kinds:
             fail_unknown(f"{where}.kind: {value['kind']}", value["kind"], kinds, "no such kind")
         return branches[kinds.index(value["kind"])]
-    marks = [branch["required"][0] for branch in branches]
-    given = [mark for mark in marks if mark in value]
+    marks = [branch.get("required", [None])[0] for branch in branches]
+    given = [mark for mark in marks if mark in value] or [mark for mark in marks if mark is None]
     if len(given) == 1:
         return branches[marks.index(given[0])]
     for key in value:

@@ -9,7 +9,7 @@ import math
 
 from sae_stability.config import Study
 from sae_stability.headers import has_lm_head, model_parameters
-from sae_stability.study import Cohort, Pass, TokenSet
+from sae_stability.study import Cohort, GivenCohort, Pass, TokenSet
 
 _TOKEN_BYTES = 13  # a block holds three int32 and a flag for each token
 _INDEX_BYTES = 8  # a shard holds an int64 beside each activation vector
@@ -59,6 +59,7 @@ def plan(study: Study) -> Plan:
         _tokens(study),
         _activations(study, parameters),
         _train(study),
+        *([_given(study)] if study.given else []),
         _evaluate(study, parameters),
         _match(study),
         _floors(study),
@@ -96,8 +97,9 @@ def format_plan(plan: Plan) -> str:
 
 
 def _used(study: Study) -> list[Pass]:
-    """The passes that some cohort reads."""
-    return [pass_ for pass_ in study.passes.values() if study.chunks_needed(pass_.slug)]
+    """The passes that some cohort is trained or evaluated on."""
+    read = {cohort.pass_ for cohort in study.cohorts.values()}
+    return [pass_ for pass_ in study.passes.values() if pass_ in read]
 
 
 def _tokens(study: Study) -> Stage:
@@ -127,7 +129,7 @@ def _activations(study: Study, parameters: dict[str, int | None]) -> Stage:
 def _train(study: Study) -> Stage:
     jobs = tokens = written = peak = 0
     operations = 0.0
-    for cohort in study.cohorts.values():
+    for cohort in study.trained.values():
         seeds, sae = len(cohort.seeds), _sae_bytes(cohort)
         seen = seeds * cohort.steps * cohort.batch_size
         jobs += seeds * cohort.chunks
@@ -139,15 +141,24 @@ def _train(study: Study) -> Stage:
     return Stage("train", jobs, tokens, written, peak, _hours(operations, study.plan["sae_tflops"]))
 
 
+def _given(study: Study) -> Stage:
+    """Reading SAEs made elsewhere, and writing them in one format."""
+    jobs = sum(len(cohort.seeds) for cohort in study.given.values())
+    written = sum(len(cohort.seeds) * _sae_bytes(cohort) for cohort in study.given.values())
+    return Stage("import", jobs, 0, written, written)
+
+
 def _evaluate(study: Study, parameters: dict[str, int | None]) -> Stage:
     jobs = tokens = written = 0
     forward = encode = 0.0
     for cohort in study.cohorts.values():
         seeds = len(cohort.seeds)
-        rows = seeds * cohort.pass_.heldout_rows
         jobs += seeds
-        tokens += rows
         written += seeds * cohort.n_latents * _LATENT_BYTES
+        if cohort.pass_ is None:
+            continue
+        rows = seeds * cohort.pass_.heldout_rows
+        tokens += rows
         # A hub model is not looked into: its cost is counted rather than left out.
         if cohort.pass_.model and has_lm_head(cohort.pass_.model.name) is not False:
             forward += rows * _EVALUATION_PASSES * _forward(cohort.pass_, parameters)
@@ -176,7 +187,7 @@ def _forward(pass_: Pass, parameters: dict[str, int | None]) -> float:
     return 2.0 * (parameters[pass_.model.slug] or 0) if pass_.model else 0.0
 
 
-def _sae_bytes(cohort: Cohort) -> int:
+def _sae_bytes(cohort: Cohort | GivenCohort) -> int:
     return 4 * (2 * cohort.n_latents * cohort.d_model + cohort.n_latents + cohort.d_model)
 
 

@@ -161,6 +161,47 @@ class Cohort:
 
 
 @dataclasses.dataclass(frozen=True)
+class GivenSae:
+    """An SAE made elsewhere: a local `path`, or a `folder` of a hub repository at a `revision`."""
+
+    path: str | None
+    repo: str | None = None
+    folder: str | None = None
+    revision: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class GivenCohort:
+    """SAEs made elsewhere, compared with each other; they are numbered in order, and the number stands for the seed.
+
+    `pass_` and `hookpoint` are those whose held-out activations they are evaluated on; None where there are none.
+    """
+
+    slug: str
+    saes: tuple[GivenSae, ...]
+    format: str | None
+    pass_: Pass | None
+    hookpoint: str | None
+    n_latents: int
+    d_model: int
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """0, 1 ... in the order of `saes`."""
+        return tuple(range(len(self.saes)))
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """Every pair of numbers (a, b), a < b."""
+        return list(itertools.combinations(self.seeds, 2))
+
+    @property
+    def hook_slug(self) -> str | None:
+        """The hookpoint as a file name."""
+        return None if self.hookpoint is None else hook_slug(self.hookpoint)
+
+
+@dataclasses.dataclass(frozen=True)
 class Member:
     """One cohort of a sweep: `labels` maps each varied setting to the value's name in figures."""
 

@@ -1,11 +1,13 @@
 """Two dictionaries in, one match file out: a row a latent, encoder and decoder matched separately."""
 
 import json
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from sae_stability.checkpoint_files import checkpoint_files
 from sae_stability.errors import StudyError
 from sae_stability.files import read_table, write_table
 from sae_stability.match.assignment import Assignment, match_rows
@@ -24,7 +26,7 @@ def match_pair(
     device: str | None = None,
     progress=None,
 ) -> None:
-    """Match the SAEs in folders `a` and `b` and write the match file `out`.
+    """Match the SAEs in folders `a` and `b`, of any format, and write the match file `out`.
 
     `latents_a` and `latents_b` are their evaluation tables (column `alive`); without one, every latent counts as live.
     Cosines do not depend on row norms, so folding decoder norms into the encoder, as comparisons of raw weights need,
@@ -77,11 +79,16 @@ def certificate(assignment: Assignment) -> dict:
 def dictionaries(folder: Path) -> dict[str, np.ndarray]:
     """Encoder and decoder, each `(n_latents, d_model)` float32, of an SAE folder, read without torch.
 
+    An SAE of another library is read too (`sae.formats`); torch is needed for those that are pickles.
+
     Raises:
         StudyError: no such file, a damaged one, or tensors that are missing or disagree in shape.
     """
     from safetensors import SafetensorError, safe_open
 
+    other = _other_format(Path(folder))
+    if other is not None:
+        return other
     path = Path(folder) / "sae.safetensors"
     try:
         with safe_open(path, framework="numpy") as file:
@@ -101,6 +108,16 @@ def dictionaries(folder: Path) -> dict[str, np.ndarray]:
     return found
 
 
+def _other_format(path: Path) -> dict[str, np.ndarray] | None:
+    """The dictionaries of an SAE that another library made; None for a folder of this project."""
+    # By a name that no hash of code sees: a study matches its own folders, and a reader of files must not undo matches.
+    formats = import_module(f"{__name__.partition('.')[0]}.sae.formats")
+    if not checkpoint_files(path) or formats.detect(path) == "own":
+        return None
+    weights = formats.read(path)
+    return {side: getattr(weights, side) for side in SIDES}
+
+
 def _alive(path: Path | None, n_latents: int) -> np.ndarray:
     if path is None:
         return np.ones(n_latents, bool)
@@ -113,7 +130,7 @@ def _alive(path: Path | None, n_latents: int) -> np.ndarray:
 def _name(folder: Path) -> dict:
     """Cohort and seed of an SAE folder `.../{cohort}/seed-{seed}`; any other folder is named by its path alone."""
     config = folder / "cfg.json"
-    described = json.loads(config.read_text()) if config.exists() else {}
+    described = json.loads(config.read_text()) if config.is_file() else {}
     seed = folder.name.removeprefix("seed-")
     return {
         "cohort": folder.parent.name,

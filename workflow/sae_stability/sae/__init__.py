@@ -1,12 +1,31 @@
 """Sparse autoencoders: architectures, training, checkpoints, quality."""
 
-from sae_stability.sae.checkpoint import arrays, save
+from importlib import import_module
+
+from sae_stability.sae.checkpoint import save
 
 __all__ = ["arrays", "load", "save"]
 
+# Imported late, because `arrays` must not need torch; and by relative names, because what a module of this package
+# reaches by whole names decides when its results are made again, and no reader of another format should retrain an SAE.
 
-def load(path, device="cpu"):
-    """Read an SAE folder: `sae.model.load`. (Imported late: `arrays` must not need torch.)"""
-    from sae_stability.sae.model import load
 
-    return load(path, device)
+def load(path, format=None, device="cpu"):
+    """Read an SAE of this project or of another library: `sae.formats.load.load`."""
+    return import_module(".formats.load", __name__).load(path, format, device)
+
+
+def arrays(path, format=None):
+    """Tensors of an SAE as numpy arrays by name, without torch unless the format is a pickle.
+
+    Returns:
+        `encoder`, `decoder` (n_latents, d_model), `encoder_bias` (n_latents,), `decoder_bias` (d_model,), and those
+        that its architecture adds.
+
+    Raises:
+        StudyError: as `load`.
+    """
+    formats = import_module(".formats", __name__)
+    if (format or formats.detect(path)) == "own":
+        return import_module(".checkpoint", __name__).arrays(path)
+    return formats.read(path, format).tensors

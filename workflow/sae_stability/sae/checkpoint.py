@@ -39,9 +39,14 @@ def read_cfg(path: Path) -> dict:
         StudyError: the folder holds no such file, or it lacks what every SAE states.
     """
     cfg = read_json(Path(path) / "cfg.json")
-    missing = [key for key in ("architecture", "n_latents", "d_model", "k") if key not in cfg]
+    needed = ("architecture", "n_latents", "d_model", "k")
+    missing = [key for key in needed if key not in cfg] if isinstance(cfg, dict) else list(needed)
     if missing:
         raise StudyError(f"{path}/cfg.json: no {', '.join(missing)}; is this an SAE folder of this project?")
+    kinds = {"architecture": str, "n_latents": int, "d_model": int, "k": int | None}
+    wrong = [key for key, kind in kinds.items() if not isinstance(cfg[key], kind) or isinstance(cfg[key], bool)]
+    if wrong:
+        raise StudyError(f"{path}/cfg.json: {wrong[0]} is {cfg[wrong[0]]!r}; the file is damaged")
     return cfg
 
 

@@ -9,18 +9,20 @@ from sae_stability.activations import store
 from sae_stability.corpus.names import resolve_model
 from sae_stability.errors import StudyError
 from sae_stability.files import read_json, write_json, write_table
+from sae_stability.sae.given import GivenSAE, load_folder
 from sae_stability.sae.initial import initial_weights
-from sae_stability.sae.model import SAE, load
+from sae_stability.sae.model import SAE
 
 RARE_RATE = 1e-4
 _BLOCK_ENTRIES = 1 << 25  # latents held at once: 128 MiB
+METRICS = ("fvu", "l0", "dead_fraction", "rare_fraction")
 LANGUAGE = ("ce_clean", "ce_sae", "ce_zero", "ce_mean", "ce_recovered_zero", "ce_recovered_mean", "kl", "ce_tokens")
 
 
 def evaluate(
     *,
     sae: Path,
-    chunk: Path,
+    chunk: Path | None,
     out_json: Path,
     out_parquet: Path,
     tokens: Path | None = None,
@@ -43,7 +45,9 @@ def evaluate(
 
     Args:
         sae: SAE folder.
-        chunk: folder of the held-out activations; its manifest also says which tokens the SAE stands in for.
+        chunk: folder of the held-out activations, whose manifest also says which tokens the SAE stands in for; None
+            where there are none, as for SAEs made elsewhere: then no metric has a value and every latent counts as
+            alive.
         out_json: the values above, `n_rows` and `config_hash`.
         out_parquet: a row a latent: `latent`, `fired` (rows), `rate`, `mean_activation` (where it fires; NaN if
             never), `alive`, `init_similarity_encoder`, `init_similarity_decoder` (cosine with its own initial row;
@@ -61,7 +65,9 @@ def evaluate(
     Raises:
         StudyError: a file is missing or damaged, or SAE and chunk have different widths.
     """
-    trained = load(sae, device)
+    trained = load_folder(sae, device)
+    if chunk is None:
+        return _write_unseen(trained, out_json, out_parquet, config_hash)
     data = store.Chunk(chunk)
     if data.d_model != trained.encoder.shape[1]:
         raise StudyError(f"{sae}: made for width {trained.encoder.shape[1]}, but {chunk} has width {data.d_model}")
@@ -91,6 +97,18 @@ def evaluate(
     return result
 
 
+def _write_unseen(sae: SAE | GivenSAE, out_json: Path, out_parquet: Path, config_hash: str) -> dict:
+    """The two files for an SAE that was shown no activations."""
+    import pandas as pd
+
+    unknown = np.full(len(sae.encoder), np.nan)
+    columns = {"latent": np.arange(len(unknown)), "fired": unknown, "rate": unknown, "mean_activation": unknown}
+    write_table(out_parquet, pd.DataFrame(columns | {"alive": True, **_init_similarity(sae)}))
+    result = dict.fromkeys((*METRICS, *LANGUAGE)) | {"n_rows": 0, "config_hash": config_hash}
+    write_json(out_json, result)
+    return result
+
+
 def _has_language_head(model: str, revision: str | None) -> bool:
     """Whether the checkpoint has a language-model head; without importing transformers where a folder says so."""
     config = Path(resolve_model(model)) / "config.json"
@@ -102,7 +120,7 @@ def _has_language_head(model: str, revision: str | None) -> bool:
     return head_kind(model_config(model, revision)) is not None
 
 
-def _reconstruction(sae: SAE, data: store.Chunk, device: str):
+def _reconstruction(sae: SAE | GivenSAE, data: store.Chunk, device: str):
     import pandas as pd
 
     n_latents = len(sae.encoder)
@@ -114,9 +132,9 @@ def _reconstruction(sae: SAE, data: store.Chunk, device: str):
         for x in activations.split(max(1, _BLOCK_ENTRIES // n_latents)):
             x = x.to(device)
             latents = sae.encode(x)
-            fired += (latents > 0).sum(0)
+            fired += (latents != 0).sum(0)  # below 0 too: some imported SAEs keep signs
             activation += latents.sum(0, dtype=torch.float64)
-            loss += float((sae.decode(latents) - x).square().sum(dtype=torch.float64))
+            loss += float((sae.reconstruct(latents, x) - x).square().sum(dtype=torch.float64))
             square += float((x - shift).square().sum(dtype=torch.float64))
             total += (x - shift).sum(0, dtype=torch.float64)
             rows += len(x)
@@ -134,7 +152,7 @@ def _reconstruction(sae: SAE, data: store.Chunk, device: str):
     return metrics, pd.DataFrame(columns | {"mean_activation": mean_activation, "alive": count > 0})
 
 
-def _init_similarity(sae: SAE) -> dict[str, np.ndarray]:
+def _init_similarity(sae: SAE | GivenSAE) -> dict[str, np.ndarray]:
     """Cosine of every latent's encoder and decoder row with its initial one, drawn again from the seed."""
     n_latents, d_model = sae.encoder.shape
     if "init_seed" not in sae.cfg:

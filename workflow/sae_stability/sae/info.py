@@ -3,20 +3,27 @@
 from pathlib import Path
 
 from sae_stability.files import read_json
+from sae_stability.sae import formats
 from sae_stability.sae.checkpoint import arrays, read_cfg
 
 
 def describe(path: Path) -> str:
-    """Shapes, settings and training metrics of an SAE folder, one `name: value` a line.
+    """Shapes, settings and training metrics of an SAE of any format, one `name: value` a line.
 
     Raises:
-        StudyError: the folder is no SAE, or its files are damaged.
+        StudyError: there is no SAE, or its files are damaged.
     """
-    tensors = {name: f"{values.dtype} {values.shape}" for name, values in arrays(path).items()}
-    metrics_file = Path(path) / "metrics.json"
+    path = Path(path)
+    if formats.detect(path) == "own":
+        tensors, settings = arrays(path), read_cfg(path)
+    else:
+        weights = formats.read(path)
+        tensors, settings = weights.tensors, weights.settings | weights.origin
+    metrics_file = path / "metrics.json"
     metrics = read_json(metrics_file) if metrics_file.exists() else {}
+    shapes = {name: f"{values.dtype} {values.shape}" for name, values in tensors.items()}
     lines = []
-    for title, values in (("tensors", tensors), ("settings", read_cfg(path)), ("training", metrics)):
+    for title, values in (("tensors", shapes), ("settings", settings), ("training", metrics)):
         if values:
             lines += [f"{title}:", *(f"  {name}: {value}" for name, value in values.items())]
     return "\n".join(lines)

@@ -13,6 +13,7 @@ from sae_stability.activations.sinks import not_sink
 from sae_stability.corpus.blocks import BlockFile
 from sae_stability.corpus.names import resolve_model
 from sae_stability.errors import StudyError
+from sae_stability.sae.given import GivenSAE
 from sae_stability.sae.model import SAE
 from sae_stability.seeds import stream
 
@@ -22,7 +23,7 @@ _BATCH_TOKENS = 1024  # logits of a batch are held twice: 1,024 x 50,000 floats 
 
 def language_metrics(
     *,
-    sae: SAE,
+    sae: SAE | GivenSAE,
     tokens: Path,
     model: str,
     revision: str | None,

@@ -34,6 +34,10 @@ class SAE:
         """Reconstruction (rows, d_model) of latents (rows, n_latents): latents @ decoder + decoder_bias."""
         return torch.addmm(self.decoder_bias, latents, self.decoder)
 
+    def reconstruct(self, latents: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """What the SAE puts in the place of x, from x's latents. Here decode; imported SAEs may scale by x's norm."""
+        return self.decode(latents)
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """decode(encode(x))."""
         return self.decode(self.encode(x))

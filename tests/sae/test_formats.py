@@ -1,0 +1,188 @@
+"""Checkpoints that other libraries made (see fixtures/README.md): same latents and outputs, exact round trips."""
+
+import dataclasses
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sae_stability import sae
+from sae_stability.errors import StudyError
+from sae_stability.sae import formats
+from sae_stability.sae.weights import Weights
+
+FIXTURES = Path(__file__).parent / "fixtures"
+NAMES = sorted(path.name for path in FIXTURES.iterdir() if path.is_dir())
+PICKLES = ("dictionary_learning", "openai")
+
+
+def checkpoint(name: str) -> Path:
+    """The path that a person would give: a folder, or OpenAI's single file."""
+    return FIXTURES / name / "8.pt" if name.startswith("openai") else FIXTURES / name
+
+
+def example(activation: str, **changes) -> Weights:
+    """Random weights of an activation, 12 latents, 6 wide."""
+    random = np.random.default_rng(0)
+
+    def draw(*shape):
+        return random.normal(size=shape).astype(np.float32)
+
+    extras = {
+        "topk": {"k": 3},
+        "abstopk": {"k": 3},
+        "groupmax": {"k": 3},
+        "relu": {},
+        "jumprelu": {"threshold": np.abs(draw(12)), "k": 3},
+        "gated": {"gate_bias": draw(12), "log_magnitude": draw(12)},
+    }
+    tensors = {"encoder": draw(12, 6), "decoder": draw(12, 6), "encoder_bias": draw(12), "decoder_bias": draw(6)}
+    return Weights(**tensors, **(extras[activation] | {"activation": activation} | changes))
+
+
+def same(a: Weights, b: Weights) -> bool:
+    """Equal to the bit, in all but what the files say of themselves."""
+    tensors = a.tensors.keys() == b.tensors.keys() and all(
+        np.array_equal(a.tensors[n], b.tensors[n]) for n in a.tensors
+    )
+    return tensors and a.settings == b.settings
+
+
+def test_every_format_has_a_fixture():
+    assert {name.split("-")[0] for name in NAMES} == set(formats.REGISTRY) - {"own"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_forward_pass_is_that_of_the_library_itself(name):
+    expected = np.load(FIXTURES / name / "expected.npz")
+    loaded = sae.load(checkpoint(name))
+    x = torch.from_numpy(expected["x"])
+    latents = loaded.encode(x)
+    assert ((latents != 0).numpy() == (expected["latents"] != 0)).mean() == 1, "other latents fire"
+    # bfloat16 weights, once by the library and once here, add in another order; all else is float32 rounding.
+    np.testing.assert_allclose(latents, expected["latents"], rtol=1e-4, atol=2e-5)
+    np.testing.assert_allclose(loaded.forward(x), expected["output"], rtol=1e-4, atol=2e-5)
+    assert loaded.encoder.shape == loaded.decoder.shape == formats.shape(checkpoint(name)) == (12, 6)
+    assert (loaded.encoder_bias.shape, loaded.decoder_bias.shape) == ((12,), (6,))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_format_is_told_by_the_files(name):
+    assert formats.detect(checkpoint(name)) == name.split("-")[0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("format", formats.WRITTEN)
+def test_what_is_written_in_another_format_is_read_back_to_the_bit(name, format, tmp_path):
+    weights = formats.read(checkpoint(name))
+    try:
+        formats.write(tmp_path / "sae", weights, format)
+    except StudyError:
+        if format == "own":
+            raise
+        return  # the format has no such SAEs
+    assert formats.detect(tmp_path / "sae") == format
+    assert same(weights, formats.read(tmp_path / "sae"))
+
+
+WRITERS = [
+    ("sparsify", "topk", {}),
+    ("sparsify", "topk", {"subtract_decoder_bias": False, "skip": np.ones((6, 6), np.float32)}),
+    ("sparsify", "groupmax", {}),
+    ("saelens", "topk", {}),
+    ("saelens", "abstopk", {}),
+    ("saelens", "relu", {"subtract_decoder_bias": False, "input_norm": "layer"}),
+    ("saelens", "jumprelu", {"input_norm": "unit"}),
+    ("saelens", "gated", {}),
+    ("dictionary_learning", "topk", {}),
+    ("dictionary_learning", "relu", {}),
+    ("dictionary_learning", "relu", {"subtract_decoder_bias": False}),
+    ("dictionary_learning", "gated", {}),
+    ("dictionary_learning", "jumprelu", {"threshold": np.full(12, 0.5, np.float32)}),
+    ("dictionary_learning", "jumprelu", {"subtract_decoder_bias": False, "k": None}),
+]
+
+
+@pytest.mark.parametrize(("format", "activation", "changes"), WRITERS)
+def test_a_writer_keeps_every_bit_and_the_forward_pass(format, activation, changes, tmp_path):
+    weights = example(activation, **changes)
+    formats.write(tmp_path / "theirs", weights, format)
+    formats.write(tmp_path / "ours", weights, "own")
+    assert same(weights, formats.read(tmp_path / "theirs"))
+    x = torch.randn(9, 6, generator=torch.Generator().manual_seed(0))
+    ours, theirs = sae.load(tmp_path / "ours"), sae.load(tmp_path / "theirs", format=format)
+    assert torch.equal(ours.forward(x), theirs.forward(x))
+
+
+NOT_WRITTEN = [
+    ("sparsify", example("relu"), "sparsify has TopK SAEs on raw activations alone"),
+    ("sparsify", example("topk", input_norm="layer"), "input normalisation 'layer'"),
+    ("saelens", example("groupmax"), "no groupmax SAEs"),
+    ("saelens", example("topk", skip=np.ones((6, 6), np.float32)), "no skip connections"),
+    ("dictionary_learning", example("jumprelu"), "and its thresholds; write it as saelens"),
+    ("dictionary_learning", example("topk", subtract_decoder_bias=False), "no class for a topk SAE"),
+    ("gemma_scope", example("topk"), "format 'gemma_scope' is not written; allowed: own, sparsify"),
+]
+
+
+@pytest.mark.parametrize(("format", "weights", "words"), NOT_WRITTEN)
+def test_what_a_format_cannot_say_is_refused(format, weights, words, tmp_path):
+    with pytest.raises(StudyError, match=words):
+        formats.write(tmp_path / "sae", weights, format)
+    assert not (tmp_path / "sae").exists()
+
+
+def test_a_trained_sae_leaves_for_every_written_format_and_stays_itself(tmp_path):
+    weights = example("topk")
+    sae.save(tmp_path / "own", weights.tensors, {"architecture": "topk", "n_latents": 12, "d_model": 6, "k": 3})
+    x = torch.randn(9, 6, generator=torch.Generator().manual_seed(0))
+    expected = sae.load(tmp_path / "own").forward(x)
+    for format in formats.WRITTEN:
+        formats.write(tmp_path / format, formats.read(tmp_path / "own"), format)
+        assert torch.equal(sae.load(tmp_path / format).forward(x), expected)
+
+
+def test_decoders_alone_need_no_torch(tmp_path):
+    library = Path(__file__).parents[2] / "workflow"
+    paths = [str(checkpoint(name)) for name in NAMES if not name.startswith(PICKLES)]
+    code = (
+        f"import sys; sys.path.insert(0, {str(library)!r})\nfrom sae_stability import sae\n"
+        f"for path in {paths!r}: sae.arrays(path)\nassert not {{'torch', 'numba', 'pandas'}} & set(sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_seeds_in_one_folder_are_found_in_order_and_not_mistaken_for_an_sae(tmp_path):
+    hookpoint = tmp_path / "layers.0.mlp"
+    for seed in (10, 9, 0):
+        shutil.copytree(FIXTURES / "sparsify-topk", hookpoint / f"seed{seed}")
+    (hookpoint / "logs").mkdir()
+    assert [path.name for path in formats.members(hookpoint)] == ["seed0", "seed9", "seed10"]
+    assert formats.members(hookpoint / "seed9") == [hookpoint / "seed9"]
+    assert formats.read(hookpoint / "seed9").origin["hookpoint"] == "layers.0.mlp"
+    with pytest.raises(StudyError, match=r"holds several SAEs; name one of seed0, seed9, seed10"):
+        sae.load(hookpoint)
+
+
+def test_old_signed_coders_select_by_size(tmp_path):
+    shutil.copytree(FIXTURES / "sparsify-signed", tmp_path / "sae")
+    settings = tmp_path / "sae" / "cfg.json"
+    settings.write_text(settings.read_text().replace('"signed": false', '"signed": true'))
+    loaded = sae.load(tmp_path / "sae")
+    x = torch.randn(9, 6, generator=torch.Generator().manual_seed(0))
+    pre = (x - loaded.decoder_bias) @ loaded.encoder.T + loaded.encoder_bias
+    latents = loaded.encode(x)
+    assert (latents < 0).any()
+    torch.testing.assert_close(latents.abs().sort(1).values[:, -3:], pre.abs().sort(1).values[:, -3:])
+
+
+def test_settings_that_weights_contradict_cannot_be_built():
+    from sae_stability.sae.weights import checked
+
+    for changes in ({"k": 0}, {"k": 13}, {"k": None}, {"k": True}, {"activation": "magic"}, {"input_norm": "batch"}):
+        with pytest.raises(StudyError, match="here: "):
+            checked(dataclasses.replace(example("topk"), **changes), "here")

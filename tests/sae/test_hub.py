@@ -1,0 +1,126 @@
+"""Fetching an SAE: from a server on this machine that speaks the hub's protocol, and what is refused before any."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+import pytest
+
+from sae_stability.checkpoint_files import checked_folder, checkpoint_files
+from sae_stability.errors import StudyError
+from sae_stability.sae import formats
+
+FIXTURES = Path(__file__).parent / "fixtures"
+COMMIT = "0123456789" * 4
+REPOSITORY = {
+    f"layers.0/seed1/{path.name}": path.read_bytes()
+    for path in (FIXTURES / "sparsify-topk").iterdir()
+    if path.is_file()
+} | {"layers.0/seed1/optimizer.pt": b"large and not wanted", "layers.0/seed2/cfg.json": b"{}"}
+
+
+def sha1(content: bytes) -> str:
+    return hashlib.sha1(content).hexdigest()
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Enough of the hub for one repository, someone/saes, at one commit."""
+
+    def log_message(self, *_):
+        pass
+
+    def do_HEAD(self):
+        self.answer(body=False)
+
+    def do_GET(self):
+        self.answer(body=True)
+
+    def answer(self, *, body: bool):
+        path = unquote(urlsplit(self.path).path)
+        if path.startswith("/api/models/someone/saes"):
+            known = path.rpartition("/")[2] in ("main", "saes", COMMIT)
+            value = {"id": "someone/saes", "sha": COMMIT, "siblings": [{"rfilename": name} for name in REPOSITORY]}
+            if "/tree/" in path:
+                value = [{"type": "file", "path": n, "size": len(c), "oid": sha1(c)} for n, c in REPOSITORY.items()]
+            return self.send(
+                200 if known else 404, json.dumps(value).encode(), body, {"X-Error-Code": "RevisionNotFound"}
+            )
+        content = REPOSITORY.get(path.removeprefix(f"/someone/saes/resolve/{COMMIT}/"))
+        if content is None:
+            return self.send(404, b"{}", body, {"X-Error-Code": "RepoNotFound"})
+        return self.send(200, content, body, {"ETag": f'"{sha1(content)}"', "X-Repo-Commit": COMMIT})
+
+    def send(self, code: int, content: bytes, body: bool, headers: dict):
+        self.send_response(code)
+        for name, value in headers.items():
+            if code == 200 or name == "X-Error-Code":
+                self.send_header(name, value)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if body:
+            self.wfile.write(content)
+
+
+@pytest.fixture(scope="module")
+def hub():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+def fetch(hub: str, out: Path, *arguments: str) -> subprocess.CompletedProcess:
+    environment = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
+    library = str(Path(__file__).parents[2] / "workflow")
+    environment |= {
+        "HF_ENDPOINT": hub,
+        "HF_HUB_OFFLINE": "0",
+        "PYTHONPATH": library,
+        "HF_HOME": str(out.parent / "cache"),
+    }
+    command = [sys.executable, "-m", "sae_stability", "fetch", "--repo", "someone/saes", "--out", str(out), *arguments]
+    return subprocess.run(command, env=environment, text=True, capture_output=True, check=False, timeout=120)
+
+
+def test_one_folder_is_fetched_without_what_is_no_sae(hub, tmp_path):
+    result = fetch(hub, tmp_path / "out", "--folder", "layers.0/seed1")
+    assert result.returncode == 0, result.stderr
+    files = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert files == ["layers.0/seed1/cfg.json", "layers.0/seed1/sae.safetensors"]
+    here, there = formats.read(FIXTURES / "sparsify-topk"), formats.read(tmp_path / "out" / "layers.0" / "seed1")
+    assert np.array_equal(here.encoder, there.encoder)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--folder", "layers.7"], "folder 'layers.7' at main holds no file of an SAE"),
+        (["--folder", "layers.0/seed1", "--revision", "nowhere"], "someone/saes at nowhere: cannot be fetched"),
+        (["--folder", "../up"], "must be a path inside the repository"),
+    ],
+)
+def test_what_is_not_there_is_told_in_a_line(hub, tmp_path, arguments, words):
+    result = fetch(hub, tmp_path / "out", *arguments)
+    assert result.returncode == 2
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("folder", ["/etc", "a/../../b", "..", "a/*", "a?", "a\\b"])
+def test_a_folder_leads_nowhere_else(folder):
+    with pytest.raises(StudyError, match="must be a path inside the repository"):
+        checked_folder(folder)
+
+
+def test_a_local_checkpoint_is_its_files_and_no_others(tmp_path):
+    names = [path.name for path in checkpoint_files(FIXTURES / "sparsify-topk")]
+    assert names == ["cfg.json", "sae.safetensors"]
+    assert checkpoint_files(FIXTURES / "openai-topk" / "8.pt") == [FIXTURES / "openai-topk" / "8.pt"]

@@ -1,0 +1,42 @@
+"""An SAE from one format to another; how SAEs made elsewhere enter a study."""
+
+from pathlib import Path
+
+from sae_stability.errors import StudyError
+from sae_stability.sae import formats
+from sae_stability.sae.imported import save_weights
+
+
+def convert(
+    checkpoint: Path,
+    out: Path,
+    *,
+    format: str | None = None,
+    to: str = "own",
+    n_latents: int | None = None,
+    d_model: int | None = None,
+    config_hash="",
+) -> None:
+    """Read an SAE and write it as a folder of another format.
+
+    Args:
+        checkpoint: folder or file of the SAE.
+        out: folder to write.
+        format: format of `checkpoint`; None to tell by its files.
+        to: one of `formats.WRITTEN`.
+        n_latents, d_model: the size that it must have; None for any.
+        config_hash: recorded by the project's own format.
+
+    Raises:
+        StudyError: it cannot be read, has another size, or the other format has no such SAEs.
+    """
+    weights = formats.read(checkpoint, format)
+    for what, found, wanted in (("latents", weights.n_latents, n_latents), ("width", weights.d_model, d_model)):
+        if wanted is not None and found != wanted:
+            raise StudyError(
+                f"{checkpoint}: {what} {found:,}, but the study says {wanted:,}; mend n_latents or d_model"
+            )
+    if to == "own":
+        save_weights(out, weights, config_hash)
+    else:
+        formats.write(out, weights, to)

@@ -1,0 +1,110 @@
+"""Checkpoints in the field's formats. A new format is a module here and a line below.
+
+A module has `detect(path)`, `read(path) -> Weights`, `shape(path) -> (n_latents, d_model)` and, if SAEs are written so
+too, `write(path, weights)`. torch is imported where a format is a pickle, and nowhere else.
+"""
+
+import re
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+from sae_stability.errors import StudyError
+from sae_stability.sae.weights import Weights
+
+# In the order in which they are tried; no two detect the same files.
+REGISTRY = {
+    "own": "sae_stability.sae.formats.own",
+    "sparsify": "sae_stability.sae.formats.sparsify",
+    "saelens": "sae_stability.sae.formats.saelens",
+    "dictionary_learning": "sae_stability.sae.formats.dictionary_learning",
+    "gemma_scope": "sae_stability.sae.formats.gemma_scope",
+    "gemma_scope_2": "sae_stability.sae.formats.gemma_scope_2",
+    "llama_scope": "sae_stability.sae.formats.llama_scope",
+    "openai": "sae_stability.sae.formats.openai",
+}
+WRITTEN = ("own", "sparsify", "saelens", "dictionary_learning")
+
+
+def detect(path: Path) -> str:
+    """The name of the format of an SAE, by its files.
+
+    Raises:
+        StudyError: there is nothing, several SAEs in one folder, or a format that is not known.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise StudyError(f"{path}: no such file or folder")
+    found = next((name for name in REGISTRY if _module(name).detect(path)), None)
+    if found is None:
+        inside = [member.name for member in _inside(path)]
+        if inside:
+            raise StudyError(f"{path}: holds several SAEs; name one of {', '.join(inside[:8])}")
+        raise StudyError(f"{path}: in none of the formats that are read ({', '.join(REGISTRY)}), or files are missing")
+    return found
+
+
+def read(path: Path, format: str | None = None) -> Weights:
+    """The SAE at `path`, a folder or a file; its `origin` names the format.
+
+    Args:
+        format: a name in `REGISTRY`; None to tell by the files.
+
+    Raises:
+        StudyError: no such format, or the files are not of it, damaged, or not to be trusted.
+    """
+    import dataclasses
+
+    path = Path(path)
+    name = _named(format) if format else detect(path)
+    weights = _module(name).read(path)
+    return dataclasses.replace(weights, origin={"format": name} | weights.origin)
+
+
+def shape(path: Path, format: str | None = None) -> tuple[int, int]:
+    """(n_latents, d_model) of the SAE at `path`; from headers and settings where the format allows."""
+    name = _named(format) if format else detect(path)
+    n_latents, d_model = _module(name).shape(Path(path))
+    return n_latents, d_model
+
+
+def write(path: Path, weights: Weights, format: str) -> None:
+    """Write an SAE as a folder of one of `WRITTEN`.
+
+    Raises:
+        StudyError: the format is not written, or has no such SAEs.
+    """
+    if format not in WRITTEN:
+        raise StudyError(f"{path}: format {format!r} is not written; allowed: {', '.join(WRITTEN)}")
+    _module(format).write(Path(path), weights)
+
+
+def members(path: Path) -> list[Path]:
+    """The SAEs that a path stands for: itself, or those in its sub-folders (sparsify's `seed0`, `seed1`), in order."""
+    path = Path(path)
+    if any(_module(name).detect(path) for name in REGISTRY):
+        return [path]
+    return _inside(path) or [path]
+
+
+def _inside(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return []
+    folders = [child for child in path.iterdir() if child.is_dir()]
+    found = [child for child in folders if any(_module(name).detect(child) for name in REGISTRY)]
+    return sorted(found, key=lambda child: [int(part) if part.isdecimal() else part for part in _parts(child.name)])
+
+
+def _parts(name: str) -> list[str]:
+    """A name cut at its numbers, text and numbers in turn: seed10 comes after seed9."""
+    return re.split(r"(\d+)", name)
+
+
+def _named(name: str) -> str:
+    if name not in REGISTRY:
+        raise StudyError(f"format {name!r} is not known; allowed: {', '.join(REGISTRY)}")
+    return name
+
+
+def _module(name: str) -> ModuleType:
+    return import_module(REGISTRY[name])

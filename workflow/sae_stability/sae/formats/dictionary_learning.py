@@ -1,0 +1,168 @@
+"""dictionary_learning (saprmarks): `ae.pt`, a pickle of tensors, and `config.json`.
+
+The class under `trainer.dict_class` says what the tensors mean; where their names leave no doubt, it may be missing. A
+file saved in the middle of training (`ae`, `step`, `optimizer`) is recognised. BatchTopK and Matryoshka SAEs act as
+they do in use: relu(pre) above their one threshold, which is -1, and so idle, in runs of under 1,000 steps.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from sae_stability.errors import StudyError
+from sae_stability.files import atomic, write_json
+from sae_stability.sae.formats.files import constant, count, one_of, read_pickle, read_settings, tensor
+from sae_stability.sae.weights import Weights, checked
+
+_LINEAR = {"encoder": "encoder.weight", "decoder": "decoder.weight", "encoder_bias": "encoder.bias"}
+_MATRICES = {"encoder": "W_enc", "decoder": "W_dec", "encoder_bias": "b_enc", "decoder_bias": "b_dec"}
+# Names of the tensors of each class; a linear layer keeps its decoder as (d, n), a bare matrix its encoder so.
+_CLASSES = {
+    "AutoEncoder": _LINEAR | {"decoder_bias": "bias"},
+    "AutoEncoderNew": _LINEAR | {"decoder_bias": "decoder.bias"},
+    "GatedAutoEncoder": _LINEAR
+    | {"encoder_bias": "mag_bias", "gate_bias": "gate_bias", "log_magnitude": "r_mag", "decoder_bias": "decoder_bias"},
+    "AutoEncoderTopK": _LINEAR | {"decoder_bias": "b_dec"},
+    "BatchTopKSAE": _LINEAR | {"decoder_bias": "b_dec", "threshold": "threshold"},
+    "JumpReluAutoEncoder": _MATRICES | {"threshold": "threshold"},
+    "MatryoshkaBatchTopKSAE": _MATRICES | {"threshold": "threshold"},
+}
+_ACTIVATIONS = {"GatedAutoEncoder": "gated", "AutoEncoderTopK": "topk", "AutoEncoder": "relu", "AutoEncoderNew": "relu"}
+_RAW_INPUT = ("AutoEncoderNew", "JumpReluAutoEncoder")
+_WITH_K = ("AutoEncoderTopK", "BatchTopKSAE", "MatryoshkaBatchTopKSAE")
+# A tensor that one class alone has.
+_MARKS = {
+    "group_sizes": "MatryoshkaBatchTopKSAE",
+    "decoder_bias": "GatedAutoEncoder",
+    "bias": "AutoEncoder",
+    "decoder.bias": "AutoEncoderNew",
+    "W_enc": "JumpReluAutoEncoder",
+}
+
+
+def detect(path: Path) -> bool:
+    """Whether this is an `ae.pt`, or the folder of one."""
+    return path.name == "ae.pt" or (path / "ae.pt").is_file()
+
+
+def read(path: Path) -> Weights:
+    """The dictionary in a folder.
+
+    Raises:
+        StudyError: a file is missing, damaged, asks for code, or is of another class than it says.
+    """
+    file = _file(path)
+    tensors = read_pickle(file)
+    if isinstance(tensors.get("ae"), dict):
+        tensors = tensors["ae"]
+    trainer = _trainer(file)
+    name = _class(tensors, trainer, file)
+    found = {own: tensor(tensors, theirs, file) for own, theirs in _CLASSES[name].items()}
+    turned = "encoder" if "W_enc" in tensors else "decoder"
+    found[turned] = found[turned].T
+    if "threshold" in found and found["threshold"].ndim == 0:
+        found["threshold"] = constant(float(found["threshold"]), found["encoder_bias"])
+    weights = Weights(
+        **found,
+        activation=_ACTIVATIONS.get(name, "jumprelu"),
+        k=_k(tensors, trainer, file) if name in _WITH_K else None,
+        subtract_decoder_bias=name not in _RAW_INPUT,
+        origin=_origin(trainer) | {"class": name},
+    )
+    return checked(weights, file)
+
+
+def shape(path: Path) -> tuple[int, int]:
+    """(n_latents, d_model), as config.json gives them."""
+    file = _file(path).with_name("config.json")
+    trainer = _trainer(_file(path))
+    missing = [key for key in ("dict_size", "activation_dim") if key not in trainer]
+    if missing:
+        raise StudyError(f"{file}: no trainer.{missing[0]}; give n_latents and d_model where this SAE is named")
+    return tuple(count(trainer[key], file, f"trainer.{key}") for key in ("dict_size", "activation_dim"))
+
+
+def write(path: Path, weights: Weights) -> None:
+    """Write what the `from_pretrained` of the matching class reads.
+
+    Raises:
+        StudyError: dictionary_learning has no class for such an SAE.
+    """
+    import torch
+
+    name = _written_class(path, weights)
+    turned = "encoder" if "W_enc" in _CLASSES[name].values() else "decoder"
+    state = {}
+    for own, theirs in _CLASSES[name].items():
+        value = getattr(weights, own)
+        state[theirs] = torch.from_numpy(np.ascontiguousarray(value.T if own == turned else value))
+    if name in _WITH_K:
+        threshold = float(weights.threshold[0]) if weights.threshold is not None else -1.0
+        state |= {"k": torch.tensor(weights.k, dtype=torch.int32), "threshold": torch.tensor(threshold)}
+    names = {"model": "lm_name", "hookpoint": "submodule_name"}
+    trainer = {
+        "dict_class": name,
+        "activation_dim": weights.d_model,
+        "dict_size": weights.n_latents,
+        **({"k": weights.k} if name in _WITH_K else {}),
+        **{theirs: weights.origin.get(own) for own, theirs in names.items()},
+    }
+    with atomic(path / "ae.pt") as temporary:
+        torch.save(state, temporary)
+    write_json(path / "config.json", {"trainer": trainer})
+
+
+def _file(path: Path) -> Path:
+    return path if path.name == "ae.pt" else path / "ae.pt"
+
+
+def _trainer(file: Path) -> dict:
+    """What config.json says of the trainer; empty where there is none."""
+    config = file.with_name("config.json")
+    trainer = read_settings(config).get("trainer", {}) if config.is_file() else {}
+    if not isinstance(trainer, dict):
+        raise StudyError(f"{config}: trainer must be a mapping of settings")
+    return trainer
+
+
+def _class(tensors: dict, trainer: dict, file: Path) -> str:
+    name = trainer.get("dict_class")
+    if name is None:
+        name = next((of for mark, of in _MARKS.items() if mark in tensors), None)
+    if name is None:
+        raise StudyError(
+            f"{file}: TopK and BatchTopK SAEs look alike here; put config.json with trainer.dict_class beside the file"
+        )
+    return one_of(name, _CLASSES, file, "class")
+
+
+def _k(tensors: dict, trainer: dict, file: Path) -> int:
+    if isinstance(tensors.get("k"), np.ndarray) and tensors["k"].size == 1:
+        return int(tensors["k"].item())
+    if "k" not in trainer:
+        raise StudyError(f"{file}: no k, neither here nor in config.json")
+    return count(trainer["k"], file.with_name("config.json"), "trainer.k")
+
+
+def _origin(trainer: dict) -> dict:
+    names = {"lm_name": "model", "submodule_name": "hookpoint"}
+    return {own: trainer[name] for name, own in names.items() if isinstance(trainer.get(name), str)}
+
+
+def _written_class(path: Path, weights: Weights) -> str:
+    subtract = weights.subtract_decoder_bias
+    jump = "BatchTopKSAE" if subtract else "JumpReluAutoEncoder"
+    names = {
+        "topk": "AutoEncoderTopK" if subtract else None,
+        "relu": "AutoEncoder" if subtract else "AutoEncoderNew",
+        "gated": "GatedAutoEncoder" if subtract else None,
+        "jumprelu": jump,
+    }
+    name = names.get(weights.activation)
+    one_threshold = name != "BatchTopKSAE" or (weights.k is not None and np.ptp(weights.threshold) == 0)
+    if name is None or not one_threshold or weights.input_norm != "none" or weights.skip is not None:
+        raise StudyError(
+            f"{path}: dictionary_learning has no class for a {weights.activation} SAE with subtract_decoder_bias "
+            f"{subtract}, input normalisation {weights.input_norm!r} and its thresholds; write it as saelens"
+        )
+    return name

@@ -1,0 +1,54 @@
+"""Gemma Scope: `params.npz` with `W_enc` (d, n), `W_dec` (n, d), `b_enc` (n), `b_dec` (d), `threshold` (n).
+
+JumpReLU on x itself, without subtracting b_dec. SAEs of embeddings read them times sqrt(d); that is folded in here.
+"""
+
+import dataclasses
+from pathlib import Path
+
+from sae_stability.errors import StudyError
+from sae_stability.sae.formats.files import npz_shapes, read_npz
+from sae_stability.sae.weights import Weights, checked
+
+_NAMES = ("W_enc", "W_dec", "b_enc", "b_dec", "threshold")
+
+
+def detect(path: Path) -> bool:
+    """Whether this is a `params.npz` or the folder of one."""
+    return path.suffix == ".npz" or (path / "params.npz").is_file()
+
+
+def read(path: Path) -> Weights:
+    """The SAE in a folder.
+
+    Raises:
+        StudyError: the file is missing, damaged, holds anything but numbers, or shapes disagree.
+    """
+    file = _file(path)
+    arrays = read_npz(file, _NAMES)
+    weights = Weights(
+        encoder=arrays["W_enc"].T,
+        decoder=arrays["W_dec"],
+        encoder_bias=arrays["b_enc"],
+        decoder_bias=arrays["b_dec"],
+        threshold=arrays["threshold"],
+        activation="jumprelu",
+        subtract_decoder_bias=False,
+    )
+    weights = checked(weights, file)
+    if "embedding" in file.parts:
+        scale = weights.d_model**0.5
+        weights = dataclasses.replace(weights, encoder=weights.encoder / scale, decoder=weights.decoder * scale)
+    return checked(weights, file)
+
+
+def shape(path: Path) -> tuple[int, int]:
+    """(n_latents, d_model), from the header."""
+    shape = npz_shapes(_file(path), ("W_enc",))["W_enc"]
+    if len(shape) != 2:
+        raise StudyError(f"{_file(path)}: W_enc has shape {shape}; must be (d_model, n_latents)")
+    return shape[::-1]
+
+
+def _file(path: Path) -> Path:
+    return path if path.suffix == ".npz" else path / "params.npz"

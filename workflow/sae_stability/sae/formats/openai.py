@@ -1,0 +1,50 @@
+"""OpenAI's sparse_autoencoder: one `.pt` file, a pickle of tensors.
+
+Tensors: `pre_bias` (d), `encoder.weight` (n, d), `latent_bias` (n), `decoder.weight` (d, n); `activation` names the
+function and `activation_state_dict` holds its k. TopK SAEs read each row less its mean and over its standard deviation.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from sae_stability.sae.formats.files import one_of, read_pickle, tensor
+from sae_stability.sae.weights import Weights, checked
+
+
+def detect(path: Path) -> bool:
+    """Whether this is a `.pt` file of another name than dictionary_learning's."""
+    return path.suffix == ".pt" and path.name != "ae.pt"
+
+
+def read(path: Path) -> Weights:
+    """The autoencoder in a file.
+
+    Raises:
+        StudyError: the file is missing, damaged, asks for code, or has an activation that is not known.
+    """
+    tensors = read_pickle(path)
+    name = one_of(tensors.get("activation", "ReLU"), ("ReLU", "TopK"), path, "activation")
+    state = tensors.get("activation_state_dict")
+    state = state if isinstance(state, dict) else {}
+    one_of(state.get("postact_fn", "ReLU"), ("ReLU",), path, "activation after TopK")
+    weights = Weights(
+        encoder=tensor(tensors, "encoder.weight", path),
+        decoder=tensor(tensors, "decoder.weight", path).T,
+        encoder_bias=tensor(tensors, "latent_bias", path),
+        decoder_bias=tensor(tensors, "pre_bias", path),
+        activation=name.lower(),
+        k=_k(state) if name == "TopK" else None,
+        input_norm="layer" if name == "TopK" else "none",
+    )
+    return checked(weights, path)
+
+
+def shape(path: Path) -> tuple[int, int]:
+    """(n_latents, d_model); the file has to be read for them."""
+    return tensor(read_pickle(path), "encoder.weight", path).shape
+
+
+def _k(state: dict) -> object:
+    k = state.get("k")
+    return int(k.item()) if isinstance(k, np.ndarray) and k.size == 1 else k

@@ -1,0 +1,46 @@
+"""One SAE from the Hugging Face hub: the few files that make it, of one folder, at one revision."""
+
+import shutil
+from pathlib import Path
+
+from sae_stability.checkpoint_files import FILES, checked_folder
+from sae_stability.errors import StudyError
+
+
+def fetch(repo: str, folder: str, out: Path, revision: str | None = None) -> Path:
+    """Download the SAE in `folder` of a hub repository into `out`, under its path in the repository.
+
+    Args:
+        repo: owner/name.
+        folder: path inside the repository; "." for its top.
+        out: where to put it; what lies there is replaced.
+        revision: branch, tag or commit; None for the main branch.
+
+    Returns:
+        The SAE's folder.
+
+    Raises:
+        StudyError: no such repository, revision or folder, no access or no network, or a path that leads elsewhere.
+    """
+    inside = checked_folder(folder)
+    out = Path(out)
+    shutil.rmtree(out, ignore_errors=True)
+    names = [(inside / name).as_posix() for name in FILES]
+    _download(repo, revision, names, out)
+    shutil.rmtree(out / ".cache", ignore_errors=True)
+    if not any((out / name).is_file() for name in names):
+        raise StudyError(
+            f"{repo}: folder {folder!r} at {revision or 'main'} holds no file of an SAE ({', '.join(FILES)})"
+        )
+    return out / inside
+
+
+def _download(repo: str, revision: str | None, names: list[str], out: Path) -> None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        snapshot_download(repo, revision=revision, allow_patterns=names, local_dir=out)
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        words = " ".join(str(error).split())[:300]
+        raise StudyError(f"{repo} at {revision or 'main'}: cannot be fetched from the hub ({words})") from None

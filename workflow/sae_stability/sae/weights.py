@@ -1,0 +1,129 @@
+"""An SAE of any origin as arrays and a few words: what every checkpoint format is read into and written from."""
+
+import dataclasses
+
+import numpy as np
+
+from sae_stability.errors import StudyError
+
+ACTIVATIONS = ("topk", "abstopk", "groupmax", "relu", "jumprelu", "gated")
+SELECTIVE = ("topk", "abstopk", "groupmax")  # what fires is decided by k
+INPUT_NORMS = ("none", "layer", "unit")
+# Optional tensors and their shapes: n for latents, d for the width.
+OPTIONAL = {"threshold": "n", "gate_bias": "n", "log_magnitude": "n", "skip": "dd"}
+_NEEDED = {"jumprelu": ("threshold",), "gated": ("gate_bias", "log_magnitude")}
+_SHAPES = {"encoder": "nd", "decoder": "nd", "encoder_bias": "n", "decoder_bias": "d"} | OPTIONAL
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Weights:
+    """Weights of an SAE and how they are meant; acts on raw activations, any fixed scale being folded in.
+
+    z = x, less decoder_bias if `subtract_decoder_bias`; before that, each row is centred and scaled if `input_norm` is
+    not "none", and the reconstruction is scaled back. pre = encoder z + encoder_bias. Latents by `activation`:
+
+    - topk: the k largest of relu(pre); abstopk: the k of largest |pre|, signs kept;
+    - groupmax: latents in k groups of neighbours, the largest relu(pre) of each;
+    - relu: relu(pre);
+    - jumprelu: relu(pre) where pre > threshold (BatchTopK and Matryoshka SAEs in use, with one threshold for all);
+    - gated: relu(exp(log_magnitude) * (encoder z) + encoder_bias) where encoder z + gate_bias > 0.
+
+    Reconstruction: decoder^T latents + decoder_bias, and skip x on top where there is a `skip`.
+
+    Attributes:
+        encoder, decoder: (n_latents, d_model) float32, rows are latents; decoder rows may have any norm.
+        encoder_bias: (n_latents,). decoder_bias: (d_model,).
+        k: latents a row; of a jumprelu SAE, the number that it was trained for, if known.
+        threshold, gate_bias, log_magnitude: (n_latents,), None where the activation has none.
+        skip: (d_model, d_model) of a skip transcoder.
+        input_norm: "layer": less its mean, over (standard deviation + 1e-5); "unit": to norm sqrt(d_model).
+        origin: what the file says of itself: format, model, hookpoint.
+    """
+
+    encoder: np.ndarray
+    decoder: np.ndarray
+    encoder_bias: np.ndarray
+    decoder_bias: np.ndarray
+    activation: str
+    k: int | None = None
+    threshold: np.ndarray | None = None
+    gate_bias: np.ndarray | None = None
+    log_magnitude: np.ndarray | None = None
+    skip: np.ndarray | None = None
+    subtract_decoder_bias: bool = True
+    input_norm: str = "none"
+    origin: dict = dataclasses.field(default_factory=dict)
+
+    @property
+    def n_latents(self) -> int:
+        """Number of latents."""
+        return self.encoder.shape[0]
+
+    @property
+    def d_model(self) -> int:
+        """Width of the activations."""
+        return self.encoder.shape[1]
+
+    @property
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Every tensor that there is, by name."""
+        return {name: getattr(self, name) for name in _SHAPES if getattr(self, name) is not None}
+
+    @property
+    def settings(self) -> dict:
+        """Everything but tensors and origin, as plain data."""
+        names = ("activation", "k", "subtract_decoder_bias", "input_norm")
+        return {name: getattr(self, name) for name in names}
+
+
+def checked(weights: Weights, where: object) -> Weights:
+    """The same weights as contiguous float32, if they can be an SAE.
+
+    Raises:
+        StudyError: shapes disagree, values are not finite, k is impossible or a tensor is missing; names `where`.
+    """
+    if weights.encoder.ndim != 2 or not weights.encoder.size:
+        raise StudyError(f"{where}: encoder has shape {weights.encoder.shape}; must be (n_latents, d_model)")
+    if weights.activation not in ACTIVATIONS or weights.input_norm not in INPUT_NORMS:
+        raise StudyError(f"{where}: activation {weights.activation!r} with input {weights.input_norm!r} is not known")
+    missing = [name for name in _NEEDED.get(weights.activation, ()) if getattr(weights, name) is None]
+    if missing:
+        raise StudyError(f"{where}: no {' and '.join(missing)}, which a {weights.activation} SAE needs")
+    _check_k(weights, where)
+    return dataclasses.replace(weights, **{name: _plain(weights, name, where) for name in weights.tensors})
+
+
+def fold_norms(weights: Weights) -> Weights:
+    """With decoder rows of norm 1, their norms taken into encoder and encoder bias, the threshold as it is.
+
+    The same SAE where latents were selected by pre-activation times decoder norm.
+    """
+    norms = np.linalg.norm(weights.decoder, axis=1).astype(np.float32)
+    return dataclasses.replace(
+        weights,
+        encoder=weights.encoder * norms[:, None],
+        encoder_bias=weights.encoder_bias * norms,
+        decoder=weights.decoder / np.where(norms > 0, norms, 1)[:, None],
+    )
+
+
+def _check_k(weights: Weights, where: object) -> None:
+    k, n = weights.k, weights.n_latents
+    if k is None and weights.activation not in SELECTIVE:
+        return
+    if not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= n:
+        raise StudyError(f"{where}: k is {k!r}; must be a whole number from 1 to the {n:,} latents")
+    if weights.activation == "groupmax" and n % k:
+        raise StudyError(f"{where}: {n:,} latents do not make k = {k} equal groups")
+
+
+def _plain(weights: Weights, name: str, where: object) -> np.ndarray:
+    sizes = {"n": weights.n_latents, "d": weights.d_model}
+    expected = tuple(sizes[letter] for letter in _SHAPES[name])
+    value = getattr(weights, name)
+    if value.shape != expected:
+        raise StudyError(f"{where}: {name} has shape {value.shape}, but the encoder's asks for {expected}")
+    value = np.ascontiguousarray(value, dtype=np.float32)
+    if not np.isfinite(value).all():
+        raise StudyError(f"{where}: {name} holds values that are not finite; the file is damaged")
+    return value
