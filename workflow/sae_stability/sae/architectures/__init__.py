@@ -2,10 +2,42 @@
 
 from importlib import import_module
 from types import ModuleType
+from typing import NamedTuple
 
-REGISTRY = {"topk": "sae_stability.sae.architectures.topk"}
+
+class Entry(NamedTuple):
+    """Where an architecture is, and which of the optional settings mean something to it."""
+
+    module: str
+    settings: tuple[str, ...] = ()
+
+
+REGISTRY = {
+    "topk": Entry("topk", ("auxk_alpha",)),
+    "batchtopk": Entry("batchtopk", ("auxk_alpha",)),
+    "matryoshka": Entry("matryoshka", ("auxk_alpha", "groups")),
+    "relu": Entry("relu"),
+    "gated": Entry("gated"),
+    "jumprelu": Entry("jumprelu", ("bandwidth",)),
+}
+
+OPTIONAL = ("auxk_alpha", "bandwidth", "groups")
+"""Settings that some architectures have no use for; unset where they are None or 0."""
 
 
 def architecture(name: str) -> ModuleType:
-    """The module of an architecture: `encode(weights, cfg, x)` and `make_step(weights, settings, device, workers)`."""
-    return import_module(REGISTRY[name])
+    """The module of an architecture: `encode(sae, x)`, `make_step(weights, settings, ...)`, and `EXTRAS`.
+
+    `EXTRAS` names the tensors of the saved SAE besides encoder, decoder and both biases, with their shapes as in
+    `checkpoint.TENSORS`.
+    """
+    return import_module(f"{__name__}.{REGISTRY[name].module}")
+
+
+def useless_setting(name: str, settings: dict) -> str | None:
+    """What is wrong where `settings` sets something that architecture `name` has no use for; else None."""
+    for setting in OPTIONAL:
+        if settings.get(setting) and setting not in REGISTRY[name].settings:
+            users = ", ".join(other for other, entry in REGISTRY.items() if setting in entry.settings)
+            return f"{setting}: {settings[setting]} given, but {name} has no use for it (only {users}); leave it out"
+    return None
