@@ -137,17 +137,22 @@ class DenseGated(DenseReference):
 class DenseJumpReLU(DenseReference):
     def initial(self, weights):
         self.unit = weights["encoder"].shape[1] ** 0.5
-        return weights | {"log_threshold": np.full(len(weights["encoder"]), np.log(0.001 * self.unit))}
+        return weights | {"threshold": np.full(len(weights["encoder"]), 0.001 * self.unit)}
 
     def latents(self, pre):
-        self.fires = Rectangle.apply(pre, self.p["log_threshold"].exp(), self.settings.bandwidth * self.unit)
+        self.fires = Rectangle.apply(pre, self.p["threshold"], self.settings.bandwidth * self.unit)
         # The derivative for pre is that of pre * 1[pre > threshold] with the step held fixed; for the threshold,
         # -threshold / bandwidth within the kernel, so pre there is replaced by the threshold.
-        threshold = self.p["log_threshold"].exp().detach()
+        threshold = self.p["threshold"].detach()
         return pre * self.fires.detach() + threshold * (self.fires - self.fires.detach())
 
     def penalty(self, coefficient, latents, pre):
         return coefficient * self.fires.sum()
+
+    def step(self, *args):
+        result = super().step(*args)
+        self.p["threshold"].data.clamp_(min=0)
+        return result
 
 
 DENSE = {

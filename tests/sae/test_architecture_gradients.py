@@ -82,20 +82,21 @@ def test_steps_equal_dense_autograd_in_float64(case, name, kind, dense, monkeypa
 @pytest.mark.parametrize("name", [name for name, entry in REGISTRY.items() if "auxk_alpha" in entry.settings])
 def test_auxk_reaches_encoder_and_decoder_of_dead_latents(name, kind) -> None:
     """A known fault elsewhere: a fused encoder whose backward pass drops AuxK's gradient, exactly 0 for the encoder."""
-    settings = replace(settings_for(40, 2, 16, 0.5), architecture=name, dead_tokens=1)
+    settings = replace(settings_for(40, 6, 64, 0.5), architecture=name, dead_tokens=1)
     weights = start(40, 8)
     weights["encoder_bias"] = np.where(np.arange(40) < 20, 0.0, -50.0)  # the second half never counts ...
     nothing = Normalisation(np.zeros(8, np.float32), 1.0)
     random = np.random.default_rng(0)
     with Workers(1) as workers:
         step = make(name, kind, weights, settings, nothing, workers)
-        step.step(torch.from_numpy(random.normal(size=(16, 8))), 0.0)
+        step.step(torch.from_numpy(random.normal(size=(64, 8))), 0.0)
         # ... until it is just below the others: positive in places, yet not among those that count.
         step.parameters["encoder_bias"][20:] = -1.0
         step.parameters["encoder_bias"][:20] = 50.0
-        before = {name: np.array(value) for name, value in step.parameters.items()}
-        result = step.step(torch.from_numpy(random.normal(size=(16, 8)) * 3), 1e-3)
+        assert [count > 1 for count in step.silent.tolist()] == [False] * 20 + [True] * 20
+        before = {parameter: value.numpy() for parameter, value in step.weights().items()}
+        result = step.step(torch.from_numpy(random.normal(size=(64, 8)) * 3), 1e-3)
     assert result.auxk > 0
     for parameter in ("encoder", "encoder_bias", "decoder"):
-        moved = np.abs(np.array(step.parameters[parameter]) - before[parameter])[20:].reshape(20, -1).max(axis=1)
+        moved = np.abs(step.weights()[parameter].numpy() - before[parameter])[20:].reshape(20, -1).max(axis=1)
         assert (moved > 5e-4).sum() >= 15, parameter

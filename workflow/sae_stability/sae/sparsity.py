@@ -9,6 +9,7 @@ from sae_stability.sae.entry_step import EntryStep
 
 GAIN = 4.0
 PROPORTIONAL = 0.5
+WIDEST = 1.65
 MEMORY = 3
 
 
@@ -29,13 +30,13 @@ class SparsityController:
         """The coefficient in force; at the first step `start`."""
         if not self.memory[0]:
             self.memory[:] = 1, math.log(start), 0
-        return math.exp(self.memory[1] + PROPORTIONAL * self.memory[2])
+        return math.exp(self.memory[1]) * (1 + PROPORTIONAL * self.memory[2])
 
     def update(self, l0: float, rate: float) -> None:
         """Note a step's L0."""
-        error = math.log(l0 / self.target) if l0 > 0 else -1.0
-        self.memory[2] = max(-1.0, min(1.0, error))
-        self.memory[1] += GAIN * rate * self.memory[2]
+        ratio = l0 / self.target
+        self.memory[1] += GAIN * rate * math.log(min(max(ratio, 1 / WIDEST), WIDEST))
+        self.memory[2] = min(ratio, 10.0) - 1
 
 
 class PenalisedStep(EntryStep):

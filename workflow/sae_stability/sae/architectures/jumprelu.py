@@ -40,31 +40,30 @@ class JumpReLUStep(PenalisedStep):
         """Thresholds 0.001, in the unit of the activations."""
         unit = weights["encoder"].shape[1] ** 0.5
         self.bandwidth = (self.settings.bandwidth or BANDWIDTH) * unit
-        return weights | {"log_threshold": np.full(self.settings.n_latents, np.log(THRESHOLD * unit))}
+        return weights | {"threshold": np.full(self.settings.n_latents, THRESHOLD * unit)}
 
     def select(self, pre: torch.Tensor) -> Entries:
         """The latents that fire or are within the kernel's reach."""
-        threshold = self.parameters["log_threshold"].exp()
+        threshold = self.parameters["threshold"]
         return self.operations.above(pre, (threshold - self.bandwidth / 2).clamp_(min=0))
 
     def loss(self, inputs: torch.Tensor, entries: Entries, variance: float) -> Loss:
         """Squared error and the penalty."""
-        threshold = self.parameters["log_threshold"].exp()[entries.latents]
+        threshold = self.parameters["threshold"][entries.latents]
         fires = entries.pre > threshold
         value = entries.pre * fires
         error, fvu, through_value = self.reconstruct(entries, value, inputs, variance)
         near = (entries.pre - threshold).abs() < self.bandwidth / 2
         cost = through_value * threshold + self.coefficient(inputs, variance)
-        # The last factor: the derivative of a threshold for its logarithm.
-        through_threshold = near * cost * (-1 / self.bandwidth) * threshold
+        through_threshold = near * cost * (-1 / self.bandwidth)
         gradients, sums = self.linear_gradients(entries, inputs, error, value, through_value * fires, variance)
-        gradients |= {"encoder_bias": sums, "log_threshold": self.operations.sums(entries, through_threshold)}
+        gradients |= {"encoder_bias": sums, "threshold": self.operations.sums(entries, through_threshold)}
         return Loss(fvu, error, fires, gradients, sums)
 
-    def weights(self) -> dict[str, torch.Tensor]:
-        """The parameters, thresholds themselves in place of their logarithms."""
-        weights = super().weights()
-        return weights | {"threshold": weights.pop("log_threshold").exp()}
+    def after(self, l0: float, rate: float) -> None:
+        """Steer the coefficient, and keep thresholds from falling below 0."""
+        super().after(l0, rate)
+        self.parameters["threshold"].clamp_(min=0)
 
 
 def make_step(weights: dict[str, np.ndarray], settings, normalisation, device, workers) -> JumpReLUStep:
