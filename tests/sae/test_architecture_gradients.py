@@ -36,7 +36,7 @@ def make(name: str, kind: str, weights, settings, normalisation, workers):
             return CpuTopKStep(weights, settings, normalisation, workers, np.float64)
         return TorchTopKStep(weights, settings, normalisation, torch.device("cpu"), torch.float64)
     module = architecture(name)
-    step = next(v for k, v in vars(module).items() if k.endswith("Step") and getattr(v, "__module__", "") == module.__name__)
+    (step,) = [v for k, v in vars(module).items() if k.endswith("Step") and v.__module__ == module.__name__]
     if kind == "numba":
         return step(weights, settings, normalisation, CpuOperations(workers, torch.float64))
     return step(weights, settings, normalisation, Operations(torch.device("cpu"), torch.float64))

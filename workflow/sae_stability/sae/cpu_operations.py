@@ -117,9 +117,7 @@ class CpuOperations(Operations):
         out = torch.empty((n_latents, matrix.shape[1]), dtype=self.dtype)
         given = (entries.offsets, entries.rows[order], weights[order], matrix, _shifts(shifts, entries), out)
         arrays = [t.numpy() for t in given]
-        self.workers.each(
-            n_latents, _block(n_latents), lambda low, high: entry_kernels.row_sums(low, high, *arrays)
-        )
+        self.workers.each(n_latents, _block(n_latents), lambda low, high: entry_kernels.row_sums(low, high, *arrays))
         return out
 
     def adam(self, weight, gradient, first, second, rate: float, correction: float) -> None:

@@ -100,7 +100,7 @@ class Operations:
         return embedding_bag(entries.latents, decoder, entries.starts, per_sample_weights=value, mode="sum")
 
     def dots(self, entries: Entries, error: torch.Tensor, decoder: torch.Tensor, shifts=None) -> torch.Tensor:
-        """(entries,): error[row] . decoder[latent]; error[row + shifts[latent]] where `shifts` (n_latents,) is given."""
+        """(entries,): error[row] . decoder[latent]; with `shifts` (n_latents,), error[row + shifts[latent]]."""
         if entries.dense and shifts is None:
             return self.product(error, decoder.T).flatten()[entries.flat()]
         return self._dots(entries, error, decoder, shifts)

@@ -4,16 +4,18 @@ autoencoders", arXiv 2407.14435).
 A latent is its pre-activation where that is above the latent's threshold, else 0. Loss: sum ||x - x_hat||^2 +
 coefficient * the number of latents that fire. Thresholds get gradients straight through: the derivative of the step
 1[pre > threshold] is taken as -1/bandwidth within bandwidth/2 of the threshold (the rectangle kernel), that of
-pre * 1[pre > threshold] as -threshold/bandwidth there; no other parameter feels the penalty. They are trained as
-logarithms, as in the paper's code. Initialisation: decoder rows uniform with norm 1, encoder their transpose (here:
-rescaled, as for TopK), biases 0, thresholds 0.001. Decoder rows are held at norm 1. No AuxK, no resampling.
+pre * 1[pre > threshold] as -threshold/bandwidth there; no other parameter feels the penalty. Initialisation: decoder
+rows uniform with norm 1, encoder their transpose (here: rescaled, as for TopK), biases 0, thresholds 0.001. Decoder
+rows are held at norm 1. No AuxK, no resampling.
 
 The paper's unit is the root mean square norm of the activations, so `bandwidth` and the first threshold are multiplied
 by sqrt(d_model), which is the mean norm under `centre-scale`.
 
 Not as in the source: `k` is the mean number of latents that fire, held by a controller of the coefficient
-(`sparsity.SparsityController`); the decoder bias starts at the first batch's mean; Adam's first beta is 0.9, not 0;
-pre-activations of 0 and below, where the kernel would reach them, are left out.
+(`sparsity.SparsityController`); thresholds are trained themselves and held at 0 or above, because their logarithms, as
+in the paper's code, move too slowly from 0.001 in trainings shorter than a few hundred thousand steps; the decoder bias
+starts at the first batch's mean; Adam's first beta is 0.9, not 0; pre-activations of 0 and below are out of the kernel's
+reach.
 """
 
 import numpy as np
@@ -32,7 +34,7 @@ THRESHOLD = 0.001  # before the first step
 
 
 class JumpReLUStep(PenalisedStep):
-    """`log_threshold` is a parameter; `threshold` is saved."""
+    """`threshold` is a parameter."""
 
     power = 2
 
