@@ -14,8 +14,8 @@ by sqrt(d_model), which is the mean norm under `centre-scale`.
 Not as in the source: `k` is the mean number of latents that fire, held by a controller of the coefficient
 (`sparsity.SparsityController`); thresholds are trained themselves and held at 0 or above, because their logarithms, as
 in the paper's code, move too slowly from 0.001 in trainings shorter than a few hundred thousand steps; the decoder bias
-starts at the first batch's mean; Adam's first beta is 0.9, not 0; pre-activations of 0 and below are out of the kernel's
-reach.
+starts at the first batch's mean; Adam's first beta is 0.9, not 0; the kernel does not reach pre-activations of 0 and
+below.
 """
 
 import numpy as np

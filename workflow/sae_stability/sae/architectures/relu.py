@@ -3,8 +3,8 @@ April 2024: Update on how we train SAEs", transformer-circuits.pub).
 
 Loss: sum ||x - x_hat||^2 + coefficient * sum over latents of activation * ||decoder row||. Decoder rows are free; their
 norm in the penalty keeps scaling from cheating it. Initialisation: decoder rows in random directions with norm 0.1,
-encoder their transpose, encoder bias 0. No AuxK, no resampling. The saved SAE has unit decoder rows, the norm moved into encoder row
-and bias, which changes no output.
+encoder their transpose, encoder bias 0. No AuxK, no resampling. The saved SAE has unit decoder rows, the norm moved
+into encoder row and bias, which changes no output.
 
 Not as in the source: `k` is the mean number of latents that fire, held by a controller of the coefficient
 (`sparsity.SparsityController`), in place of a fixed coefficient with a linear warm-up; the decoder bias starts at the
