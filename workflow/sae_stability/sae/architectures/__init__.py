@@ -6,19 +6,19 @@ from typing import NamedTuple
 
 
 class Entry(NamedTuple):
-    """Where an architecture is, and which of the optional settings mean something to it."""
+    """An architecture's module (its whole name, by which `code_hash` finds it), and which of the optional settings mean something to it."""
 
     module: str
     settings: tuple[str, ...] = ()
 
 
 REGISTRY = {
-    "topk": Entry("topk", ("auxk_alpha",)),
-    "batchtopk": Entry("batchtopk", ("auxk_alpha",)),
-    "matryoshka": Entry("matryoshka", ("auxk_alpha", "groups")),
-    "relu": Entry("relu"),
-    "gated": Entry("gated"),
-    "jumprelu": Entry("jumprelu", ("bandwidth",)),
+    "topk": Entry("sae_stability.sae.architectures.topk", ("auxk_alpha",)),
+    "batchtopk": Entry("sae_stability.sae.architectures.batchtopk", ("auxk_alpha",)),
+    "matryoshka": Entry("sae_stability.sae.architectures.matryoshka", ("auxk_alpha", "groups")),
+    "relu": Entry("sae_stability.sae.architectures.relu"),
+    "gated": Entry("sae_stability.sae.architectures.gated"),
+    "jumprelu": Entry("sae_stability.sae.architectures.jumprelu", ("bandwidth",)),
 }
 
 OPTIONAL = ("auxk_alpha", "bandwidth", "groups")
@@ -31,7 +31,7 @@ def architecture(name: str) -> ModuleType:
     `EXTRAS` names the tensors of the saved SAE besides encoder, decoder and both biases, with their shapes as in
     `checkpoint.TENSORS`.
     """
-    return import_module(f"{__name__}.{REGISTRY[name].module}")
+    return import_module(REGISTRY[name].module)
 
 
 def useless_setting(name: str, settings: dict) -> str | None:
