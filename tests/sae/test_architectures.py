@@ -17,6 +17,7 @@ from sae_stability.sae.architectures import REGISTRY, architecture
 from sae_stability.sae.architectures.matryoshka import prefixes
 from sae_stability.sae.evaluate import evaluate
 from sae_stability.sae.initial import initial_weights
+from sae_stability.sae.model import SAE
 from sae_stability.sae.normalise import Normalisation, unit_decoder
 from sae_stability.sae.progress import History
 from sae_stability.sae.train import train_chunk
@@ -119,7 +120,7 @@ def test_the_saved_sae_reconstructs_as_the_trained_one(planted, name) -> None:
             result = training.step(batch, 0.0)
         weights = normalisation.fold({n: value.numpy() for n, value in training.weights().items()})
     cfg = {"architecture": name, "n_latents": 64, "d_model": 24, "k": 3}
-    loaded = sae.model.SAE({n: torch.from_numpy(value) for n, value in weights.items()}, cfg)
+    loaded = SAE({n: torch.from_numpy(value) for n, value in weights.items()}, cfg)
     x = batch
     latents = loaded.encode(x)
     fvu = (loaded.decode(latents) - x).square().sum() / (x - x.mean(0)).square().sum()

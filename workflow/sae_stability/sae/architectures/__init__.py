@@ -6,7 +6,10 @@ from typing import NamedTuple
 
 
 class Entry(NamedTuple):
-    """An architecture's module (its whole name, by which `code_hash` finds it), and which of the optional settings mean something to it."""
+    """An architecture's module and which of `OPTIONAL` mean something to it.
+
+    The module's name is written in full: `code_hash` finds it by that.
+    """
 
     module: str
     settings: tuple[str, ...] = ()
