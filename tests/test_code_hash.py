@@ -51,6 +51,16 @@ def test_a_module_imported_inside_a_function_counts(copy: Path):
     assert hashes(copy, "train", "match")[0] != before[0]
 
 
+def test_every_architecture_counts_for_training_and_evaluation(copy: Path):
+    modules = sorted((copy / "sae_stability" / "sae" / "architectures").glob("[!_]*.py"))
+    assert len(modules) >= 6
+    for module in modules:
+        before = hashes(copy, "train", "evaluate", "tokenize")
+        module.write_text(module.read_text() + "\nADDED = 1\n")
+        after = hashes(copy, "train", "evaluate", "tokenize")
+        assert [a == b for a, b in zip(after, before, strict=True)] == [False, False, True]
+
+
 def test_a_package_init_on_the_way_counts(copy: Path):
     before = hashes(copy, "match")
     init = copy / "sae_stability" / "match" / "__init__.py"

@@ -353,6 +353,17 @@ MISTAKES = {
     "learning rate of 0": ("cohorts.base.learning_rate", 0, "must be above 0"),
     "not a number": ("cohorts.base.learning_rate", float("nan"), "out of range"),
     "architecture": ("cohorts.base.architecture", "topkk", "did you mean topk?"),
+    "AuxK for Gated": (
+        "cohorts.base",
+        {"hookpoint": "layers.0.mlp", "n_latents": 8, "k": 2, "architecture": "gated", "auxk_alpha": 0.1},
+        "auxk_alpha: 0.1 given, but gated has no use for it",
+    ),
+    "bandwidth for TopK": (
+        "cohorts.base.bandwidth",
+        0.1,
+        "cohorts.base.bandwidth: 0.1 given, but topk has no use for it",
+    ),
+    "one group": ("cohorts.base.groups", 1, "must be at least 2"),
     "dtype": ("passes.mlp.dtype", "fp16", "Allowed: float32, float16, bfloat16"),
     "sha256": ("models.tiny.sha256", "53aa", "64 hexadecimal digits"),
     "name with a capital": ("cohorts.Base", {"n_latents": 8}, "cohorts.Base: a name here must be lower-case"),

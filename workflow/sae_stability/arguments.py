@@ -97,7 +97,7 @@ def _train(sub: argparse.ArgumentParser) -> None:
     types = typing.get_type_hints(TrainSettings)
     for field in dataclasses.fields(TrainSettings):
         required = field.default is dataclasses.MISSING
-        kind = types[field.name] if isinstance(types[field.name], type) else str
+        kind = _converter(types[field.name])
         flag = "--" + field.name.replace("_", "-")
         default = None if required else field.default
         sub.add_argument(flag, type=kind, required=required, default=default, help=f"{field.name.replace('_', ' ')}")
@@ -197,6 +197,12 @@ def _machine(sub: argparse.ArgumentParser) -> None:
 
 def _out(sub: argparse.ArgumentParser, text: str) -> None:
     sub.add_argument("--out", type=Path, required=True, help=text)
+
+
+def _converter(annotation: object) -> Callable:
+    """What turns a word of the command line into a field's value: `float | None` is read as a float."""
+    choices = [kind for kind in typing.get_args(annotation) or (annotation,) if kind is not type(None)]
+    return choices[0] if isinstance(choices[0], type) else str
 
 
 def _named(key: Callable) -> Callable[[str], tuple]:

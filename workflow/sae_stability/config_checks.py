@@ -1,6 +1,7 @@
 """What a schema cannot say: combinations of settings that cannot work, refused in a sentence."""
 
 from sae_stability.errors import StudyError
+from sae_stability.sae.architectures import useless_setting
 from sae_stability.study import Cohort, GivenCohort, Pass, Sweep, TokenSet, same_training
 
 # What the sweep of each kind of figure has to vary.
@@ -61,6 +62,10 @@ def check_cohort(cohort: Cohort) -> None:
     where = f"cohorts.{cohort.slug}"
     if cohort.k > cohort.n_latents:
         raise StudyError(f"{where}.k: {cohort.k:,} is more than n_latents ({cohort.n_latents:,})")
+    if cohort.groups is not None and cohort.groups > cohort.n_latents:
+        raise StudyError(f"{where}.groups: {cohort.groups:,} is more than n_latents ({cohort.n_latents:,})")
+    if fault := useless_setting(cohort.architecture, cohort.training):
+        raise StudyError(f"{where}.{fault}")
     available = cohort.pass_.train_rows * cohort.epochs
     if cohort.tokens > available:
         raise StudyError(

@@ -113,6 +113,8 @@ class Cohort:
     warmup_steps: int
     auxk_alpha: float
     dead_tokens: int
+    bandwidth: float | None
+    groups: int | None
     normalisation: str
     init_seeds: tuple[int, ...]
     order_seed: int

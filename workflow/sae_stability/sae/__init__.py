@@ -1,13 +1,20 @@
-"""Sparse autoencoders: architectures, training, checkpoints, quality."""
+"""Sparse autoencoders: architectures, training, checkpoints, quality.
+
+Everything is imported late: `arrays` must not need torch, and reading a study, which asks for the names of the
+architectures, not even numpy.
+"""
 
 from importlib import import_module
-
-from sae_stability.sae.checkpoint import save
 
 __all__ = ["arrays", "load", "save"]
 
 # Imported late, because `arrays` must not need torch; and by relative names, because what a module of this package
 # reaches by whole names decides when its results are made again, and no reader of another format should retrain an SAE.
+
+
+def save(path, tensors, cfg):
+    """Write an SAE folder: `sae.checkpoint.save`."""
+    import_module(".checkpoint", __name__).save(path, tensors, cfg)
 
 
 def load(path, format=None, device="cpu"):

@@ -25,7 +25,7 @@ def save(path: Path, tensors: dict[str, np.ndarray], cfg: dict) -> None:
     from safetensors.numpy import save_file
 
     path = Path(path)
-    _check_shapes(path, tensors, cfg)
+    check_shapes(path, tensors, cfg, TENSORS)
     (path / "cfg.json").unlink(missing_ok=True)
     with atomic(path / "sae.safetensors") as temporary:
         save_file({name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}, temporary)
@@ -71,13 +71,14 @@ def arrays(path: Path) -> dict[str, np.ndarray]:
         raise StudyError(f"{file}: no such file") from None
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise StudyError(f"{file}: not readable as safetensors ({error}); delete the folder and train again") from None
-    _check_shapes(path, tensors, cfg)
+    check_shapes(path, tensors, cfg, TENSORS)
     return tensors
 
 
-def _check_shapes(path: Path, tensors: dict[str, np.ndarray], cfg: dict) -> None:
+def check_shapes(path: Path, tensors: dict[str, np.ndarray], cfg: dict, wanted: dict[str, str]) -> None:
+    """Raise a `StudyError` unless the wanted tensors are there, float32, with shapes as in `TENSORS`."""
     sizes = {"n": cfg["n_latents"], "d": cfg["d_model"]}
-    for name, letters in TENSORS.items():
+    for name, letters in wanted.items():
         expected = tuple(sizes[letter] for letter in letters)
         if name not in tensors:
             raise StudyError(f"{path}/sae.safetensors: no tensor {name!r}, found {sorted(tensors)}")

@@ -6,7 +6,7 @@ import torch
 
 from sae_stability.errors import StudyError
 from sae_stability.sae.architectures import REGISTRY, architecture
-from sae_stability.sae.checkpoint import arrays, read_cfg
+from sae_stability.sae.checkpoint import arrays, check_shapes, read_cfg
 
 
 class SAE:
@@ -54,8 +54,6 @@ def load(path: Path, device: str | torch.device = "cpu") -> SAE:
         raise StudyError(
             f"{path}/cfg.json: architecture {cfg['architecture']!r} is not known; allowed: {', '.join(REGISTRY)}"
         )
-    tensors = {name: torch.from_numpy(value).to(device) for name, value in arrays(path).items()}
-    missing = [name for name in architecture(cfg["architecture"]).EXTRAS if name not in tensors]
-    if missing:
-        raise StudyError(f"{path}/sae.safetensors: no tensor {', '.join(missing)}, needed by {cfg['architecture']}")
-    return SAE(tensors, cfg)
+    values = arrays(path)
+    check_shapes(path, values, cfg, architecture(cfg["architecture"]).EXTRAS)
+    return SAE({name: torch.from_numpy(value).to(device) for name, value in values.items()}, cfg)

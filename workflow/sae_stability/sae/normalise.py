@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+ON_ACTIVATIONS = ("encoder_bias", "threshold", "magnitude_bias")  # tensors in the latents' own unit
+
 
 @dataclass(frozen=True)
 class Normalisation:
@@ -28,7 +30,21 @@ class Normalisation:
         E (x - b') + scale * c. So latents come out times `scale`, the same ones win, and unit decoder rows times them
         plus b' is scale * z_hat + mean = x_hat. Encoder and decoder rows stay as they are.
         """
-        return weights | {
-            "encoder_bias": (weights["encoder_bias"] * np.float64(self.scale)).astype(np.float32),
-            "decoder_bias": (weights["decoder_bias"] * np.float64(self.scale) + self.mean).astype(np.float32),
-        }
+        scaled = {name: weights[name] * np.float64(self.scale) for name in ON_ACTIVATIONS if name in weights}
+        scaled["decoder_bias"] = weights["decoder_bias"] * np.float64(self.scale) + self.mean
+        return weights | {name: value.astype(np.float32) for name, value in scaled.items()}
+
+
+def unit_decoder(weights: dict) -> dict:
+    """Weights with unit decoder rows that give the same reconstructions, for architectures that commute with scale.
+
+    Latent i's activation takes over its decoder row's norm: encoder row and bias are multiplied by it. Cosines of
+    encoder and decoder rows, and activations of two SAEs, may be compared only then. Rows of norm 0 stay.
+    """
+    norms = (weights["decoder"] ** 2).sum(1) ** 0.5
+    norms = norms + (norms == 0)
+    return weights | {
+        "encoder": weights["encoder"] * norms[:, None],
+        "decoder": weights["decoder"] / norms[:, None],
+        "encoder_bias": weights["encoder_bias"] * norms,
+    }

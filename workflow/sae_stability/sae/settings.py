@@ -14,13 +14,14 @@ class TrainSettings:
     """Everything that decides an SAE's weights, apart from the activations themselves."""
 
     architecture: str = "topk"
-    """Name in `sae.architectures.REGISTRY`."""
+    """Name in `sae.architectures.REGISTRY`; its module says what loss and initialisation that means."""
 
     n_latents: int
     """Number of latents (rows of encoder and decoder)."""
 
     k: int
-    """Latents that fire on one activation, at most."""
+    """Latents that fire on one activation: at most (TopK), or on average, in every batch (BatchTopK, Matryoshka) or
+    by a controller of the sparsity penalty (ReLU, Gated, JumpReLU)."""
 
     tokens: int
     """Activations seen in all, epochs included: steps * batch_size, up to whole batches a chunk."""
@@ -46,6 +47,12 @@ class TrainSettings:
     dead_tokens: int = 10_000_000
     """A latent is dead when it has not fired for more than this many activations."""
 
+    bandwidth: float | None = None
+    """JumpReLU: width of the kernel about a threshold, in units of sqrt(d_model); None is the paper's 0.001."""
+
+    groups: int | None = None
+    """Matryoshka: how many nested dictionaries; None is the paper's 5."""
+
     normalisation: Literal["none", "centre-scale"] = "none"
     """`centre-scale` trains on (x - mean) / scale, both from the first chunk; folded into the saved weights."""
 
@@ -59,7 +66,7 @@ class TrainSettings:
     """Part of the stream of the initial weights, so that two hookpoints never start from the same dictionary."""
 
     def __post_init__(self) -> None:
-        from sae_stability.sae.architectures import REGISTRY
+        from sae_stability.sae.architectures import REGISTRY, useless_setting
 
         if self.architecture not in REGISTRY:
             raise StudyError(f"architecture {self.architecture!r}: not known; allowed: {', '.join(sorted(REGISTRY))}")
@@ -77,6 +84,12 @@ class TrainSettings:
                 raise StudyError(f"{name}: {getattr(self, name)} given; it must be above 0")
         if self.k > self.n_latents:
             raise StudyError(f"k: {self.k} given, above n_latents = {self.n_latents}; lower k")
+        if fault := useless_setting(self.architecture, asdict(self)):
+            raise StudyError(fault)
+        if self.bandwidth is not None and not self.bandwidth > 0:
+            raise StudyError(f"bandwidth: {self.bandwidth} given; it must be above 0")
+        if self.groups is not None and not 2 <= self.groups <= self.n_latents:
+            raise StudyError(f"groups: {self.groups} given; it must be from 2 to n_latents = {self.n_latents}")
         if self.warmup_steps < 0 or self.auxk_alpha < 0:
             raise StudyError("warmup_steps and auxk_alpha must be 0 or more")
         if self.normalisation not in ("none", "centre-scale"):

@@ -2,12 +2,46 @@
 
 from importlib import import_module
 from types import ModuleType
+from typing import NamedTuple
 
-REGISTRY = {"topk": "sae_stability.sae.architectures.topk"}
+
+class Entry(NamedTuple):
+    """An architecture's module and which of `OPTIONAL` mean something to it.
+
+    The module's name is written in full: `code_hash` finds it by that.
+    """
+
+    module: str
+    settings: tuple[str, ...] = ()
+
+
+REGISTRY = {
+    "topk": Entry("sae_stability.sae.architectures.topk", ("auxk_alpha",)),
+    "batchtopk": Entry("sae_stability.sae.architectures.batchtopk", ("auxk_alpha",)),
+    "matryoshka": Entry("sae_stability.sae.architectures.matryoshka", ("auxk_alpha", "groups")),
+    "relu": Entry("sae_stability.sae.architectures.relu"),
+    "gated": Entry("sae_stability.sae.architectures.gated"),
+    "jumprelu": Entry("sae_stability.sae.architectures.jumprelu", ("bandwidth",)),
+}
+
+OPTIONAL = ("auxk_alpha", "bandwidth", "groups")
+"""Settings that some architectures have no use for; unset where they are None or 0."""
 
 
 def architecture(name: str) -> ModuleType:
-    """The module of an architecture: `encode(sae, x)`, `make_step(weights, settings, normalisation, device, workers)`
-    and `EXTRAS`, the names of what it saves besides encoder, decoder and both biases.
+    """The module of an architecture: `encode(sae, x)`, `make_step(weights, settings, normalisation, device,
+    workers)`, and `EXTRAS`.
+
+    `EXTRAS` names the tensors of the saved SAE besides encoder, decoder and both biases, with their shapes as in
+    `checkpoint.TENSORS`.
     """
-    return import_module(REGISTRY[name])
+    return import_module(REGISTRY[name].module)
+
+
+def useless_setting(name: str, settings: dict) -> str | None:
+    """What is wrong where `settings` sets something that architecture `name` has no use for; else None."""
+    for setting in OPTIONAL:
+        if settings.get(setting) and setting not in REGISTRY[name].settings:
+            users = ", ".join(other for other, entry in REGISTRY.items() if setting in entry.settings)
+            return f"{setting}: {settings[setting]} given, but {name} has no use for it (only {users}); leave it out"
+    return None

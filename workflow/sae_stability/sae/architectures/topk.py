@@ -12,7 +12,7 @@ from sae_stability.sae.settings import TrainSettings
 from sae_stability.sae.step import Step
 from sae_stability.sae.workers import Workers
 
-EXTRAS: tuple[str, ...] = ()  # tensors of the saved SAE besides encoder, decoder and both biases
+EXTRAS: dict[str, str] = {}
 
 
 def encode(sae, x: torch.Tensor) -> torch.Tensor:

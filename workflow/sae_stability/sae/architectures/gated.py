@@ -1,0 +1,64 @@
+"""Gated SAE (Rajamanoharan et al. 2024, "Improving dictionary learning with gated sparse autoencoders",
+arXiv 2404.16014).
+
+With h = encoder (x - decoder_bias): the gate is h + encoder_bias, the magnitude exp(magnitude_scale) * h +
+magnitude_bias; a latent is ReLU(magnitude) where its gate is above 0, else 0. Loss: sum ||x - x_hat||^2 + coefficient *
+sum ReLU(gate) + sum ||x - x_hat of ReLU(gate) by a frozen decoder||^2. Initialisation: decoder rows uniform with norm
+1, encoder their transpose (here: rescaled, as for TopK), scale and biases 0. Decoder rows are held at norm 1. No AuxK,
+no resampling.
+
+Not as in the source: `k` is the mean number of latents that fire, held by a controller of the coefficient
+(`sparsity.SparsityController`); the decoder bias starts at the first batch's mean; Adam's first beta is 0.9, not 0.
+"""
+
+import numpy as np
+import torch
+
+from sae_stability.sae.entry_step import Loss, make_operations
+from sae_stability.sae.operations import Entries
+from sae_stability.sae.sparsity import PenalisedStep
+
+EXTRAS = {"magnitude_scale": "n", "magnitude_bias": "n"}
+
+
+def encode(sae, x: torch.Tensor) -> torch.Tensor:
+    """Latents (rows, n_latents) of raw activations x (rows, d_model)."""
+    product = (x - sae.decoder_bias) @ sae.encoder.T
+    magnitude = product * sae.extras["magnitude_scale"].exp() + sae.extras["magnitude_bias"]
+    return torch.relu(magnitude) * (product + sae.encoder_bias > 0)
+
+
+class GatedStep(PenalisedStep):
+    """`encoder_bias` is the gate's."""
+
+    def initial(self, weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Scale and bias of the magnitude, 0."""
+        zeros = np.zeros(self.settings.n_latents, np.float32)
+        return weights | {"magnitude_scale": zeros, "magnitude_bias": zeros}
+
+    def select(self, pre: torch.Tensor) -> Entries:
+        """Every latent whose gate is above 0."""
+        return self.operations.above(pre, torch.zeros_like(self.parameters["encoder_bias"]))
+
+    def loss(self, inputs: torch.Tensor, entries: Entries, variance: float) -> Loss:
+        """Squared error, the penalty, and the squared error of the gates alone."""
+        p, operations, latents, gate = self.parameters, self.operations, entries.latents, entries.pre
+        scaled = (gate - p["encoder_bias"][latents]) * p["magnitude_scale"].exp()[latents]
+        value = torch.relu(scaled + p["magnitude_bias"][latents])
+        error, fvu, through_value = self.reconstruct(entries, value, inputs, variance)
+        through_magnitude = through_value * (value > 0)
+        _, _, through_gate = self.reconstruct(entries, gate, inputs, variance)
+        through_gate += self.coefficient(inputs, variance)
+        through_product = through_gate + through_magnitude * p["magnitude_scale"].exp()[latents]
+        gradients, sums = self.linear_gradients(entries, inputs, error, value, through_product, variance)
+        gradients |= {
+            "encoder_bias": operations.sums(entries, through_gate),
+            "magnitude_bias": operations.sums(entries, through_magnitude),
+            "magnitude_scale": operations.sums(entries, through_magnitude * scaled),
+        }
+        return Loss(fvu, error, value > 0, gradients, sums)
+
+
+def make_step(weights: dict[str, np.ndarray], settings, normalisation, device, workers) -> GatedStep:
+    """An SAE in training."""
+    return GatedStep(weights, settings, normalisation, make_operations(device, workers))

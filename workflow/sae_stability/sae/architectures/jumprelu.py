@@ -1,0 +1,73 @@
+"""JumpReLU (Rajamanoharan et al. 2024, "Jumping ahead: improving reconstruction fidelity with JumpReLU sparse
+autoencoders", arXiv 2407.14435).
+
+A latent is its pre-activation where that is above the latent's threshold, else 0. Loss: sum ||x - x_hat||^2 +
+coefficient * the number of latents that fire. Thresholds get gradients straight through: the derivative of the step
+1[pre > threshold] is taken as -1/bandwidth within bandwidth/2 of the threshold (the rectangle kernel), that of
+pre * 1[pre > threshold] as -threshold/bandwidth there; no other parameter feels the penalty. Initialisation: decoder
+rows uniform with norm 1, encoder their transpose (here: rescaled, as for TopK), biases 0, thresholds 0.001. Decoder
+rows are held at norm 1. No AuxK, no resampling.
+
+The paper's unit is the root mean square norm of the activations, so `bandwidth` and the first threshold are multiplied
+by sqrt(d_model), which is the mean norm under `centre-scale`.
+
+Not as in the source: `k` is the mean number of latents that fire, held by a controller of the coefficient
+(`sparsity.SparsityController`); thresholds are trained themselves and held at 0 or above, because their logarithms, as
+in the paper's code, move too slowly from 0.001 in trainings shorter than a few hundred thousand steps; the decoder bias
+starts at the first batch's mean; Adam's first beta is 0.9, not 0; the kernel does not reach pre-activations of 0 and
+below.
+"""
+
+import numpy as np
+import torch
+
+from sae_stability.sae.architectures.batchtopk import encode
+from sae_stability.sae.entry_step import Loss, make_operations
+from sae_stability.sae.operations import Entries
+from sae_stability.sae.sparsity import PenalisedStep
+
+__all__ = ["EXTRAS", "encode", "make_step"]
+
+EXTRAS = {"threshold": "n"}
+BANDWIDTH = 0.001  # where the settings give none
+THRESHOLD = 0.001  # before the first step
+
+
+class JumpReLUStep(PenalisedStep):
+    """`threshold` is a parameter."""
+
+    power = 2
+
+    def initial(self, weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Thresholds 0.001, in the unit of the activations."""
+        unit = weights["encoder"].shape[1] ** 0.5
+        self.bandwidth = (self.settings.bandwidth or BANDWIDTH) * unit
+        return weights | {"threshold": np.full(self.settings.n_latents, THRESHOLD * unit)}
+
+    def select(self, pre: torch.Tensor) -> Entries:
+        """The latents that fire or are within the kernel's reach."""
+        threshold = self.parameters["threshold"]
+        return self.operations.above(pre, (threshold - self.bandwidth / 2).clamp_(min=0))
+
+    def loss(self, inputs: torch.Tensor, entries: Entries, variance: float) -> Loss:
+        """Squared error and the penalty."""
+        threshold = self.parameters["threshold"][entries.latents]
+        fires = entries.pre > threshold
+        value = entries.pre * fires
+        error, fvu, through_value = self.reconstruct(entries, value, inputs, variance)
+        near = (entries.pre - threshold).abs() < self.bandwidth / 2
+        cost = through_value * threshold + self.coefficient(inputs, variance)
+        through_threshold = near * cost * (-1 / self.bandwidth)
+        gradients, sums = self.linear_gradients(entries, inputs, error, value, through_value * fires, variance)
+        gradients |= {"encoder_bias": sums, "threshold": self.operations.sums(entries, through_threshold)}
+        return Loss(fvu, error, fires, gradients, sums)
+
+    def after(self, l0: float, rate: float) -> None:
+        """Steer the coefficient, and keep thresholds from falling below 0."""
+        super().after(l0, rate)
+        self.parameters["threshold"].clamp_(min=0)
+
+
+def make_step(weights: dict[str, np.ndarray], settings, normalisation, device, workers) -> JumpReLUStep:
+    """An SAE in training."""
+    return JumpReLUStep(weights, settings, normalisation, make_operations(device, workers))
