@@ -140,6 +140,6 @@ def test_the_text_holds_every_stage_and_every_assumption():
     text = format_plan(result)
     assert all(f"\n{stage.name} " in text for stage in result.stages)
     assert "H100" in text
-    # 9 x 80 for the base; two seeds each of 46 cohorts of 80 chunks, of the short run (8), of the long one and Llama.
-    assert f"{9 * 80 + 2 * (46 * 80 + 8 + 200 + 200):,}" in text
+    # 9 x 40 for the base; two seeds each of 46 cohorts of 40 chunks, of the short run (4), of the long one and Llama.
+    assert f"{9 * 40 + 2 * (46 * 40 + 4 + 200 + 100):,}" in text
     assert max(map(len, text.split("\n")[:12])) < 120
