@@ -199,14 +199,14 @@ def summary_settings(wildcards) -> str:
 
 def report_settings(wildcards) -> str:
     """What the inner Snakemake needs to see the same study: its files and its changes on the command line."""
+    # Relative paths: a study that was moved with its results is not another study.
     words = {
-        "--snakefile": [workflow.main_snakefile],
-        "--configfile": workflow.configfiles,
+        "--snakefile": [os.path.relpath(workflow.main_snakefile)],
+        "--configfile": [os.path.relpath(path) for path in workflow.configfiles],
         "--config": workflow.config_settings.config_args,
     }
-    return " ".join(
-        f"{flag} {' '.join(shlex.quote(str(word)) for word in some)}" for flag, some in words.items() if some
-    )
+    quoted = {flag: " ".join(shlex.quote(str(word)) for word in some or []) for flag, some in words.items()}
+    return " ".join(f"{flag} {some}" for flag, some in quoted.items() if some)
 
 
 # What has still to be trained, or to be read from the files of another library.
