@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 import yaml
 from hypothesis import given, settings
-from tests.study_config import small_config
 
 from sae_stability.config import Study, complete, load_study, merge
 from sae_stability.config_schema import check, load_yaml, schema
 from sae_stability.errors import StudyError
 from sae_stability.headers import has_lm_head
 from sae_stability.sae.settings import TrainSettings
+from tests.study_config import small_config
 
 ROOT = Path(__file__).parents[1]
 STUDIES = [ROOT / "config.yaml", *sorted((ROOT / "studies").glob("*.yaml"))]

@@ -1,12 +1,12 @@
 """Hookpoints are checked against the model itself before a study starts."""
 
 import pytest
-from tests.study_config import small_config
-from tests.tiny import tiny_bert, tiny_gpt_neox
 
 from sae_stability.config import Study
 from sae_stability.config_hookpoints import check_hookpoints
 from sae_stability.errors import StudyError
+from tests.study_config import small_config
+from tests.tiny import tiny_bert, tiny_gpt_neox
 
 
 @pytest.fixture(scope="module")

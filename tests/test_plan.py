@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import numpy as np
-from tests.study_config import small_config
 
 from sae_stability.config import Study, load_study
 from sae_stability.plan import format_plan, plan
+from tests.study_config import small_config
 
 ROOT = Path(__file__).parents[1]
 

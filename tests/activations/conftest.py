@@ -1,10 +1,10 @@
 from pathlib import Path
 
 import pytest
-from tests.tiny import HOOKPOINTS, sentences, tiny_bert, tiny_gpt2, tiny_gpt_neox
 
 from sae_stability.activations.extract import extract
 from sae_stability.corpus.tokenize import tokenize
+from tests.tiny import HOOKPOINTS, sentences, tiny_bert, tiny_gpt2, tiny_gpt_neox
 
 
 @pytest.fixture(scope="session")

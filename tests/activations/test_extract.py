@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from tests.tiny import HOOKPOINTS
 
 from sae_stability.activations.model import load_model
 from sae_stability.activations.store import Chunk, rows
 from sae_stability.activations.writer import shuffled_order
 from sae_stability.corpus.blocks import BlockFile
 from sae_stability.errors import StudyError
+from tests.tiny import HOOKPOINTS
 
 
 def contents(folder: Path) -> tuple[torch.Tensor, np.ndarray]:

@@ -1,12 +1,12 @@
 import pytest
 import torch
-from tests.tiny import WIDTH
 
 from sae_stability.activations.hooks import Hooks, hookpoint_width, list_hookpoints, replace
 from sae_stability.activations.model import head_kind, load_model, model_config, torch_dtype
 from sae_stability.corpus.names import resolve_model
 from sae_stability.errors import StudyError
 from sae_stability.files import sha256
+from tests.tiny import WIDTH
 
 TOKENS = torch.arange(5, 29).reshape(2, 12)
 BLOCKS = {"bert": "encoder.layer", "gpt_neox": "layers", "gpt2": "h"}

@@ -3,11 +3,11 @@ import json
 import numpy as np
 import pytest
 import torch
-from tests.activations.test_extract import contents, plain_rows
 
 from sae_stability.activations import sinks
 from sae_stability.activations.model import load_model
 from sae_stability.corpus.blocks import BlockFile
+from tests.activations.test_extract import contents, plain_rows
 
 HOOKPOINTS = ["layers.0.mlp", "layers.1:in"]
 

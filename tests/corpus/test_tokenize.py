@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.tiny import sentences, tiny_bert, tiny_gpt_neox, tiny_llama
 
 from sae_stability.corpus.blocks import BlockFile, metadata
 from sae_stability.corpus.packing import Blocks, Layout, one_a_block, pack
 from sae_stability.corpus.tokenize import load_tokenizer, tokenize
 from sae_stability.errors import StudyError
+from tests.tiny import sentences, tiny_bert, tiny_gpt_neox, tiny_llama
 
 PREFIX, SUFFIX, SEPARATOR, PAD = 91, 92, 93, 90
 LAYOUT = Layout(8, (PREFIX,), (SUFFIX,), SEPARATOR, PAD, frozenset({PREFIX, SUFFIX, SEPARATOR, PAD}))

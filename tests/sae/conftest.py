@@ -3,9 +3,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from tests.sae.chunks import planted_dictionary, planted_rows, write_chunk
 
 from sae_stability.sae.settings import TrainSettings
+from tests.sae.chunks import planted_dictionary, planted_rows, write_chunk
 
 
 @pytest.fixture(scope="session")

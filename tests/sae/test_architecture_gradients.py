@@ -5,8 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tests.sae.dense import DENSE
-from tests.sae.test_gradients import settings_for, start
 
 from sae_stability.sae import operations
 from sae_stability.sae.architectures import REGISTRY, architecture
@@ -16,6 +14,8 @@ from sae_stability.sae.normalise import Normalisation
 from sae_stability.sae.operations import Operations
 from sae_stability.sae.torch_step import TorchTopKStep
 from sae_stability.sae.workers import Workers
+from tests.sae.dense import DENSE
+from tests.sae.test_gradients import settings_for, start
 
 OWN = {"matryoshka": {"groups": 3}, "jumprelu": {"bandwidth": 0.2}}
 CASES = {

@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tests import tiny
 
 from sae_stability import sae
 from sae_stability.activations import store
@@ -14,6 +13,7 @@ from sae_stability.activations.extract import extract
 from sae_stability.corpus.tokenize import tokenize
 from sae_stability.files import read_json, read_table, write_json
 from sae_stability.sae.evaluate import LANGUAGE, evaluate
+from tests import tiny
 
 
 def test_metrics_equal_plain_sums(planted, train, one_chunk, tmp_path) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+
 from tests.workflow.conftest import Project
 
 # Importing torch takes seconds, so a job that does not compute with it must not wait for it.

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from tests.workflow.conftest import Project, new_project
 
 from sae_stability.sae import formats
 from sae_stability.sae.weights import Weights
+from tests.workflow.conftest import Project, new_project
 
 FORMATS = ("sparsify", "saelens", "dictionary_learning")
 

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from tests.workflow.conftest import Project, new_project, tiny_study
 
 # Not the matches: these say how long they took.

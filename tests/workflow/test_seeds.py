@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from tests.tiny import tiny_corpus, tiny_gpt_neox
 from tests.workflow.conftest import new_project, tiny_study
 

@@ -1,0 +1,38 @@
+"""The studies beside the embedded one: planned whole, by Snakemake and by `plan` alike."""
+
+import re
+from pathlib import Path
+
+import yaml
+
+from sae_stability.config import load_study
+from sae_stability.plan import plan
+from tests.workflow.conftest import ROOT, new_project
+
+
+def jobs_of(output: str) -> int:
+    return int(re.findall(r"^total\s+(\d+)$", output, re.MULTILINE)[0])
+
+
+def test_the_papers_study_builds_its_whole_graph(tmp_path: Path):
+    file = ROOT / "studies" / "seed-overlap.yaml"
+    project = new_project(tmp_path / "project", yaml.safe_load(file.read_text()))
+    (project.folder / "study.yaml").write_text(file.read_text())
+    run = project.dry("--quiet", "rules")
+    # The target `all` is a job to Snakemake and none to the plan.
+    assert jobs_of(run.output) == sum(stage.jobs for stage in plan(load_study(file)).stages) + 1
+
+
+def test_a_study_of_ones_own_needs_only_the_marked_lines(tmp_path: Path):
+    from tests.tiny import tiny_gpt_neox
+
+    text = (ROOT / "studies" / "bring-your-own.yaml").read_text()
+    assert len(text.splitlines()) < 30
+    text = text.replace("EleutherAI/pythia-70m, d_model: 512", "model").replace("layers.3.mlp", "layers.1.mlp")
+    text = text.replace("context_length: 128", "context_length: 32")
+    project = new_project(tmp_path / "project", {})
+    (project.folder / "study.yaml").write_text(text)
+    tiny_gpt_neox(project.folder / "model")
+    (project.folder / "my-text").mkdir()
+    (project.folder / "my-text" / "one.txt").write_text("Some text of one's own.")
+    assert project.dry().jobs["train"] == 7
