@@ -190,6 +190,20 @@ def test_rows_of_extreme_norm_are_dropped_by_their_multiple_of_the_median(run, t
     assert manifest["dropped"]["sink"] == int((~expected).sum())
 
 
+@pytest.mark.parametrize("multiple", [None, 1.2])
+def test_the_number_of_threads_changes_no_byte(run, tmp_path, multiple):
+    def made(threads: int) -> dict[str, bytes]:
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            outs = run("bert", out=tmp_path / str(threads), packing=False, batch_tokens=40, max_norm_multiple=multiple)
+        finally:
+            torch.set_num_threads(before)
+        return {f"{out.parent.name}/{path.name}": path.read_bytes() for out in outs for path in out.iterdir()}
+
+    assert made(1) == made(4)
+
+
 def broken_copy(models, tmp_path, change) -> Path:
     """The tiny GPT-NeoX with weights changed in place by `change(model)`."""
     import shutil
@@ -246,8 +260,8 @@ arguments = json.loads(sys.argv[1])
 arguments["tokens"] = Path(arguments["tokens"])
 stage, wait = sys.argv[2], lambda: (print("here", flush=True), time.sleep(60))
 if stage == "bins":
-    add = writer.ChunkWriter.add
-    writer.ChunkWriter.add = lambda self, *given: (add(self, *given), int(self.filled.sum()) > 150 and wait())
+    append = writer.ChunkWriter.append
+    writer.ChunkWriter.append = lambda self, *given: (append(self, *given), int(self.filled.sum()) > 150 and wait())
 elif stage == "shards":
     write = writer.ChunkWriter._write_shard
     writer.ChunkWriter._write_shard = lambda self, shard, *given: (shard == 0 and wait(), write(self, shard, *given))[1]

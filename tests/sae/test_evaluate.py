@@ -1,5 +1,6 @@
 """Evaluation against slow sums over dense latents, and inside tiny language models."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from sae_stability import sae
 from sae_stability.activations import store
 from sae_stability.activations.extract import extract
 from sae_stability.corpus.tokenize import tokenize
-from sae_stability.files import read_json, read_table
+from sae_stability.files import read_json, read_table, write_json
 from sae_stability.sae.evaluate import LANGUAGE, evaluate
 
 
@@ -86,19 +87,55 @@ def language(request, tmp_path_factory):
     return folder, model, hookpoint
 
 
-def evaluated(language, tmp_path, tensors: dict[str, torch.Tensor], k: int) -> dict:
+def evaluated(language, tmp_path, tensors: dict[str, torch.Tensor], k: int, **extracted) -> dict:
+    """Metrics inside the model, with the held-out manifest saying that activations were `extracted` otherwise."""
     folder, model, hookpoint = language
+    chunk = folder / "heldout"
+    if extracted:
+        chunk = shutil.copytree(chunk, tmp_path / "heldout", dirs_exist_ok=True)
+        write_json(chunk / "manifest.json", read_json(chunk / "manifest.json") | extracted)
     n_latents, d_model = tensors["encoder"].shape
     cfg = {"architecture": "topk", "n_latents": n_latents, "d_model": d_model, "k": k, "hookpoint": hookpoint}
     sae.save(tmp_path / "sae", {name: value.numpy() for name, value in tensors.items()}, cfg)
     return evaluate(
         sae=tmp_path / "sae",
-        chunk=folder / "heldout",
+        chunk=chunk,
         out_json=tmp_path / "e.json",
         out_parquet=tmp_path / "e.parquet",
         tokens=folder / "tokens" / "heldout.parquet",
         model=model,
     )
+
+
+SILENT = {
+    "encoder": torch.eye(32),
+    "decoder": torch.eye(32),
+    "encoder_bias": torch.full((32,), -1e9),
+    "decoder_bias": torch.zeros(32),
+}
+
+
+def test_rows_dropped_as_sinks_keep_their_activation(language, tmp_path) -> None:
+    norms = torch.cat([rows for rows, _ in store.rows(language[0] / "heldout")]).norm(dim=1)
+    everywhere = evaluated(language, tmp_path, SILENT, 4)
+    # Above every norm (some of the model's rows are masked or special, and not among these): nothing is a sink.
+    assert evaluated(language, tmp_path, SILENT, 4, max_norm=100 * float(norms.max())) == everywhere
+    half = evaluated(language, tmp_path, SILENT, 4, max_norm=float(norms.median()))
+    assert half["ce_clean"] == everywhere["ce_clean"]
+    assert 1e-5 < half["kl"] < everywhere["kl"]
+    for name in ("ce_sae", "ce_zero", "ce_mean"):
+        assert abs(half[name] - everywhere[name]) > 1e-6
+    nowhere = evaluated(language, tmp_path, SILENT, 4, max_norm=0.0)
+    assert {nowhere[name] for name in ("ce_sae", "ce_zero", "ce_mean")} == {nowhere["ce_clean"]}
+    assert nowhere["kl"] == 0
+
+
+def test_special_tokens_are_replaced_where_they_were_trained_on(language, tmp_path) -> None:
+    text = evaluated(language, tmp_path, SILENT, 4)
+    special = evaluated(language, tmp_path, SILENT, 4, keep_special=True)
+    assert special["ce_clean"] == text["ce_clean"]
+    assert special["ce_tokens"] == text["ce_tokens"]
+    assert abs(special["ce_zero"] - text["ce_zero"]) > 1e-6
 
 
 def test_a_perfect_sae_recovers_the_whole_loss_and_a_zero_one_none(language, tmp_path) -> None:

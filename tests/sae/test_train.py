@@ -1,5 +1,6 @@
 """Training of whole SAEs on planted data: what decides the result, what must not, and what it finds."""
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from sae_stability.files import read_json, read_table
 from sae_stability.sae.cpu_step import CpuTopKStep
 from sae_stability.sae.initial import initial_weights
 from sae_stability.sae.normalise import Normalisation
+from sae_stability.sae.progress import History
 from sae_stability.sae.train import train_chunk
 from sae_stability.sae.workers import Workers
 
@@ -74,6 +76,26 @@ def test_an_init_seed_changes_weights_only_and_an_order_seed_order_only(planted,
     np.testing.assert_array_equal(starts[0], starts[1])
     assert np.abs(starts[0] - starts[2]).max() > 0.1
     assert np.abs(starts[0] - initial_weights(8, 4, 0, "there")["encoder"]).max() > 0.1
+
+
+def test_two_init_seeds_see_the_same_rows_in_the_same_order(planted, train, monkeypatch) -> None:
+    """`batches_sha256` is over two rows a batch; here every row of every batch counts."""
+    seen: list[bytes] = []
+
+    class WholeBatches(History):
+        def add(self, step, batch, result):
+            seen.append(hashlib.sha256(batch.numpy(force=True).tobytes()).digest())
+            return super().add(step, batch, result)
+
+    monkeypatch.setattr("sae_stability.sae.train.History", WholeBatches)
+    read = []
+    for name, change in [("a", {}), ("b", {"init_seed": 1}), ("c", {"order_seed": 1})]:
+        train(name, replace(planted.settings, **change))
+        read.append(seen[:])
+        seen.clear()
+    assert len(set(read[0])) == planted.settings.total_steps
+    assert read[0] == read[1]
+    assert not set(read[0]) & set(read[2])
 
 
 def test_a_planted_dictionary_is_recovered_by_two_seeds_and_they_match(planted, train) -> None:

@@ -1,22 +1,19 @@
 """Activations of a token set's chunk at several hookpoints, in one forward pass over its blocks."""
 
-import contextlib
+import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
+from sae_stability.activations import forward, sinks
 from sae_stability.activations.hooks import Hooks, hookpoint_width
 from sae_stability.activations.model import load_model, resolve_model
-from sae_stability.activations.writer import ChunkWriter, NonFinite, RowOrder, shuffled_order, stored_order
+from sae_stability.activations.writer import ChunkWriter, NonFinite, RowOrder, Rows, shuffled_order, stored_order
 from sae_stability.corpus.blocks import BlockFile
-from sae_stability.corpus.packing import Blocks
 from sae_stability.errors import StudyError
-
-MEDIAN_ROWS = 20_000  # rows that the median norm for sinks is estimated on
 
 
 def extract(
@@ -43,7 +40,8 @@ def extract(
 
     The forward pass stops after the last hookpoint. Rows are tokens that are neither padding nor (unless
     `keep_special`) special, in a random order that is the same for every hookpoint and pass of the token set;
-    held-out rows keep their order. There are ceil(chunk_tokens / shard_rows) shards, for held-out rows
+    held-out rows keep their order. Batches are computed side by side, each on one thread, as many as torch has threads:
+    the bytes do not depend on how many. There are ceil(chunk_tokens / shard_rows) shards, for held-out rows
     ceil(their tokens / shard_rows). A job that is killed leaves no manifest, so nothing that a later one believes.
 
     Args:
@@ -58,7 +56,7 @@ def extract(
         shuffle_seed: seed of the rows' order.
         keep_special: keep special tokens (never padding).
         max_norm_multiple: drop rows whose norm exceeds this multiple of the hookpoint's median norm, estimated
-            on the chunk's first 20,000 rows; None keeps all. Such sink tokens otherwise dominate the variance.
+            on about 20,000 rows of chunk 0 whichever chunk this is (see `sinks.norm_limits`); None keeps all.
         batch_tokens: tokens a forward pass.
         device: torch device of the model.
         chunk_tokens: trainable tokens of a full chunk.
@@ -77,7 +75,7 @@ def extract(
     capacity = _capacity(blocks, order, keep_special)
     network = load_model(model, revision, model_dtype, device)
     _check_fit(network, blocks.context_length, census["largest_token"])
-    sinks: list[_Sink] = []
+    writers: dict[str, ChunkWriter] = {}
     try:
         for hookpoint, out in zip(hookpoints, outs, strict=True):
             metadata = {
@@ -88,122 +86,47 @@ def extract(
                 "config_hash": config_hash,
             }
             width = hookpoint_width(network, hookpoint)
-            sinks.append(_Sink(ChunkWriter(Path(out), width, dtype, order, capacity, metadata), max_norm_multiple))
-        with tqdm(total=census["rows"], unit=" tokens", unit_scale=True, desc=f"extract {chunk}") as progress:
-            for batch, found in _activations(network, hookpoints, blocks, keep_special, batch_tokens):
-                for hookpoint, sink in zip(hookpoints, sinks, strict=True):
-                    kept = torch.from_numpy(batch.kept).to(found[hookpoint].device)
-                    with _named(hookpoint, blocks.context_length):
-                        sink.add(found[hookpoint][kept], batch.token_index)
-                progress.update(len(batch.token_index))
-        dropped = {"special": census["special"], "padding": census["padding"]}
+            writers[hookpoint] = ChunkWriter(Path(out), width, dtype, order, capacity, metadata)
+        with Hooks(network, hookpoints) as hooks, forward.workers(device) as count:
+            limits = {}
+            if max_norm_multiple is not None:
+                sample = {"keep_special": keep_special, "batch_tokens": batch_tokens, "count": count}
+                limits = sinks.norm_limits(hooks, tokens, max_norm_multiple, **sample)
+            prepare = functools.partial(_prepared, hooks, writers, limits, blocks.context_length)
+            batches = forward.batches(blocks.kept(keep_special=keep_special), batch_tokens)
+            with tqdm(total=census["rows"], unit=" tokens", unit_scale=True, desc=f"extract {chunk}") as progress:
+                for prepared in forward.in_order(prepare, batches, count):
+                    for hookpoint, rows in prepared.items():
+                        writers[hookpoint].append(rows)
+                    progress.update(max(len(rows.token_index) for rows in prepared.values()))
         manifests = []
-        for hookpoint, sink in zip(hookpoints, sinks, strict=True):
-            with _named(hookpoint, blocks.context_length):
-                manifests.append(sink.finish(dropped))
+        for hookpoint, writer in writers.items():
+            sink = census["rows"] - int(writer.filled.sum())
+            dropped = {"special": census["special"], "padding": census["padding"], "sink": sink}
+            extra = {"keep_special": keep_special, "dropped": dropped, "max_norm": limits.get(hookpoint)}
+            manifests.append(writer.finish(extra))
         return manifests
     except BaseException:
-        for sink in sinks:
-            sink.writer.discard()
+        for writer in writers.values():
+            writer.discard()
         raise
 
 
-@dataclass(frozen=True)
-class _Batch:
-    """Blocks of one forward pass, cut to their longest, and which of their tokens are rows."""
-
-    tokens: np.ndarray  # (blocks, length)
-    mask: np.ndarray | None  # (blocks, length), None where nothing is padded
-    kept: np.ndarray  # (blocks, length)
-    token_index: np.ndarray  # (rows,)
-
-
-class _Sink:
-    """A chunk writer that can drop rows of extreme norm, once it has seen enough rows to know the median."""
-
-    def __init__(self, writer: ChunkWriter, multiple: float | None):
-        self.writer, self.multiple = writer, multiple
-        self.threshold: float | None = None
-        self.waiting: list[tuple[torch.Tensor, np.ndarray]] = []
-        self.waiting_rows = 0
-        self.dropped = 0
-
-    def add(self, activations: torch.Tensor, token_index: np.ndarray) -> None:
-        if self.multiple is None:
-            self.writer.add(activations, token_index)
-        elif self.threshold is not None:
-            self._add_below(activations, token_index)
-        else:
-            self.waiting.append((activations, token_index))
-            self.waiting_rows += len(token_index)
-            if self.waiting_rows >= MEDIAN_ROWS:
-                self._learn()
-
-    def _learn(self) -> None:
-        norms = torch.cat([activations.float().norm(dim=1) for activations, _ in self.waiting])[:MEDIAN_ROWS]
-        self.threshold = float(norms.median()) * self.multiple
-        for activations, token_index in self.waiting:
-            self._add_below(activations, token_index)
-        self.waiting = []
-
-    def _add_below(self, activations: torch.Tensor, token_index: np.ndarray) -> None:
-        # "not above" rather than "below": a row that is NaN must reach the writer, which refuses it.
-        kept = ~(activations.float().norm(dim=1) > self.threshold)
-        self.dropped += int((~kept).sum())
-        self.writer.add(activations[kept], token_index[kept.cpu().numpy()])
-
-    def finish(self, dropped: dict) -> dict:
-        if self.waiting:
-            self._learn()
-        extra = {"dropped": {**dropped, "sink": self.dropped}, "max_norm": self.threshold}
-        return self.writer.finish(extra)
-
-
-@contextlib.contextmanager
-def _named(hookpoint: str, context_length: int) -> Iterator[None]:
-    try:
-        yield
-    except NonFinite as error:
-        block, position = divmod(error.token_index, context_length)
-        raise StudyError(
-            f"hookpoint '{hookpoint}', block {block}, position {position}: the activation {error.reason}"
-        ) from None
-
-
-def _activations(
-    model: torch.nn.Module, hookpoints: list[str], blocks: BlockFile, keep_special: bool, batch_tokens: int
-) -> Iterator[tuple[_Batch, dict[str, torch.Tensor]]]:
-    device = next(model.parameters()).device
-    with Hooks(model, hookpoints) as hooks, torch.inference_mode():
-        for batch in _batches(blocks, keep_special, batch_tokens):
-            inputs = {"input_ids": torch.from_numpy(batch.tokens).long().to(device)}
-            if batch.mask is not None:
-                inputs["attention_mask"] = torch.from_numpy(batch.mask).long().to(device)
-            yield batch, hooks.run(**inputs)
-
-
-def _batches(blocks: BlockFile, keep_special: bool, batch_tokens: int) -> Iterator[_Batch]:
-    """Blocks of like length together, so that little padding is computed; rows are put in order later."""
-    for first, some, kept in blocks.kept(keep_special=keep_special):
-        lengths = (some.document_id >= 0).sum(axis=1)
-        chosen = np.flatnonzero(kept.any(axis=1))
-        chosen = chosen[np.argsort(lengths[chosen], kind="stable")]
-        start = 0
-        while start < len(chosen):
-            # The longest of a run is its last; blocks are added while the padded batch stays in bounds.
-            size = max(1, batch_tokens // int(lengths[chosen[start]]))
-            while size > 1 and size * int(lengths[chosen[start : start + size][-1]]) > batch_tokens:
-                size -= 1
-            yield _batch(some, kept, lengths, chosen[start : start + size], first)
-            start += size
-
-
-def _batch(blocks: Blocks, kept: np.ndarray, lengths: np.ndarray, chosen: np.ndarray, first: int) -> _Batch:
-    length = int(lengths[chosen].max())
-    kept = kept[chosen]
-    mask = None if lengths[chosen].min() == length else blocks.document_id[chosen, :length] >= 0
-    index = (first + chosen)[:, None] * kept.shape[1] + np.arange(kept.shape[1])
-    return _Batch(blocks.tokens[chosen, :length], mask, kept[:, :length], index[kept].astype(np.int64))
+def _prepared(
+    hooks: Hooks, writers: dict[str, ChunkWriter], limits: dict[str, float], context_length: int, batch: forward.Batch
+) -> dict[str, Rows]:
+    """A batch's rows at each hookpoint, without sinks, ready for the writers."""
+    prepared = {}
+    for hookpoint, rows in forward.rows(hooks, batch).items():
+        token_index = batch.token_index
+        if hookpoint in limits:
+            kept = sinks.not_sink(rows, limits[hookpoint])
+            rows, token_index = rows[kept], token_index[kept.cpu().numpy()]
+        try:
+            prepared[hookpoint] = writers[hookpoint].prepare(rows, token_index)
+        except NonFinite as error:
+            raise StudyError(error.at(hookpoint, context_length)) from None
+    return prepared
 
 
 def _census(blocks: BlockFile, keep_special: bool) -> dict:

@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import threading
 from collections.abc import Callable, Iterator
 
 import torch
@@ -19,7 +20,7 @@ class Hooks:
     """Reads several hookpoints in one forward pass and stops the pass after the last of them.
 
     Use as a context manager, or call `close`; until then the hooks stay on the model. A module that runs
-    several times in a pass is read at its first run.
+    several times in a pass is read at its first run. Several threads may `run` passes at once.
 
     Args:
         model: a transformers model.
@@ -32,15 +33,16 @@ class Hooks:
     def __init__(self, model: torch.nn.Module, hookpoints: list[str]):
         self.model = model
         self.hookpoints = list(hookpoints)
-        self._found: dict[str, torch.Tensor] = {}
+        self._pass = threading.local()  # `found`: what this thread's pass has read so far
         self._handles = [_attach(model, hookpoint, self._reader(hookpoint)) for hookpoint in self.hookpoints]
 
     def _reader(self, hookpoint: str) -> Callable[[torch.Tensor], None]:
         def read(activations: torch.Tensor) -> None:
-            if hookpoint not in self._found:
+            found = self._pass.found
+            if hookpoint not in found:
                 # A later module may change the tensor in place (some residual streams do).
-                self._found[hookpoint] = activations.detach().clone()
-            if len(self._found) == len(self.hookpoints):
+                found[hookpoint] = activations.detach().clone()
+            if len(found) == len(self.hookpoints):
                 raise _Stop
 
         return read
@@ -51,13 +53,14 @@ class Hooks:
         Raises:
             StudyError: a module of `hookpoints` does not run, or does not give (batch, position, width).
         """
-        self._found = {}
+        found: dict[str, torch.Tensor] = {}
+        self._pass.found = found
         with contextlib.suppress(_Stop):
             self.model(**inputs)
+        self._pass.found = {}
         for hookpoint in self.hookpoints:
-            if hookpoint not in self._found:
+            if hookpoint not in found:
                 raise StudyError(f"hookpoint '{hookpoint}': the module does not run in a forward pass; choose another")
-        found, self._found = self._found, {}
         for hookpoint, activations in found.items():
             _check_shape(hookpoint, activations, inputs["input_ids"].shape)
         return found

@@ -17,8 +17,8 @@ from sae_stability.files import atomic, sha256, write_json
 from sae_stability.seeds import stream
 
 FORMAT = "sae-stability activations 1"
-_BINS = ".bins.tmp"
-_STATISTICS_ROWS = 1 << 16
+_BINS, _INDEX = ".bins.tmp", ".index.tmp"
+_STATISTICS_ROWS = 1 << 12  # few enough that a sum over them runs on one thread, and gives the same bits on any number
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,22 @@ def _mix(values: np.ndarray) -> np.ndarray:
     return values ^ (values >> np.uint64(31))
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Rows as `ChunkWriter.append` takes them, from `ChunkWriter.prepare`."""
+
+    activations: torch.Tensor  # (rows, width), in the stored dtype, sorted by shard
+    token_index: np.ndarray  # (rows,) int64
+    counts: np.ndarray  # (shards,) rows for each shard
+    sum: torch.Tensor  # (width,) float64
+
+
 class ChunkWriter:
     """Writes one chunk folder: shards, then `manifest.json`, which makes them count.
 
     Rows are appended to one bin a shard (all in one file), and `finish` sorts each bin and writes it as a shard.
-    Memory: two shards, in `finish`. Disk: the chunk once, and one shard more while it is being finished.
+    Memory: in `finish`, two copies of a shard and 40 bytes a row besides.
+    Disk: the chunk once, and one shard more while it is being finished.
 
     Args:
         out: the chunk's folder; what an earlier, unfinished job left there is removed.
@@ -90,11 +101,13 @@ class ChunkWriter:
         self.out, self.width, self.order, self.metadata = Path(out), width, order, metadata
         self.dtype = torch_dtype(dtype)
         clear(self.out)
-        self.row_bytes = 8 + width * self.dtype.itemsize  # token index and activations
+        self.row_bytes = width * self.dtype.itemsize
         self.start = np.concatenate([[0], np.cumsum(capacity)]).astype(np.int64)
         self.filled = np.zeros(order.shards, dtype=np.int64)
         self.sum = torch.zeros(width, dtype=torch.float64)
-        self.bins = os.open(self.out / _BINS, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        self.bins, self.index = (
+            os.open(self.out / name, os.O_RDWR | os.O_CREAT | os.O_EXCL) for name in (_BINS, _INDEX)
+        )
 
     def add(self, activations: torch.Tensor, token_index: np.ndarray) -> None:
         """Append rows: activations (rows, width) of any float dtype, token_index (rows,) int64, in any order.
@@ -102,28 +115,39 @@ class ChunkWriter:
         Raises:
             NonFinite: a row holds NaN or infinity, in the given or the stored dtype.
         """
-        stored = activations.to("cpu", self.dtype).contiguous()
+        self.append(self.prepare(activations, token_index))
+
+    def prepare(self, activations: torch.Tensor, token_index: np.ndarray) -> Rows:
+        """The part of `add` that several threads may do at once: all but the writing.
+
+        Raises:
+            NonFinite: as `add`.
+        """
+        stored = activations.to("cpu", self.dtype)
         finite = torch.isfinite(stored).all(dim=1)
         if not finite.all():
             row = int((~finite).nonzero()[0])
             raise NonFinite(int(token_index[row]), overflow=bool(torch.isfinite(activations[row]).all()))
-        self.sum += stored.sum(dim=0, dtype=torch.float64)
-        rows = np.empty((len(stored), self.row_bytes), dtype=np.uint8)
-        rows[:, :8] = token_index.astype(np.int64)[:, None].view(np.uint8)
-        rows[:, 8:] = stored.view(torch.uint8).numpy()
         shard = self.order.shard(token_index)
         by_shard = np.argsort(shard, kind="stable")
-        rows = rows[by_shard]
-        counts = np.bincount(shard, minlength=self.order.shards)
-        ends = np.cumsum(counts)
-        for index in np.flatnonzero(counts):
-            self._append(index, rows[ends[index] - counts[index] : ends[index]])
+        return Rows(
+            stored[torch.from_numpy(by_shard)],
+            token_index[by_shard].astype(np.int64),
+            np.bincount(shard, minlength=self.order.shards),
+            stored.sum(dim=0, dtype=torch.float64),
+        )
 
-    def _append(self, shard: int, rows: np.ndarray) -> None:
-        place = self.start[shard] + self.filled[shard]
-        assert place + len(rows) <= self.start[shard + 1], "more rows than the token file announced"
-        _write_all(self.bins, rows, int(place) * self.row_bytes)
-        self.filled[shard] += len(rows)
+    def append(self, rows: Rows) -> None:
+        """Append what `prepare` gave. The manifest's mean sums over calls in their order."""
+        self.sum += rows.sum
+        ends = np.cumsum(rows.counts)
+        for shard in np.flatnonzero(rows.counts):
+            part = slice(ends[shard] - rows.counts[shard], ends[shard])
+            place = int(self.start[shard] + self.filled[shard])
+            assert place + rows.counts[shard] <= self.start[shard + 1], "more rows than the token file announced"
+            _write_all(self.bins, _bytes(rows.activations[part]), place * self.row_bytes)
+            _write_all(self.index, rows.token_index[part], place * 8)
+        self.filled += rows.counts
 
     def finish(self, extra: dict) -> dict:
         """Write shards and manifest; `extra` is added to the manifest, which is returned."""
@@ -135,7 +159,9 @@ class ChunkWriter:
         # From the last bin to the first, cutting the file behind, so that the disk never holds the chunk twice.
         shards = [self._write_shard(shard, statistics) for shard in reversed(range(self.order.shards))][::-1]
         os.close(self.bins)
+        os.close(self.index)
         (self.out / _BINS).unlink()
+        (self.out / _INDEX).unlink()
         manifest = {
             "format": FORMAT,
             **self.metadata,
@@ -153,17 +179,20 @@ class ChunkWriter:
         return manifest
 
     def _write_shard(self, shard: int, statistics: "_Statistics") -> dict:
-        count = int(self.filled[shard])
-        rows = np.empty((count, self.row_bytes), dtype=np.uint8)
-        _read_all(self.bins, rows, int(self.start[shard]) * self.row_bytes)
-        os.ftruncate(self.bins, int(self.start[shard]) * self.row_bytes)
-        token_index = rows[:, :8].copy().view(np.int64).ravel()
+        count, start = int(self.filled[shard]), int(self.start[shard])
+        token_index = np.empty(count, dtype=np.int64)
+        _read_all(self.index, token_index, start * 8)
         by_key = np.argsort(self.order.key(token_index))
-        activations = torch.empty(count, self.width, dtype=self.dtype)
-        activations.view(torch.uint8).numpy()[:] = rows[by_key, 8:]
+        token_index = token_index[by_key]
+        bin_ = torch.empty(count, self.width, dtype=self.dtype)
+        _read_all(self.bins, _bytes(bin_), start * self.row_bytes)
+        for file, size in ((self.bins, self.row_bytes), (self.index, 8)):
+            os.ftruncate(file, start * size)
+        activations = bin_[torch.from_numpy(by_key)]
+        del bin_  # saving may copy
         statistics.add(activations)
         path = self.out / f"shard-{shard:04d}.safetensors"
-        tensors = {"activations": activations, "token_index": torch.from_numpy(token_index[by_key])}
+        tensors = {"activations": activations, "token_index": torch.from_numpy(token_index)}
         # One entry, because safetensors writes several in an order that changes from run to run.
         header = json.dumps({**self.metadata, "dtype": str(self.dtype).removeprefix("torch.")})
         with atomic(path) as temporary:
@@ -172,8 +201,9 @@ class ChunkWriter:
 
     def discard(self) -> None:
         """Give up: close and remove what is half-written."""
-        with contextlib.suppress(OSError):
-            os.close(self.bins)
+        for file in (self.bins, self.index):
+            with contextlib.suppress(OSError):
+                os.close(file)
         clear(self.out)
 
 
@@ -188,6 +218,11 @@ class NonFinite(Exception):
             if overflow
             else "holds NaN or infinity; a wider model_dtype may help"
         )
+
+    def at(self, hookpoint: str, context_length: int) -> str:
+        """What to tell a person."""
+        block, position = divmod(self.token_index, context_length)
+        return f"hookpoint '{hookpoint}', block {block}, position {position}: the activation {self.reason}"
 
 
 class _Statistics:
@@ -217,6 +252,11 @@ def clear(folder: Path) -> None:
     for pattern in ("manifest.json", "shard-*.safetensors", ".*.tmp*"):
         for path in folder.glob(pattern):
             path.unlink()
+
+
+def _bytes(rows: torch.Tensor) -> np.ndarray:
+    """The memory of a contiguous tensor; numpy knows no bfloat16."""
+    return rows.view(torch.uint8).numpy()
 
 
 def _write_all(file: int, rows: np.ndarray, offset: int) -> None:

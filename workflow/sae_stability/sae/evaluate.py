@@ -45,8 +45,8 @@ def evaluate(
 
     Args:
         sae: SAE folder.
-        chunk: folder of the held-out activations; None where there are none, as for SAEs made elsewhere: then no
-            metric has a value and every latent counts as alive.
+        chunk: folder of the held-out activations, whose manifest also says which tokens the SAE stands in for; None
+            where there are none, as for SAEs made elsewhere: no metric has a value then, every latent counts as alive.
         out_json: the values above, `n_rows` and `config_hash`.
         out_parquet: a row a latent: `latent`, `fired` (rows), `rate`, `mean_activation` (where it fires; NaN if
             never), `alive`, `init_similarity_encoder`, `init_similarity_decoder` (cosine with its own initial row;
@@ -86,6 +86,8 @@ def evaluate(
             max_tokens=lm_tokens,
             dtype=model_dtype,
             device=device,
+            keep_special=data.manifest.get("keep_special", False),
+            max_norm=data.manifest.get("max_norm"),
         )
     similarity = _init_similarity(trained)
     write_table(out_parquet, latents.assign(**similarity))

@@ -9,6 +9,7 @@ import torch
 
 from sae_stability.activations import hooks
 from sae_stability.activations.model import head_kind, load_model
+from sae_stability.activations.sinks import not_sink
 from sae_stability.corpus.blocks import BlockFile
 from sae_stability.corpus.names import resolve_model
 from sae_stability.errors import StudyError
@@ -32,12 +33,15 @@ def language_metrics(
     max_tokens: int,
     dtype: str,
     device: str,
+    keep_special: bool = False,
+    max_norm: float | None = None,
 ) -> dict[str, float]:
     """Cross-entropy with the activations kept, reconstructed, zeroed and set to their mean; and KL.
 
-    Activations are replaced at text tokens alone: special tokens and padding, which the SAE never saw, keep theirs.
-    A causal model is scored on text tokens given those before them in the same document; a masked one on a fixed 15 %
-    of the text tokens, masked.
+    Activations are replaced at the kind of tokens that the SAE saw: text, and with `keep_special` special tokens, but
+    not where the norm exceeds `max_norm`; all others keep theirs. A causal model is scored on text tokens that follow
+    one of their own document; a masked one on a fixed 15 % of the text tokens, masked. In packed blocks attention
+    crosses the borders of documents, here as in extraction: a token is predicted from what precedes its document too.
 
     Args:
         sae: the SAE that stands in at `hookpoint`.
@@ -45,6 +49,7 @@ def language_metrics(
         model, revision, sha256, dtype, device: as in `activations.model.load_model` and `corpus.names.resolve_model`.
         mean: (d_model,) what mean ablation puts in.
         max_tokens: tokens that are run, about.
+        keep_special, max_norm: what the SAE's activations were extracted with, as in their manifest.
 
     Returns:
         `ce_clean`, `ce_sae`, `ce_zero`, `ce_mean` in nats a token; `ce_recovered_zero` and `ce_recovered_mean`,
@@ -62,12 +67,12 @@ def language_metrics(
     sums = dict.fromkeys(("clean", *variants, "kl"), 0.0)
     scored = 0
     with torch.inference_mode():
-        for batch in _batches(blocks, network, max_tokens, device):
+        for batch in _batches(blocks, network, max_tokens, keep_special, device):
             clean = batch.log_probabilities(network)
             sums["clean"] += batch.cross_entropy(clean)
             scored += len(clean)
             for name, function in variants.items():
-                with hooks.replace(network, hookpoint, batch.at_text(function)):
+                with hooks.replace(network, hookpoint, batch.replacing(function, max_norm)):
                     changed = batch.log_probabilities(network)
                 sums[name] += batch.cross_entropy(changed)
                 if name == "sae":
@@ -87,7 +92,7 @@ class _Batch:
     """Some blocks as the model takes them, and where it is scored."""
 
     inputs: dict[str, torch.Tensor]
-    text: torch.Tensor  # (blocks, length) bool: activations replaced here
+    seen: torch.Tensor  # (blocks, length) bool: tokens of the kind that the SAE saw, activations replaced here
     scored: torch.Tensor  # (blocks, length) bool: the distribution predicted here is scored
     targets: torch.Tensor  # (scored positions,) int64
 
@@ -99,22 +104,30 @@ class _Batch:
         """Sum over the scored positions."""
         return -float(log_probabilities.gather(1, self.targets[:, None]).sum(dtype=torch.float64))
 
-    def at_text(self, function: Callable) -> Callable[[torch.Tensor], torch.Tensor]:
-        """`function` of the activations at text tokens, the activations themselves elsewhere."""
-        return lambda x: torch.where(self.text[..., None], function(x).to(x.dtype), x)
+    def replacing(self, function: Callable, max_norm: float | None) -> Callable[[torch.Tensor], torch.Tensor]:
+        """`function` of the activations at tokens that the SAE saw, the activations themselves elsewhere."""
+
+        def replaced(x: torch.Tensor) -> torch.Tensor:
+            here = self.seen if max_norm is None else self.seen & not_sink(x, max_norm)
+            return torch.where(here[..., None], function(x).to(x.dtype), x)
+
+        return replaced
 
 
-def _batches(blocks: BlockFile, network: torch.nn.Module, max_tokens: int, device: str) -> Iterator[_Batch]:
+def _batches(
+    blocks: BlockFile, network: torch.nn.Module, max_tokens: int, keep_special: bool, device: str
+) -> Iterator[_Batch]:
     masked = head_kind(network.config) == "masked"
     mask_token = _mask_token(blocks) if masked else None
     size = max(1, _BATCH_TOKENS // blocks.context_length)
     left = -(-max_tokens // blocks.context_length)
-    for first, some, kept in blocks.kept():
+    for first, some, kept in blocks.kept(keep_special=keep_special):
         for start in range(0, min(len(some), left), size):
             part = slice(start, min(start + size, left))
             tokens = torch.from_numpy(some.tokens[part].astype(np.int64))
             document = torch.from_numpy(some.document_id[part].astype(np.int64))
-            text = torch.from_numpy(kept[part])
+            seen = torch.from_numpy(kept[part])
+            text = seen & torch.from_numpy(some.trainable[part])
             if masked:
                 random = np.random.default_rng(stream("mask", first + start))
                 scored = text & torch.from_numpy(random.random(text.shape) < MASKED_SHARE)
@@ -124,7 +137,7 @@ def _batches(blocks: BlockFile, network: torch.nn.Module, max_tokens: int, devic
                 scored[:, :-1] = text[:, 1:] & (document[:, 1:] == document[:, :-1])
                 targets = tokens.roll(-1, 1)[scored]
             inputs = {"input_ids": tokens.to(device), "attention_mask": (document >= 0).long().to(device)}
-            yield _Batch(inputs, text.to(device), scored.to(device), targets.to(device))
+            yield _Batch(inputs, seen.to(device), scored.to(device), targets.to(device))
         left -= len(some)
         if left <= 0:
             return

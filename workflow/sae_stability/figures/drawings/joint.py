@@ -63,9 +63,7 @@ def _draw_cloud(axes: Axes, rows: pd.DataFrame, colour: str, shrink: float) -> N
     )
 
 
-def _draw_densities(
-    axes: Axes, top: Axes, right: Axes, latents: pd.DataFrame, palette: list[str], low: float
-) -> None:
+def _draw_densities(axes: Axes, top: Axes, right: Axes, latents: pd.DataFrame, palette: list[str], low: float) -> None:
     """Contours of each group, and marginals scaled by the group's part of all latents, so that their areas compare."""
     data = latents.iloc[:: -(-len(latents) // MOST_DENSITY_POINTS) or 1]
     # A density needs three points that do not fall together.
@@ -74,13 +72,22 @@ def _draw_densities(
     if data.empty:
         return
     groups = {"data": data, "hue": "same_counterpart", "palette": {True: palette[0], False: palette[1]}}
-    same = {"legend": False, "warn_singular": False, "common_norm": True, "bw_adjust": 0.7}
+    same = {"legend": False, "warn_singular": False, "common_norm": True, "bw_adjust": 0.7, "clip": (low, 1)}
     decoder, encoder = COSINES
     seaborn.kdeplot(
-        x=decoder, y=encoder, ax=axes, levels=5, thresh=OUTSIDE, gridsize=100, linewidths=0.9, zorder=4, **groups, **same
+        x=decoder,
+        y=encoder,
+        ax=axes,
+        levels=5,
+        thresh=OUTSIDE,
+        gridsize=100,
+        linewidths=0.9,
+        zorder=4,
+        **groups,
+        **same,
     )
-    seaborn.kdeplot(x=decoder, ax=top, clip=(low, 1), fill=True, alpha=0.35, linewidth=0.9, **groups, **same)
-    seaborn.kdeplot(y=encoder, ax=right, clip=(low, 1), fill=True, alpha=0.35, linewidth=0.9, **groups, **same)
+    seaborn.kdeplot(x=decoder, ax=top, fill=True, alpha=0.35, linewidth=0.9, **groups, **same)
+    seaborn.kdeplot(y=encoder, ax=right, fill=True, alpha=0.35, linewidth=0.9, **groups, **same)
 
 
 def _draw_dead(axes: Axes, latents: pd.DataFrame, shrink: float) -> list[Line2D]:
