@@ -186,3 +186,26 @@ def test_settings_that_weights_contradict_cannot_be_built():
     for changes in ({"k": 0}, {"k": 13}, {"k": None}, {"k": True}, {"activation": "magic"}, {"input_norm": "batch"}):
         with pytest.raises(StudyError, match="here: "):
             checked(dataclasses.replace(example("topk"), **changes), "here")
+
+
+TRAINED = {
+    "relu": ({}, lambda pre, product, t: np.maximum(pre, 0)),
+    "batchtopk": ({"threshold"}, lambda pre, product, t: pre * (pre > t["threshold"])),
+    "gated": (
+        {"magnitude_scale", "magnitude_bias"},
+        lambda pre, product, t: np.maximum(product * np.exp(t["magnitude_scale"]) + t["magnitude_bias"], 0) * (pre > 0),
+    ),
+}
+
+
+@pytest.mark.parametrize("architecture", TRAINED)
+def test_saes_trained_here_of_other_architectures_leave_as_what_they_are(architecture, tmp_path):
+    extras, definition = TRAINED[architecture]
+    random = np.random.default_rng(4)
+    tensors = example("relu").tensors | {name: random.uniform(0.1, 0.5, 12).astype(np.float32) for name in extras}
+    sae.save(tmp_path / "own", tensors, {"architecture": architecture, "n_latents": 12, "d_model": 6, "k": 3})
+    formats.write(tmp_path / "theirs", formats.read(tmp_path / "own"), "saelens")
+    x = random.normal(size=(9, 6)).astype(np.float32)
+    product = (x - tensors["decoder_bias"]) @ tensors["encoder"].T
+    expected = definition(product + tensors["encoder_bias"], product, tensors)
+    np.testing.assert_allclose(sae.load(tmp_path / "theirs").encode(torch.from_numpy(x)), expected, atol=1e-5)

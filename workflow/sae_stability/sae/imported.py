@@ -34,11 +34,23 @@ def read_weights(path: Path) -> Weights:
         optional = {name: tensors[name] for name in OPTIONAL if name in tensors}
         settings = {key: cfg[key] for key in _SETTINGS}
         weights = Weights(**named, **optional, **settings, k=cfg["k"], origin=cfg.get("origin", {}))
-    elif architecture == "topk":
-        weights = Weights(**named, activation="topk", k=cfg["k"], origin=_origin(cfg))
     else:
-        raise StudyError(f"{path}/cfg.json: architecture {architecture!r} cannot be converted to other formats")
+        weights = Weights(**named | _trained(architecture, tensors, path), k=cfg["k"], origin=_origin(cfg))
     return checked(weights, path)
+
+
+def _trained(architecture: str, tensors: dict, path: Path) -> dict:
+    """Activation and further tensors of an SAE that was trained here, in the words of `Weights`."""
+    if architecture in ("topk", "relu"):
+        return {"activation": architecture}
+    if architecture in ("jumprelu", "batchtopk", "matryoshka"):
+        return {"activation": "jumprelu", "threshold": tensors.get("threshold")}
+    if architecture == "gated":  # there the encoder's bias is the gate's
+        names = {"encoder_bias": "magnitude_bias", "gate_bias": "encoder_bias", "log_magnitude": "magnitude_scale"}
+        if "magnitude_bias" in tensors:
+            return {"activation": "gated"} | {own: tensors.get(theirs) for own, theirs in names.items()}
+        raise StudyError(f"{path}/sae.safetensors: no tensor magnitude_bias, which a gated SAE needs")
+    raise StudyError(f"{path}/cfg.json: architecture {architecture!r} cannot be converted to other formats")
 
 
 def _origin(cfg: dict) -> dict:
