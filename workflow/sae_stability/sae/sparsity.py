@@ -8,13 +8,12 @@ import torch
 from sae_stability.sae.entry_step import EntryStep
 
 INTEGRAL = 40.0  # by how much the logarithm would change over a whole training with e = 1
-PROPORTIONAL = 3.0
-WIDEST, HIGHEST = 0.5, 10.0
+WIDEST, HIGHEST = 0.5, 5.0
 MEMORY = 3
 
 
 class SparsityController:
-    """A proportional-integral controller of a penalty's coefficient: base * (1 + PROPORTIONAL * (L0 / target - 1)).
+    """A proportional-integral controller of a penalty's coefficient: base * (1 + proportional * (L0 / target - 1)).
 
     The proportional part is the derivative of a quadratic penalty on L0 / target - 1 (as the JumpReLU paper has for
     training to a target): it pushes up, with a negative coefficient, what has become too sparse. The base takes away
@@ -27,15 +26,16 @@ class SparsityController:
     `memory` (MEMORY,) float64 is all its state: whether it has begun, the base's logarithm, the last L0 / target.
     """
 
-    def __init__(self, memory: np.ndarray, target: float, learning_time: float) -> None:
+    def __init__(self, memory: np.ndarray, target: float, proportional: float, learning_time: float) -> None:
         """`learning_time` is the sum of the learning rates of all steps, about."""
-        self.memory, self.target, self.gain = memory, target, INTEGRAL / learning_time
+        self.memory, self.target, self.proportional = memory, target, proportional
+        self.gain = INTEGRAL / learning_time
 
     def coefficient(self, start: float) -> float:
         """The coefficient in force; `start` is the base at the first step."""
         if not self.memory[0]:
             self.memory[:] = 1, math.log(start), 1
-        return math.exp(self.memory[1]) * (1 + PROPORTIONAL * (self.memory[2] - 1))
+        return math.exp(self.memory[1]) * (1 + self.proportional * (self.memory[2] - 1))
 
     def update(self, l0: float, rate: float) -> None:
         """Note a step's L0 and the learning rate that it was taken with."""
@@ -56,13 +56,16 @@ class PenalisedStep(EntryStep):
     start = 0.05
     """The coefficient's base before the first step, for activations with a variance of 1 a dimension."""
 
+    proportional = 3.0
+    """How much of the base the coefficient changes by where L0 is off by all of its target."""
+
     power = 1
     """The penalty's unit: the activations' own (1) or squared (2)."""
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         learning_time = self.settings.peak_learning_rate * self.settings.total_steps / 2
-        self.controller = SparsityController(self.memory, self.settings.k, learning_time)
+        self.controller = SparsityController(self.memory, self.settings.k, self.proportional, learning_time)
 
     def coefficient(self, inputs: torch.Tensor, variance: float) -> float:
         """The coefficient in force, divided by the variance as the whole loss is."""
