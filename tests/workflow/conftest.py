@@ -41,7 +41,8 @@ class Project:
     folder: Path
 
     def snakemake(self, *args: str, check: bool = True) -> Run:
-        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "study.yaml", *args]
+        # Targets first: --configfile would take them for files.
+        command = [sys.executable, "-m", "snakemake", *args, "--cores", "2", "--configfile", "study.yaml"]
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
         environment.pop("PYTHONPATH", None)
         result = subprocess.run(
