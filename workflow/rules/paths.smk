@@ -1,7 +1,5 @@
 """Where every result lies, and what each job reads."""
 
-import math
-
 from sae_stability.checkpoint_files import checkpoint_files
 from sae_stability.corpus.documents import local_files
 
@@ -37,20 +35,15 @@ def manifests(pass_, chunk) -> list[str]:
     return [f"{chunk_folder(pass_, hook, chunk)}/manifest.json" for hook in pass_.hook_slugs]
 
 
-def shard_names(pass_, chunk) -> list[str]:
-    rows = pass_.heldout_rows if chunk == "heldout" else pass_.chunk_rows
-    return [f"shard-{i:04d}.safetensors" for i in range(math.ceil(rows / pass_.shard_rows))]
-
-
 def shards(pass_, chunk) -> list[str]:
     return [
-        f"{chunk_folder(pass_, hook, chunk)}/{name}" for hook in pass_.hook_slugs for name in shard_names(pass_, chunk)
+        f"{chunk_folder(pass_, hook, chunk)}/{name}" for hook in pass_.hook_slugs for name in pass_.shard_names(chunk)
     ]
 
 
 def hook_files(pass_, hook: str, chunk) -> list[str]:
     folder = chunk_folder(pass_, hook, chunk)
-    return [f"{folder}/{name}" for name in ["manifest.json", *shard_names(pass_, chunk)]]
+    return [f"{folder}/{name}" for name in ["manifest.json", *pass_.shard_names(chunk)]]
 
 
 def activation_files(pass_) -> list[str]:

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from sae_stability.activations import store
-from sae_stability.corpus.names import resolve_model
 from sae_stability.errors import StudyError
-from sae_stability.files import read_json, write_json, write_table
+from sae_stability.files import write_json, write_table
+from sae_stability.headers import has_lm_head
 from sae_stability.sae.given import GivenSAE, load_folder
 from sae_stability.sae.initial import initial_weights
 from sae_stability.sae.model import SAE
@@ -111,13 +111,12 @@ def _write_unseen(sae: SAE | GivenSAE, out_json: Path, out_parquet: Path, config
 
 def _has_language_head(model: str, revision: str | None) -> bool:
     """Whether the checkpoint has a language-model head; without importing transformers where a folder says so."""
-    config = Path(resolve_model(model)) / "config.json"
-    if config.is_file():
-        heads = ("ForCausalLM", "LMHeadModel", "ForMaskedLM")
-        return any(name.endswith(heads) for name in read_json(config).get("architectures") or [])
-    from sae_stability.activations.model import head_kind, model_config
+    known = has_lm_head(model)
+    if known is None:
+        from sae_stability.activations.model import head_kind, model_config
 
-    return head_kind(model_config(model, revision)) is not None
+        known = head_kind(model_config(model, revision)) is not None
+    return known
 
 
 def _reconstruction(sae: SAE | GivenSAE, data: store.Chunk, device: str):
