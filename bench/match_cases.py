@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-ACTIVATIONS = Path("results/activations/mlp/encoder.layer.3.output.dense/chunk-0000")
+ACTIVATIONS = Path("results/activations/minilm/encoder.layer.3.output.dense/chunk-0000")
 TRAINED = Path("results/bench")
 LATENTS, SEEDS = 8192, (1, 2)
 
