@@ -17,8 +17,9 @@ class SparsityController:
 
     The proportional part is the derivative of a quadratic penalty on L0 / target - 1 (as the JumpReLU paper has for
     training to a target): it pushes up, with a negative coefficient, what has become too sparse. The base takes away
-    what that leaves: its logarithm grows by e = log(L0 / target), at most WIDEST either way, so that it does not run
-    away while L0 is still far. L0 / target counts as at most HIGHEST.
+    what that leaves: its logarithm grows by e = log(L0 / target), or shrinks by it while the coefficient is negative.
+    That e counts as at most WIDEST either way, so that the base does not run away while L0 is far, and L0 / target
+    as at most HIGHEST.
 
     Time counts in learning rates, because that is how fast weights, and so L0, follow: the base waits during warm-up
     and comes to rest as the rate falls to 0.
@@ -35,14 +36,19 @@ class SparsityController:
         """The coefficient in force; `start` is the base at the first step."""
         if not self.memory[0]:
             self.memory[:] = 1, math.log(start), 1
-        return math.exp(self.memory[1]) * (1 + self.proportional * (self.memory[2] - 1))
+        return math.exp(self.memory[1]) * self._share()
 
     def update(self, l0: float, rate: float) -> None:
         """Note a step's L0 and the learning rate that it was taken with."""
         ratio = l0 / self.target
         error = math.log(ratio) if ratio > 0 else -WIDEST
-        self.memory[1] += self.gain * rate * max(-WIDEST, min(WIDEST, error))
+        sign = 1 if self._share() > 0 else -1
+        self.memory[1] += sign * self.gain * rate * max(-WIDEST, min(WIDEST, error))
         self.memory[2] = min(ratio, HIGHEST)
+
+    def _share(self) -> float:
+        """The coefficient in force over its base."""
+        return 1 + self.proportional * (self.memory[2] - 1)
 
 
 class PenalisedStep(EntryStep):

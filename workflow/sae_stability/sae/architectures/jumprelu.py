@@ -37,10 +37,10 @@ class JumpReLUStep(PenalisedStep):
     """`threshold` is a parameter."""
 
     power = 2
-    start = 0.01
+    start = 0.005
     # Thresholds that are too high hardly come down of themselves: the error's gradient does not see what a latent that
     # is silent would add. So the coefficient must turn negative as soon as L0 is a few percent too low.
-    proportional = 20.0
+    proportional = 40.0
 
     def initial(self, weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Thresholds 0.001, in the unit of the activations."""
