@@ -11,8 +11,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 run: .venv/ready
 	$(BIN)/snakemake --cores $(CORES)
 
+# Two workers, whole files each: files share what is costly to make. One thread a worker.
 test: check
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 # Style and workflow checks that need no computation.
 check: .venv/ready-test
@@ -26,12 +27,12 @@ bench-match: .venv/ready-test
 
 .venv/ready: envs/requirements.txt envs/constraints.txt pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --requirement envs/requirements.txt --constraint envs/constraints.txt
+	$(BIN)/python -m pip install --quiet --no-compile --requirement envs/requirements.txt --constraint envs/constraints.txt
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	touch $@
 
 .venv/ready-test: .venv/ready envs/requirements-test.txt
-	$(BIN)/python -m pip install --quiet --requirement envs/requirements-test.txt --constraint envs/constraints.txt
+	$(BIN)/python -m pip install --quiet --no-compile --requirement envs/requirements-test.txt --constraint envs/constraints.txt
 	touch $@
 
 clean:
