@@ -14,7 +14,8 @@ from sae_stability.sae.initial import initial_weights
 from sae_stability.sae.model import SAE
 
 RARE_RATE = 1e-4
-_BLOCK_ENTRIES = 1 << 25  # latents held at once: 128 MiB
+_BLOCK_ENTRIES = 1 << 20  # latents held at once, 4 MiB: larger blocks are new pages from the system each time
+_BLOCK_ROWS = 256  # but no fewer rows than this, for the products' sake
 METRICS = ("fvu", "l0", "dead_fraction", "rare_fraction")
 LANGUAGE = ("ce_clean", "ce_sae", "ce_zero", "ce_mean", "ce_recovered_zero", "ce_recovered_mean", "kl", "ce_tokens")
 
@@ -128,7 +129,7 @@ def _reconstruction(sae: SAE | GivenSAE, data: store.Chunk, device: str):
     shift = data.mean.to(device)  # near the mean, so that the squares below do not cancel
     rows, loss, square, total = 0, 0.0, 0.0, torch.zeros(data.d_model, dtype=torch.float64, device=device)
     for activations, _ in store.rows(data.path):
-        for x in activations.split(max(1, _BLOCK_ENTRIES // n_latents)):
+        for x in activations.split(max(_BLOCK_ROWS, _BLOCK_ENTRIES // n_latents)):
             x = x.to(device)
             latents = sae.encode(x)
             fired += (latents != 0).sum(0)  # below 0 too: some imported SAEs keep signs
