@@ -92,7 +92,8 @@ def test_one_init_seed_gives_the_same_first_weights_whatever_the_order(planted, 
     assert np.abs(base - both).max() > 0.1
     batches = [read_json(out / "metrics.json")["batches_sha256"] for out in outs]
     assert batches[0] != batches[1] == batches[2]
-    assert [(cfg["init_seed"], cfg["order_seed"]) for cfg in map(sae.read_cfg, outs)] == [(0, 0), (0, 1), (1, 1)]
+    cfgs = [read_json(out / "cfg.json") for out in outs]
+    assert [(cfg["init_seed"], cfg["order_seed"]) for cfg in cfgs] == [(0, 0), (0, 1), (1, 1)]
 
 
 def test_two_init_seeds_see_the_same_rows_in_the_same_order(planted, train, monkeypatch) -> None:
