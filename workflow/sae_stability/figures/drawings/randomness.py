@@ -30,7 +30,7 @@ def caption(table: pd.DataFrame) -> str:
         f"Shared fraction by what differs between the SAEs: {rows.caption_rows(table, names, *STATISTICS[1])}; "
         f"{rows.floor_words(table, 'shared')}.",
         f"{words.definition(trained['threshold'].iloc[0])[:-1]}; where the order alone differs the SAEs start alike, "
-        "and latents that never fire count as shared: read the live ones.",
+        "so latents that training hardly moved count as shared too (live ones leave out those that never fire).",
     ]
     if len(words.pick(table, source="published")):
         sentences.append(
