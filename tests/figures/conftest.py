@@ -184,8 +184,9 @@ SWEEPS = {
     "layer": [(HOOK.format(layer), 384, 0.1 + 0.06 * layer) for layer in (5, 0, 1, 2, 3, 4)]
     + [(HOOK.format(layer), 1536, 0.02 + 0.03 * layer) for layer in range(6)],
     "position": [("residual stream", 384, 0.35), ("MLP output", 384, 0.3), ("attention output", 384, 0.22)],
+    "randomness": [("order", 384, 0.42), ("both", 384, 0.28)],
 }
-BASE_LABEL = {"size": "384", "k": "16", "tokens": "2400000"}
+BASE_LABEL = {"size": "384", "k": "16", "tokens": "2400000", "randomness": "init"}
 
 
 def study_inputs(make: Maker, figure: str, **options) -> list[tuple[str, Path]]:

@@ -89,6 +89,51 @@ def test_a_position_caption_gives_every_position_its_numbers(make):
     assert "attention 50.0% (live latents only no value; decoder cosine alone 50.0%; n = 1 pair, no spread)" in text
 
 
+def randomness(make, **shared: list[float]) -> str:
+    """The caption for these shared fractions of the pairs of each kind; live ones share a tenth more."""
+    inputs = []
+    for kind, fractions in shared.items():
+        rows = [pair(0, b, shared=fraction) for b, fraction in enumerate(fractions, start=1)]
+        rows += [pair(0, b, "live", shared=fraction + 0.1) for b, fraction in enumerate(fractions, start=1)]
+        inputs.append((kind, make.pairs(kind, [*rows, pair(0, 0, source="floor", shared=0.001)])))
+    return caption("randomness", inputs)
+
+
+def test_a_randomness_caption_says_which_matters_more_and_by_how_much(make):
+    text = randomness(make, init=[0.2, 0.3, 0.25], order=[0.4, 0.5, 0.6], both=[0.1, 0.2, 0.3])
+    verdict = "the initial weights matter more than the order of the data (25.0 percentage points less is shared"
+    assert f"Over all latents, {verdict}, beyond the spread over pairs)" in text
+    assert f"over live latents, {verdict}, beyond the spread over pairs)." in text
+    assert (
+        "initial weights 25.0% (live latents only 35.0%; same counterpart 80.0%; n = 3 pairs, shared 20.0% to 30.0%)"
+        in text
+    )
+    assert "both 20.0% (live latents only 30.0%; " in text
+    assert "the random floor is 0.1%." in text
+    turned = randomness(make, order=[0.2, 0.3], init=[0.4, 0.5])
+    assert "the order of the data matters more than the initial weights (20.0 percentage points less" in turned
+
+
+def test_a_difference_within_the_spread_is_said_to_be_none(make):
+    text = randomness(make, init=[0.2, 0.4], order=[0.3, 0.6])
+    neither = "neither the initial weights nor the order of the data can be said to matter more"
+    assert f"Over all latents, {neither} (15.0 percentage points; within the spread over pairs)" in text
+    text = randomness(make, init=[0.2, 0.3], order=[0.9])
+    assert f"over live latents, {neither} (65.0 percentage points; n = 1 pair has no spread)" in text
+
+
+def test_live_latents_may_say_something_else(make):
+    def folder(name: str, live: list[float]) -> Path:
+        rows = [pair(0, b, shared=0.1 if name == "init" else 0.9) for b in range(1, 3)]
+        return make.pairs(name, rows + [pair(0, b, "live", shared=value) for b, value in enumerate(live, start=1)])
+
+    text = caption("randomness", [("init", folder("init", [0.5, 0.6])), ("order", folder("order", [0.55, 0.7]))])
+    assert "Over all latents, the initial weights matter more" in text
+    assert "over live latents, neither the initial weights nor the order of the data can be said" in text
+    text = caption("randomness", [("init", folder("init", [NAN, NAN])), ("order", folder("order", [0.5, 0.5]))])
+    assert "over live latents, there is nothing to compare" in text
+
+
 def seeds_folder(make, n_seeds: int) -> Path:
     folder = make.pairs(f"s{n_seeds}", [pair(0, 1, shared=0.5)])
     rows = [

@@ -57,7 +57,11 @@ def test_the_joint_figure_counts_as_the_overlap_table_does(cohort):
 @pytest.mark.parametrize("figure", registry.FIGURES)
 def test_every_figure_is_drawn_and_captioned(figure, cohort):
     folder = cohort["overlap"]
-    inputs = {"joint": [("0-1", cohort["match"]), ("base", folder)], "layer": [("layers.2.mlp", folder)]}
+    inputs = {
+        "joint": [("0-1", cohort["match"]), ("base", folder)],
+        "layer": [("layers.2.mlp", folder)],
+        "randomness": [("init", folder), ("order", folder)],
+    }
     table = registry.load(figure, "table").table(inputs.get(figure, [("40", folder)]))
     module = registry.load(figure, "drawing")
     assert module.draw(table, {}).axes

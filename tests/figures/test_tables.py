@@ -81,6 +81,14 @@ def test_positions_keep_the_order_given(make):
     assert run.drop_duplicates("x")["value"].tolist() == ["residual", "attention"]
 
 
+def test_a_kind_of_randomness_that_there_is_not_is_refused(make):
+    folder = make.pairs("a", [row(0, 1, "trained", "all", 4, 0.75, 1.0)])
+    run = of("randomness", [("order", folder), ("init", folder)]).query("series == 'this run'")
+    assert run.drop_duplicates("x")["value"].tolist() == ["order", "init"]
+    with pytest.raises(StudyError, match="'data': must say which seed varies; one of init, order, both"):
+        of("randomness", [("init", folder), ("data", folder)])
+
+
 def match_file(path: Path) -> Path:
     # Latent 0 shared; 1 same counterpart, cosines too small; 2 joint with different counterparts; 3 unmatched twice.
     table = pd.DataFrame(

@@ -137,6 +137,31 @@ def finished_neox(tmp_path_factory) -> Project:
     return project
 
 
+@pytest.fixture(scope="session")
+def finished_matrix(tmp_path_factory) -> Project:
+    """A finished study on a given matrix, with a cohort of each kind of seed; copy it before changing it."""
+    import numpy as np
+
+    study = tiny_study("unused", "{}")
+    for key in ("models", "corpora", "tokens"):
+        del study[key]
+    study["passes"] = {"mine": {"matrix": "rows.npy", "heldout_rows": 300, "train_rows": 3000, "shard_rows": 1000}}
+    study["cohort_defaults"].update(tokens=6000)
+    study["cohorts"] = {
+        "base": {"pass": "mine", "init_seeds": [0, 1]},
+        "order": {"pass": "mine", "init_seeds": [0], "order_seeds": [0, 1]},
+        "both": {"pass": "mine", "init_seeds": [0, 1], "order_seeds": [0, 1]},
+    }
+    study["sweeps"] = {"kinds": {"cohorts": {"init": "base", "order": "order", "both": "both"}}}
+    study["figures"] = {"draw": {"seeds": {"cohort": "base"}, "randomness": {"sweep": "kinds"}}}
+    project = new_project(tmp_path_factory.mktemp("matrix") / "project", study)
+    rng = np.random.default_rng(0)
+    codes = rng.random((3300, 40)) * (rng.random((3300, 40)) < 0.1)
+    np.save(project.folder / "rows.npy", (codes @ rng.standard_normal((40, 16))).astype("float32"))
+    project.snakemake()
+    return project
+
+
 @pytest.fixture
 def neox(finished_neox: Project, tmp_path: Path) -> Project:
     """A copy of the finished study, times kept, so that Snakemake finds it as it was."""

@@ -259,27 +259,17 @@ def test_a_bert_study_runs_with_packing_off(tmp_path: Path):
     assert (project.folder / "results" / "figures" / "joint.svg").exists()
 
 
-def test_a_given_matrix_stands_in_for_corpus_and_model(tmp_path: Path):
+def test_a_given_matrix_stands_in_for_corpus_and_model(finished_matrix: Project, tmp_path: Path):
     import numpy as np
 
-    study = tiny_study("unused", "{}")
-    for key in ("models", "corpora", "tokens"):
-        del study[key]
-    study["passes"] = {"mine": {"matrix": "rows.npy", "heldout_rows": 300, "train_rows": 3000, "shard_rows": 1000}}
-    study["cohort_defaults"].update(tokens=6000)
-    study["cohorts"] = {"base": {"pass": "mine", "init_seeds": [0, 1]}}
-    study["figures"] = {"draw": {"seeds": {"cohort": "base"}}}
-    study["sweeps"] = {}
-    project = new_project(tmp_path / "project", study)
-    rng = np.random.default_rng(0)
-    codes = rng.random((3300, 40)) * (rng.random((3300, 40)) < 0.1)
-    np.save(project.folder / "rows.npy", (codes @ rng.standard_normal((40, 16))).astype("float32"))
-    project.snakemake()
-    assert (project.folder / "results" / "report.html").exists()
+    assert (finished_matrix.folder / "results" / "report.html").exists()
+    project = Project(shutil.copytree(finished_matrix.folder, tmp_path / "project", symlinks=True))
+    assert project.dry().nothing
+    rng = np.random.default_rng(1)
     np.save(project.folder / "rows.npy", rng.standard_normal((3300, 16)).astype("float32"))
     jobs = project.dry().jobs
     assert jobs["import_chunk_mine"] == 1
-    assert jobs["train"] == 2
+    assert jobs["train"] == 6
 
 
 @pytest.mark.parametrize(

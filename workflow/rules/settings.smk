@@ -64,7 +64,9 @@ def matrix_settings(pass_, chunk) -> str:
 def sae_key(cohort, seed: int) -> str:
     if cohort.slug in study.given:
         return key(given_contents(cohort, seed), cohort.format, code_hash("convert"))
-    return key(activations_key(cohort.pass_), cohort.training, seed, study.device, code_hash("train"))
+    init_seed, order_seed = cohort.sae_seeds[seed]
+    training = {**cohort.training, "order_seed": order_seed}
+    return key(activations_key(cohort.pass_), training, init_seed, study.device, code_hash("train"))
 
 
 def given_contents(cohort, seed: int) -> list:
@@ -93,6 +95,7 @@ def import_settings(wildcards) -> str:
 
 def train_settings(wildcards) -> str:
     cohort, seed = sae_of(wildcards)
+    init_seed, order_seed = cohort.sae_seeds[seed]
     made_from = sae_key(cohort, seed)
     chunk = int(wildcards.get("chunk", cohort.chunks - 1))
     return flags(
@@ -101,12 +104,14 @@ def train_settings(wildcards) -> str:
         first_chunk_manifest=f"{chunk_folder(cohort.pass_, cohort.hook_slug, '0000')}/manifest.json",
         previous=(in_results("states", wildcards.sae, f"chunk-{chunk - 1:04d}.safetensors") if chunk else None),
         tensorboard=(in_results("tensorboard", wildcards.sae) if cohort.tensorboard else None),
-        init_seed=seed,
+        init_seed=init_seed,
+        order_seed=order_seed,
         config_hash=made_from,
         activations_hash=activations_key(cohort.pass_),
         device=study.device,
-        # Snakemake deletes declared outputs before a job starts: what a killed job goes on from lies elsewhere.
-        **{"checkpoint": in_results("checkpoints", f"{made_from}-{chunk:04d}.safetensors")},
+        # Snakemake deletes declared outputs before a job starts: what a killed job goes on from lies elsewhere. Two
+        # cohorts may hold an SAE of the same two seeds, so the fingerprint alone is no name of its own.
+        **{"checkpoint": in_results("checkpoints", wildcards.sae, f"{made_from}-{chunk:04d}.safetensors")},
         **cohort.training,
     )
 

@@ -7,6 +7,7 @@ from sae_stability import config_checks, config_schema
 from sae_stability.config_cohorts import add_sweep, cohort_of, trained
 from sae_stability.config_given import given_cohort_of
 from sae_stability.config_schema import load_yaml, look_up
+from sae_stability.config_seeds import with_defaults
 from sae_stability.errors import StudyError
 from sae_stability.headers import matrix_shape, model_facts
 from sae_stability.study import Cohort, Corpus, Figure, GivenCohort, Member, Model, Pass, Sweep, TokenSet
@@ -127,7 +128,8 @@ def _filled(config: dict) -> dict:
     config = config_schema.check(config, rule, fill=False)
     defaults = config.get("cohort_defaults", {})
     cohorts = {
-        slug: given if "saes" in given else {**defaults, **given} for slug, given in config.get("cohorts", {}).items()
+        slug: given if "saes" in given else with_defaults(defaults, given, f"cohorts.{slug}")
+        for slug, given in config.get("cohorts", {}).items()
     }
     return config_schema.check({**config, **({"cohorts": cohorts} if cohorts else {})}, rule)
 

@@ -4,8 +4,15 @@ from sae_stability.errors import StudyError
 from sae_stability.sae.architectures import useless_setting
 from sae_stability.study import Cohort, GivenCohort, Pass, Sweep, TokenSet, same_training
 
-# What the sweep of each kind of figure has to vary.
-SWEPT = {"size": "n_latents", "k": "k", "tokens": "tokens", "layer": "hookpoint", "position": "hookpoint"}
+# What the sweep of each kind of figure has to vary, and places its cohorts by.
+SWEPT = {
+    "size": "n_latents",
+    "k": "k",
+    "tokens": "tokens",
+    "layer": "hookpoint",
+    "position": "hookpoint",
+    "randomness": "varied",
+}
 
 
 def check_chunks(where: str, unit: str, train: int, chunk: int) -> None:
@@ -87,6 +94,9 @@ def check_swept(where: str, kind: str, sweep: Sweep, cohorts: dict[str, Cohort |
 
     Positions go by name, so any group will do for them; layers go by the number in the hookpoint.
     """
+    if kind == "randomness":
+        _check_randomness(where, sweep, [cohorts[member.cohort] for member in sweep.members])
+        return
     field = SWEPT[kind]
     without = [member.cohort for member in sweep.members if getattr(cohorts[member.cohort], field, None) is None]
     if without and kind != "position":
@@ -106,3 +116,29 @@ def check_swept(where: str, kind: str, sweep: Sweep, cohorts: dict[str, Cohort |
         f"{where}: figure {kind} goes by {field}, but sweep {sweep.slug} {found}; name another sweep, "
         "or another kind with `figure:`"
     )
+
+
+def _check_randomness(where: str, sweep: Sweep, cohorts: list[Cohort | GivenCohort]) -> None:
+    """What the init seed and the order seed do can be told from cohorts that are alike in everything else."""
+    given = [cohort.slug for cohort in cohorts if isinstance(cohort, GivenCohort)]
+    if sweep.fields:
+        found = f"varies {' and '.join(sweep.fields)}"
+    elif given:
+        found = f"has cohort {given[0]} of given SAEs"
+    elif unlike := _settings_that_differ(cohorts):
+        found = f"has cohorts that differ in {' and '.join(unlike)}"
+    elif missing := [kind for kind in ("init", "order") if kind not in [cohort.varied for cohort in cohorts]]:
+        found = f"has no cohort in which the {missing[0]} seed alone varies"
+    elif len({cohort.varied for cohort in cohorts}) < len(cohorts):
+        found = "has two cohorts in which the same varies"
+    else:
+        return
+    raise StudyError(
+        f"{where}: figure randomness compares a cohort of several init_seeds with one of several order_seeds, alike in "
+        f"everything else, but sweep {sweep.slug} {found}; name another sweep, or another kind with `figure:`"
+    )
+
+
+def _settings_that_differ(cohorts: list[Cohort]) -> list[str]:
+    settings = [{"pass": cohort.pass_.slug, **cohort.training} for cohort in cohorts]
+    return [name for name in settings[0] if any(other[name] != settings[0][name] for other in settings)]

@@ -1,11 +1,11 @@
 """From settings to cohorts: finding the pass, filling in what follows from it, expanding sweeps."""
 
-import dataclasses
 import itertools
 import re
 
 from sae_stability import config_schema
 from sae_stability.config_schema import look_up
+from sae_stability.config_seeds import joined, seeds_of
 from sae_stability.errors import StudyError
 from sae_stability.study import Cohort, GivenCohort, Member, Pass, Sweep, same_training
 
@@ -19,9 +19,9 @@ def cohort_of(slug: str, given: dict, passes: dict, where: str, near: Pass | Non
     own = {
         "hookpoint": given["hookpoint"] or pass_.hookpoints[0],
         "tokens": given["tokens"] or pass_.train_rows * given["epochs"],
-        "init_seeds": tuple(given["init_seeds"]),
+        **seeds_of(given, where),
     }
-    settings = {key: value for key, value in given.items() if key != "pass"}
+    settings = {key: value for key, value in given.items() if key not in ("pass", "order_seed")}
     return Cohort(slug=slug, pass_=pass_, **{**settings, **own})
 
 
@@ -70,11 +70,14 @@ def add_sweep(slug: str, given: dict, configs: dict, passes: dict, cohorts: dict
             f"sweeps.{slug}.cohort: {given['cohort']} is of given SAEs, which cannot be varied; use cohorts:"
         )
     varied = {field: _varied(f"sweeps.{slug}.vary.{field}", field, values) for field, values in given["vary"].items()}
+    seeds = {key: given[key] or base[key] for key in ("init_seeds", "order_seeds")}
+    if "order_seed" in varied and seeds["order_seeds"]:
+        raise StudyError(f"sweeps.{slug}.vary.order_seed: cannot be varied where there are order_seeds")
     members = []
     for combination in itertools.product(*(values.items() for values in varied.values())):
         labels = dict(zip(varied, (label for label, _ in combination), strict=True))
         values = dict(zip(varied, (value for _, value in combination), strict=True))
-        settings = {**base, **values, "init_seeds": given["init_seeds"] or base["init_seeds"]}
+        settings = {**base, **values, **seeds}
         if "hookpoint" in values:
             settings["pass"] = None
         name = _name(slug, labels)
@@ -86,7 +89,7 @@ def add_sweep(slug: str, given: dict, configs: dict, passes: dict, cohorts: dict
 def _varied(where: str, field: str, values: list | dict) -> dict[str, object]:
     """Label -> value of one varied setting, each value checked like the setting itself."""
     properties = config_schema.definition("cohort")["properties"]
-    known = [name for name in properties if name not in {"pass", "init_seeds", "tensorboard"}]
+    known = [name for name in properties if name not in {"pass", "init_seeds", "order_seeds", "tensorboard"}]
     if field not in known:
         config_schema.fail_unknown(where, field, known, "cannot be varied")
     if isinstance(values, dict):
@@ -106,8 +109,7 @@ def _add(cohort: Cohort, cohorts: dict[str, Cohort | GivenCohort], where: str) -
     """
     for name, other in trained(cohorts).items():
         if same_training(cohort, other):
-            seeds = other.init_seeds + tuple(seed for seed in cohort.init_seeds if seed not in other.init_seeds)
-            cohorts[name] = dataclasses.replace(other, init_seeds=seeds)
+            cohorts[name] = joined(other, cohort, where)
             return name
     if cohort.slug in cohorts:
         raise StudyError(f"{where}: makes a cohort called {cohort.slug}, and there is another; rename one of the two")

@@ -7,7 +7,8 @@ import math
 from sae_stability.budget import Budget
 
 # Settings that do not change what an SAE learns: cohorts that differ in these alone are one cohort.
-_NOT_TRAINING = {"slug": "", "init_seeds": (), "tensorboard": False}
+_NOT_TRAINING = {"slug": "", "tensorboard": False}
+_SEEDS = ("init_seeds", "order_seeds")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +99,10 @@ class Pass:
 
 @dataclasses.dataclass(frozen=True)
 class Cohort:
-    """SAEs that share everything but the init seed; the unit of comparison."""
+    """SAEs that share everything but the seed: of the weights, of the order of data, or both; the unit of comparison.
+
+    One of `init_seeds` and `order_seeds` has a single seed, which all share; or both have one an SAE, in pairs.
+    """
 
     slug: str
     pass_: Pass
@@ -117,17 +121,31 @@ class Cohort:
     groups: int | None
     normalisation: str
     init_seeds: tuple[int, ...]
-    order_seed: int
+    order_seeds: tuple[int, ...]
     tensorboard: bool
 
     @property
+    def varied(self) -> str:
+        """What differs between the SAEs: "init" (their initial weights), "order" (of the data) or "both"."""
+        if len(self.order_seeds) == 1:
+            return "init"
+        return "order" if len(self.init_seeds) == 1 else "both"
+
+    @property
+    def sae_seeds(self) -> dict[int, tuple[int, int]]:
+        """Init seed and order seed of each SAE, by the one that varies; where both do, by the init seed."""
+        count = max(len(self.init_seeds), len(self.order_seeds))
+        init, order = (seeds * (count // len(seeds)) for seeds in (self.init_seeds, self.order_seeds))
+        return dict(zip(order if self.varied == "order" else init, zip(init, order, strict=True), strict=True))
+
+    @property
     def seeds(self) -> tuple[int, ...]:
-        """The init seeds, ascending."""
-        return tuple(sorted(self.init_seeds))
+        """The seeds that the SAEs go by, ascending: those that vary, the init seeds where both do."""
+        return tuple(sorted(self.sae_seeds))
 
     @property
     def pairs(self) -> list[tuple[int, int]]:
-        """Every pair of init seeds (a, b), a < b."""
+        """Every pair of seeds (a, b), a < b."""
         return list(itertools.combinations(self.seeds, 2))
 
     @property
@@ -157,8 +175,9 @@ class Cohort:
 
     @property
     def training(self) -> dict:
-        """What decides the weights, but for the init seed: the arguments of `sae.settings.TrainSettings`."""
-        names = [field.name for field in dataclasses.fields(self) if field.name not in {*_NOT_TRAINING, "pass_"}]
+        """What decides the weights, but for the two seeds: the arguments of `sae.settings.TrainSettings`."""
+        others = {*_NOT_TRAINING, *_SEEDS, "pass_"}
+        names = [field.name for field in dataclasses.fields(self) if field.name not in others]
         return {**{name: getattr(self, name) for name in names}, "chunk_tokens": self.pass_.chunk_rows}
 
 
@@ -246,5 +265,10 @@ def hook_slug(hookpoint: str) -> str:
 
 
 def same_training(a: Cohort, b: Cohort) -> bool:
-    """Whether two cohorts differ in nothing but name, seeds and logging."""
-    return dataclasses.replace(a, **_NOT_TRAINING) == dataclasses.replace(b, **_NOT_TRAINING)
+    """Whether two cohorts differ in nothing but name, logging and the seeds that vary, which are of the same kind."""
+    return _but_for_seeds(a) == _but_for_seeds(b)
+
+
+def _but_for_seeds(cohort: Cohort) -> Cohort:
+    varied = {name: () for name in _SEEDS if len(getattr(cohort, name)) > 1}
+    return dataclasses.replace(cohort, **_NOT_TRAINING, **varied)

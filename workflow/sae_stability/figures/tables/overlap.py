@@ -64,6 +64,12 @@ def pair_rows(inputs: list[tuple[str, Path]], place: Callable[[str], float]) -> 
     )
 
 
+def rows_in_order(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
+    """`pair_rows` with the labels at 0, 1, 2 ... in the order given; several cohorts of one label share its place."""
+    place = {label: float(number) for number, label in enumerate(dict.fromkeys(label for label, _ in inputs))}
+    return pair_rows(inputs, place.__getitem__)
+
+
 def _cohort_rows(label: str, folder: Path, x: float) -> pd.DataFrame:
     keys = ["cohort", "a", "b", "source", "latents", "n"]
     pairs, threshold = read(folder, "pairs", [*keys, *PAIR_STATISTICS])

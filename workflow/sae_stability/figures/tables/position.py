@@ -17,16 +17,16 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
     Returns:
         Columns `overlap.PAIR_COLUMNS`; `x` numbers the positions from 0 in the order given.
     """
-    order = {label: float(place) for place, label in enumerate(dict.fromkeys(label for label, _ in inputs))}
+    run = overlap.rows_in_order(inputs)
     rows = [
         overlap.published_row(
             series=f"{published.PAPER}, {model}",
             value=f"{model} {position}",
-            x=len(order) + place,
+            x=run["x"].max() + 1 + place,
             size=size,
             statistic="decoder_only",
             fraction=fraction,
         )
         for place, ((model, position, size), fraction) in enumerate(published.POSITION.items())
     ]
-    return overlap.with_published(overlap.pair_rows(inputs, order.__getitem__), rows)
+    return overlap.with_published(run, rows)
