@@ -49,7 +49,7 @@ def match_pairs(
 
 def steps(name: str, pairs: int) -> Iterator[Callable[[float], None]]:
     """For each of so many pairs, a function that takes the fraction of it done; a bar on stderr shows them all."""
-    form = "{desc}: {percentage:.0f}% of {total} pairs [{elapsed}<{remaining}]"
+    form = "{desc}: {percentage:.0f}% [{elapsed}<{remaining}]"
     interval = 0.5 if sys.stderr.isatty() else 10.0
     with tqdm(total=pairs, desc=name, bar_format=form, mininterval=interval) as bar:
         for place in range(pairs):
