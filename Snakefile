@@ -71,7 +71,7 @@ rule saes:
 
 rule matches:
     input:
-        [match_file(cohort, a, b) for cohort in study.cohorts.values() for a, b in cohort.pairs],
+        [match_file(cohort.slug, a, b) for cohort in study.cohorts.values() for a, b in cohort.pairs],
 
 
 rule overlap_tables:

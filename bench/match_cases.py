@@ -7,6 +7,7 @@ import numpy as np
 ACTIVATIONS = Path("results/activations/minilm/encoder.layer.3.output.dense/chunk-0000")
 TRAINED = Path("results/bench")
 LATENTS, SEEDS = 8192, (1, 2)
+ROWS = 400_000  # of the chunk; more tokens are more epochs
 
 
 def perturbed(n, d, generator, alive=0.6):
@@ -85,7 +86,8 @@ def _trained_sae(tokens: int, seed: int) -> Path:
             n_latents=LATENTS,
             k=32,
             tokens=tokens,
-            chunk_tokens=600_000,
+            epochs=-(-tokens // ROWS),
+            chunk_tokens=ROWS,
             batch_size=2048,
             learning_rate=1e-3,
             normalisation="centre-scale",

@@ -4,7 +4,14 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import save_file
 
-from sae_stability.files import write_table
+from sae_stability.files import read_table, write_table
+
+TABLES = ("pairs", "thresholds", "seeds", "latents", "intervals")
+
+
+def tables(folder):
+    """The overlap tables in a folder, by name."""
+    return {name: read_table(folder / f"{name}.parquet")[0] for name in TABLES}
 
 
 def write_sae(root, seed, encoder, decoder, alive=None):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from sae_stability.errors import StudyError
-from sae_stability.match import assignment, pricing
+from sae_stability.match import assignment, memory, pricing
 from sae_stability.match.assignment import match_rows
 
 
@@ -129,13 +129,31 @@ def test_hard_dictionaries_are_matched_as_scipy_matches_them(case, sizes):
     check(a, b, match_rows(a, b, threads=2))
 
 
-def test_candidates_alone_are_not_optimal_so_the_proof_is_needed(monkeypatch):
+def nothing_found(*args, **kwargs):
+    return pricing.Violations(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0))
+
+
+def too_short_a_reach(a, b, limit_a, limit_b, *args, **kwargs):
+    return violations(a, b, limit_a - 0.2, limit_b, *args, **kwargs)
+
+
+def small_violations_passed_over(a, b, limit_a, limit_b, u, v, *args, **kwargs):
+    found = violations(a, b, limit_a, limit_b, u, v, *args, **kwargs)
+    kept = found.values - u[found.rows] - v[found.columns] > 0.02
+    return pricing.Violations(found.rows[kept], found.columns[kept], found.values[kept])
+
+
+violations = pricing.violations
+
+
+@pytest.mark.parametrize("broken", [nothing_found, too_short_a_reach, small_violations_passed_over])
+def test_a_broken_pricing_step_is_seen_by_the_checks_above(broken, monkeypatch):
     a, b = (x.astype(np.float32) for x in hubs(np.random.default_rng(3), 600, 24))
-    nothing = pricing.Violations(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0))
-    monkeypatch.setattr(assignment.pricing, "violations", lambda *args, **kwargs: nothing)
-    unproved = match_rows(a, b, threads=1)
-    monkeypatch.undo()
-    assert match_rows(a, b, threads=1).objective > unproved.objective + 1e-3
+    monkeypatch.setattr(assignment, "CANDIDATES", 4)
+    check(a, b, match_rows(a, b, threads=1))
+    monkeypatch.setattr(pricing, "violations", broken)
+    with pytest.raises(AssertionError):
+        check(a, b, match_rows(a, b, threads=1))
 
 
 @pytest.mark.parametrize("case", HARD, ids=lambda case: case.__name__)
@@ -190,10 +208,11 @@ def test_all_rows_zero():
     assert sorted(result.counterpart) == list(range(40))
 
 
-def test_a_permuted_copy_is_undone():
-    generator = np.random.default_rng(0)
-    a = random(generator, 3000, 16).astype(np.float32)
-    order = generator.permutation(3000)
+@pytest.mark.parametrize(
+    "order", [np.arange(3000), np.random.default_rng(1).permutation(3000)], ids=["same", "permuted"]
+)
+def test_a_copy_of_a_dictionary_is_matched_to_itself(order):
+    a = random(np.random.default_rng(0), 3000, 16).astype(np.float32)
     result = match_rows(a, a[order])
     assert (order[result.counterpart] == np.arange(3000)).all()
     np.testing.assert_allclose(result.cosine, 1.0)
@@ -250,6 +269,14 @@ def test_number_of_threads_changes_nothing():
     one, two = match_rows(a, b, threads=1), match_rows(a, b, threads=2)
     assert (one.counterpart == two.counterpart).all()
     assert one.objective == two.objective
+
+
+def test_the_whole_matrix_is_never_in_memory():
+    n = 8000
+    a, b = (random(np.random.default_rng(seed), n, 8).astype(np.float32) for seed in (0, 1))
+    memory.reset_peak()
+    held = memory.peak_bytes()
+    assert match_rows(a, b, threads=2).peak_bytes - held < n * n  # a quarter of it in float32
 
 
 def test_progress_ends_at_one():

@@ -7,18 +7,10 @@ import pandas as pd
 import pytest
 
 from sae_stability.errors import StudyError
-from sae_stability.files import read_table, write_table
+from sae_stability.files import write_table
 from sae_stability.match import overlap, seed_counts
-from sae_stability.match.floors import write_floor
-from sae_stability.match.pairs import match_pair
 
-from .studies import write_planted_match, write_sae
-
-TABLES = ("pairs", "thresholds", "seeds", "latents", "intervals")
-
-
-def tables(folder):
-    return {name: read_table(folder / f"{name}.parquet")[0] for name in TABLES}
+from .studies import TABLES, tables, write_planted_match
 
 
 def evaluation(path, alive):
@@ -124,46 +116,6 @@ def test_only_in_base_and_exactly_m_equal_a_plain_count_over_all_combinations(co
             base = [i for i in range(n) if counted[a][i]]
             plain.append(sum(1 + sum(shared[a][b][i] for b in seeds if b != a) == m for i in base) / len(base))
         assert exactly[m] == pytest.approx(plain)
-
-
-@pytest.fixture(scope="module")
-def planted(tmp_path_factory):
-    """Four SAEs of 120 latents: 30 known rows in all, 30 more in seeds 1 and 2, the others random."""
-    root = tmp_path_factory.mktemp("planted")
-    generator = np.random.default_rng(0)
-    n, d = 120, 64
-    common = {side: generator.standard_normal((60, d)) for side in ("encoder", "decoder")}
-    paths, orders = {}, {}
-    for seed in (1, 2, 3, 4):
-        size = 60 if seed in (1, 2) else 30
-        order = generator.permutation(n)
-        rows = {}
-        for side in ("encoder", "decoder"):
-            known = common[side][:size] + 0.1 * generator.standard_normal((size, d))
-            rows[side] = np.concatenate((known, generator.standard_normal((n - size, d))))[order]
-        orders[seed] = order
-        # The last ten of the rows that all share are dead in seed 4.
-        alive = ~((order >= 20) & (order < 30)) if seed == 4 else None
-        paths[seed] = write_sae(root, seed, rows["encoder"], rows["decoder"], alive)
-    matches = []
-    for a, b in combinations(paths, 2):
-        matches.append(root / f"matches/base/{a}-{b}.parquet")
-        match_pair(
-            a=paths[a][0], b=paths[b][0], latents_a=paths[a][1], latents_b=paths[b][1], out=matches[-1], threads=1
-        )
-    floors = [root / f"floors/{rep}.parquet" for rep in range(3)]
-    for rep, path in enumerate(floors):
-        write_floor(n_latents=n, d_model=d, rep=rep, out=path, threads=1)
-    call = {
-        "cohort": "base",
-        "matches": matches,
-        "floors": floors,
-        "latents": {seed: path[1] for seed, path in paths.items()},
-        "saes": {seed: path[0] for seed, path in paths.items()},
-        "threshold": 0.7,
-    }
-    overlap.write_overlap(**call, out=root / "overlap")
-    return root, call, orders, tables(root / "overlap")
 
 
 def test_planted_latents_are_the_shared_ones(planted):

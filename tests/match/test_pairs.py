@@ -5,8 +5,10 @@ import pytest
 from safetensors.numpy import save_file
 
 from sae_stability.errors import StudyError
-from sae_stability.files import read_table
-from sae_stability.match.floors import write_floor
+from sae_stability.files import read_metadata, read_table
+from sae_stability.match import pairs as pairs_module
+from sae_stability.match.batches import batches
+from sae_stability.match.floors import write_floor, write_floors
 from sae_stability.match.pairs import match_pair
 
 from .studies import write_sae
@@ -35,6 +37,53 @@ def test_a_match_file_holds_both_assignments_and_their_certificates(tmp_path):
         assert (table[f"reverse_best_{side}_cosine"] >= -1).all()
     assert table["alive"].all()
     assert table["alive_b"].tolist() == [False] + [True] * 19
+
+
+def test_several_pairs_come_out_as_one_by_one(tmp_path):
+    generator = np.random.default_rng(0)
+    saes = [write_sae(tmp_path, seed, *generator.standard_normal((2, 20, 8))) for seed in (1, 2, 3)]
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    together = [tmp_path / f"together-{a}-{b}.parquet" for a, b in pairs]
+    pairs_module.match_pairs(
+        a=[saes[a][0] for a, _ in pairs],
+        b=[saes[b][0] for _, b in pairs],
+        latents_a=[saes[a][1] for a, _ in pairs],
+        latents_b=[saes[b][1] for _, b in pairs],
+        config_hash=[f"{a}{b}" for a, b in pairs],
+        out=together,
+    )
+    for (a, b), path in zip(pairs, together, strict=True):
+        alone = tmp_path / "alone.parquet"
+        match_pair(a=saes[a][0], b=saes[b][0], latents_a=saes[a][1], latents_b=saes[b][1], out=alone)
+        assert read_table(path)[0].equals(read_table(alone)[0])
+        assert read_metadata(path)["config_hash"] == f"{a}{b}"
+
+
+def test_an_sae_is_read_once_for_several_pairs_as_long_as_memory_allows(tmp_path, monkeypatch):
+    folders = [write_sae(tmp_path, seed, *np.ones((2, 20, 8)))[0] for seed in (1, 2, 3)]
+    read = pairs_module.Prepared()
+    first = [read(folder) for folder in folders]
+    assert [read(folder) for folder in folders] == first
+    monkeypatch.setattr(pairs_module, "KEPT_BYTES", read.size - 1)
+    assert read(folders[0]) is first[0]
+    assert read(folders[2]) is first[2]
+    assert read(folders[1]) is not first[1], "the one used longest ago was dropped"
+
+
+def test_lists_of_unequal_length_are_refused_before_anything_is_written(tmp_path):
+    call = paths(tmp_path)
+    with pytest.raises(StudyError, match="match: got 1 --a, 2 --b, 1 --out; every pair needs one of each"):
+        pairs_module.match_pairs(a=[call["a"]], b=[call["b"]] * 2, out=[call["out"]])
+    with pytest.raises(StudyError, match="floor: got 2 --rep and 1 --out"):
+        write_floors(n_latents=4, d_model=2, rep=[0, 1], out=[call["out"]])
+    assert not call["out"].exists()
+
+
+def test_small_pairs_share_a_job_and_large_ones_do_not():
+    assert [len(some) for some in batches(range(10), 384, 384)] == [10]
+    assert [len(some) for some in batches(range(36), 32_768, 768)] == [12, 12, 12]
+    assert [len(some) for some in batches(range(3), 147_456, 4096)] == [1, 1, 1]
+    assert sum(map(len, batches(range(1000), 8, 8))) == 1000
 
 
 def test_decoder_norms_do_not_matter(tmp_path):

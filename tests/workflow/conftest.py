@@ -30,6 +30,12 @@ class Run:
         return Counter(name for name in names if name != "all")
 
     @property
+    def matched(self) -> set[str]:
+        """The pairs that its jobs matched, as COHORT/A-B."""
+        outputs = " ".join(re.findall(r"^    output: (.*)$", self.output, re.MULTILINE))
+        return set(re.findall(r"results/matches/(\S+)\.parquet", outputs))
+
+    @property
     def nothing(self) -> bool:
         return "Nothing to be done" in self.output and not self.jobs
 

@@ -15,13 +15,14 @@ WITHOUT_TORCH = ("match", "floor", "overlap", "figure-table", "figure", "summary
 
 @pytest.fixture(scope="module")
 def commands(finished_neox: Project, tmp_path_factory) -> dict[str, str]:
-    """A command of every verb, as `snakemake -p` prints it for a study with one more seed."""
+    """A command of every verb, as `snakemake -p` prints it for a study with one more seed and repeat of the floor."""
     import shutil
 
     folder = tmp_path_factory.mktemp("commands") / "project"
     shutil.copytree(finished_neox.folder, folder, symlinks=True)
     project = Project(folder)
     project.edit(lambda study: study["cohorts"]["base"].update(init_seeds=[0, 1, 2]))
+    project.edit(lambda study: study.update(floor={"repeats": 3}))
     output = project.dry("--printshellcmds", "--forceall").output
     found = re.findall(r"python -m sae_stability (\S+) (.*) &> ", output)
     return {verb: f"{verb} {rest}" for verb, rest in found}
@@ -67,6 +68,7 @@ def test_training_imports_no_transformers(neox: Project, commands: dict[str, str
         ("info no-such-folder", ["no-such-folder"]),
         ("validate no-such-study.yaml", ["no-such-study.yaml"]),
         ("match --a one --b two --out three", ["one"]),
+        ("match --a one --b two --b three --out four", ["1 --a, 2 --b, 1 --out"]),
     ],
 )
 def test_a_mistake_gets_one_line_and_exit_code_2(neox: Project, command: str, words: list[str]):

@@ -87,16 +87,19 @@ def test_a_second_run_or_a_touch_does_nothing(given: Project):
 
 def test_a_checkpoint_that_changed_is_read_and_matched_again_alone(given: Project):
     formats.write(given.folder / "checkpoints" / "saelens", weights(7), "saelens")
-    jobs = given.dry().jobs
-    assert (jobs["import_sae"], jobs["evaluate"], jobs["match"], jobs["overlap"]) == (1, 1, 2, 1)
+    run = given.dry()
+    jobs = run.jobs
+    assert run.matched == {"seen/0-1", "seen/1-2"}
+    assert (jobs["import_sae"], jobs["evaluate"], jobs["overlap"]) == (1, 1, 1)
     assert not any(name.startswith(("import_heldout", "floor")) for name in jobs)
 
 
 def test_one_more_sae_joins_its_cohort(given: Project):
     formats.write(given.folder / "checkpoints" / "more", weights(5), "own")
     given.edit(lambda study: study["cohorts"]["seen"]["saes"].append("checkpoints/more"))
-    jobs = given.dry().jobs
-    assert (jobs["import_sae"], jobs["evaluate"], jobs["match"]) == (1, 1, 3)
+    run = given.dry()
+    assert run.matched == {"seen/0-3", "seen/1-3", "seen/2-3"}
+    assert (run.jobs["import_sae"], run.jobs["evaluate"]) == (1, 1)
 
 
 MISTAKES = {

@@ -1,6 +1,7 @@
 """What runs again and what does not, shown by real Snakemake runs on a 2-layer GPT-NeoX and a 2-layer BERT."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -48,16 +49,24 @@ def test_touching_every_source_file_and_editing_a_comment_do_nothing(neox: Proje
 
 
 def test_a_new_seed_trains_and_matches_itself_and_nothing_else(neox: Project):
-    before = neox.files("saes/base/seed-[01]/*")
-    neox.edit(lambda study: study["cohorts"]["base"].update(init_seeds=[0, 1, 2]))
-    jobs = neox.snakemake().jobs
+    before = neox.files("saes/base/seed-[01]/*") | neox.files("matches/base/0-1.parquet")
+    neox.edit(lambda study: study["cohorts"]["base"].update(init_seeds=[0, 1, 3]))
+    run = neox.snakemake()
+    assert run.matched == {"base/0-3", "base/1-3"}
+    jobs = run.jobs
     assert jobs["train_chunk"] == 1
     assert jobs["train"] == 1
     assert jobs["evaluate"] == 1
-    assert jobs["match"] == 2
+    assert jobs["match_base"] == 1
     assert jobs["overlap"] == 1
-    assert not any(name.startswith(("tokenize", "extract")) or name == "floor" for name in jobs)
-    assert neox.files("saes/base/seed-[01]/*") == before
+    assert not any(name.startswith(("tokenize", "extract", "floor")) for name in jobs)
+    after = neox.files("saes/base/seed-[01]/*") | neox.files("matches/base/0-1.parquet")
+    assert after == before
+
+    neox.edit(lambda study: study["cohorts"]["base"].update(init_seeds=[0, 1, 2, 3]))
+    run = neox.dry()
+    assert run.matched == {"base/0-2", "base/1-2", "base/2-3"}, "seeds come in any order"
+    assert run.jobs["match_base"] == 1
 
 
 def test_a_new_layer_comes_as_a_pass_and_leaves_the_old_one_alone(neox: Project):
@@ -66,10 +75,12 @@ def test_a_new_layer_comes_as_a_pass_and_leaves_the_old_one_alone(neox: Project)
         study["cohorts"]["deeper"] = {"hookpoint": "layers.1.mlp", "init_seeds": [0, 1]}
 
     neox.edit(add_layer)
-    jobs = neox.dry().jobs
+    run = neox.dry()
+    assert run.matched == {"deeper/0-1"}
+    jobs = run.jobs
     assert {name for name in jobs if name.startswith("extract")} == {"extract_chunk_second", "extract_heldout_second"}
     assert jobs["train"] == jobs["evaluate"] == 2
-    assert jobs["match"] == jobs["overlap"] == 1
+    assert jobs["overlap"] == 1
     assert not any(name.startswith("tokenize") for name in jobs)
 
 
@@ -91,9 +102,10 @@ def test_an_edit_of_one_drawing_redraws_one_figure(neox: Project):
 def test_an_edit_of_the_matching_code_does_not_retrain(neox: Project):
     pairs = neox.folder / "workflow" / "sae_stability" / "match" / "pairs.py"
     pairs.write_text(pairs.read_text() + "\nADDED = 1\n")
-    jobs = neox.dry().jobs
-    assert jobs["match"] == 2
-    assert jobs["train"] == jobs["train_chunk"] == jobs["evaluate"] == 0
+    run = neox.dry()
+    assert run.matched == {"base/0-1", "size-32/0-1"}
+    assert run.jobs["floor_48x16"] == 1
+    assert run.jobs["train"] == run.jobs["train_chunk"] == run.jobs["evaluate"] == 0
 
 
 def test_an_edit_of_the_training_code_retrains_and_extracts_nothing(neox: Project):
@@ -104,11 +116,20 @@ def test_an_edit_of_the_training_code_retrains_and_extracts_nothing(neox: Projec
     assert not any(name.startswith(("tokenize", "extract")) for name in jobs)
 
 
+def test_one_more_repeat_of_the_floor_matches_that_one_alone(neox: Project):
+    neox.edit(lambda study: study.update(floor={"repeats": 3}))
+    run = neox.dry("--printshellcmds")
+    assert {name for name in run.jobs if name.startswith("floor")} == {"floor_32x16", "floor_48x16"}
+    assert set(re.findall(r"--rep (\d)", run.output)) == {"2"}
+    assert not run.matched
+
+
 def test_a_threshold_changes_tables_and_no_match(neox: Project):
     neox.edit(lambda study: study.update(threshold=0.6))
-    jobs = neox.dry().jobs
-    assert jobs["overlap"] == 2
-    assert jobs["match"] == jobs["train"] == 0
+    run = neox.dry()
+    assert run.jobs["overlap"] == 2
+    assert not run.matched
+    assert run.jobs["train"] == 0
 
 
 def test_a_deleted_shard_redoes_only_what_needs_it(neox: Project):
@@ -118,10 +139,10 @@ def test_a_deleted_shard_redoes_only_what_needs_it(neox: Project):
     assert neox.dry().nothing, "every SAE that read it is finished"
 
     neox.edit(lambda study: study["cohorts"]["base"].update(init_seeds=[0, 1, 2]))
-    jobs = neox.snakemake().jobs
-    assert jobs["extract_chunk_first"] == 1, "the one chunk, not the other"
-    assert jobs["train"] == 1, "the new seed alone"
-    assert jobs["match"] == 2
+    run = neox.snakemake()
+    assert run.jobs["extract_chunk_first"] == 1, "the one chunk, not the other"
+    assert run.jobs["train"] == 1, "the new seed alone"
+    assert run.matched == {"base/0-2", "base/1-2"}
     assert shard.read_bytes() == content
 
 

@@ -9,7 +9,9 @@ from sae_stability.code_hash import code_hash
 from sae_stability.config import Study, complete
 from sae_stability.config_schema import load_yaml
 from sae_stability.errors import StudyError
+from sae_stability.files import read_json, read_metadata
 from sae_stability.identity import Contents, check_sources, key
+from sae_stability.match.batches import KEPT_BYTES, batches
 
 ENVIRONMENT = "../../envs/sae-stability.yaml"
 
@@ -39,28 +41,27 @@ def flags(**settings) -> str:
 
 
 def recorded(file: str) -> str | None:
-    """What a JSON result says it was made from; None where there is no such result."""
+    """What a result, JSON or a table, says it was made from; None where there is no such result."""
     try:
-        return json.loads(Path(file).read_text())["config_hash"]
-    except (OSError, ValueError, KeyError, TypeError):
+        return (read_metadata(file) if file.endswith(".parquet") else read_json(file))["config_hash"]
+    except (StudyError, KeyError, TypeError):
         return None
 
 
-def unfinished(files_of, made_from) -> list[str]:
-    """The SAEs for which a stage has still to run: a file is missing, or the first one says it was made otherwise.
+def unfinished(results: dict) -> list:
+    """Those of `results`, name -> (files, what made from), that have still to be made.
 
-    Snakemake would retrain every SAE of a hookpoint when a missing shard is extracted again for a new seed, although
-    the same sources give the same bytes. A finished SAE is therefore a given file to it, not the output of a rule.
+    A file is missing, or the first one says it was made otherwise. Snakemake would retrain every SAE of a hookpoint when
+    a missing shard is extracted again for a new seed, although the same sources give the same bytes. A finished
+    result is therefore a given file to it, not the output of a rule.
     """
     todo, stale = [], []
-    for cohort in study.cohorts.values():
-        for seed in cohort.seeds:
-            files = files_of(cohort, seed)
-            if not all(map(os.path.exists, files)):
-                todo.append(f"{cohort.slug}/seed-{seed}")
-            elif recorded(files[0]) != made_from(cohort, seed):
-                stale.append(files[0])
-                todo.append(f"{cohort.slug}/seed-{seed}")
+    for name, (files, made_from) in results.items():
+        if not all(map(os.path.exists, files)):
+            todo.append(name)
+        elif recorded(files[0]) != made_from:
+            stale.append(files[0])
+            todo.append(name)
     if stale and not any(Path(".snakemake", "metadata").glob("*")):
         # Snakemake would see nothing to do: it knows of a changed setting only by its own records.
         sys.exit(
@@ -68,6 +69,29 @@ def unfinished(files_of, made_from) -> list[str]:
             f"of it are gone ({len(stale)} such files); delete them, or restore the study they were made by"
         )
     return todo
+
+
+def of_saes(files_of, made_from) -> dict:
+    """A stage's results for every SAE, as `unfinished` takes them."""
+    return {
+        f"{cohort.slug}/seed-{seed}": (files_of(cohort, seed), made_from(cohort, seed))
+        for cohort in study.cohorts.values()
+        for seed in cohort.seeds
+    }
+
+
+def job_rules(slug: str, results: dict, n_latents: int, d_model: int) -> dict:
+    """Rule names, and the pairs of one shape that the job of each still has to make; `results` as for `unfinished`.
+
+    Pairs are put into batches before the finished ones are left out. On a cluster every job reads these files anew, when
+    others have finished: what a job makes must hang on nothing but its own files.
+    """
+    todo = set(unfinished(results))
+    parts = batches(list(results), n_latents, d_model)
+    # Capitals: no slug holds any.
+    endings = [f"_PART{number}" for number in range(1, len(parts) + 1)] if len(parts) > 1 else [""]
+    unmade = {ending: [pair for pair in part if pair in todo] for ending, part in zip(endings, parts)}
+    return {slug.replace("-", "_") + ending: pairs for ending, pairs in unmade.items() if pairs}
 
 
 def any_of(names) -> str:

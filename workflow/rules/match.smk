@@ -4,60 +4,52 @@ INPUTS   <results>/saes/COHORT/seed-0/..., <results>/evaluation/COHORT/seed-0.pa
 OUTPUTS  <results>/matches/COHORT/0-1.parquet, <results>/floors/384x384/0.parquet
          <results>/overlap/COHORT/pairs.parquet, thresholds, seeds, latents, intervals
 Steps: match encoder and decoder apart, with a proof; match random dictionaries of the same shape; count what is shared.
+A job takes the pairs of a cohort, or the repeats of a shape, that are not there yet: a new seed matches its own pairs.
 """
 
+for _name, _pairs in match_jobs().items():
 
-rule match:
-    input:
-        sae_a="<results>/saes/{cohort}/seed-{a}/sae.safetensors",
-        sae_b="<results>/saes/{cohort}/seed-{b}/sae.safetensors",
-        latents_a="<results>/evaluation/{cohort}/seed-{a}.parquet",
-        latents_b="<results>/evaluation/{cohort}/seed-{b}.parquet",
-    output:
-        "<results>/matches/{cohort}/{a}-{b}.parquet",
-    log:
-        "<logs>/match/{cohort}/{a}-{b}.log",
-    wildcard_constraints:
-        a=r"\d+",
-        b=r"\d+",
-    conda:
-        ENVIRONMENT
-    threads: lambda wildcards: match_threads(study.cohorts[wildcards.cohort].n_latents)
-    resources:
-        mem_mb=lambda wildcards: dictionary_memory(
-            study.cohorts[wildcards.cohort].n_latents, study.cohorts[wildcards.cohort].d_model
-        ),
-        runtime=120,
-    params:
-        code=code_hash("match"),
-        a=subpath(input.sae_a, parent=True),
-        b=subpath(input.sae_b, parent=True),
-    shell:
-        "python -m sae_stability match --a {params.a:q} --b {params.b:q} "
-        "--latents-a {input.latents_a:q} --latents-b {input.latents_b:q} "
-        "--threads {threads} --out {output:q} &> {log:q}"
+    # One rule a job: which files it makes depends on what is there.
+    rule:
+        name:
+            f"match_{_name}"
+        input:
+            match_inputs(_pairs),
+        output:
+            [match_file(*pair) for pair in _pairs],
+        log:
+            f"<logs>/match/{_name}.log",
+        conda:
+            ENVIRONMENT
+        threads: match_threads(study.cohorts[_pairs[0][0]].n_latents)
+        resources:
+            mem_mb=match_memory(study.cohorts[_pairs[0][0]].n_latents, study.cohorts[_pairs[0][0]].d_model),
+            runtime=120,
+        params:
+            settings=match_settings(_pairs),
+        shell:
+            "python -m sae_stability match {params.settings} --threads {threads} &> {log:q}"
 
 
-rule floor:
-    output:
-        "<results>/floors/{n_latents}x{d_model}/{rep}.parquet",
-    log:
-        "<logs>/floor/{n_latents}x{d_model}-{rep}.log",
-    wildcard_constraints:
-        n_latents=r"\d+",
-        d_model=r"\d+",
-        rep=r"\d+",
-    conda:
-        ENVIRONMENT
-    threads: lambda wildcards: match_threads(int(wildcards.n_latents))
-    resources:
-        mem_mb=lambda wildcards: dictionary_memory(int(wildcards.n_latents), int(wildcards.d_model)),
-        runtime=120,
-    params:
-        code=code_hash("floor"),
-    shell:
-        "python -m sae_stability floor --n-latents {wildcards.n_latents} --d-model {wildcards.d_model} "
-        "--rep {wildcards.rep} --threads {threads} --out {output:q} &> {log:q}"
+for _name, _repeats in floor_jobs().items():
+
+    rule:
+        name:
+            f"floor_{_name}"
+        output:
+            [floor_file(*repeat) for repeat in _repeats],
+        log:
+            f"<logs>/floor/{_name}.log",
+        conda:
+            ENVIRONMENT
+        threads: match_threads(_repeats[0][0])
+        resources:
+            mem_mb=match_memory(*_repeats[0][:2]),
+            runtime=120,
+        params:
+            settings=floor_settings(_repeats),
+        shell:
+            "python -m sae_stability floor {params.settings} --threads {threads} &> {log:q}"
 
 
 rule overlap:

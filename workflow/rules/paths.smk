@@ -125,26 +125,39 @@ def evaluation_files(cohort, seed: int) -> list[str]:
     return [in_results("evaluation", cohort.slug, f"seed-{seed}{ending}") for ending in (".json", ".parquet")]
 
 
-def match_file(cohort, a: int, b: int) -> str:
-    return in_results("matches", cohort.slug, f"{a}-{b}.parquet")
+def match_file(cohort: str, a: int, b: int) -> str:
+    return in_results("matches", cohort, f"{a}-{b}.parquet")
+
+
+def sae_file(cohort: str, seed: int) -> str:
+    return in_results("saes", cohort, f"seed-{seed}", "sae.safetensors")
+
+
+def latents_file(cohort: str, seed: int) -> str:
+    return in_results("evaluation", cohort, f"seed-{seed}.parquet")
+
+
+def match_inputs(pairs) -> list[str]:
+    """The files that a job reads for these pairs (cohort, a, b) of SAEs."""
+    saes = {(cohort, seed): None for cohort, a, b in pairs for seed in (a, b)}
+    return [file(*sae) for file in (sae_file, latents_file) for sae in saes]
 
 
 def overlap_files(cohort: str) -> list[str]:
     return [in_results("overlap", cohort, f"{table}.parquet") for table in OVERLAP_TABLES]
 
 
-def floor_files(cohort) -> list[str]:
-    shape = f"{cohort.n_latents}x{cohort.d_model}"
-    return [in_results("floors", shape, f"{rep}.parquet") for rep in range(study.floor_repeats)]
+def floor_file(n_latents: int, d_model: int, rep: int) -> str:
+    return in_results("floors", f"{n_latents}x{d_model}", f"{rep}.parquet")
 
 
 def overlap_inputs(wildcards):
     cohort = study.cohorts[wildcards.cohort]
     return {
-        "matches": [match_file(cohort, a, b) for a, b in cohort.pairs],
-        "floors": floor_files(cohort),
-        "latents": [in_results("evaluation", cohort.slug, f"seed-{seed}.parquet") for seed in cohort.seeds],
-        "saes": [in_results("saes", cohort.slug, f"seed-{seed}", "sae.safetensors") for seed in cohort.seeds],
+        "matches": [match_file(cohort.slug, a, b) for a, b in cohort.pairs],
+        "floors": [floor_file(cohort.n_latents, cohort.d_model, rep) for rep in range(study.floor_repeats)],
+        "latents": [latents_file(cohort.slug, seed) for seed in cohort.seeds],
+        "saes": [sae_file(cohort.slug, seed) for seed in cohort.seeds],
     }
 
 
@@ -154,7 +167,7 @@ def sources(wildcards) -> list[tuple[str, str]]:
     tables = [(label, in_results("overlap", cohort)) for label, cohort in figure.inputs]
     if figure.figure == "joint":
         cohort = study.cohorts[figure.cohort]
-        tables.append((cohort.slug, match_file(cohort, *cohort.pairs[0])))
+        tables.append((cohort.slug, match_file(cohort.slug, *cohort.pairs[0])))
     return tables
 
 

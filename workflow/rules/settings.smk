@@ -82,6 +82,14 @@ def evaluation_key(cohort, seed: int) -> str:
     return key(sae_key(cohort, seed), code_hash("evaluate"))
 
 
+def match_key(cohort, a: int, b: int) -> str:
+    return key(evaluation_key(cohort, a), evaluation_key(cohort, b), code_hash("match"))
+
+
+def floor_key() -> str:
+    return key(code_hash("floor"))
+
+
 def import_settings(wildcards) -> str:
     cohort, seed = sae_of(wildcards)
     return flags(
@@ -167,9 +175,33 @@ def train_threads(wildcards) -> int:
     return 1 if cohort.n_latents * cohort.d_model <= 4_000_000 else 16
 
 
-def dictionary_memory(n_latents: int, d_model: int) -> int:
-    # Two dictionaries in several precisions, and lists of candidates for each row.
-    return megabytes(32 * n_latents * d_model, 2**15 * n_latents)
+def match_settings(pairs) -> str:
+    """Flags for these pairs (cohort, a, b) of SAEs."""
+    words = [
+        flags(
+            a=Path(sae_file(cohort, a)).parent,
+            b=Path(sae_file(cohort, b)).parent,
+            latents_a=latents_file(cohort, a),
+            latents_b=latents_file(cohort, b),
+            config_hash=match_key(study.cohorts[cohort], a, b),
+            out=match_file(cohort, a, b),
+        )
+        for cohort, a, b in pairs
+    ]
+    return " ".join(words)
+
+
+def floor_settings(repeats) -> str:
+    """Flags for these repeats (n_latents, d_model, repeat) of one shape."""
+    n_latents, d_model, _ = repeats[0]
+    words = [flags(n_latents=n_latents, d_model=d_model, config_hash=floor_key())]
+    words += [flags(rep=rep, out=floor_file(*shape, rep)) for *shape, rep in repeats]
+    return " ".join(words)
+
+
+def match_memory(n_latents: int, d_model: int) -> int:
+    # Two dictionaries in several precisions, lists of candidates for each row, and SAEs kept for other pairs.
+    return megabytes(32 * n_latents * d_model, 2**15 * n_latents, KEPT_BYTES)
 
 
 def match_threads(n_latents: int) -> int:
@@ -215,7 +247,28 @@ def report_settings(wildcards) -> str:
 
 
 # What has still to be trained, or to be read from the files of another library.
-UNMADE = unfinished(sae_files, sae_key)
+UNMADE = unfinished(of_saes(sae_files, sae_key))
 UNTRAINED = [sae for sae in UNMADE if sae.split("/")[0] in study.trained]
 UNREAD = [sae for sae in UNMADE if sae not in UNTRAINED]
-UNEVALUATED = unfinished(evaluation_files, evaluation_key)
+UNEVALUATED = unfinished(of_saes(evaluation_files, evaluation_key))
+
+
+def match_jobs() -> dict:
+    """The name of every rule that matches SAEs, and its pairs (cohort, a, b)."""
+    jobs = {}
+    for slug, cohort in study.cohorts.items():
+        # By the later seed: the pairs of a seed added at the end are neighbours, and so go into one job.
+        pairs = sorted(cohort.pairs, key=lambda pair: pair[::-1])
+        results = {(slug, *pair): ([match_file(slug, *pair)], match_key(cohort, *pair)) for pair in pairs}
+        jobs |= job_rules(slug, results, cohort.n_latents, cohort.d_model)
+    return jobs
+
+
+def floor_jobs() -> dict:
+    """The name of every rule that matches random dictionaries, and its repeats (n_latents, d_model, repeat)."""
+    jobs = {}
+    for shape in study.shapes:
+        repeats = [(*shape, rep) for rep in range(study.floor_repeats)]
+        results = {repeat: ([floor_file(*repeat)], floor_key()) for repeat in repeats}
+        jobs |= job_rules("{}x{}".format(*shape), results, *shape)
+    return jobs

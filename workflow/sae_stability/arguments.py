@@ -135,19 +135,24 @@ def _evaluate(sub: argparse.ArgumentParser) -> None:
 
 
 def _match(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--a", type=Path, required=True, help="folder of the first SAE")
-    sub.add_argument("--b", type=Path, required=True, help="folder of the second SAE")
-    sub.add_argument("--latents-a", type=Path, default=None, help="the first SAE's table of latents (alive flags)")
-    sub.add_argument("--latents-b", type=Path, default=None, help="the second SAE's table of latents")
-    _out(sub, "file for the match")
+    several = {"action": "append", "type": Path}
+    sub.add_argument("--a", **several, required=True, help="folder of the first SAE; once for each pair")
+    sub.add_argument("--b", **several, required=True, help="folder of the second SAE, in the order of --a")
+    sub.add_argument("--latents-a", **several, default=[], help="the first SAE's table of latents (alive flags)")
+    sub.add_argument("--latents-b", **several, default=[], help="the second SAE's table of latents")
+    sub.add_argument("--config-hash", action="append", default=[], help="what the match was made from")
+    sub.add_argument("--out", **several, required=True, help="file for the match")
     _machine(sub)
 
 
 def _floor(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--n-latents", type=int, required=True, help="rows of each random dictionary")
     sub.add_argument("--d-model", type=int, required=True, help="width of each row")
-    sub.add_argument("--rep", type=int, default=0, help="which repeat")
-    _out(sub, "file for the match")
+    sub.add_argument("--rep", action="append", type=int, required=True, help="which repeat; once for each")
+    sub.add_argument("--config-hash", default="", help="what the floor was made from")
+    sub.add_argument(
+        "--out", action="append", type=Path, required=True, help="file for the match, in the order of --rep"
+    )
     _machine(sub)
 
 
@@ -236,7 +241,7 @@ VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "validate": ("check a study's file and its hookpoints", _validate),
     "plan": ("what a study will cost: jobs, tokens, disk, GPU hours", _validate),
     "train": ("train an SAE on one chunk of activations", _train),
-    "match": ("match two SAEs one to one, exactly", _match),
+    "match": ("match SAEs one to one, exactly: two, or several pairs", _match),
     "convert": ("an SAE from one library's format to another's", _convert),
     "fetch": ("an SAE from the Hugging Face hub", _fetch),
     "info": ("what an SAE is: shapes, settings, quality", _info),
@@ -244,7 +249,7 @@ VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "extract": ("stage: token blocks to shards of activations", _extract),
     "import-matrix": ("stage: a matrix of your own to shards of activations", _import_matrix),
     "evaluate": ("stage: quality of an SAE on held-out activations", _evaluate),
-    "floor": ("stage: match two random dictionaries", _floor),
+    "floor": ("stage: match pairs of random dictionaries", _floor),
     "overlap": ("stage: matches of a cohort to overlap tables", _overlap),
     "figure-table": ("stage: overlap tables to a figure's tidy table", _figure_table),
     "figure": ("stage: a tidy table to a figure and its caption", _figure),

@@ -197,33 +197,35 @@ def fetch(args: argparse.Namespace) -> None:
 
 
 def match(args: argparse.Namespace) -> None:
-    """Match two SAEs one to one, encoder and decoder apart, with the proof."""
+    """Match pairs of SAEs one to one, encoder and decoder apart, with the proof."""
     from sae_stability.devices import claimed
-    from sae_stability.match.pairs import match_pair
+    from sae_stability.match.pairs import match_pairs
 
     with claimed(args.device) as device:
-        match_pair(
+        match_pairs(
             a=args.a,
             b=args.b,
+            out=args.out,
             latents_a=args.latents_a,
             latents_b=args.latents_b,
-            out=args.out,
+            config_hash=args.config_hash,
             threads=args.threads,
             device=device,
         )
 
 
 def floor(args: argparse.Namespace) -> None:
-    """Match two random dictionaries: what chance alone gives."""
+    """Match pairs of random dictionaries: what chance alone gives."""
     from sae_stability.devices import claimed
-    from sae_stability.match.floors import write_floor
+    from sae_stability.match.floors import write_floors
 
     with claimed(args.device) as device:
-        write_floor(
+        write_floors(
             n_latents=args.n_latents,
             d_model=args.d_model,
             rep=args.rep,
             out=args.out,
+            config_hash=args.config_hash,
             threads=args.threads,
             device=device,
         )

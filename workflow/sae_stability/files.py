@@ -84,14 +84,26 @@ def read_table(path: str | os.PathLike, columns: list[str] | None = None):
     Raises:
         StudyError: the file is missing or is no such table.
     """
+    arrow = _read_parquet("read_table", path, columns=columns)
+    return arrow.to_pandas(), _metadata(arrow.schema)
+
+
+def read_metadata(path: str | os.PathLike) -> dict:
+    """The metadata of a table written by `write_table`, without its rows and without pandas; errors as `read_table`."""
+    return _metadata(_read_parquet("read_schema", path))
+
+
+def _read_parquet(reader: str, path: str | os.PathLike, **options):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        arrow = pq.read_table(path, columns=columns)
+        return getattr(pq, reader)(path, **options)
     except FileNotFoundError:
         raise StudyError(f"{path}: no such file") from None
     except (pa.ArrowException, OSError) as error:
         raise StudyError(f"{path}: not readable as Parquet ({error}); delete it and run again") from None
-    metadata = json.loads((arrow.schema.metadata or {}).get(b"sae_stability", b"{}"))
-    return arrow.to_pandas(), metadata
+
+
+def _metadata(schema) -> dict:
+    return json.loads((schema.metadata or {}).get(b"sae_stability", b"{}"))

@@ -9,6 +9,7 @@ import math
 
 from sae_stability.config import Study
 from sae_stability.headers import has_lm_head, model_parameters
+from sae_stability.match.batches import batches
 from sae_stability.study import Cohort, GivenCohort, Pass, TokenSet
 
 _TOKEN_BYTES = 13  # a block holds three int32 and a flag for each token
@@ -168,18 +169,19 @@ def _evaluate(study: Study, parameters: dict[str, int | None]) -> Stage:
 
 
 def _match(study: Study) -> Stage:
-    sizes = [cohort.n_latents for cohort in study.cohorts.values() for _ in cohort.pairs]
-    return _assignments("match", sizes, study)
+    return _assignments("match", [(c.n_latents, c.d_model, len(c.pairs)) for c in study.cohorts.values()], study)
 
 
 def _floors(study: Study) -> Stage:
-    return _assignments("floor", [n for n, _ in study.shapes for _ in range(study.floor_repeats)], study)
+    return _assignments("floor", [(*shape, study.floor_repeats) for shape in study.shapes], study)
 
 
-def _assignments(name: str, sizes: list[int], study: Study) -> Stage:
-    written = sum(sizes) * _MATCH_BYTES
-    seconds = sum(2 * study.plan["match_seconds"] * (n / 8192) ** 2 for n in sizes)
-    return Stage(name, len(sizes), 0, written, written, cpu_hours=seconds / 3600)
+def _assignments(name: str, groups: list[tuple[int, int, int]], study: Study) -> Stage:
+    """Groups of pairs of one shape: (n_latents, d_model, pairs)."""
+    jobs = sum(len(batches(range(pairs), n, d)) for n, d, pairs in groups)
+    written = sum(pairs * n * _MATCH_BYTES for n, _, pairs in groups)
+    seconds = sum(pairs * 2 * study.plan["match_seconds"] * (n / 8192) ** 2 for n, _, pairs in groups)
+    return Stage(name, jobs, 0, written, written, cpu_hours=seconds / 3600)
 
 
 def _forward(pass_: Pass, parameters: dict[str, int | None]) -> float:

@@ -65,7 +65,8 @@ def match_rows(
     the problem is solved again until none is left. The n x m matrix is never held.
 
     Args:
-        a, b: `(n, d)` and `(m, d)`, numpy or torch, float16, bfloat16 or float32. Norms do not matter.
+        a, b: `(n, d)` and `(m, d)`, numpy or torch, float16, bfloat16 or float32, or what `rows.prepare` made of them
+            (once for several matchings). Norms do not matter.
         device: None or "cpu", or a CUDA device; without one the CPU is used, with a warning.
         threads: CPU threads; default all that this process may use.
         progress: called with the fraction of the work done, in [0, 1].
@@ -75,7 +76,7 @@ def match_rows(
     """
     started = time.perf_counter()
     reset_peak()
-    rows_a, rows_b = prepare(a, "a"), prepare(b, "b")
+    rows_a, rows_b = (x if isinstance(x, Rows) else prepare(x, name) for x, name in ((a, "a"), (b, "b")))
     if rows_a.given.shape[1] != rows_b.given.shape[1]:
         raise StudyError(
             f"a has rows of width {rows_a.given.shape[1]}, b of width {rows_b.given.shape[1]}; "

@@ -1,15 +1,55 @@
 """The random floor: what matching two dictionaries that share nothing gives at this shape."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from sae_stability.match.pairs import SIDES, write_match
+from sae_stability.errors import StudyError
+from sae_stability.match.pairs import SIDES, steps, write_match
 from sae_stability.seeds import stream
 
 
+def write_floors(
+    *,
+    n_latents: int,
+    d_model: int,
+    rep: Sequence[int],
+    out: Sequence[Path],
+    config_hash: str = "",
+    threads=None,
+    device=None,
+) -> None:
+    """`write_floor` for each repeat in `rep`, into the files `out`, with a progress bar on stderr.
+
+    Raises:
+        StudyError: `rep` and `out` differ in length.
+    """
+    if len(rep) != len(out):
+        raise StudyError(f"floor: got {len(rep)} --rep and {len(out)} --out; every repeat needs one of each")
+    for number, path, progress in zip(rep, out, steps("floor", len(rep)), strict=True):
+        write_floor(
+            n_latents=n_latents,
+            d_model=d_model,
+            rep=number,
+            out=path,
+            config_hash=config_hash,
+            threads=threads,
+            device=device,
+            progress=progress,
+        )
+
+
 def write_floor(
-    *, n_latents: int, d_model: int, rep: int, out: Path, threads: int | None = None, device: str | None = None
+    *,
+    n_latents: int,
+    d_model: int,
+    rep: int,
+    out: Path,
+    config_hash: str = "",
+    threads: int | None = None,
+    device: str | None = None,
+    progress=None,
 ) -> None:
     """Match two random dictionaries and write a match file.
 
@@ -18,8 +58,9 @@ def write_floor(
     """
     a, b = ({side: _random(n_latents, d_model, rep, name, side) for side in SIDES} for name in "ab")
     alive = np.ones(n_latents, bool)
-    names = {name: {"cohort": "floor", "seed": rep, "config_hash": None} for name in "ab"}
-    write_match(out, a, b, alive, alive, names, threads=threads, device=device)
+    metadata = {name: {"cohort": "floor", "seed": rep, "config_hash": None} for name in "ab"}
+    metadata["config_hash"] = config_hash
+    write_match(out, a, b, alive, alive, metadata, threads=threads, device=device, progress=progress)
 
 
 def _random(n_latents: int, d_model: int, rep: int, name: str, side: str) -> np.ndarray:

@@ -1,27 +1,71 @@
 """Two dictionaries in, one match file out: a row a latent, encoder and decoder matched separately."""
 
 import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from sae_stability.checkpoint_files import checkpoint_files
 from sae_stability.errors import StudyError
 from sae_stability.files import read_table, write_table
 from sae_stability.match.assignment import Assignment, match_rows
+from sae_stability.match.batches import KEPT_BYTES
+from sae_stability.match.rows import Rows, prepare
 
 SIDES = ("encoder", "decoder")
+
+
+def match_pairs(
+    *,
+    a: Sequence[Path],
+    b: Sequence[Path],
+    out: Sequence[Path],
+    latents_a: Sequence[Path] = (),
+    latents_b: Sequence[Path] = (),
+    config_hash: Sequence[str] = (),
+    threads: int | None = None,
+    device: str | None = None,
+) -> None:
+    """`match_pair` for `a[0]`, `b[0]`, ... and then the next ones, each SAE read once, with a progress bar on stderr.
+
+    Raises:
+        StudyError: lists of unequal length (the last three may be empty), or as for `match_pair`.
+    """
+    lists = {"a": a, "b": b, "out": out, "latents_a": latents_a, "latents_b": latents_b, "config_hash": config_hash}
+    given = {name: values for name, values in lists.items() if values}
+    if len({len(values) for values in given.values()}) > 1:
+        counts = ", ".join(f"{len(values)} --{name.replace('_', '-')}" for name, values in given.items())
+        raise StudyError(f"match: got {counts}; every pair needs one of each")
+    read = Prepared()
+    for place, progress in enumerate(steps("match", len(a))):
+        pair = {name: values[place] for name, values in given.items()}
+        match_pair(**pair, read=read, threads=threads, device=device, progress=progress)
+
+
+def steps(name: str, pairs: int) -> Iterator[Callable[[float], None]]:
+    """For each of so many pairs, a function that takes the fraction of it done; a bar on stderr shows them all."""
+    form = "{desc}: {percentage:.0f}% [{elapsed}<{remaining}]"
+    interval = 0.5 if sys.stderr.isatty() else 10.0
+    with tqdm(total=pairs, desc=name, bar_format=form, mininterval=interval) as bar:
+        for place in range(pairs):
+            yield lambda done, place=place: bar.update(place + done - bar.n)
+        bar.update(pairs - bar.n)
 
 
 def match_pair(
     *,
     a: Path,
     b: Path,
-    latents_a: Path | None,
-    latents_b: Path | None,
     out: Path,
+    latents_a: Path | None = None,
+    latents_b: Path | None = None,
+    config_hash: str = "",
+    read=None,
     threads: int | None = None,
     device: str | None = None,
     progress=None,
@@ -29,6 +73,7 @@ def match_pair(
     """Match the SAEs in folders `a` and `b`, of any format, and write the match file `out`.
 
     `latents_a` and `latents_b` are their evaluation tables (column `alive`); without one, every latent counts as live.
+    `config_hash` says what the match is made from. `read` is a `Prepared` that other pairs use too.
     Cosines do not depend on row norms, so folding decoder norms into the encoder, as comparisons of raw weights need,
     changes nothing here.
     Definitions: reference paper (arXiv 2501.16615), matching: P_enc and P_dec are independent assignments that maximise
@@ -38,17 +83,43 @@ def match_pair(
         StudyError: a folder or table is missing or damaged, or the two do not belong together.
     """
     a, b = Path(a), Path(b)
-    rows_a, rows_b = dictionaries(a), dictionaries(b)
-    alive_a = _alive(latents_a, len(rows_a["encoder"]))
-    alive_b = _alive(latents_b, len(rows_b["encoder"]))
-    names = {"a": _name(a), "b": _name(b)}
-    write_match(out, rows_a, rows_b, alive_a, alive_b, names, threads=threads, device=device, progress=progress)
+    read = read or Prepared()
+    rows_a, rows_b = read(a), read(b)
+    alive_a = _alive(latents_a, len(rows_a["encoder"].given))
+    alive_b = _alive(latents_b, len(rows_b["encoder"].given))
+    metadata = {"a": _name(a), "b": _name(b), "config_hash": config_hash}
+    write_match(out, rows_a, rows_b, alive_a, alive_b, metadata, threads=threads, device=device, progress=progress)
+
+
+class Prepared:
+    """Reads and normalises each SAE of several pairs once.
+
+    Beyond KEPT_BYTES those used longest ago are dropped, and read again if need be.
+    """
+
+    def __init__(self) -> None:
+        self.saes: dict[Path, dict[str, Rows]] = {}
+
+    def __call__(self, folder: Path) -> dict[str, Rows]:
+        """The rows of the SAE in `folder`, by side."""
+        sae = self.saes.pop(folder, None)
+        if sae is None:
+            sae = {side: prepare(rows, f"{folder}, {side}") for side, rows in dictionaries(folder).items()}
+        self.saes[folder] = sae
+        while len(self.saes) > 2 and self.size > KEPT_BYTES:
+            del self.saes[next(iter(self.saes))]
+        return sae
+
+    @property
+    def size(self) -> int:
+        """Bytes of the rows kept."""
+        return sum(rows.given.nbytes + rows.unit.nbytes for sae in self.saes.values() for rows in sae.values())
 
 
 def write_match(
-    out: Path, rows_a: dict, rows_b: dict, alive_a, alive_b, names: dict, *, threads=None, device=None, progress=None
+    out: Path, rows_a: dict, rows_b: dict, alive_a, alive_b, metadata: dict, *, threads=None, device=None, progress=None
 ) -> None:
-    """Match `{"encoder": (n, d), "decoder": (n, d)}` of two SAEs and write the table with `names` in its metadata."""
+    """Match `{"encoder": (n, d), "decoder": (n, d)}` of two SAEs and write the table with `metadata` and the proofs."""
     assignments = {}
     for place, side in enumerate(SIDES):
         step = None if progress is None else (lambda done, place=place: progress((place + done) / len(SIDES)))
@@ -66,8 +137,7 @@ def write_match(
             columns[f"reverse_best_{side}"] = assignments[side].reverse_best
             columns[f"reverse_best_{side}_cosine"] = assignments[side].reverse_best_cosine
         columns["alive_b"] = alive_b
-    metadata = names | {side: certificate(assignments[side]) for side in SIDES}
-    write_table(out, pd.DataFrame(columns), metadata)
+    write_table(out, pd.DataFrame(columns), metadata | {side: certificate(assignments[side]) for side in SIDES})
 
 
 def certificate(assignment: Assignment) -> dict:
