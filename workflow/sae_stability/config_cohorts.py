@@ -86,7 +86,7 @@ def add_sweep(slug: str, given: dict, configs: dict, passes: dict, cohorts: dict
 def _varied(where: str, field: str, values: list | dict) -> dict[str, object]:
     """Label -> value of one varied setting, each value checked like the setting itself."""
     properties = config_schema.definition("cohort")["properties"]
-    known = [name for name in properties if name not in {"pass", "init_seeds", "tensorboard"}]
+    known = [name for name in properties if name not in {"pass", "init_seeds", "seeds_per_job", "tensorboard"}]
     if field not in known:
         config_schema.fail_unknown(where, field, known, "cannot be varied")
     if isinstance(values, dict):

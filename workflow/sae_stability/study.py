@@ -7,7 +7,7 @@ import math
 from sae_stability.budget import Budget
 
 # Settings that do not change what an SAE learns: cohorts that differ in these alone are one cohort.
-_NOT_TRAINING = {"slug": "", "init_seeds": (), "tensorboard": False}
+_NOT_TRAINING = {"slug": "", "init_seeds": (), "seeds_per_job": 1, "tensorboard": False}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,12 +118,19 @@ class Cohort:
     normalisation: str
     init_seeds: tuple[int, ...]
     order_seed: int
+    seeds_per_job: int
     tensorboard: bool
 
     @property
     def seeds(self) -> tuple[int, ...]:
         """The init seeds, ascending."""
         return tuple(sorted(self.init_seeds))
+
+    @property
+    def blocks(self) -> list[tuple[int, ...]]:
+        """The seeds, cut into those that one training job takes together."""
+        size = self.seeds_per_job
+        return [self.seeds[first : first + size] for first in range(0, len(self.seeds), size)]
 
     @property
     def pairs(self) -> list[tuple[int, int]]:
