@@ -84,9 +84,7 @@ def test_each_sae_of_a_block_has_the_bytes_that_it_has_alone(planted, settings, 
     assert not list((tmp_path / "together").glob("*checkpoint*"))
 
 
-@pytest.mark.parametrize(
-    "change", [{"auxk_alpha": 0.5, "dead_tokens": 500}, {"architecture": "batchtopk"}, {"architecture": "gated"}]
-)
+@pytest.mark.parametrize("change", [{"auxk_alpha": 0.5, "dead_tokens": 500}, {"architecture": "gated"}])
 def test_so_it_is_with_other_architectures_and_losses(planted, settings, tmp_path, alone, change) -> None:
     settings = replace(settings, **change)
     assert both_chunks(planted, settings, tmp_path / "together", [0, 1], threads=2) == alone([0, 1], settings)
