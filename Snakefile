@@ -28,6 +28,7 @@ os.environ.update(
 include: "workflow/rules/common.smk"
 include: "workflow/rules/paths.smk"
 include: "workflow/rules/settings.smk"
+include: "workflow/rules/blocks.smk"
 
 
 pathvars:

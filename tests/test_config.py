@@ -121,6 +121,12 @@ def test_training_settings_are_those_that_the_trainer_takes():
         assert [trainer.chunk_steps(c) for c in chunks] == [cohort.budget.steps_of(c) for c in chunks]
 
 
+def test_how_many_seeds_share_a_job_is_no_setting_of_the_training():
+    cohorts = [Study.from_config(changed("cohorts.base.seeds_per_job", size)).cohorts["base"] for size in (1, 2)]
+    assert cohorts[0].training == cohorts[1].training
+    assert [cohort.blocks for cohort in cohorts] == [[(0,), (1,), (2,)], [(0, 1), (2,)]]
+
+
 def test_a_sweep_adds_cohorts_that_differ_in_one_setting_and_reuses_its_base():
     study = Study.from_config(small_config())
     assert [(m.label, m.cohort) for m in study.sweeps["size"].members] == [("32", "size-32"), ("64", "base")]
@@ -420,6 +426,8 @@ MISTAKES = {
     "sweep from nowhere": ("sweeps.size.cohort", "bse", "sweeps.size.cohort: bse: no such entry; did you mean base?"),
     "sweep of nothing": ("sweeps.size.vary", {}, "sweeps.size.vary: is empty"),
     "sweep of no setting": ("sweeps.size.vary", {"latents": [1]}, "cannot be varied; did you mean n_latents?"),
+    "no seed a job": ("cohorts.base.seeds_per_job", 0, "cohorts.base.seeds_per_job: 0 is out of range"),
+    "sweep of the job's size": ("sweeps.size.vary", {"seeds_per_job": [1, 2]}, "cannot be varied"),
     "sweep of the seeds": ("sweeps.size.vary", {"init_seeds": [[1]]}, "cannot be varied"),
     "sweep to an impossible value": ("sweeps.size.vary", {"n_latents": [32, -1]}, "n_latents[1]: -1 is out of range"),
     "sweep to an unknown hookpoint": ("sweeps.size.vary", {"hookpoint": ["layers.7.mlp"]}, "layers.7.mlp: in no pass"),

@@ -1,5 +1,6 @@
 """The plan's numbers can be counted by hand on a small study."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -34,6 +35,16 @@ def test_jobs_and_tokens_are_exact():
     assert found["tokens"].tokens == found["activations"].tokens == 4500
     assert found["train"].tokens == 5 * 4000
     assert found["evaluate"].tokens == 5 * 500
+
+
+def test_seeds_that_share_a_job_make_fewer_jobs_and_nothing_else():
+    config = small_config()
+    before = stages(config)
+    config["cohort_defaults"]["seeds_per_job"] = 2
+    after = stages(config)
+    # Three seeds are two jobs, two seeds one, on each of 4 chunks.
+    assert after["train"] == dataclasses.replace(before["train"], jobs=(2 + 1) * 4)
+    assert {**after, "train": before["train"]} == before
 
 
 def test_bytes_of_shards_and_saes_can_be_counted():

@@ -25,8 +25,8 @@ class Run:
 
     @property
     def jobs(self) -> Counter:
-        """Rule names of the jobs that ran or, in a dry run, would run."""
-        names = re.findall(r"^(?:local)?rule (\w+):", self.output, re.MULTILINE)
+        """Rule names of the jobs that ran or, in a dry run, would run. Those of training are given without seeds."""
+        names = re.findall(r"^(?:local)?rule (\w+?)(?:_seeds_[\d_]+)?:", self.output, re.MULTILINE)
         return Counter(name for name in names if name != "all")
 
     @property

@@ -64,29 +64,37 @@ def chunk_source(pass_, chunk):
 
     def files(wildcards):
         before = int(wildcards.chunk) - 2
-        return source + [
-            in_results("states", sae, f"chunk-{before:04d}.safetensors") for sae in in_training(pass_, before)
-        ]
+        return source + [state_file(*sae, f"{before:04d}") for sae in in_training(pass_, before)]
 
     return source if chunk == "heldout" or pass_.keep_shards else files
 
 
-def in_training(pass_, chunk: int) -> list[str]:
-    """The unfinished SAEs of a pass that train on this chunk and on one after it."""
+def in_training(pass_, chunk: int) -> list[tuple[str, int]]:
+    """Cohort and seed of the unfinished SAEs of a pass that train on this chunk and on one after it."""
     cohorts = [cohort for cohort in study.cohorts_of(pass_.slug) if 0 <= chunk < cohort.chunks - 1]
-    saes = [f"{cohort.slug}/seed-{seed}" for cohort in cohorts for seed in cohort.seeds]
-    return [sae for sae in saes if sae in UNTRAINED]
+    return [(cohort.slug, seed) for cohort in cohorts for seed in cohort.seeds if (cohort.slug, seed) in BLOCK_OF]
 
 
-def chunk_inputs(wildcards):
-    """The files that one training job reads: its chunk, and the state after the chunk before."""
-    cohort, seed = sae_of(wildcards)
-    chunk = int(wildcards.get("chunk", cohort.chunks - 1))
-    files = {"chunk": hook_files(cohort.pass_, cohort.hook_slug, f"{chunk:04d}")}
-    if chunk:
-        files["previous"] = in_results("states", wildcards.sae, f"chunk-{chunk - 1:04d}.safetensors")
-        # The mean and the scale of the first chunk hold for all; its shards may be gone by now.
-        files["first"] = f"{chunk_folder(cohort.pass_, cohort.hook_slug, '0000')}/manifest.json"
+def state_file(cohort: str, seed: int, chunk: str) -> str:
+    """The state of an SAE after a chunk. The name says with which seeds it is trained: see blocks.smk."""
+    return in_results(
+        "states", cohort, f"seed-{seed}", f"chunk-{chunk}-seeds-{joined(BLOCK_OF[cohort, seed])}.safetensors"
+    )
+
+
+def chunk_inputs(block):
+    """The files that one training job reads: its chunk, and the states after the chunk before."""
+
+    def files(wildcards):
+        cohort = study.cohorts[wildcards.cohort]
+        chunk = int(wildcards.get("chunk", cohort.chunks - 1))
+        found = {"chunk": hook_files(cohort.pass_, cohort.hook_slug, f"{chunk:04d}")}
+        if chunk:
+            found["previous"] = [state_file(cohort.slug, seed, f"{chunk - 1:04d}") for seed in block]
+            # The mean and the scale of the first chunk hold for all; its shards may be gone by now.
+            found["first"] = f"{chunk_folder(cohort.pass_, cohort.hook_slug, '0000')}/manifest.json"
+        return found
+
     return files
 
 

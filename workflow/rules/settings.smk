@@ -101,26 +101,38 @@ def import_settings(wildcards) -> str:
     )
 
 
-def train_settings(wildcards) -> str:
-    cohort, seed = sae_of(wildcards)
-    init_seed, order_seed = cohort.sae_seeds[seed]
-    made_from = sae_key(cohort, seed)
-    chunk = int(wildcards.get("chunk", cohort.chunks - 1))
+def train_settings(block):
+    """What a training job is called with: settings of all its SAEs, then of each."""
+
+    def settings(wildcards):
+        cohort = study.cohorts[wildcards.cohort]
+        chunk = int(wildcards.get("chunk", cohort.chunks - 1))
+        shared = flags(
+            chunk=chunk_folder(cohort.pass_, cohort.hook_slug, f"{chunk:04d}"),
+            chunk_index=chunk,
+            first_chunk_manifest=f"{chunk_folder(cohort.pass_, cohort.hook_slug, '0000')}/manifest.json",
+            activations_hash=activations_key(cohort.pass_),
+            device=study.device,
+            order_seed=cohort.sae_seeds[block[0]][1],
+            **cohort.training,
+        )
+        return " ".join([shared, *(member_settings(cohort, seed, chunk) for seed in block)])
+
+    return settings
+
+
+def member_settings(cohort, seed: int, chunk: int) -> str:
+    made_from, sae, last = sae_key(cohort, seed), f"{cohort.slug}/seed-{seed}", chunk == cohort.chunks - 1
     return flags(
-        chunk=chunk_folder(cohort.pass_, cohort.hook_slug, f"{chunk:04d}"),
-        chunk_index=chunk,
-        first_chunk_manifest=f"{chunk_folder(cohort.pass_, cohort.hook_slug, '0000')}/manifest.json",
-        previous=(in_results("states", wildcards.sae, f"chunk-{chunk - 1:04d}.safetensors") if chunk else None),
-        tensorboard=(in_results("tensorboard", wildcards.sae) if cohort.tensorboard else None),
-        init_seed=init_seed,
-        order_seed=order_seed,
+        init_seed=cohort.sae_seeds[seed][0],
         config_hash=made_from,
-        activations_hash=activations_key(cohort.pass_),
-        device=study.device,
+        previous=state_file(cohort.slug, seed, f"{chunk - 1:04d}") if chunk else None,
         # Snakemake deletes declared outputs before a job starts: what a killed job goes on from lies elsewhere. Two
         # cohorts may hold an SAE of the same two seeds, so the fingerprint alone is no name of its own.
-        **{"checkpoint": in_results("checkpoints", wildcards.sae, f"{made_from}-{chunk:04d}.safetensors")},
-        **cohort.training,
+        **{"checkpoint": in_results("checkpoints", sae, f"{made_from}-{chunk:04d}.safetensors")},
+        tensorboard=in_results("tensorboard", sae) if cohort.tensorboard else None,
+        out=in_results("saes", sae) if last else None,
+        state_out=None if last else state_file(cohort.slug, seed, f"{chunk:04d}"),
     )
 
 
@@ -163,16 +175,15 @@ def extract_memory(pass_) -> int:
     return megabytes(3 * shard_bytes(pass_), 4 * (pass_.model.parameters or 0) if pass_.model else 0, 2 * 10**9)
 
 
-def train_memory(wildcards) -> int:
+def sae_memory(cohort, saes: int = 1) -> int:
     # Two shards; weights, Adam's two moments and a copy of each on its way to the disk, for encoder and decoder.
-    cohort, _ = sae_of(wildcards)
-    return megabytes(3 * shard_bytes(cohort.pass_) if cohort.pass_ else 0, 12 * 4 * cohort.n_latents * cohort.d_model)
+    shards = 3 * shard_bytes(cohort.pass_) if cohort.pass_ else 0
+    return megabytes(shards, saes * 12 * 4 * cohort.n_latents * cohort.d_model)
 
 
-def train_threads(wildcards) -> int:
+def sae_threads(cohort, saes: int = 1) -> int:
     # Small SAEs go side by side, one thread each; a large one takes the machine.
-    cohort, _ = sae_of(wildcards)
-    return 1 if cohort.n_latents * cohort.d_model <= 4_000_000 else 16
+    return min(saes, 16) if cohort.n_latents * cohort.d_model <= 4_000_000 else 16
 
 
 def match_settings(pairs) -> str:

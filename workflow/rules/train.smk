@@ -1,4 +1,4 @@
-"""Activations -> SAEs, chunk by chunk, one job a (cohort, seed, chunk); then their quality on held-out activations.
+"""Activations -> SAEs, chunk by chunk, one job a (cohort, block of seeds, chunk); then their quality on held-out rows.
 
 INPUTS   <results>/activations/PASS/HOOK/chunk-0000/..., .../heldout/...
 OUTPUTS  <results>/saes/COHORT/seed-0/sae.safetensors, cfg.json, metrics.json, history.parquet
@@ -6,56 +6,65 @@ OUTPUTS  <results>/saes/COHORT/seed-0/sae.safetensors, cfg.json, metrics.json, h
 Steps: train on each chunk from the state after the one before; fold in the normalisation; evaluate.
 """
 
+for _block, _cohorts in BLOCKS.items():
 
-rule train_chunk:
-    input:
-        unpack(chunk_inputs),
-    output:
-        state=temp("<results>/states/{sae}/chunk-{chunk}.safetensors"),
-    log:
-        "<logs>/train/{sae}-chunk-{chunk}.log",
-    wildcard_constraints:
-        sae=any_of(UNTRAINED),
-    conda:
-        ENVIRONMENT
-    threads: train_threads
-    resources:
-        gpu=GPUS,
-        mem_mb=train_memory,
-        runtime=720,
-    params:
-        settings=train_settings,
-    shell:
-        "python -m sae_stability train {params.settings} --threads {threads} --state-out {output.state:q} &> {log:q}"
+    # Two rules a block, for all cohorts that train it: a job's outputs must have the same wildcards, so no wildcard for
+    # the seed.
+    rule:
+        name:
+            f"train_chunk_seeds_{'_'.join(map(str, _block))}"
+        input:
+            unpack(chunk_inputs(_block)),
+        output:
+            temp(
+                expand(
+                    "<results>/states/{{cohort}}/seed-{seed}/chunk-{{chunk}}-seeds-{block}.safetensors",
+                    seed=_block,
+                    block=joined(_block),
+                )
+            ),
+        log:
+            f"<logs>/train/{{cohort}}/seed-{_block[0]}-chunk-{{chunk}}.log",
+        wildcard_constraints:
+            cohort=any_of(_cohorts),
+        conda:
+            ENVIRONMENT
+        threads: of_block(sae_threads, _block)
+        resources:
+            gpu=GPUS,
+            mem_mb=of_block(sae_memory, _block),
+            runtime=720,
+        params:
+            settings=train_settings(_block),
+        shell:
+            "python -m sae_stability train {params.settings} --threads {threads} &> {log:q}"
 
-
-rule train:
-    input:
-        unpack(chunk_inputs),
-    output:
-        multiext(
-            "<results>/saes/{sae}/",
-            "sae.safetensors",
-            "cfg.json",
-            "metrics.json",
-            "history.parquet",
-        ),
-    log:
-        "<logs>/train/{sae}.log",
-    wildcard_constraints:
-        sae=any_of(UNTRAINED),
-    conda:
-        ENVIRONMENT
-    threads: train_threads
-    resources:
-        gpu=GPUS,
-        mem_mb=train_memory,
-        runtime=720,
-    params:
-        settings=train_settings,
-        out=subpath(output[0], parent=True),
-    shell:
-        "python -m sae_stability train {params.settings} --threads {threads} --out {params.out:q} &> {log:q}"
+    rule:
+        name:
+            f"train_seeds_{'_'.join(map(str, _block))}"
+        input:
+            unpack(chunk_inputs(_block)),
+        output:
+            expand(
+                "<results>/saes/{{cohort}}/seed-{seed}/{file}",
+                seed=_block,
+                file=["sae.safetensors", "cfg.json", "metrics.json", "history.parquet"],
+            ),
+        log:
+            f"<logs>/train/{{cohort}}/seed-{_block[0]}.log",
+        wildcard_constraints:
+            cohort=any_of(_cohorts),
+        conda:
+            ENVIRONMENT
+        threads: of_block(sae_threads, _block)
+        resources:
+            gpu=GPUS,
+            mem_mb=of_block(sae_memory, _block),
+            runtime=720,
+        params:
+            settings=train_settings(_block),
+        shell:
+            "python -m sae_stability train {params.settings} --threads {threads} &> {log:q}"
 
 
 rule evaluate:
@@ -72,10 +81,10 @@ rule evaluate:
         sae=any_of(UNEVALUATED),
     conda:
         ENVIRONMENT
-    threads: train_threads
+    threads: lambda wildcards: sae_threads(sae_of(wildcards)[0])
     resources:
         gpu=GPUS,
-        mem_mb=train_memory,
+        mem_mb=lambda wildcards: sae_memory(sae_of(wildcards)[0]),
         runtime=60,
     params:
         settings=evaluate_settings,

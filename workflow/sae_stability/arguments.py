@@ -86,21 +86,32 @@ def _train(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--chunk", type=Path, required=True, help="folder of the chunk to train on")
     sub.add_argument("--chunk-index", type=int, default=0, help="which chunk of the training this is, from 0")
     sub.add_argument("--first-chunk-manifest", type=Path, default=None, help="chunk 0's, for its mean and scale")
-    sub.add_argument("--previous", type=Path, default=None, help="state after the chunk before")
-    sub.add_argument("--out", type=Path, default=None, help="folder for the SAE, after the last chunk")
-    sub.add_argument("--state-out", type=Path, default=None, help="file for the state, before the last chunk")
-    sub.add_argument("--checkpoint", type=Path, default=None, help="file to go on from when killed in the middle")
-    sub.add_argument("--tensorboard", type=Path, default=None, help="folder for TensorBoard event files")
-    sub.add_argument("--config-hash", default="", help="what the SAE was made from")
     sub.add_argument("--activations-hash", default=None, help="what the chunk must have been made from")
     _machine(sub)
     types = typing.get_type_hints(TrainSettings)
     for field in dataclasses.fields(TrainSettings):
+        if field.name == "init_seed":
+            continue
         required = field.default is dataclasses.MISSING
         kind = _converter(types[field.name])
         flag = "--" + field.name.replace("_", "-")
         default = None if required else field.default
         sub.add_argument(flag, type=kind, required=required, default=default, help=f"{field.name.replace('_', ' ')}")
+    each = sub.add_argument_group(
+        "each SAE",
+        "To train several SAEs that differ in their init seed, reading the chunk once, give --init-seed once for each, "
+        "and each of the others that is used as often, in the same order.",
+    )
+    each.add_argument("--init-seed", action="append", type=int, default=[], help="seed of the weights; 0 if not given")
+    for name, text in (
+        ("previous", "state after the chunk before"),
+        ("out", "folder for the SAE, after the last chunk"),
+        ("state-out", "file for the state, before the last chunk"),
+        ("checkpoint", "file to go on from when killed in the middle"),
+        ("tensorboard", "folder for TensorBoard event files"),
+    ):
+        each.add_argument(f"--{name}", action="append", type=Path, default=[], help=text)
+    each.add_argument("--config-hash", action="append", default=[], help="what the SAE was made from")
 
 
 def _convert(sub: argparse.ArgumentParser) -> None:
@@ -240,7 +251,7 @@ def _boolean(text: str) -> bool:
 VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "validate": ("check a study's file and its hookpoints", _validate),
     "plan": ("what a study will cost: jobs, tokens, disk, GPU hours", _validate),
-    "train": ("train an SAE on one chunk of activations", _train),
+    "train": ("train an SAE, or several, on one chunk of activations", _train),
     "match": ("match SAEs one to one, exactly: two, or several pairs", _match),
     "convert": ("an SAE from one library's format to another's", _convert),
     "fetch": ("an SAE from the Hugging Face hub", _fetch),

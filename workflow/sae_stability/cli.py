@@ -115,7 +115,7 @@ def import_matrix(args: argparse.Namespace) -> None:
 
 
 def train(args: argparse.Namespace) -> None:
-    """Train an SAE on one chunk of activations."""
+    """Train an SAE, or several that differ in their init seed, on one chunk of activations."""
     import dataclasses
 
     from sae_stability.devices import claimed
@@ -123,26 +123,35 @@ def train(args: argparse.Namespace) -> None:
     from sae_stability.sae.settings import TrainSettings
 
     check_made_from(args.chunk / "manifest.json", args.activations_hash)
-    names = [field.name for field in dataclasses.fields(TrainSettings)]
-    settings = TrainSettings(**{name: getattr(args, name) for name in names})
-    if args.out is None and args.state_out is None:
+    names = [field.name for field in dataclasses.fields(TrainSettings) if field.name != "init_seed"]
+    shared = {name: getattr(args, name) for name in names}
+    seeds = args.init_seed or [0]
+    if not args.out and not args.state_out:
         raise StudyError("train: nothing to write; give --out (last chunk) or --state-out (any chunk before)")
+    own = {}
+    for name in ("previous", "out", "state_out", "checkpoint", "tensorboard", "config_hash"):
+        given = getattr(args, name)
+        if given and len(given) != len(seeds):
+            flag = name.replace("_", "-")
+            raise StudyError(
+                f"train: --{flag} is given {len(given)} times for {len(seeds)} SAEs; give it once for each"
+            )
+        if given:
+            own[name] = given
+    settings = [TrainSettings(**shared, init_seed=seed) for seed in seeds]
     with claimed(args.device) as device:
-        from sae_stability.sae.train import train_chunk
+        from sae_stability.sae.train import Member, train_block
 
-        train_chunk(
+        train_block(
+            [
+                Member(settings=one, **{name: given[number] for name, given in own.items()})
+                for number, one in enumerate(settings)
+            ],
             chunk=args.chunk,
             chunk_index=args.chunk_index,
             first_chunk_manifest=args.first_chunk_manifest,
-            settings=settings,
-            previous=args.previous,
-            out=args.out,
-            state_out=args.state_out,
-            checkpoint=args.checkpoint,
             threads=args.threads,
             device=device,
-            tensorboard=args.tensorboard,
-            config_hash=args.config_hash,
         )
 
 

@@ -89,7 +89,8 @@ def add_sweep(slug: str, given: dict, configs: dict, passes: dict, cohorts: dict
 def _varied(where: str, field: str, values: list | dict) -> dict[str, object]:
     """Label -> value of one varied setting, each value checked like the setting itself."""
     properties = config_schema.definition("cohort")["properties"]
-    known = [name for name in properties if name not in {"pass", "init_seeds", "order_seeds", "tensorboard"}]
+    unvaried = {"pass", "init_seeds", "order_seeds", "seeds_per_job", "tensorboard"}
+    known = [name for name in properties if name not in unvaried]
     if field not in known:
         config_schema.fail_unknown(where, field, known, "cannot be varied")
     if isinstance(values, dict):

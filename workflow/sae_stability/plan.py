@@ -133,7 +133,7 @@ def _train(study: Study) -> Stage:
     for cohort in study.trained.values():
         seeds, sae = len(cohort.seeds), _sae_bytes(cohort)
         seen = seeds * cohort.steps * cohort.batch_size
-        jobs += seeds * cohort.chunks
+        jobs += len(cohort.blocks) * cohort.chunks
         tokens += seen
         # A state is written after every chunk but the last, and deleted once the next chunk is done.
         written += seeds * (sae + (cohort.chunks - 1) * _STATE_COPIES * sae)

@@ -7,7 +7,7 @@ import math
 from sae_stability.budget import Budget
 
 # Settings that do not change what an SAE learns: cohorts that differ in these alone are one cohort.
-_NOT_TRAINING = {"slug": "", "tensorboard": False}
+_NOT_TRAINING = {"slug": "", "seeds_per_job": 1, "tensorboard": False}
 _SEEDS = ("init_seeds", "order_seeds")
 
 
@@ -122,6 +122,7 @@ class Cohort:
     normalisation: str
     init_seeds: tuple[int, ...]
     order_seeds: tuple[int, ...]
+    seeds_per_job: int
     tensorboard: bool
 
     @property
@@ -142,6 +143,12 @@ class Cohort:
     def seeds(self) -> tuple[int, ...]:
         """The seeds that the SAEs go by, ascending: those that vary, the init seeds where both do."""
         return tuple(sorted(self.sae_seeds))
+
+    @property
+    def blocks(self) -> list[tuple[int, ...]]:
+        """The seeds, cut into those that one training job takes together: SAEs that read the data in one order."""
+        size = self.seeds_per_job if self.varied == "init" else 1
+        return [self.seeds[first : first + size] for first in range(0, len(self.seeds), size)]
 
     @property
     def pairs(self) -> list[tuple[int, int]]:

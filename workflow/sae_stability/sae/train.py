@@ -1,10 +1,11 @@
-"""Training of one SAE on one chunk of activations: the job (cohort, seed, chunk)."""
+"""Training on one chunk of activations: one SAE, or several that differ in their init seed alone."""
 
 import hashlib
 import json
 import sys
 import time
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +13,29 @@ import torch
 
 from sae_stability.activations import store
 from sae_stability.errors import StudyError
-from sae_stability.files import read_json, sha256, write_json, write_table
-from sae_stability.sae import checkpoint as own_format
+from sae_stability.files import read_json, sha256, write_json
 from sae_stability.sae.architectures import architecture
+from sae_stability.sae.export import export
 from sae_stability.sae.initial import initial_weights
 from sae_stability.sae.normalise import Normalisation
 from sae_stability.sae.progress import EventFiles, History
 from sae_stability.sae.settings import TrainSettings
 from sae_stability.sae.state import load_state, resume, write_state
-from sae_stability.sae.step import Step
+from sae_stability.sae.step import Step, StepResult
 from sae_stability.sae.workers import Workers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One SAE of a block: what it is and what it reads and writes, as in `train_chunk`."""
+
+    settings: TrainSettings
+    previous: Path | None = None
+    out: Path | None = None
+    state_out: Path | None = None
+    checkpoint: Path | None = None
+    tensorboard: Path | None = None
+    config_hash: str = ""
 
 
 def train_chunk(
@@ -43,8 +57,8 @@ def train_chunk(
 ) -> None:
     """Train on chunk `chunk_index` from the state after the chunk before it.
 
-    Chunk by chunk, in one process or many, interrupted or not, and with any number of threads, the same weights come
-    out, bit for bit, on the same kind of processor.
+    Chunk by chunk, in one process or many, interrupted or not, with any number of threads, alone or in a block, the
+    same weights come out, bit for bit, on the same kind of processor.
 
     Args:
         chunk: folder of the chunk's activations.
@@ -66,51 +80,152 @@ def train_chunk(
         StudyError: the chunk or state does not fit the settings, or loss or weights stop being finite (then nothing
             is written).
     """
+    member = Member(
+        settings=settings,
+        previous=previous,
+        out=out,
+        state_out=state_out,
+        checkpoint=checkpoint,
+        tensorboard=tensorboard,
+        config_hash=config_hash,
+    )
+    train_block(
+        [member],
+        chunk=chunk,
+        chunk_index=chunk_index,
+        first_chunk_manifest=first_chunk_manifest,
+        checkpoint_seconds=checkpoint_seconds,
+        threads=threads,
+        device=device,
+        progress=progress,
+    )
+
+
+def train_block(
+    members: Sequence[Member],
+    *,
+    chunk: Path,
+    chunk_index: int,
+    first_chunk_manifest: Path | None = None,
+    checkpoint_seconds: float = 120.0,
+    threads: int = 1,
+    device: str = "cpu",
+    progress: bool = True,
+) -> None:
+    """Train several SAEs that differ in their init seed alone, reading each batch once for all of them.
+
+    Each comes out as `train_chunk` makes it alone, bit for bit. Each has a checkpoint of its own, so it can also go on
+    alone or in another block after an interruption.
+
+    Args:
+        members: the SAEs. The rest is as in `train_chunk`.
+
+    Raises:
+        StudyError: as in `train_chunk`, with the init seed named; the other members' checkpoints are brought up to
+            date, and nothing else is written. Also where members differ in more than the init seed.
+    """
     started = time.perf_counter()
+    _check_members(members)
     data = store.Chunk(chunk)
     first_manifest = (
         read_json(first_chunk_manifest) if first_chunk_manifest else read_json(Path(chunk) / "manifest.json")
     )
-    _check(chunk, data, chunk_index, settings, previous, out)
-    normalisation = Normalisation.from_manifest(settings.normalisation, first_manifest)
-    identity = _identity(settings, chunk_index, chunk, first_manifest, previous)
-    with Workers(threads) as workers:
-        training, history = _start(data, settings, normalisation, chunk_index, previous, device, workers)
-        done = resume(checkpoint, training, history, identity)
-        if done is None and checkpoint is not None and checkpoint.exists():
+    for member in members:
+        _check(chunk, data, chunk_index, member.settings, member.previous, member.out)
+    normalisation = Normalisation.from_manifest(members[0].settings.normalisation, first_manifest)
+    # As many members at a time as there are threads; only what is left over splits up a member's own step.
+    at_a_time = min(threads, len(members)) if device == "cpu" else 1
+    with Workers(at_a_time) as side_by_side, Workers(threads if threads > at_a_time else 1) as workers:
+        start = _Start(data, chunk_index, first_manifest, normalisation, members[0].settings, device, workers)
+        runs = [_Run(member, start) for member in members]
+        loop = _Loop(runs, chunk, chunk_index, checkpoint_seconds, device, side_by_side)
+        loop.run(progress)
+        for run in runs:
+            if run.member.state_out is not None:
+                about = {"settings": run.settings.digest(), "chunk": chunk_index}
+                write_state(run.member.state_out, run.training, run.history, about)
+            if run.member.out is not None:
+                out, config_hash = Path(run.member.out), run.member.config_hash
+                export(out, run.training, run.history, run.settings, normalisation, first_manifest, config_hash)
+                seconds = time.perf_counter() - started
+                timing = {"seconds": seconds, "tokens_per_second": loop.speed(), "threads": threads, "device": device}
+                write_json(out / "timing.json", timing | {"saes_in_the_job": len(runs)})
+    # Not before all outputs are there: Snakemake deletes those of a job that fails on the last of them.
+    for member in members:
+        if member.checkpoint is not None:
+            member.checkpoint.unlink(missing_ok=True)
+
+
+class _Run:
+    """One SAE on its way through the chunk.
+
+    Attributes:
+        done: steps of the chunk that it has taken. result: what the last one did.
+        fault: why it cannot go on; kept rather than raised, so that the SAEs beside it come to the end of the step.
+    """
+
+    def __init__(self, member: Member, start: "_Start") -> None:
+        self.member, self.settings, self.chunk_index = member, member.settings, start.chunk_index
+        self.where = f"{start.data.path}, init seed {member.settings.init_seed}"
+        self.identity = start.identity(member)
+        self.training, self.history = start.training(member)
+        done = resume(member.checkpoint, self.training, self.history, self.identity)
+        if done is None and member.checkpoint is not None and member.checkpoint.exists():
             # It may have been taken over in part before it proved damaged.
-            training, history = _start(data, settings, normalisation, chunk_index, previous, device, workers)
-        loop = _Loop(chunk, chunk_index, settings, training, history, checkpoint, checkpoint_seconds, identity)
-        loop.run(done or 0, tensorboard, progress)
-        _check_finite(training, f"{chunk}, after its last step")
-        if state_out is not None:
-            about = {"settings": settings.digest(), "chunk": chunk_index}
-            write_state(state_out, training, history, about)
-        if out is not None:
-            _export(Path(out), training, history, settings, normalisation, first_manifest, config_hash)
-            seconds = time.perf_counter() - started
-            timing = {"seconds": seconds, "tokens_per_second": loop.speed(), "threads": threads, "device": device}
-            write_json(Path(out) / "timing.json", timing)
-    if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
+            self.training, self.history = start.training(member)
+        self.done = done or 0
+        self.events = EventFiles(member.tensorboard)
+        self.result: StepResult | None = None
+        self.fault: StudyError | None = None
+
+    def take(self, chunk_step: int, batch: torch.Tensor, on_device: torch.Tensor) -> None:
+        """Take step `chunk_step` of the chunk, unless the checkpoint was further."""
+        if chunk_step < self.done:
+            return
+        step = self.settings.steps_before(self.chunk_index) + chunk_step
+        result = self.training.step(on_device, self.settings.rate(step))
+        if not np.isfinite(result.fvu):
+            self.fault = StudyError(
+                f"{self.where}: loss is {result.fvu} at step {step} (step {chunk_step} of chunk {self.chunk_index}); "
+                "look for non-finite or constant activations, or lower learning_rate"
+            )
+            return
+        if self.history.add(step, batch, result):
+            self.events.add(self.history.rows[-1])
+        self.result, self.done = result, chunk_step + 1
+
+    def check_finite(self) -> None:
+        """Look for NaN and infinity in the weights."""
+        for name, value in self.training.weights().items():
+            if not torch.isfinite(value).all():
+                what = f"{self.where}, after {self.done} steps of the chunk: {name} holds NaN or infinity"
+                self.fault = StudyError(f"{what}; lower learning_rate. Nothing was overwritten")
+
+    def save(self) -> None:
+        """Write the checkpoint, unless there is a fault."""
+        if self.member.checkpoint is None or self.fault:
+            return
+        self.check_finite()
+        if not self.fault:
+            about = {"identity": self.identity, "steps_done": self.done}
+            write_state(self.member.checkpoint, self.training, self.history, about)
 
 
 class _Loop:
-    """The steps of one chunk."""
+    """The steps of one chunk: each batch is read once and handed to every SAE."""
 
-    def __init__(self, chunk, chunk_index, settings, training, history, checkpoint, checkpoint_seconds, identity):
-        self.chunk, self.chunk_index, self.settings = chunk, chunk_index, settings
-        self.training, self.history = training, history
-        self.checkpoint, self.checkpoint_seconds, self.identity = checkpoint, checkpoint_seconds, identity
+    def __init__(self, runs: list[_Run], chunk, chunk_index, checkpoint_seconds, device, side_by_side: Workers):
+        self.runs, self.settings, self.chunk, self.chunk_index = runs, runs[0].settings, chunk, chunk_index
+        self.checkpoint_seconds, self.device, self.side_by_side = checkpoint_seconds, device, side_by_side
         self.steps_run, self.seconds = 0, 0.0
 
-    def run(self, done: int, tensorboard: Path | None, progress: bool) -> None:
-        """Take the steps that are left after `done` of them."""
+    def run(self, progress: bool) -> None:
+        """Take the steps that are left."""
         from tqdm import tqdm
 
         settings, steps = self.settings, self.settings.chunk_steps(self.chunk_index)
-        offset = settings.steps_before(self.chunk_index)
-        events = EventFiles(tensorboard)
+        # Killed between two checkpoints of one moment, some SAEs are further than others, and let batches pass.
+        done = min(run.done for run in self.runs)
         started = saved = time.perf_counter()
         interval = 0.5 if sys.stderr.isatty() else 10.0
         options = {"unit": "tok", "unit_scale": settings.batch_size, "mininterval": interval, "disable": not progress}
@@ -125,30 +240,63 @@ class _Loop:
         )
         with tqdm(total=steps, initial=done, file=sys.stderr, **options) as bar:
             for step, batch in enumerate(batches, start=done):
-                result = self.training.step(batch, settings.rate(offset + step))
-                if not np.isfinite(result.fvu):
-                    raise StudyError(
-                        f"{self.chunk}: loss is {result.fvu} at step {offset + step} (step {step} of chunk "
-                        f"{self.chunk_index}); look for non-finite or constant activations, or lower learning_rate"
-                    )
-                if self.history.add(offset + step, batch, result):
-                    events.add(self.history.rows[-1])
-                bar.set_postfix_str(f"FVU {result.fvu:.4f}, dead {result.dead / settings.n_latents:.1%}", refresh=False)
+                self._take(step, batch)
+                bar.set_postfix_str(self._metrics(), refresh=False)
                 bar.update()
                 self.steps_run += 1
-                if self.checkpoint is not None and time.perf_counter() - saved > self.checkpoint_seconds:
-                    self._save(step + 1)
+                if time.perf_counter() - saved > self.checkpoint_seconds:
+                    for run in self.runs:
+                        run.save()
+                    self._stop_at_fault()
                     saved = time.perf_counter()
         self.seconds = time.perf_counter() - started
-        events.close()
+        for run in self.runs:
+            run.events.close()
+            run.check_finite()
+        self._stop_at_fault()
 
-    def _save(self, steps_done: int) -> None:
-        _check_finite(self.training, f"{self.chunk}, after {steps_done} steps")
-        write_state(self.checkpoint, self.training, self.history, {"identity": self.identity, "steps_done": steps_done})
+    def _take(self, chunk_step: int, batch: torch.Tensor) -> None:
+        on_device = batch.to(self.device)
+
+        def take(low: int, high: int) -> None:
+            for run in self.runs[low:high]:
+                run.take(chunk_step, batch, on_device)
+
+        self.side_by_side.each(len(self.runs), 1, take)
+        self._stop_at_fault()
+
+    def _stop_at_fault(self) -> None:
+        """Raise the first fault, if there is one, once the other SAEs have a checkpoint to go on from."""
+        fault = next((run.fault for run in self.runs if run.fault), None)
+        if fault is None:
+            return
+        for run in self.runs:
+            run.save()
+        kept = any(run.member.checkpoint and not run.fault for run in self.runs)
+        raise StudyError(f"{fault}; the SAEs beside it can go on from their checkpoints") if kept else fault
+
+    def _metrics(self) -> str:
+        """What the progress bar says: means over the SAEs."""
+        results = [run.result for run in self.runs if run.result]
+        fvu, dead = (sum(getattr(result, name) for result in results) / len(results) for name in ("fvu", "dead"))
+        return f"FVU {fvu:.4f}, dead {dead / self.settings.n_latents:.1%}"
 
     def speed(self) -> float:
-        """Tokens a second of the steps that this process took."""
+        """Tokens a second, for each SAE, of the steps that this process took."""
         return self.steps_run * self.settings.batch_size / self.seconds if self.seconds else 0.0
+
+
+def _check_members(members: Sequence[Member]) -> None:
+    settings = [asdict(member.settings) for member in members]
+    names = [
+        name for name in settings[0] if name != "init_seed" and any(s[name] != settings[0][name] for s in settings)
+    ]
+    if names:
+        raise StudyError(f"SAEs trained together must differ in init_seed alone; these differ in {', '.join(names)}")
+    paths = [path for member in members for path in (member.out, member.state_out, member.checkpoint) if path]
+    for what, given in (("init_seed", [s["init_seed"] for s in settings]), ("path", paths)):
+        if twice := [value for value in given if given.count(value) > 1]:
+            raise StudyError(f"SAEs trained together: the {what} {twice[0]} is given for two of them")
 
 
 def _check(
@@ -166,45 +314,52 @@ def _check(
         raise StudyError(f"{chunk}: {data.rows} rows, fewer than one batch of {settings.batch_size}")
 
 
-def _identity(
-    settings: TrainSettings, chunk_index: int, chunk: Path, first_manifest: dict, previous: Path | None
-) -> str:
-    """Hash of all that decides this job's result: a checkpoint of anything else must not be resumed."""
-    parts = [settings.digest(), chunk_index, sha256(Path(chunk) / "manifest.json")]
-    parts += [first_manifest["mean"], first_manifest["mean_centred_norm"]]
-    parts += [sha256(previous) if previous else None, torch.__version__]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+class _Start:
+    """What the SAEs of a job begin the chunk with: fresh weights, or the state after the chunk before."""
+
+    def __init__(
+        self,
+        data: store.Chunk,
+        chunk_index: int,
+        first_manifest: dict,
+        normalisation: Normalisation,
+        settings: TrainSettings,
+        device: str,
+        workers: Workers,
+    ) -> None:
+        self.data, self.chunk_index, self.first_manifest = data, chunk_index, first_manifest
+        self.normalisation, self.device, self.workers = normalisation, torch.device(device), workers
+        self.decoder_bias = np.zeros(data.d_model, np.float32)
+        if chunk_index == 0:
+            mean = _first_batch(data, settings).numpy().mean(axis=0, dtype=np.float64)
+            self.decoder_bias = ((mean - normalisation.mean) / normalisation.scale).astype(np.float32)
+
+    def training(self, member: Member) -> tuple[Step, History]:
+        """One SAE in training, and its history so far."""
+        settings = member.settings
+        weights = initial_weights(settings.n_latents, self.data.d_model, settings.init_seed, settings.hookpoint)
+        weights["decoder_bias"] = self.decoder_bias
+        make_step = architecture(settings.architecture).make_step
+        training = make_step(weights, settings, self.normalisation, self.device, self.workers)
+        history = History(settings)
+        if member.previous is not None:
+            about = load_state(member.previous, training, history)
+            expected = {"settings": settings.digest(), "chunk": self.chunk_index - 1}
+            if any(about.get(key) != value for key, value in expected.items()):
+                where = member.previous
+                raise StudyError(f"{where}: state of other settings or another chunk; delete it and run again")
+        return training, history
+
+    def identity(self, member: Member) -> str:
+        """Hash of all that decides an SAE's result: a checkpoint of anything else must not be resumed."""
+        parts = [member.settings.digest(), self.chunk_index, sha256(self.data.path / "manifest.json")]
+        parts += [self.first_manifest["mean"], self.first_manifest["mean_centred_norm"]]
+        parts += [sha256(member.previous) if member.previous else None, torch.__version__]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _start(
-    data,
-    settings: TrainSettings,
-    normalisation: Normalisation,
-    chunk_index: int,
-    previous: Path | None,
-    device: str,
-    workers,
-) -> tuple[Step, History]:
-    """The training at the beginning of the chunk: fresh, or as the chunk before left it."""
-    weights = initial_weights(settings.n_latents, data.d_model, settings.init_seed, settings.hookpoint)
-    weights["decoder_bias"] = np.zeros(data.d_model, np.float32)
-    if chunk_index == 0:
-        first = next(iter(_first_batch(data, settings)))
-        mean = first.numpy().mean(axis=0, dtype=np.float64)
-        weights["decoder_bias"] = ((mean - normalisation.mean) / normalisation.scale).astype(np.float32)
-    make_step = architecture(settings.architecture).make_step
-    training = make_step(weights, settings, normalisation, torch.device(device), workers)
-    history = History(settings)
-    if previous is not None:
-        about = load_state(previous, training, history)
-        expected = {"settings": settings.digest(), "chunk": chunk_index - 1}
-        if any(about.get(key) != value for key, value in expected.items()):
-            raise StudyError(f"{previous}: state of other settings or another chunk; delete it and run again")
-    return training, history
-
-
-def _first_batch(data, settings: TrainSettings):
-    return store.batches(
+def _first_batch(data: store.Chunk, settings: TrainSettings) -> torch.Tensor:
+    batches = store.batches(
         data.path,
         batch_size=settings.batch_size,
         rows=min(settings.chunk_rows(0), data.rows),
@@ -212,42 +367,4 @@ def _first_batch(data, settings: TrainSettings):
         order_seed=settings.order_seed,
         steps=1,
     )
-
-
-def _check_finite(training: Step, where: str) -> None:
-    for name, value in training.weights().items():
-        if not torch.isfinite(value).all():
-            raise StudyError(f"{where}: {name} holds NaN or infinity; lower learning_rate. Nothing was overwritten")
-
-
-def _export(
-    out: Path,
-    training: Step,
-    history: History,
-    settings: TrainSettings,
-    normalisation: Normalisation,
-    manifest: dict,
-    config_hash: str,
-) -> None:
-    """Write the SAE folder; `cfg.json` last, so that a folder with it is whole."""
-    weights = normalisation.fold({name: value.numpy() for name, value in training.weights().items()})
-    table = history.table()
-    last = table.iloc[-1]
-    metrics = {name: float(last[name]) for name in ("fvu", "auxk", "l0", "dead_fraction")}
-    metrics |= {"steps": int(last["step"]), "tokens": int(last["tokens"]), "batches_sha256": history.digest.hex()}
-    write_json(out / "metrics.json", metrics)
-    write_table(out / "history.parquet", table)
-    own_format.save(out, weights, _cfg(settings, normalisation, manifest) | {"config_hash": config_hash})
-
-
-def _cfg(settings: TrainSettings, normalisation: Normalisation, manifest: dict) -> dict:
-    import numba
-    import safetensors
-
-    cfg = {"architecture": settings.architecture, "n_latents": settings.n_latents, "d_model": manifest["d_model"]}
-    cfg |= {"k": settings.k, "hookpoint": settings.hookpoint, "model": manifest["model"]}
-    cfg |= {"revision": manifest.get("revision")}
-    cfg |= asdict(settings) | {"effective_learning_rate": settings.peak_learning_rate}
-    cfg |= {"schedule": "linear warm-up, linear decay to 0", "normalisation_scale": normalisation.scale}
-    versions = {package.__name__: package.__version__ for package in (np, numba, safetensors, torch)}
-    return cfg | {"versions": versions}
+    return next(batches)
