@@ -2,10 +2,12 @@
 
 import itertools
 import multiprocessing
+import os
 import random
 import signal
 import time
 from dataclasses import replace
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -15,10 +17,13 @@ from sae_stability.sae.train import train_chunk
 from tests.sae import killed
 
 KILLS = 25
-FILES = ("state-0.safetensors", *(f"sae/{name}" for name in ("sae.safetensors", "cfg.json", "metrics.json", "history.parquet")))
+FILES = (
+    "state-0.safetensors",
+    *(f"sae/{name}" for name in ("sae.safetensors", "cfg.json", "metrics.json", "history.parquet")),
+)
 
-# What a process is left to reach before its random moment begins: nothing, and so it may not even have started to train;
-# a new checkpoint, so that training gets on; the border between two chunks; the writing of the SAE.
+# What a process is left to reach before its random moment begins: nothing, and so it may not even have started to
+# train; a new checkpoint, so that training gets on; the border between two chunks; the writing of the SAE.
 AWAITED = (None, "checkpoint.safetensors", None, "state-0.safetensors", "checkpoint.safetensors", "sae")
 
 
@@ -27,6 +32,10 @@ def processes():
     """Makes processes that start at once: forked from one that has loaded everything and has no threads."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["pytest", "tests.sae.warm"])
+    root = Path(__file__).parents[2]
+    with pytest.MonkeyPatch.context() as patch:  # the server of Python 3.11 takes over no sys.path
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(root / "workflow"), str(root)]))
+        forkserver.ensure_running()
     return context.Process
 
 
@@ -50,7 +59,7 @@ def kill_at_a_random_moment(process, folder: Path, awaited: str | None, pause: f
 
 @pytest.mark.parametrize(
     "change",
-    [{"auxk_alpha": 1 / 32, "dead_tokens": 1000}, {"architecture": "jumprelu", "bandwidth": 0.1}],
+    [{"n_latents": 128, "auxk_alpha": 1 / 32, "dead_tokens": 300}, {"architecture": "jumprelu", "bandwidth": 0.1}],
     ids=["topk with auxk", "jumprelu"],
 )
 def test_a_training_killed_at_25_random_moments_ends_with_the_same_bytes(planted, processes, tmp_path, change) -> None:

@@ -21,6 +21,7 @@ from sae_stability.sae.progress import EventFiles, History
 from sae_stability.sae.settings import TrainSettings
 from sae_stability.sae.state import load_state, resume, write_state
 from sae_stability.sae.step import Step
+from sae_stability.sae.watch import Watch
 from sae_stability.sae.workers import Workers
 
 
@@ -111,6 +112,7 @@ class _Loop:
         settings, steps = self.settings, self.settings.chunk_steps(self.chunk_index)
         offset = settings.steps_before(self.chunk_index)
         events = EventFiles(tensorboard)
+        watch = Watch(self.chunk, self.chunk_index, settings, self.training, self.history.spikes)
         started = saved = time.perf_counter()
         interval = 0.5 if sys.stderr.isatty() else 10.0
         options = {"unit": "tok", "unit_scale": settings.batch_size, "mininterval": interval, "disable": not progress}
@@ -126,11 +128,8 @@ class _Loop:
         with tqdm(total=steps, initial=done, file=sys.stderr, **options) as bar:
             for step, batch in enumerate(batches, start=done):
                 result = self.training.step(batch, settings.rate(offset + step))
-                if not np.isfinite(result.fvu):
-                    raise StudyError(
-                        f"{self.chunk}: loss is {result.fvu} at step {offset + step} (step {step} of chunk "
-                        f"{self.chunk_index}); look for non-finite or constant activations, or lower learning_rate"
-                    )
+                if fault := watch.fault(step, result.fvu):
+                    raise StudyError(fault)
                 if self.history.add(offset + step, batch, result):
                     events.add(self.history.rows[-1])
                 bar.set_postfix_str(f"FVU {result.fvu:.4f}, dead {result.dead / settings.n_latents:.1%}", refresh=False)
@@ -234,7 +233,8 @@ def _export(
     table = history.table()
     last = table.iloc[-1]
     metrics = {name: float(last[name]) for name in ("fvu", "auxk", "l0", "dead_fraction")}
-    metrics |= {"steps": int(last["step"]), "tokens": int(last["tokens"]), "batches_sha256": history.digest.hex()}
+    metrics |= {"steps": int(last["step"]), "tokens": int(last["tokens"]), "spikes": history.spikes.count}
+    metrics |= {"batches_sha256": history.digest.hex()}
     write_json(out / "metrics.json", metrics)
     write_table(out / "history.parquet", table)
     own_format.save(out, weights, _cfg(settings, normalisation, manifest) | {"config_hash": config_hash})
