@@ -39,16 +39,20 @@ def processes():
     return context.Process
 
 
-def changed(path: Path, before: int | None) -> bool:
-    return path.exists() and path.stat().st_mtime_ns != before
+def time_of(path: Path) -> int | None:
+    """When the file was last written, or None where there is none (any more)."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
 
 
 def kill_at_a_random_moment(process, folder: Path, awaited: str | None, pause: float) -> bool:
     """Start `process`, kill it `pause` seconds after it reached what is awaited; whether the kill came in time."""
     path = folder / (awaited or "")
-    before = path.stat().st_mtime_ns if path.exists() else None
+    before = time_of(path)
     process.start()
-    while awaited and process.is_alive() and not changed(path, before):
+    while awaited and process.is_alive() and time_of(path) in (None, before):
         time.sleep(0.0005)
     process.join(pause)
     process.kill()
