@@ -177,26 +177,6 @@ def test_history_has_no_clock_and_tensorboard_files_are_written_on_demand(plante
     assert list((tmp_path / "events").glob("events.out.tfevents.*"))
 
 
-def test_a_non_finite_activation_stops_training_and_overwrites_nothing(planted, tmp_path, one_chunk) -> None:
-    from tests.sae.chunks import write_chunk
-
-    rows = np.ones((512, 24), np.float32)
-    rows[300, 5] = np.inf
-    chunk = write_chunk(tmp_path / "chunk-0000", rows)
-    manifest = planted.chunks[0] / "manifest.json"
-    settings = replace(one_chunk, tokens=512, chunk_tokens=512, epochs=1, warmup_steps=0)
-    with pytest.raises(StudyError, match=r"chunk-0000.*loss is nan at step \d"):
-        train_chunk(
-            chunk=chunk,
-            chunk_index=0,
-            settings=settings,
-            first_chunk_manifest=manifest,
-            out=tmp_path / "sae",
-            progress=False,
-        )
-    assert not (tmp_path / "sae").exists()
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -129,6 +129,20 @@ def batches(
     yield from _regroup(_read_ahead(chunk, pieces), batch_size)
 
 
+def rows_of_batch(
+    chunk_path: str | Path, *, batch_size: int, number: int, rows: int, order_seed: int = 0
+) -> Iterator[tuple[str, list[int], torch.Tensor]]:
+    """Yield where the rows of one batch of `batches` lie: (shard's file name, row numbers in it, the rows in float32).
+
+    Args:
+        number: the batch's, from 0; everything else is as in `batches`.
+    """
+    chunk = Chunk(chunk_path)
+    for piece in _pieces(chunk, rows, order_seed, skip=number * batch_size, count=batch_size):
+        activations, order = _read(chunk, piece)
+        yield chunk.manifest["shards"][piece.shard]["name"], order.tolist(), activations[order].float()
+
+
 @dataclass(frozen=True)
 class _Piece:
     """Rows of one shard, in the order in which an epoch takes them."""

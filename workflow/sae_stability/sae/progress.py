@@ -8,13 +8,14 @@ import torch
 
 from sae_stability.sae.settings import TrainSettings
 from sae_stability.sae.step import StepResult
+from sae_stability.sae.watch import Spikes
 
 COLUMNS = ("step", "tokens", "fvu", "auxk", "l0", "dead_fraction", "learning_rate")
 POINTS = 400  # rows of a whole training's history, about
 
 
 class History:
-    """Metrics along training, a row every `every` steps: means since the row before; and a digest of the batches.
+    """Metrics along training, a row every `every` steps: means since the row before; a digest of the batches; spikes.
 
     It travels with the training state, so a resumed training writes the same table. No clock time is in it.
     """
@@ -25,6 +26,7 @@ class History:
         self.rows: list[list[float]] = []
         self.sums = np.zeros(4)  # steps, fvu, auxk, l0
         self.digest = bytes(32)
+        self.spikes = Spikes()
 
     def add(self, step: int, batch: torch.Tensor, result: StepResult) -> bool:
         """Note step `step` (from 0); whether this made a new row."""
@@ -51,13 +53,15 @@ class History:
         """Everything above, as tensors."""
         rows = torch.tensor(self.rows, dtype=torch.float64).reshape(-1, len(COLUMNS))
         digest = torch.frombuffer(bytearray(self.digest), dtype=torch.uint8).clone()
-        return {"rows": rows, "sums": torch.from_numpy(self.sums.copy()), "digest": digest}
+        sums, spikes = (torch.from_numpy(values.copy()) for values in (self.sums, self.spikes.memory))
+        return {"rows": rows, "sums": sums, "digest": digest, "spikes": spikes}
 
     def load_state(self, state: dict[str, torch.Tensor]) -> None:
         """Take over what `state` returned."""
         self.rows = state["rows"].tolist()
         self.sums = state["sums"].numpy().copy()
         self.digest = state["digest"].numpy().tobytes()
+        self.spikes.memory[:] = state["spikes"].numpy()
 
 
 class EventFiles:

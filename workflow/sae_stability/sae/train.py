@@ -22,6 +22,7 @@ from sae_stability.sae.progress import EventFiles, History
 from sae_stability.sae.settings import TrainSettings
 from sae_stability.sae.state import load_state, resume, write_state
 from sae_stability.sae.step import Step, StepResult
+from sae_stability.sae.watch import Watch
 from sae_stability.sae.workers import Workers
 
 
@@ -175,6 +176,7 @@ class _Run:
             self.training, self.history = start.training(member)
         self.done = done or 0
         self.events = EventFiles(member.tensorboard)
+        self.watch = Watch(start.data.path, start.chunk_index, member.settings, self.training, self.history.spikes)
         self.result: StepResult | None = None
         self.fault: StudyError | None = None
 
@@ -184,11 +186,8 @@ class _Run:
             return
         step = self.settings.steps_before(self.chunk_index) + chunk_step
         result = self.training.step(on_device, self.settings.rate(step))
-        if not np.isfinite(result.fvu):
-            self.fault = StudyError(
-                f"{self.where}: loss is {result.fvu} at step {step} (step {chunk_step} of chunk {self.chunk_index}); "
-                "look for non-finite or constant activations, or lower learning_rate"
-            )
+        if fault := self.watch.fault(chunk_step, result.fvu):
+            self.fault = StudyError(f"init seed {self.settings.init_seed}: {fault}")
             return
         if self.history.add(step, batch, result):
             self.events.add(self.history.rows[-1])
