@@ -141,10 +141,15 @@ def test_bfloat16_goes_the_same_way_and_resumes_to_the_same_bits():
         assert torch.equal(resumed.state()[name], value), name
 
 
-def test_an_infinite_activation_reaches_the_loss():
+def test_a_loss_that_is_not_finite_overwrites_nothing():
     weights, settings, normalisation, batches = start(20, 9, 4, 16)
-    batches[0, 3, 2] = torch.inf
-    assert not np.isfinite(float(TritonTopKStep(weights, settings, normalisation, "cpu").step(batches[0], 1e-3).fvu))
+    step = TritonTopKStep(weights, settings, normalisation, "cpu")
+    step.step(batches[0], 1e-3)
+    before = step.state()
+    batches[1, 3, 2] = torch.inf
+    assert not np.isfinite(float(step.step(batches[1], 1e-3).fvu))
+    for name, value in step.state().items():
+        assert name == "steps" or torch.equal(value, before[name]), name
 
 
 def test_every_kernel_compiles_for_an_h100():

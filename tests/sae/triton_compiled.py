@@ -13,7 +13,7 @@ TILE = {"SPAN": 128, "SLOTS": 4, "WIDTH": 1024}
 
 
 def compiled(name: str, types: list[str], constants: dict) -> None:
-    """Compile a kernel; `types` are those of its arguments, constants apart. The integer `n` is 1, a case of its own."""
+    """Compile a kernel; `types` are those of its arguments, constants apart (an integer that is 1 becomes one)."""
     kernel = getattr(kernels, name)
     given = [argument for argument in kernel.arg_names if argument not in constants]
     signature = dict.fromkeys(kernel.arg_names, "constexpr") | dict(zip(given, types, strict=True))
@@ -27,13 +27,15 @@ def main() -> None:
     compiled("_group_maxima", [LOW, FLOAT, INT, *sizes], {"ROWS": 8, "GROUPS": 64, "SIZE": 32})
     compiled("_pick_groups", [INT, INT, "i32", "i32"], {"WIDTH": 1024, "SLOTS": 32})
     compiled("_pick_entries", [LOW, FLOAT, INT, INT, FLOAT, *sizes], {"SLOTS": 32, "SIZE": 32, "K": 32})
-    compiled("_pick_entries", [FLOAT, FLOAT, INT, INT, FLOAT, "i32"], {"SLOTS": 1, "SIZE": 4, "K": 1, "k": 1, "slots": 1})
+    compiled(
+        "_pick_entries", [FLOAT, FLOAT, INT, INT, FLOAT, "i32"], {"SLOTS": 1, "SIZE": 4, "K": 1, "k": 1, "slots": 1}
+    )
     compiled("_decode", [FLOAT, LOW, INT, FLOAT, LOW, FLOAT, FLOAT, *sizes], {"SLOTS": 8, "WIDTH": 1024})
     compiled("_span_sums", [*sums, *sizes], TILE)
     parameters = [FLOAT] * 9 + [LOW, LOW, FLOAT]
     rest = {"COPY": True, "LATENTS": 8} | TILE | ADAM
     compiled("_update_latents", [*sums, FLOAT, LONG, *parameters, *factors, *sizes, "i32"], rest)
-    compiled("_adam_vector", [FLOAT] * 4 + ["i32", *factors], {"BLOCK": 1024} | ADAM)
+    compiled("_adam_vector", [FLOAT] * 5 + ["i32", *factors], {"BLOCK": 1024} | ADAM)
 
 
 if __name__ == "__main__":

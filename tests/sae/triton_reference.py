@@ -35,8 +35,8 @@ def update_latents(entries, error, inputs, scale, silent, parameters, first, sec
     empty = torch.zeros(parameters["encoder"].shape, dtype=torch.float64, device=index.device)
     weighted = {"encoder": inputs[row % len(inputs)] * gradient[:, None], "decoder": error[row] * value[:, None]}
     of = {name: empty.index_add(0, latents, parts.double()) * scale for name, parts in weighted.items()}
-    of["encoder_bias"] = empty[:, 0].index_add(0, latents, gradient) * scale
-    part = of["encoder_bias"] @ parameters["encoder"].double()
+    bias = empty[:, 0].index_add(0, latents, gradient)
+    of["encoder_bias"], part = bias * scale, bias @ parameters["encoder"].double()
     decoder = parameters["decoder"].double()
     of["decoder"] -= (of["decoder"] * decoder).sum(1, keepdim=True) * decoder
     first = {name: BETA1 * first[name] + (1 - BETA1) * of[name] for name in NAMES}

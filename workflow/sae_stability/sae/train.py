@@ -17,7 +17,7 @@ from sae_stability.sae import checkpoint as own_format
 from sae_stability.sae.architectures import architecture
 from sae_stability.sae.initial import initial_weights
 from sae_stability.sae.normalise import Normalisation
-from sae_stability.sae.progress import EventFiles, History
+from sae_stability.sae.progress import EventFiles, History, Waiting
 from sae_stability.sae.settings import TrainSettings
 from sae_stability.sae.state import load_state, resume, write_state
 from sae_stability.sae.step import Step
@@ -110,7 +110,7 @@ class _Loop:
 
         settings, steps = self.settings, self.settings.chunk_steps(self.chunk_index)
         offset = settings.steps_before(self.chunk_index)
-        events = EventFiles(tensorboard)
+        events, waiting = EventFiles(tensorboard), Waiting()
         started = saved = time.perf_counter()
         interval = 0.5 if sys.stderr.isatty() else 10.0
         options = {"unit": "tok", "unit_scale": settings.batch_size, "mininterval": interval, "disable": not progress}
@@ -125,18 +125,21 @@ class _Loop:
         )
         with tqdm(total=steps, initial=done, file=sys.stderr, **options) as bar:
             for step, batch in enumerate(batches, start=done):
-                result = self.training.step(batch, settings.rate(offset + step))
-                if not np.isfinite(result.fvu):
-                    raise StudyError(
-                        f"{self.chunk}: loss is {result.fvu} at step {offset + step} (step {step} of chunk "
-                        f"{self.chunk_index}); look for non-finite or constant activations, or lower learning_rate"
-                    )
-                if self.history.add(offset + step, batch, result):
-                    events.add(self.history.rows[-1])
-                bar.set_postfix_str(f"FVU {result.fvu:.4f}, dead {result.dead / settings.n_latents:.1%}", refresh=False)
+                waiting.add(step, batch, self.training.step(batch, settings.rate(offset + step)))
+                due = self.checkpoint is not None and time.perf_counter() - saved > self.checkpoint_seconds
+                for at, ends, result in waiting.take(now=due or step + 1 == steps):
+                    if not np.isfinite(result.fvu):
+                        raise StudyError(
+                            f"{self.chunk}: loss is {result.fvu} at step {offset + at} (step {at} of chunk "
+                            f"{self.chunk_index}); look for non-finite or constant activations, or lower learning_rate"
+                        )
+                    if self.history.add(offset + at, ends, result):
+                        events.add(self.history.rows[-1])
+                    metrics = f"FVU {result.fvu:.4f}, dead {result.dead / settings.n_latents:.1%}"
+                    bar.set_postfix_str(metrics, refresh=False)
                 bar.update()
                 self.steps_run += 1
-                if self.checkpoint is not None and time.perf_counter() - saved > self.checkpoint_seconds:
+                if due:
                     self._save(step + 1)
                     saved = time.perf_counter()
         self.seconds = time.perf_counter() - started

@@ -53,7 +53,9 @@ def _group_maxima(
     shift = tl.load(bias + latents, mask=inside, other=0.0)
     low = tl.program_id(0) * ROWS
     for row in range(low, tl.minimum(low + ROWS, n_rows)):
-        scores = tl.load(pre + tl.cast(row, tl.int64) * n_latents + latents, mask=inside, other=0.0).to(tl.float32) + shift
+        scores = (
+            tl.load(pre + tl.cast(row, tl.int64) * n_latents + latents, mask=inside, other=0.0).to(tl.float32) + shift
+        )
         best = tl.max(tl.where(inside, _keys(scores), 0), axis=1)
         tl.store(maxima + tl.cast(row, tl.int64) * n_groups + groups, best, mask=groups < n_groups)
 
@@ -133,7 +135,18 @@ def _warps(width: int) -> int:
 
 @triton.jit
 def _decode(
-    target, decoder, index, value, error, gradient, loss, n_latents, k, d_model, SLOTS: tl.constexpr, WIDTH: tl.constexpr
+    target,
+    decoder,
+    index,
+    value,
+    error,
+    gradient,
+    loss,
+    n_latents,
+    k,
+    d_model,
+    SLOTS: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """See `decode`. Grid: (rows,)."""
     row = tl.program_id(0).to(tl.int64)
@@ -305,7 +318,9 @@ def _update_latents(
     factor = tl.load(scale)
     bias_part = tl.zeros([WIDTH], tl.float32)
     low = tl.program_id(0) * LATENTS
-    for latent in range(low, tl.minimum(low + LATENTS, n_latents)):
+    # Where the loss was not finite, nothing is overwritten.
+    high = tl.where(factor == factor, tl.minimum(low + LATENTS, n_latents), low)
+    for latent in range(low, high):
         first = tl.load(offsets + latent)
         last = tl.load(offsets + latent + 1)
         head = tl.minimum(last, (first + SPAN - 1) // SPAN * SPAN)
@@ -323,7 +338,7 @@ def _update_latents(
         )
         of_decoder = (of_decoder + more_decoder) * factor
         of_encoder = (of_encoder + more_encoder) * factor
-        of_bias = (of_bias + more_bias) * factor
+        of_bias += more_bias
 
         at = tl.cast(latent, tl.int64) * d_model + column
         bias_part += of_bias * tl.load(encoder + at, mask=across, other=0.0)
@@ -349,7 +364,7 @@ def _update_latents(
             bias + latent + one,
             bias_first + latent + one,
             bias_second + latent + one,
-            of_bias + one * 0.0,
+            of_bias * factor + one * 0.0,
             one == 0,
             rate,
             correction,
@@ -390,7 +405,7 @@ def update_latents(
         index, value, gradient: (entries,), the value and its gradient before `scale`.
         rows: (entries,) int32 rows of `error`; those >= len(inputs) are AuxK's, row - len(inputs) of `inputs`.
         error: (rows or 2 rows, d_model). inputs: (rows, d_model), x - decoder_bias.
-        scale: () float32 that both sums are multiplied by.
+        scale: () float32 that both sums are multiplied by; NaN leaves everything as it is.
         silent: (n_latents,) activations since a latent last fired, moved on.
         parameters, first, second: encoder, decoder and encoder_bias with Adam's moments, updated.
         copies: encoder and decoder in bfloat16, written; or the parameters themselves, left alone.
@@ -398,7 +413,7 @@ def update_latents(
         n_main: entries before this one are the reconstruction's, the others AuxK's.
 
     Returns:
-        (blocks, d_model): sums over latents of bias gradient * encoder row before the step.
+        (blocks, d_model): sums over latents of bias gradient, without `scale`, * encoder row before the step.
     """
     (n_latents, d_model), device = parameters["encoder"].shape, error.device
     latents, order = torch.sort(index, stable=True)
@@ -447,6 +462,7 @@ def _adam_vector(
     first,
     second,
     gradient,
+    scale,
     size,
     rate,
     correction,
@@ -456,14 +472,15 @@ def _adam_vector(
     EPS: tl.constexpr,
 ):
     place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    mask = place < size
-    g = tl.load(gradient + place, mask=mask, other=0.0)
+    factor = tl.load(scale)
+    mask = (place < size) & (factor == factor)
+    g = tl.load(gradient + place, mask=mask, other=0.0) * factor
     new = _adam(weight + place, first + place, second + place, g, mask, rate, correction, B1, B2, EPS)
     tl.store(weight + place, new, mask=mask)
 
 
-def adam(weight, first, second, gradient: torch.Tensor, rate: float, correction: float) -> None:
-    """One Adam step of a vector in place, factors as from `step.adam_factors`."""
+def adam(weight, first, second, gradient: torch.Tensor, scale: torch.Tensor, rate: float, correction: float) -> None:
+    """One Adam step of a vector in place for gradient * scale; `scale` and factors as in `update_latents`."""
     sizes = {"BLOCK": 1024, "B1": BETA1, "B2": BETA2, "EPS": EPSILON}
     grid = (triton.cdiv(len(weight), sizes["BLOCK"]),)
-    _adam_vector[grid](weight, first, second, gradient, len(weight), rate, correction, **sizes)
+    _adam_vector[grid](weight, first, second, gradient, scale, len(weight), rate, correction, **sizes)

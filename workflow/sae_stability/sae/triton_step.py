@@ -3,7 +3,7 @@
 The same arithmetic as `torch_step`, which is its reference. Pre-activations exist for a tile of rows at a time, and no
 tensor of shape (batch, k, d_model) or gradient of a parameter ever does: beyond parameters and moments, memory is
 `TILE_BYTES` and a few tensors of the batch's size. Nothing waits for the device, except AuxK for the number of dead
-latents.
+latents; so a loss that is not finite is seen late, and the kernels themselves overwrite nothing then.
 
 With `product_dtype` bfloat16 the product multiplies bfloat16 copies of inputs and encoder, and decoding and gradient
 sums read bfloat16 copies of decoder rows, inputs and errors; all sums are float32, and so are the parameters. With
@@ -70,10 +70,11 @@ class TritonTopKStep(TorchTopKStep):
             more = _listed((revived[0], revived[1] * factor), gradient * factor, len(inputs))
             entries = [torch.cat(lists) for lists in zip(entries, more, strict=True)]
             errors = torch.cat([error, left])
-        self._update_all(entries, error, errors, read, (2 / variance).float(), rate, fired[0].numel())
+        fvu = loss.sum(dtype=torch.float64) / variance
+        scale = torch.where(torch.isfinite(fvu), 2 / variance, torch.nan).float()
+        self._update_all(entries, error, errors, read, scale, rate, fired[0].numel())
         l0 = (fired[1] > 0).sum() / len(inputs)
-        n_dead = (self.silent > settings.dead_tokens).sum()
-        return StepResult(loss.sum(dtype=torch.float64) / variance, auxk, l0, n_dead)
+        return StepResult(fvu, auxk, l0, (self.silent > settings.dead_tokens).sum())
 
     def _encode(self, inputs: torch.Tensor, dead: torch.Tensor):
         """(index, value) of the k largest latents of each row, and of the largest among the dead, tile by tile."""
@@ -103,8 +104,8 @@ class TritonTopKStep(TorchTopKStep):
         bias_parts = kernels.update_latents(
             index, rows, value, gradient, errors, inputs, scale, self.silent, *moments, self.copies, factors, n_main
         )
-        bias = error.sum(0, dtype=torch.float32) * scale - bias_parts.sum(0)
-        kernels.adam(*(tensors["decoder_bias"] for tensors in moments), bias, *factors)
+        bias = error.sum(0, dtype=torch.float32) - bias_parts.sum(0)
+        kernels.adam(*(tensors["decoder_bias"] for tensors in moments), bias, scale, *factors)
 
 
 def _slots(rows: int, k: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
