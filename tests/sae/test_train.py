@@ -185,7 +185,7 @@ class OnDevice(CpuTopKStep):
 
     def step(self, batch, rate):
         result = super().step(batch, rate)
-        return StepResult(*(torch.tensor(value) for value in result))
+        return StepResult(*(torch.tensor(value, dtype=torch.float64) for value in result))
 
 
 def test_results_that_are_looked_at_late_are_the_same(planted, train, one_chunk, monkeypatch) -> None:
