@@ -14,6 +14,7 @@ import torch
 
 from sae_stability.sae.initial import initial_weights
 from sae_stability.sae.normalise import Normalisation
+from sae_stability.sae.operations import Operations
 from sae_stability.sae.settings import TrainSettings
 from sae_stability.sae.torch_step import TorchTopKStep
 from tests.sae import triton_reference as reference
@@ -24,21 +25,35 @@ if importlib.util.find_spec("triton") is None:
 
 from sae_stability.sae import triton_kernels as kernels
 from sae_stability.sae import triton_step
+from sae_stability.sae.triton_operations import TritonOperations
 from sae_stability.sae.triton_step import TritonTopKStep
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
-ROUNDING = {torch.float32: 1e-5, torch.bfloat16: 2.0**-7}  # the interpreter cuts off the bits that a GPU rounds
+ROUNDING = {torch.float32: 1e-5, torch.bfloat16: 2.0**-8}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def quick():
-    """The interpreter prepares Triton's language anew for each function that a kernel calls; once is enough."""
+def interpreter():
+    """Triton's interpreter, without two habits of version 3.7.1 that a GPU does not have.
+
+    It prepares Triton's language anew for each function that a kernel calls, which takes nearly all its time; and it
+    cuts off the bits of a float32 that bfloat16 has no room for, where a GPU, and torch, round to the nearest.
+    """
     import triton.language as tl
     from triton.runtime import interpreter
+
+    truncated = interpreter.InterpreterBuilder.create_fp_trunc
+
+    def rounded(self, value, dtype):
+        if dtype.scalar != tl.bfloat16:
+            return truncated(self, value, dtype)
+        bits = torch.from_numpy(np.ascontiguousarray(value.data)).to(torch.bfloat16).view(torch.int16)
+        return interpreter.TensorHandle(bits.numpy().view(np.uint16), dtype.scalar)
 
     interpreter._patch_lang(tl.sum.fn)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(interpreter.InterpretedFunction, "__call__", lambda self, *a, **k: self.rewrite()(*a, **k))
+        patch.setattr(interpreter.InterpreterBuilder, "create_fp_trunc", rounded)
         yield
 
 
@@ -78,7 +93,26 @@ def test_update_sums_each_latent_and_takes_an_adam_step(rows, dtype):
     assert torch.equal(silent, expected[3])
     torch.testing.assert_close(parts.sum(0).double(), expected[4], rtol=1e-4, atol=1e-4)
     for name, copy in copies.items():
-        torch.testing.assert_close(copy.float(), moments[0][name], rtol=ROUNDING[dtype], atol=0)
+        assert torch.equal(copy, moments[0][name].to(dtype))
+
+
+@pytest.mark.parametrize("shifted", [False, True])
+def test_operations_equal_those_of_torch(shifted):
+    random = torch.Generator().manual_seed(3)
+    pre, error, decoder, *moments = (
+        torch.randn(shape, generator=random) for shape in ((6, 30), (18, 20), *[(30, 20)] * 4)
+    )
+    theirs, ours = Operations(torch.device("cpu")), TritonOperations(torch.device("cpu"))
+    entries = theirs.above(pre, torch.full((30,), 2.0))
+    shifts = 6 * torch.arange(30).remainder(3) if shifted else None
+    expected = theirs._dots(entries, error, decoder, shifts)
+    torch.testing.assert_close(ours._dots(entries, error, decoder, shifts), expected)
+    first, second, gradient = moments[0], moments[1].square(), moments[2].T.contiguous().T
+    both = [[t.clone() for t in (decoder, gradient, first, second)] for _ in range(2)]
+    for operations, (weight, *rest) in zip((theirs, ours), both, strict=True):
+        operations.adam(weight, *rest, 1e-2, 1.5)
+    for expected, got in zip(*both, strict=True):
+        torch.testing.assert_close(got, expected)
 
 
 def start(n_latents, d_model, k, batch, auxk_alpha=0.0):
@@ -103,11 +137,11 @@ def start(n_latents, d_model, k, batch, auxk_alpha=0.0):
 
 @pytest.mark.parametrize("auxk_alpha", [0.0, 1 / 32])
 def test_the_step_equals_the_torch_step(auxk_alpha, monkeypatch):
-    monkeypatch.setattr(triton_step, "TILE_BYTES", 16 * 40 * 4)  # the batch takes two tiles, the second one partial
-    weights, settings, normalisation, batches = start(40, 12, 3, 24, auxk_alpha)
+    monkeypatch.setattr(triton_step, "TILE_BYTES", 5 * 20 * 4)  # the batch takes two tiles, the second one partial
+    weights, settings, normalisation, batches = start(20, 8, 3, 8, auxk_alpha)
     theirs, ours = (c(weights, settings, normalisation, torch.device("cpu")) for c in (TorchTopKStep, TritonTopKStep))
     saw_auxk = False
-    for i, batch in enumerate(batches):
+    for i, batch in enumerate(batches if auxk_alpha else batches[:2]):  # AuxK has nothing to do before the third
         expected, result = theirs.step(batch, 1e-2 / (i + 1)), ours.step(batch, 1e-2 / (i + 1))
         np.testing.assert_allclose([float(r) for r in result], expected, rtol=1e-5)
         assert torch.equal(ours.silent, theirs.silent)
@@ -118,7 +152,7 @@ def test_the_step_equals_the_torch_step(auxk_alpha, monkeypatch):
 
 
 def test_gradients_equal_dense_autograd():
-    weights, settings, normalisation, batches = start(20, 9, 4, 16)
+    weights, settings, normalisation, batches = start(12, 9, 4, 8)
     dense, ours = DenseTopK(weights, settings, normalisation), TritonTopKStep(weights, settings, normalisation, "cpu")
     dense.step(batches[0], 1e-3)
     ours.step(batches[0], 1e-3)
@@ -128,21 +162,22 @@ def test_gradients_equal_dense_autograd():
 
 
 def test_bfloat16_goes_the_same_way_and_resumes_to_the_same_bits():
-    weights, settings, normalisation, batches = start(20, 9, 4, 16)
+    weights, settings, normalisation, batches = start(12, 9, 4, 8)
     low = SimpleNamespace(**asdict(settings) | {"product_dtype": "bfloat16"})
     exact, ours, resumed = (TritonTopKStep(weights, s, normalisation, "cpu") for s in (settings, low, low))
-    for i, batch in enumerate(batches[:3]):
+    for i, batch in enumerate(batches[:2]):
         fvu = float(exact.step(batch, 1e-3).fvu)
         assert float(ours.step(batch, 1e-3).fvu) == pytest.approx(fvu, rel=0.01)
-        if i == 1:
+        if i == 0:
             resumed.load_state(ours.state())
-    resumed.step(batches[2], 1e-3)
+    resumed.step(batches[1], 1e-3)
     for name, value in ours.state().items():
         assert torch.equal(resumed.state()[name], value), name
 
 
+@pytest.mark.filterwarnings("ignore:invalid value encountered")
 def test_a_loss_that_is_not_finite_overwrites_nothing():
-    weights, settings, normalisation, batches = start(20, 9, 4, 16)
+    weights, settings, normalisation, batches = start(12, 9, 4, 8)
     step = TritonTopKStep(weights, settings, normalisation, "cpu")
     step.step(batches[0], 1e-3)
     before = step.state()
@@ -152,10 +187,11 @@ def test_a_loss_that_is_not_finite_overwrites_nothing():
         assert name == "steps" or torch.equal(value, before[name]), name
 
 
-def test_every_kernel_compiles_for_an_h100():
+def test_every_kernel_compiles_for_an_h100(tmp_path):
     """Triton's compiler needs no GPU; what it refuses, the interpreter may let pass."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     root = Path(__file__).parents[2]
+    environment["TRITON_CACHE_DIR"] = str(tmp_path)
     environment["PYTHONPATH"] = os.pathsep.join([str(root / "workflow"), str(root), *sys.path])
     program = [sys.executable, "-m", "tests.sae.triton_compiled"]
     done = subprocess.run(program, env=environment, capture_output=True, text=True, check=False)

@@ -36,6 +36,7 @@ def main() -> None:
     rest = {"COPY": True, "LATENTS": 8} | TILE | ADAM
     compiled("_update_latents", [*sums, FLOAT, LONG, *parameters, *factors, *sizes, "i32"], rest)
     compiled("_adam_vector", [FLOAT] * 5 + ["i32", *factors], {"BLOCK": 1024} | ADAM)
+    compiled("_dots", [FLOAT, FLOAT, LONG, LONG, FLOAT, "i32", "i32"], {"SLOTS": 4, "WIDTH": 1024})
 
 
 if __name__ == "__main__":

@@ -471,8 +471,9 @@ def _adam_vector(
     B2: tl.constexpr,
     EPS: tl.constexpr,
 ):
-    place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    factor = tl.load(scale)
+    """See `adam`. Grid: (blocks of BLOCK numbers,)."""
+    place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    factor = tl.load(scale + place * 0)
     mask = (place < size) & (factor == factor)
     g = tl.load(gradient + place, mask=mask, other=0.0) * factor
     new = _adam(weight + place, first + place, second + place, g, mask, rate, correction, B1, B2, EPS)
@@ -480,7 +481,32 @@ def _adam_vector(
 
 
 def adam(weight, first, second, gradient: torch.Tensor, scale: torch.Tensor, rate: float, correction: float) -> None:
-    """One Adam step of a vector in place for gradient * scale; `scale` and factors as in `update_latents`."""
+    """One Adam step of a tensor in place for gradient * scale; `scale` and factors as in `update_latents`."""
     sizes = {"BLOCK": 1024, "B1": BETA1, "B2": BETA2, "EPS": EPSILON}
-    grid = (triton.cdiv(len(weight), sizes["BLOCK"]),)
-    _adam_vector[grid](weight, first, second, gradient, scale, len(weight), rate, correction, **sizes)
+    grid = (triton.cdiv(weight.numel(), sizes["BLOCK"]),)
+    given = (weight, first, second, gradient.contiguous(), scale, weight.numel())
+    _adam_vector[grid](*given, rate, correction, **sizes)
+
+
+@triton.jit
+def _dots(error, decoder, rows, latents, out, size, d_model, SLOTS: tl.constexpr, WIDTH: tl.constexpr):
+    """See `dots`. Grid: (blocks of SLOTS entries,)."""
+    entry = tl.program_id(0).to(tl.int64) * SLOTS + tl.arange(0, SLOTS)
+    column = tl.arange(0, WIDTH)
+    inside = entry < size
+    row = tl.load(rows + entry, mask=inside, other=0).to(tl.int64)
+    latent = tl.load(latents + entry, mask=inside, other=0).to(tl.int64)
+    both = inside[:, None] & (column < d_model)[None, :]
+    e = tl.load(error + row[:, None] * d_model + column[None, :], mask=both, other=0.0)
+    w = tl.load(decoder + latent[:, None] * d_model + column[None, :], mask=both, other=0.0)
+    tl.store(out + entry, tl.sum(e * w, axis=1), mask=inside)
+
+
+def dots(error: torch.Tensor, decoder: torch.Tensor, rows: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+    """(entries,): error[row] . decoder[latent] of each entry; both matrices (any, d_model) float32."""
+    out = torch.empty(len(rows), dtype=torch.float32, device=error.device)
+    if len(rows):
+        tile = _tile(error.shape[1], 4096, 4)
+        grid = (triton.cdiv(len(rows), tile["SLOTS"]),)
+        _dots[grid](error.contiguous(), decoder, rows, latents, out, len(rows), error.shape[1], **tile)
+    return out

@@ -80,7 +80,7 @@ class TritonTopKStep(TorchTopKStep):
         """(index, value) of the k largest latents of each row, and of the largest among the dead, tile by tile."""
         (rows, d_model), n_latents = inputs.shape, self.settings.n_latents
         encoder, bias = self.copies["encoder"].T, self.parameters["encoder_bias"]
-        height = min(rows, max(16, TILE_BYTES // (n_latents * self.dtype.itemsize)))
+        height = min(rows, max(1, TILE_BYTES // (n_latents * self.dtype.itemsize)))
         tile = torch.empty((height, n_latents), dtype=self.dtype, device=inputs.device)
         fired = _slots(rows, self.settings.k, inputs.device)
         revived = _slots(rows, min(max(1, d_model // 2), len(dead)), inputs.device)
