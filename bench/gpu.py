@@ -44,6 +44,7 @@ def check_kernels() -> None:
     import torch
 
     from sae_stability.sae import triton_kernels as kernels
+    from sae_stability.sae.triton_selection import largest
     from tests.sae import triton_reference as reference
 
     def close(got, expected, tolerance):
@@ -55,7 +56,7 @@ def check_kernels() -> None:
             pre, bias = reference.scores(rows, n, dtype, "cuda")
             index = torch.full((rows, k), -1, dtype=torch.int32, device="cuda")
             value = torch.full((rows, k), -1.0, device="cuda")
-            kernels.largest(pre, bias, k, index, value)
+            largest(pre, bias, k, index, value)
             expected = reference.largest(pre, bias, k)
             assert torch.equal(index, expected[0]), f"largest {dtype} {n} {k}"
             torch.testing.assert_close(value, expected[1], rtol=0, atol=0, equal_nan=True)
@@ -174,6 +175,7 @@ def _parts(dtype: str) -> dict[str, tuple[float, float, float]]:
     from sae_stability.sae import triton_kernels as kernels
     from sae_stability.sae import triton_step
     from sae_stability.sae.step import adam_factors
+    from sae_stability.sae.triton_selection import largest
 
     (n, d, k), rows = SHAPE.values(), BATCHES[-1]
     batch = activations(rows, d)
@@ -200,7 +202,7 @@ def _parts(dtype: str) -> dict[str, tuple[float, float, float]]:
 
     work, parameters = 2 * rows * n * d, 2 * n * d * (6 * 4 + (size if size == 2 else 0))
     return {
-        "selection": (timed(kernels.largest, tile, bias, k, *top) * rows / height, 0, rows * n * size),
+        "selection": (timed(largest, tile, bias, k, *top) * rows / height, 0, rows * n * size),
         "product": (timed(product), work, 0),
         "decode": (timed(kernels.decode, inputs, decoder, *fired), 0, n * d * size + rows * d * (4 + size)),
         "sort": (timed(lambda: torch.sort(entries[0], stable=True)), 0, 2 * rows * k * 12),

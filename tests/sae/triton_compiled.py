@@ -1,10 +1,10 @@
-"""Compiles every kernel of `triton_kernels` for compute capability 9.0, which needs no GPU, and prints their names."""
+"""Compiles every Triton kernel for compute capability 9.0, which needs no GPU, and prints their names."""
 
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from sae_stability.sae import triton_kernels as kernels
+from sae_stability.sae import triton_kernels, triton_selection
 
 TARGET = GPUTarget("cuda", 90, 32)
 FLOAT, LOW, INT, LONG = "*fp32", "*bf16", "*i32", "*i64"
@@ -14,7 +14,7 @@ TILE = {"SPAN": 128, "SLOTS": 4, "WIDTH": 1024}
 
 def compiled(name: str, types: list[str], constants: dict) -> None:
     """Compile a kernel; `types` are those of its arguments, constants apart (an integer that is 1 becomes one)."""
-    kernel = getattr(kernels, name)
+    kernel = (vars(triton_kernels) | vars(triton_selection))[name]
     given = [argument for argument in kernel.arg_names if argument not in constants]
     signature = dict.fromkeys(kernel.arg_names, "constexpr") | dict(zip(given, types, strict=True))
     triton.compile(ASTSource(fn=kernel, signature=signature, constexprs=constants), target=TARGET)

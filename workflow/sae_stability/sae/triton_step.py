@@ -21,6 +21,7 @@ from sae_stability.sae.normalise import Normalisation
 from sae_stability.sae.settings import TrainSettings
 from sae_stability.sae.step import StepResult, adam_factors
 from sae_stability.sae.torch_step import TorchTopKStep
+from sae_stability.sae.triton_selection import largest
 
 TILE_BYTES = 1 << 26  # of pre-activations at a time: about what the L2 cache of an H100 or H200 holds
 
@@ -54,7 +55,7 @@ class TritonTopKStep(TorchTopKStep):
     def step(self, batch: torch.Tensor, rate: float) -> StepResult:
         """Advance by one batch (batch_size, d_model) at learning rate `rate`."""
         settings = self.settings
-        inputs = (batch.to(self.mean) - self.mean).mul_(self.inverse_scale).sub_(self.parameters["decoder_bias"])
+        inputs = (batch.to(self.mean) - self.mean).mul_(1 / self.scale).sub_(self.parameters["decoder_bias"])
         read = inputs.to(self.dtype)
         variance = inputs.var(0, correction=0).sum(dtype=torch.float64) * len(inputs)
         dead = torch.nonzero(self.silent > settings.dead_tokens)[:, 0] if settings.auxk_alpha > 0 else self.silent[:0]
@@ -88,9 +89,9 @@ class TritonTopKStep(TorchTopKStep):
             part = slice(start, min(rows, start + height))
             pre = tile[: part.stop - start]
             torch.mm(inputs[part], encoder, out=pre)
-            kernels.largest(pre, bias, self.settings.k, fired[0][part], fired[1][part])
+            largest(pre, bias, self.settings.k, fired[0][part], fired[1][part])
             if len(dead):
-                kernels.largest(pre[:, dead], bias[dead], revived[0].shape[1], revived[0][part], revived[1][part])
+                largest(pre[:, dead], bias[dead], revived[0].shape[1], revived[0][part], revived[1][part])
         if len(dead):
             names = torch.cat([dead, dead.new_tensor([n_latents])]).to(torch.int32)
             revived = names[revived[0].long()], revived[1]
