@@ -22,7 +22,9 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "workflow")]
 SIDES = Path(__file__).with_name("gpu_sides.py")
 SHAPE = {"n_latents": 32768, "d_model": 768, "k": 32}
-BATCHES, SEEDS, DTYPES = (4096, 8192), (1, 2, 4), ("float32", "bfloat16")
+DTYPES, BATCH = ("float32", "bfloat16"), 8192
+CASES = [(dtype, batch, 1) for dtype in DTYPES for batch in (4096, BATCH)]  # dtype, batch, seeds
+CASES += [("bfloat16", BATCH, 2), ("bfloat16", BATCH, 4), ("bfloat16", 2 * BATCH, 1)]
 MATCH = (131072, 4096)
 NOT = "not measured"
 
@@ -144,21 +146,19 @@ def measured(side: str, shape: dict, python: str = sys.executable) -> dict | Non
 
 
 def speed(found: dict) -> None:
-    """Ours and sparsify, by dtype and batch; ours with several seeds."""
+    """Ours and sparsify by dtype and batch; ours with several seeds; and, printed alone, by size of the tiles."""
     peer = os.environ.get("SPARSIFY_PYTHON") or (sys.executable if importlib.util.find_spec("sparsify") else None)
-    for dtype in DTYPES:
-        for batch in BATCHES:
-            for seeds in SEEDS if dtype == "bfloat16" else (1,):
-                shape = SHAPE | {"dtype": dtype, "batch": batch, "seeds": seeds}
-                found[f"ours {dtype} {batch} {seeds}"] = measured("ours", shape)
-            if peer:
-                found[f"sparsify {dtype} {batch}"] = measured(
-                    "sparsify", SHAPE | {"dtype": dtype, "batch": batch}, peer
-                )
+    for dtype, batch, seeds in CASES:
+        shape = SHAPE | {"dtype": dtype, "batch": batch, "seeds": seeds}
+        found[f"ours {dtype} {batch} {seeds}"] = measured("ours", shape)
+        if peer and seeds == 1:
+            found[f"sparsify {dtype} {batch}"] = measured("sparsify", shape, peer)
+    for tile_bytes in (1 << 25, 1 << 27, 1 << 28):
+        measured("ours", SHAPE | {"dtype": "bfloat16", "batch": BATCH, "tile_bytes": tile_bytes})
 
 
 def parts(found: dict) -> None:
-    """Milliseconds of each part of a step at the larger batch, beside the least it can take."""
+    """Milliseconds of each part of a step at batch BATCH, beside the least it can take."""
     for dtype in DTYPES:
         rate = found["rates"]
         for name, (milliseconds, operations, count) in _parts(dtype).items():
@@ -177,7 +177,7 @@ def _parts(dtype: str) -> dict[str, tuple[float, float, float]]:
     from sae_stability.sae.step import adam_factors
     from sae_stability.sae.triton_selection import largest
 
-    (n, d, k), rows = SHAPE.values(), BATCHES[-1]
+    (n, d, k), rows = SHAPE.values(), BATCH
     batch = activations(rows, d)
     step = training(SHAPE | {"dtype": dtype}, 0, batch)
     inputs = batch - step.parameters["decoder_bias"]
@@ -236,7 +236,8 @@ def report(found: dict) -> str:
         f"`make bench-gpu`: {found.get('about', 'no device at hand yet')}.",
         f"TopK, d = {d}, {n:,} latents, k = {k}, Adam, unit decoder rows, no AuxK; activations already on the device;",
         "sparsify 1.3.3 with its Triton kernels (bfloat16 by autocast), in the same run. Bound: the dense encoder",
-        "product's 2 d n operations a token at the measured matrix rate. Memory: peak of the step's own allocations.",
+        "product's 2 d n operations a token at the measured matrix rate. GB: peak of the step's own allocations,",
+        f"{6 * n * d * 4 / 1e9:.2f} of them parameters and moments of a seed. Several seeds take turns on one batch.",
         "",
         f"Kernels equal their references, 50 steps repeat bit for bit, a resumed run too: {found.get('checks', NOT)}.",
         "",
@@ -249,12 +250,9 @@ def report(found: dict) -> str:
         "| dtype | batch | seeds | tokens/s x seeds | of the bound | sparsify, tokens/s | faster | GB | sparsify, GB |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for dtype in DTYPES:
-        for batch in BATCHES:
-            for seeds in SEEDS if dtype == "bfloat16" else (1,):
-                lines.append(_speed_line(found, dtype, batch, seeds))
+    lines += [_speed_line(found, *case) for case in CASES]
     names = ("product", "selection", "decode", "sort", "update, sort included", "whole step")
-    lines += ["", f"Parts of a step, batch {BATCHES[-1]:,}, milliseconds (bound):", ""]
+    lines += ["", f"Parts of a step, batch {BATCH:,}, milliseconds (bound):", ""]
     lines += ["| part | " + " | ".join(DTYPES) + " |", "|---|---|---|"]
     for name in names:
         both = [found.get(f"part {dtype} {name}") for dtype in DTYPES]

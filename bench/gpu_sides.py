@@ -35,18 +35,19 @@ def training(shape: dict, seed: int, batch: torch.Tensor):
     """Our step for CUDA."""
     from dataclasses import asdict
 
+    from sae_stability.sae import triton_step
     from sae_stability.sae.initial import initial_weights
     from sae_stability.sae.normalise import Normalisation
     from sae_stability.sae.settings import TrainSettings
-    from sae_stability.sae.triton_step import TritonTopKStep
 
+    triton_step.TILE_BYTES = shape.get("tile_bytes", triton_step.TILE_BYTES)
     sizes = {"n_latents": shape["n_latents"], "k": shape["k"], "batch_size": len(batch)}
     settings = TrainSettings(**sizes, tokens=2**40, chunk_tokens=2**40, **shape.get("settings", {}))
     settings = SimpleNamespace(**asdict(settings) | {"product_dtype": shape["dtype"]})
     weights = initial_weights(shape["n_latents"], shape["d_model"], seed, "bench")
     weights["decoder_bias"] = batch.mean(0).cpu().numpy()
     nothing = Normalisation(0 * weights["decoder_bias"], 1.0)
-    return TritonTopKStep(weights, settings, nothing, batch.device)
+    return triton_step.TritonTopKStep(weights, settings, nothing, batch.device)
 
 
 def ours(shape: dict, batch: torch.Tensor):
