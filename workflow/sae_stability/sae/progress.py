@@ -77,10 +77,12 @@ class Waiting:
 
         Numbers never wait; 0-d tensors do until there are LOOK_EVERY, or `now`.
         """
-        if not now and len(self.steps) < LOOK_EVERY and isinstance(self.steps[-1][2].fvu, torch.Tensor):
+        steps = self.steps
+        on_device = bool(steps) and isinstance(steps[0][2].fvu, torch.Tensor)
+        if on_device and not now and len(steps) < LOOK_EVERY:
             return
-        steps, self.steps = self.steps, []
-        if isinstance(steps[0][2].fvu, torch.Tensor):
+        self.steps = []
+        if on_device:
             values = torch.stack([torch.stack([v.double() for v in result]) for _, _, result in steps]).tolist()
         else:
             values = [result for _, _, result in steps]

@@ -80,7 +80,8 @@ def train_chunk(
         if done is None and checkpoint is not None and checkpoint.exists():
             # It may have been taken over in part before it proved damaged.
             training, history = _start(data, settings, normalisation, chunk_index, previous, device, workers)
-        loop = _Loop(chunk, chunk_index, settings, training, history, checkpoint, checkpoint_seconds, identity)
+        options = (checkpoint, checkpoint_seconds, identity, device)
+        loop = _Loop(chunk, chunk_index, settings, training, history, *options)
         loop.run(done or 0, tensorboard, progress)
         _check_finite(training, f"{chunk}, after its last step")
         if state_out is not None:
@@ -98,11 +99,13 @@ def train_chunk(
 class _Loop:
     """The steps of one chunk."""
 
-    def __init__(self, chunk, chunk_index, settings, training, history, checkpoint, checkpoint_seconds, identity):
+    def __init__(
+        self, chunk, chunk_index, settings, training, history, checkpoint, checkpoint_seconds, identity, device
+    ):
         self.chunk, self.chunk_index, self.settings = chunk, chunk_index, settings
         self.training, self.history = training, history
         self.checkpoint, self.checkpoint_seconds, self.identity = checkpoint, checkpoint_seconds, identity
-        self.steps_run, self.seconds = 0, 0.0
+        self.device, self.steps_run, self.seconds = device, 0, 0.0
 
     def run(self, done: int, tensorboard: Path | None, progress: bool) -> None:
         """Take the steps that are left after `done` of them."""
@@ -122,6 +125,7 @@ class _Loop:
             order_seed=settings.order_seed,
             start=done,
             steps=steps - done,
+            device=self.device,
         )
         with tqdm(total=steps, initial=done, file=sys.stderr, **options) as bar:
             for step, batch in enumerate(batches, start=done):
