@@ -1,4 +1,3 @@
-import os
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,9 +6,6 @@ import pytest
 
 from sae_stability.sae.settings import TrainSettings
 from tests.sae.chunks import planted_dictionary, planted_rows, write_chunk
-
-# Triton reads it when it is imported, and torch's optimisers import Triton where it is installed.
-os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 @pytest.fixture(scope="session")
