@@ -17,6 +17,7 @@ from sae_stability.sae.cpu_step import CpuTopKStep
 from sae_stability.sae.initial import initial_weights
 from sae_stability.sae.normalise import Normalisation
 from sae_stability.sae.progress import History
+from sae_stability.sae.step import StepResult
 from sae_stability.sae.train import train_chunk
 from sae_stability.sae.workers import Workers
 
@@ -175,6 +176,43 @@ def test_history_has_no_clock_and_tensorboard_files_are_written_on_demand(plante
     pytest.importorskip("tensorboard")
     train("a", one_chunk, tensorboard=tmp_path / "events")
     assert list((tmp_path / "events").glob("events.out.tfevents.*"))
+
+
+class OnDevice(CpuTopKStep):
+    """As a GPU's step: results are tensors, and a loss that is not finite does not end it."""
+
+    def step(self, batch, rate):
+        result = super().step(batch, rate)
+        return StepResult(*(torch.tensor(value, dtype=torch.float64) for value in result))
+
+
+def test_results_that_are_looked_at_late_are_the_same(planted, train, one_chunk, monkeypatch) -> None:
+    at_once = train("at-once", one_chunk)
+    monkeypatch.setattr("sae_stability.sae.cpu_step.CpuTopKStep", OnDevice)
+    assert same_bytes(at_once, train("late", one_chunk))
+
+
+def test_a_loss_that_is_looked_at_late_names_its_own_step(planted, tmp_path, one_chunk, monkeypatch) -> None:
+    from tests.sae.chunks import planted_rows, write_chunk
+
+    monkeypatch.setattr("sae_stability.sae.cpu_step.CpuTopKStep", OnDevice)
+    rows = planted_rows(planted.dictionary, 128 * 8, active=3, seed=0)
+    settings = replace(one_chunk, tokens=len(rows), chunk_tokens=len(rows), epochs=1, warmup_steps=0)
+    chunk = write_chunk(tmp_path / "chunk-0000", rows)
+    batches = store.batches(chunk, batch_size=128, rows=len(rows), order_seed=settings.order_seed)
+    fifth = next(batch for i, batch in enumerate(batches) if i == 5)
+    rows[(rows == fifth[7].numpy()).all(axis=1)] = np.nan
+    chunk = write_chunk(tmp_path / "again" / "chunk-0000", rows)
+    with pytest.raises(StudyError, match="loss is nan at step 5 "):
+        train_chunk(
+            chunk=chunk,
+            chunk_index=0,
+            settings=settings,
+            first_chunk_manifest=planted.chunks[0] / "manifest.json",
+            out=tmp_path / "sae",
+            progress=False,
+        )
+    assert not (tmp_path / "sae").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What a training reports while it runs: metrics history, progress bar, TensorBoard, a digest of what it read."""
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from sae_stability.sae.watch import Spikes
 
 COLUMNS = ("step", "tokens", "fvu", "auxk", "l0", "dead_fraction", "learning_rate")
 POINTS = 400  # rows of a whole training's history, about
+LOOK_EVERY = 16  # steps whose results may be on their way from a device
 
 
 class History:
@@ -62,6 +64,34 @@ class History:
         self.sums = state["sums"].numpy().copy()
         self.digest = state["digest"].numpy().tobytes()
         self.spikes.memory[:] = state["spikes"].numpy()
+
+
+class Waiting:
+    """Steps whose results nobody has looked at yet, because that would wait for the device that computes them."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[int, torch.Tensor, StepResult]] = []
+
+    def add(self, step: int, batch: torch.Tensor, result: StepResult) -> None:
+        """Note what step `step` did to `batch`, of which only the two rows that `History` looks at are kept."""
+        self.steps.append((step, batch[:: max(1, len(batch) - 1)].clone(), result))
+
+    def take(self, now: bool) -> Iterator[tuple[int, torch.Tensor, StepResult]]:
+        """(step, first and last row of its batch, result in numbers) in order: all that wait, or none yet.
+
+        Numbers never wait; 0-d tensors do until there are LOOK_EVERY, or `now`.
+        """
+        steps = self.steps
+        on_device = bool(steps) and isinstance(steps[0][2].fvu, torch.Tensor)
+        if on_device and not now and len(steps) < LOOK_EVERY:
+            return
+        self.steps = []
+        if on_device:
+            values = torch.stack([torch.stack([v.double() for v in result]) for _, _, result in steps]).tolist()
+        else:
+            values = [result for _, _, result in steps]
+        for (step, ends, _), (fvu, auxk, l0, dead) in zip(steps, values, strict=True):
+            yield step, ends, StepResult(fvu, auxk, l0, int(dead))
 
 
 class EventFiles:
