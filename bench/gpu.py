@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "workflow")]
+sys.path[:0] = [str(ROOT / "workflow"), str(ROOT / "tests" / "sae")]
 SIDES = Path(__file__).with_name("gpu_sides.py")
 SHAPE = {"n_latents": 32768, "d_model": 768, "k": 32}
 DTYPES, BATCH = ("float32", "bfloat16"), 8192
@@ -44,10 +44,10 @@ def about() -> str:
 def check_kernels() -> None:
     """Every kernel against its plain reference, on the device."""
     import torch
+    import triton_reference as reference
 
     from sae_stability.sae import triton_kernels as kernels
     from sae_stability.sae.triton_selection import largest
-    from tests.sae import triton_reference as reference
 
     def close(got, expected, tolerance):
         torch.testing.assert_close(got.double(), expected.double(), rtol=tolerance, atol=tolerance)
@@ -114,12 +114,12 @@ def check_steps() -> None:
 def check_training() -> None:
     """A whole training on the device, shards, checkpoints and all, twice: the same bytes; and about as on the CPU."""
     import torch
+    from chunks import planted_dictionary, planted_rows, write_chunk
 
     from sae_stability.activations import store
     from sae_stability.files import read_json
     from sae_stability.sae.settings import TrainSettings
     from sae_stability.sae.train import train_chunk
-    from tests.sae.chunks import planted_dictionary, planted_rows, write_chunk
 
     sizes = {"n_latents": 256, "k": 8, "batch_size": 512, "tokens": 512 * 80, "chunk_tokens": 512 * 40, "epochs": 2}
     settings = TrainSettings(**sizes, learning_rate=1e-3, auxk_alpha=1 / 32, dead_tokens=5000)
