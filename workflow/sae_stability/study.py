@@ -115,6 +115,7 @@ class Cohort:
     dead_tokens: int
     bandwidth: float | None
     groups: int | None
+    product_dtype: str
     normalisation: str
     init_seeds: tuple[int, ...]
     order_seed: int
