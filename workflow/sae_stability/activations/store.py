@@ -222,7 +222,7 @@ def _regroup(parts: Iterator[tuple[torch.Tensor, torch.Tensor]], batch_size: int
         taken = 0
         while taken < len(order):
             need = batch_size - (0 if rest is None else len(rest))
-            some = activations[order[taken : taken + need]].float()
+            some = activations.index_select(0, order[taken : taken + need]).float()
             taken += len(some)
             rest = some if rest is None else torch.cat([rest, some])
             if len(rest) == batch_size:
