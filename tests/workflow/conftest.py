@@ -89,7 +89,8 @@ def new_project(folder: Path, study: dict) -> Project:
     for name in COPIED:
         source = ROOT / name
         if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            # With what is compiled: times are kept, so the kernels' caches hold in the copy, and nothing compiles anew.
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("*.tmp.*", "*.pyc.*"))
         else:
             shutil.copy2(source, folder / name)
     (folder / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False))

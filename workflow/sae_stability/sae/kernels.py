@@ -7,6 +7,10 @@ depend on the range, so results do not depend on how the work is shared out.
 `contract` and `reassoc` let the compiler use fused multiply-adds and several partial sums; which ones is fixed when
 it compiles, so the same machine type gives the same bits. The flags that assume away NaN or infinity stay off: a NaN
 must reach the loss.
+
+A loop over an index that could be negative must not both add up and write: compiled code then asks at run time whether
+what it writes overlaps what it reads, or the same length of memory behind that, and adds in another order if so. What
+lies there is chance.
 """
 
 import math
@@ -344,15 +348,16 @@ def update_latents(
         touched[latent] = True
         encoder_gradient[:] = zero
         decoder_gradient[:] = zero
-        bias_gradient[0] = zero
         border = first
         while border < last and rows[border] < n_rows:
             border += 1
         add_rows(decoder_gradient, error, rows, values, first, last, 0)
         add_rows(encoder_gradient, inputs, rows, gradients, first, border, 0)
         add_rows(encoder_gradient, inputs, rows, gradients, border, last, n_rows)
+        total = zero
         for p in range(first, last):
-            bias_gradient[0] += gradients[p]
+            total += gradients[p]
+        bias_gradient[0] = total
         encoder_row, decoder_row = encoder[latent], decoder[latent]
         along = dot(decoder_gradient, decoder_row, zero)
         for j in range(width):
