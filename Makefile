@@ -6,7 +6,7 @@ CORES ?= all
 export HF_HUB_OFFLINE ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test check clean bench-match
+.PHONY: run test check clean bench-match bench-gpu
 
 run: .venv/ready
 	$(BIN)/snakemake --cores $(CORES)
@@ -24,6 +24,10 @@ check: .venv/ready-test
 
 bench-match: .venv/ready-test
 	$(BIN)/python bench/match.py
+
+# Needs a CUDA device; SPARSIFY_PYTHON names a Python with eai-sparsify 1.3.3 for the comparison.
+bench-gpu: .venv/ready-test
+	$(BIN)/python bench/gpu.py
 
 .venv/ready: envs/requirements.txt envs/constraints.txt pyproject.toml
 	$(PYTHON) -m venv .venv

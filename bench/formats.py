@@ -165,7 +165,7 @@ def _expect_saelens(folder: Path) -> None:
 
 
 def dictionary_learning(out: Path) -> None:
-    classes = _dictionary_classes()
+    classes = dictionary_classes()
     made = {
         "AutoEncoder": (D_MODEL, N_LATENTS),
         "AutoEncoderNew": (D_MODEL, N_LATENTS),
@@ -199,7 +199,7 @@ def dictionary_learning(out: Path) -> None:
         (backup / name).write_bytes((source / name).read_bytes())
 
 
-def _dictionary_classes() -> dict[str, type]:
+def dictionary_classes() -> dict[str, type]:
     """The library's classes without its `__init__`, which imports nnsight for reading language models."""
     folder = Path(importlib.util.find_spec("dictionary_learning").submodule_search_locations[0])
     for name, path in (("dictionary_learning", folder), ("dictionary_learning.trainers", folder / "trainers")):

@@ -262,6 +262,8 @@ def test_a_group_is_drawn_where_its_cohorts_differ_in_what_the_figure_goes_by():
     assert by_name.figures["drawn"].inputs == (("first", "one"), ("second", "two"))
     text = message(grouped(hookpoints=mlps, latents=(64, 64), figure="size"))
     assert "figures.draw.drawn: figure size goes by n_latents, but sweep both has n_latents 64 in all" in text
+    text = message(grouped(hookpoints=("layers.0.mlp", "layers.0.attention"), latents=(64, 64), figure="layer"))
+    assert "figure layer needs one cohort a place, but sweep both has one and two at layer 0 with 64 latents" in text
     text = message(grouped(hookpoints=("layers.0.mlp", "embeddings"), latents=(64, 64), figure="layer"))
     assert "figure layer goes by hookpoint, but sweep both has embeddings, with no layer number" in text
 
@@ -383,7 +385,12 @@ MISTAKES = {
     "k above latents": ("cohorts.base.k", 65, "cohorts.base.k: 65 is more than n_latents (64)"),
     "k above a sweep's latents": ("cohorts.base.k", 40, "cohorts.size-32.k: 40 is more than n_latents (32)"),
     "too many tokens": ("cohorts.base.tokens", 4001, "4,000 tokens x 1 epochs = 4,000"),
-    "batch above chunk": ("cohorts.base.batch_size", 1001, "a chunk gives only 1,000 activations"),
+    "batch above chunk": ("cohorts.base.batch_size", 1001, "a chunk gives only 1,000 different activations"),
+    "batch above chunk read twice": (
+        "cohort_defaults",
+        {"k": 4, "batch_size": 1001, "epochs": 2, "warmup_steps": 0},
+        "a chunk gives only 1,000 different activations",
+    ),
     "warm-up above training": ("cohorts.base.warmup_steps", 40, "are only 40 steps"),
     "uneven chunks": ("tokens.tiny-web.chunk_tokens", 1500, "3,000 tokens would make 2 whole chunks"),
     "chunk above budget": ("tokens.tiny-web.chunk_tokens", 5000, "5,000 is more than train_tokens"),
@@ -449,6 +456,11 @@ MISTAKES = {
         )
         for kind, field in (("k", "k"), ("tokens", "tokens"), ("layer", "hookpoint"), ("position", "hookpoint"))
     },
+    "figure size of a sweep of size and k": (
+        "sweeps.size.vary",
+        {"n_latents": [32, 64], "k": [2, 4]},
+        "figure size needs one cohort a place, but sweep size has size-32-2 and size-32-4 at n_latents 32; vary",
+    ),
     "figure size of a sweep of k": (
         "sweeps.size.vary",
         {"k": [2, 4]},

@@ -24,16 +24,17 @@ def planted_rows(dictionary: np.ndarray, rows: int, active: int, seed: int) -> n
     return codes @ dictionary + np.float32(0.3)
 
 
-def write_chunk(folder: Path, activations: np.ndarray, shards: int = 3) -> Path:
-    """A chunk folder of `activations` (rows, d_model) float32."""
+def write_chunk(folder: Path, activations: np.ndarray, shards: int = 3, sizes: list[int] | None = None) -> Path:
+    """A chunk folder of `activations` (rows, d_model) float32, in equal shards or in shards of `sizes` rows."""
     folder.mkdir(parents=True)
     entries = []
-    for number, part in enumerate(np.array_split(np.arange(len(activations)), shards)):
+    cuts = np.cumsum(sizes)[:-1] if sizes else shards
+    for number, part in enumerate(np.array_split(np.arange(len(activations)), cuts)):
         name = f"shard-{number:04d}.safetensors"
         save_file({"activations": activations[part], "token_index": part.astype(np.int64)}, folder / name)
         entries.append({"name": name, "rows": len(part), "sha256": sha256(folder / name)})
     mean = activations.mean(axis=0, dtype=np.float64)
-    with np.errstate(invalid="ignore"):  # one test plants an infinity
+    with np.errstate(invalid="ignore", over="ignore"):  # tests plant infinities
         norms = np.linalg.norm(activations - mean, axis=1)
     manifest = {
         "format": "sae-stability activations 1",

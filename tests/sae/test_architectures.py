@@ -97,6 +97,7 @@ def test_a_trained_sae_has_the_sparsity_asked_for_unit_decoder_rows_and_finds_fe
     metrics = evaluate(sae=out, chunk=planted.heldout, out_json=tmp_path / "e.json", out_parquet=tmp_path / "e.parquet")
     assert metrics["l0"] == pytest.approx(3, rel=0.05)
     assert read_json(out / "metrics.json")["l0"] == pytest.approx(3, rel=0.05)
+    assert read_json(out / "metrics.json")["spikes"] == 0
     tensors = sae.arrays(out)
     np.testing.assert_allclose(np.linalg.norm(tensors["decoder"], axis=1), 1, atol=1e-6)
     best = (planted.dictionary @ tensors["decoder"].T).max(axis=1)

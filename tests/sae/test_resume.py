@@ -1,66 +1,91 @@
 """A job killed at any moment goes on to the same bits; a checkpoint that does not fit is not believed."""
 
-import json
+import itertools
+import multiprocessing
+import os
 import random
 import signal
-import subprocess
-import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
 
 from sae_stability.errors import StudyError
-from sae_stability.sae.settings import TrainSettings
 from sae_stability.sae.train import train_chunk
+from tests.sae import killed
 
-JOB = """
-import json, sys
-from sae_stability.sae.settings import TrainSettings
-from sae_stability.sae.train import train_chunk
-arguments = json.loads(sys.argv[1])
-train_chunk(settings=TrainSettings(**arguments.pop("settings")), progress=False, checkpoint_seconds=0.1, **arguments)
-"""
+KILLS = 25
+FILES = (
+    "state-0.safetensors",
+    *(f"sae/{name}" for name in ("sae.safetensors", "cfg.json", "metrics.json", "history.parquet")),
+)
 
-
-def job(arguments: dict) -> subprocess.Popen:
-    library = str(Path(__file__).parents[2] / "workflow")
-    code = f"import sys; sys.path.insert(0, {library!r})\nfrom pathlib import Path" + JOB.replace(
-        "**arguments)", "**{k: Path(v) if isinstance(v, str) else v for k, v in arguments.items()})"
-    )
-    return subprocess.Popen([sys.executable, "-c", code, json.dumps(arguments)])
+# What a process is left to reach before its random moment begins: nothing, and so it may not even have started to
+# train; a new checkpoint, so that training gets on; the border between two chunks; the writing of the SAE.
+AWAITED = (None, "checkpoint.safetensors", None, "state-0.safetensors", "checkpoint.safetensors", "sae")
 
 
-def arguments(planted, settings: TrainSettings, folder: Path) -> dict:
-    return {
-        "chunk": str(planted.chunks[0]),
-        "chunk_index": 0,
-        "settings": asdict(settings),
-        "out": str(folder / "sae"),
-        "checkpoint": str(folder / "checkpoint.safetensors"),
-    }
+@pytest.fixture(scope="module")
+def processes():
+    """Makes processes that start at once: forked from one that has loaded everything and has no threads."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pytest", "tests.sae.warm"])
+    root = Path(__file__).parents[2]
+    with pytest.MonkeyPatch.context() as patch:  # the server of Python 3.11 takes over no sys.path
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(root / "workflow"), str(root)]))
+        forkserver.ensure_running()
+    return context.Process
 
 
-def test_a_job_killed_at_random_moments_ends_with_the_same_bytes(planted, one_chunk, tmp_path) -> None:
-    settings = replace(one_chunk, epochs=25, tokens=4096 * 25, auxk_alpha=1 / 32, dead_tokens=2000)
-    train_chunk(chunk=planted.chunks[0], chunk_index=0, settings=settings, out=tmp_path / "whole", progress=False)
-    given = arguments(planted, settings, tmp_path)
-    checkpoint, pauses = Path(given["checkpoint"]), random.Random(0)
-    kills = 0
-    for _ in range(3):
-        process = job(given)
-        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
-        while process.poll() is None and (not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before):
-            time.sleep(0.001)
-        time.sleep(pauses.uniform(0, 0.2))
-        process.send_signal(signal.SIGKILL)
-        kills += process.wait() == -signal.SIGKILL
-    assert kills >= 2
-    assert job(given).wait() == 0
-    for name in ("sae.safetensors", "cfg.json", "metrics.json", "history.parquet"):
-        assert (tmp_path / "sae" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    assert not checkpoint.exists()
+def time_of(path: Path) -> int | None:
+    """When the file was last written, or None where there is none (any more)."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
+def kill_at_a_random_moment(process, folder: Path, awaited: str | None, pause: float) -> bool:
+    """Start `process`, kill it `pause` seconds after it reached what is awaited; whether the kill came in time."""
+    path = folder / (awaited or "")
+    before = time_of(path)
+    process.start()
+    while awaited and process.is_alive() and time_of(path) in (None, before):
+        time.sleep(0.0005)
+    process.join(pause)
+    process.kill()
+    process.join()
+    assert process.exitcode in (0, -signal.SIGKILL)
+    return process.exitcode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"n_latents": 128, "auxk_alpha": 1 / 32, "dead_tokens": 300}, {"architecture": "jumprelu", "bandwidth": 0.1}],
+    ids=["topk with auxk", "jumprelu"],
+)
+def test_a_training_killed_at_25_random_moments_ends_with_the_same_bytes(planted, processes, tmp_path, change) -> None:
+    settings = replace(planted.settings, **change)
+
+    def process(folder: Path):
+        return processes(target=killed.run, args=(folder, planted.chunks, settings, 0.005))
+
+    whole = process(tmp_path / "whole")
+    whole.start()
+    started = time.perf_counter()
+    whole.join()
+    length, moments, kills = time.perf_counter() - started, random.Random(0), 0
+    while kills < KILLS:  # a training is over after some of them, then another one begins
+        folder = tmp_path / f"from kill {kills}"
+        for awaited in itertools.cycle(AWAITED):
+            pause = moments.uniform(0, length / (50 if awaited in ("state-0.safetensors", "sae") else 4))
+            if not kill_at_a_random_moment(process(folder), folder, awaited, pause if kills < KILLS else None):
+                break
+            kills += 1
+        for name in FILES:
+            assert (folder / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), (folder, name)
 
 
 class Interrupted(Exception):

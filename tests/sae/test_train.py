@@ -17,6 +17,7 @@ from sae_stability.sae.cpu_step import CpuTopKStep
 from sae_stability.sae.initial import initial_weights
 from sae_stability.sae.normalise import Normalisation
 from sae_stability.sae.progress import History
+from sae_stability.sae.step import StepResult
 from sae_stability.sae.train import train_chunk
 from sae_stability.sae.workers import Workers
 
@@ -177,20 +178,37 @@ def test_history_has_no_clock_and_tensorboard_files_are_written_on_demand(plante
     assert list((tmp_path / "events").glob("events.out.tfevents.*"))
 
 
-def test_a_non_finite_activation_stops_training_and_overwrites_nothing(planted, tmp_path, one_chunk) -> None:
-    from tests.sae.chunks import write_chunk
+class OnDevice(CpuTopKStep):
+    """As a GPU's step: results are tensors, and a loss that is not finite does not end it."""
 
-    rows = np.ones((512, 24), np.float32)
-    rows[300, 5] = np.inf
+    def step(self, batch, rate):
+        result = super().step(batch, rate)
+        return StepResult(*(torch.tensor(value, dtype=torch.float64) for value in result))
+
+
+def test_results_that_are_looked_at_late_are_the_same(planted, train, one_chunk, monkeypatch) -> None:
+    at_once = train("at-once", one_chunk)
+    monkeypatch.setattr("sae_stability.sae.cpu_step.CpuTopKStep", OnDevice)
+    assert same_bytes(at_once, train("late", one_chunk))
+
+
+def test_a_loss_that_is_looked_at_late_names_its_own_step(planted, tmp_path, one_chunk, monkeypatch) -> None:
+    from tests.sae.chunks import planted_rows, write_chunk
+
+    monkeypatch.setattr("sae_stability.sae.cpu_step.CpuTopKStep", OnDevice)
+    rows = planted_rows(planted.dictionary, 128 * 8, active=3, seed=0)
+    settings = replace(one_chunk, tokens=len(rows), chunk_tokens=len(rows), epochs=1, warmup_steps=0)
     chunk = write_chunk(tmp_path / "chunk-0000", rows)
-    manifest = planted.chunks[0] / "manifest.json"
-    settings = replace(one_chunk, tokens=512, chunk_tokens=512, epochs=1, warmup_steps=0)
-    with pytest.raises(StudyError, match=r"chunk-0000.*loss is nan at step \d"):
+    batches = store.batches(chunk, batch_size=128, rows=len(rows), order_seed=settings.order_seed)
+    fifth = next(batch for i, batch in enumerate(batches) if i == 5)
+    rows[(rows == fifth[7].numpy()).all(axis=1)] = np.nan
+    chunk = write_chunk(tmp_path / "again" / "chunk-0000", rows)
+    with pytest.raises(StudyError, match="loss is nan at step 5 "):
         train_chunk(
             chunk=chunk,
             chunk_index=0,
             settings=settings,
-            first_chunk_manifest=manifest,
+            first_chunk_manifest=planted.chunks[0] / "manifest.json",
             out=tmp_path / "sae",
             progress=False,
         )

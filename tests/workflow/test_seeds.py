@@ -12,7 +12,7 @@ from tests.tiny import tiny_corpus, tiny_gpt_neox
 from tests.workflow.conftest import Project, new_project, tiny_study
 
 # What may differ between the seeds of a cohort: the seed, the names of results and the fingerprints of their sources.
-NAMES = r"seed-\d+|--(?:config|sae)-hash \w+|--checkpoint \S+|--threads \d+"
+NAMES = r"seed-\d+|-seeds-[\d-]+|--(?:config|sae)-hash \w+|--checkpoint \S+|--threads \d+"
 OWN = {"base": r"--init-seed \d+", "order": r"--order-seed \d+", "both": r"--(?:init|order)-seed \d+"}
 SIZES = {"base": 2, "both": 2, "order": 3, "size-32": 2}
 

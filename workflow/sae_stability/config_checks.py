@@ -1,5 +1,7 @@
 """What a schema cannot say: combinations of settings that cannot work, refused in a sentence."""
 
+import re
+
 from sae_stability.errors import StudyError
 from sae_stability.sae.architectures import useless_setting
 from sae_stability.study import Cohort, GivenCohort, Pass, Sweep, TokenSet, same_training
@@ -79,9 +81,12 @@ def check_cohort(cohort: Cohort) -> None:
             f"{where}.tokens: {cohort.tokens:,}, but pass {cohort.pass_.slug} gives {cohort.pass_.train_rows:,} tokens "
             f"x {cohort.epochs} epochs = {available:,}; raise train_tokens or epochs, or ask for less"
         )
-    chunk = min(cohort.pass_.chunk_rows, cohort.budget.rows) * cohort.epochs
-    if cohort.batch_size > chunk:
-        raise StudyError(f"{where}.batch_size: {cohort.batch_size:,}, but a chunk gives only {chunk:,} activations")
+    rows = min(cohort.pass_.chunk_rows, cohort.budget.rows)
+    if cohort.batch_size > rows:
+        raise StudyError(
+            f"{where}.batch_size: {cohort.batch_size:,}, but a chunk gives only {rows:,} different activations, and no "
+            "batch may hold one twice; lower it, or raise chunk_tokens or tokens"
+        )
     if cohort.warmup_steps >= cohort.steps:
         raise StudyError(
             f"{where}.warmup_steps: {cohort.warmup_steps:,}, but {cohort.tokens:,} tokens in batches of "
@@ -111,7 +116,7 @@ def check_swept(where: str, kind: str, sweep: Sweep, cohorts: dict[str, Cohort |
     elif kind == "layer" and (bare := [value for value in values if not any(map(str.isdigit, value))]):
         found = f"has {bare[0]}, with no layer number in it"
     else:
-        return
+        return _check_places(where, kind, sweep, cohorts)
     raise StudyError(
         f"{where}: figure {kind} goes by {field}, but sweep {sweep.slug} {found}; name another sweep, "
         "or another kind with `figure:`"
@@ -142,3 +147,21 @@ def _check_randomness(where: str, sweep: Sweep, cohorts: list[Cohort | GivenCoho
 def _settings_that_differ(cohorts: list[Cohort]) -> list[str]:
     settings = [{"pass": cohort.pass_.slug, **cohort.training} for cohort in cohorts]
     return [name for name in settings[0] if any(other[name] != settings[0][name] for other in settings)]
+
+
+def _check_places(where: str, kind: str, sweep: Sweep, cohorts: dict[str, Cohort | GivenCohort]) -> None:
+    """Two cohorts at one place would be drawn as one curve, and their mean taken for a result."""
+    if kind == "position":
+        return  # places are names, and names differ
+    taken: dict[tuple, str] = {}
+    for name in dict.fromkeys(member.cohort for member in sweep.members):
+        value = getattr(cohorts[name], SWEPT[kind])
+        place = (re.search(r"\d+", value)[0], cohorts[name].n_latents) if kind == "layer" else (value,)
+        if other := taken.get(place):
+            at = f"layer {place[0]} with {place[1]:,} latents" if kind == "layer" else f"{SWEPT[kind]} {value:,}"
+            allowed = "hookpoint, or hookpoint and n_latents" if kind == "layer" else SWEPT[kind]
+            raise StudyError(
+                f"{where}: figure {kind} needs one cohort a place, but sweep {sweep.slug} has {other} and {name} at "
+                f"{at}; vary {allowed} alone, with a sweep and a figure for each value of another setting"
+            )
+        taken[place] = name

@@ -119,6 +119,7 @@ class Cohort:
     dead_tokens: int
     bandwidth: float | None
     groups: int | None
+    product_dtype: str
     normalisation: str
     init_seeds: tuple[int, ...]
     order_seeds: tuple[int, ...]

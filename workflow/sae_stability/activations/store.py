@@ -1,5 +1,6 @@
 """Reading chunks of activations: checked, in a fixed order, with at most two shards in memory."""
 
+import functools
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from sae_stability.files import read_json, sha256
 from sae_stability.seeds import stream
 
 _FIELDS = ("format", "hookpoint", "dtype", "d_model", "rows", "mean", "mean_centred_norm", "shards")
+CPU = torch.device("cpu")
 _verified: set[tuple] = set()  # shards that this process has checked, by path, size and time
 
 
@@ -100,8 +102,9 @@ def batches(
     order_seed: int = 0,
     start: int = 0,
     steps: int | None = None,
+    device: str | torch.device = CPU,
 ) -> Iterator[torch.Tensor]:
-    """Yield training batches, (batch_size, d_model) float32.
+    """Yield training batches, (batch_size, d_model) float32, on `device`.
 
     An epoch takes shards in a random order and the rows of each in a random order; both depend on the order
     seed, the chunk's name and the epoch alone. Batches go on over shards and epochs; an incomplete last batch is
@@ -115,6 +118,8 @@ def batches(
         order_seed: seed of the order; it changes the order and nothing else.
         start: number of the first batch to yield: the stream goes on as if the earlier ones had been taken.
         steps: how many batches to yield, with further epochs if need be.
+        device: where the batches are to lie. Shards go there whole, in their own dtype: picking rows on a GPU takes
+            next to nothing, on a CPU longer than a GPU's training step.
 
     Raises:
         StudyError: a damaged chunk, or fewer rows than `rows`.
@@ -126,7 +131,21 @@ def batches(
     if steps is None:
         steps = max(0, wanted * epochs // batch_size - start)
     pieces = _pieces(chunk, wanted, order_seed, skip=start * batch_size, count=steps * batch_size)
-    yield from _regroup(_read_ahead(chunk, pieces), batch_size)
+    yield from _regroup(_read_ahead(chunk, pieces, torch.device(device)), batch_size)
+
+
+def rows_of_batch(
+    chunk_path: str | Path, *, batch_size: int, number: int, rows: int, order_seed: int = 0
+) -> Iterator[tuple[str, list[int], torch.Tensor]]:
+    """Yield where the rows of one batch of `batches` lie: (shard's file name, row numbers in it, the rows in float32).
+
+    Args:
+        number: the batch's, from 0; everything else is as in `batches`.
+    """
+    chunk = Chunk(chunk_path)
+    for piece in _pieces(chunk, rows, order_seed, skip=number * batch_size, count=batch_size):
+        activations, order = _read(chunk, piece)
+        yield chunk.manifest["shards"][piece.shard]["name"], order.tolist(), activations[order].float()
 
 
 @dataclass(frozen=True)
@@ -157,13 +176,15 @@ def _pieces(chunk: Chunk, wanted: int, order_seed: int, skip: int, count: int) -
         epoch += 1
 
 
-def _read_ahead(chunk: Chunk, pieces: Iterator[_Piece]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def _read_ahead(
+    chunk: Chunk, pieces: Iterator[_Piece], device: torch.device
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield (activations of a shard, row numbers to take in order), reading one shard ahead."""
     with ThreadPoolExecutor(max_workers=1) as reader:
         coming: Future | None = None
         for piece in pieces:
             # Submitting before the last piece is let go would hold three shards.
-            current, coming = coming, reader.submit(_read, chunk, piece)
+            current, coming = coming, reader.submit(_read, chunk, piece, device)
             if current is not None:
                 yield current.result()
             del current
@@ -171,10 +192,27 @@ def _read_ahead(chunk: Chunk, pieces: Iterator[_Piece]) -> Iterator[tuple[torch.
             yield coming.result()
 
 
-def _read(chunk: Chunk, piece: _Piece) -> tuple[torch.Tensor, torch.Tensor]:
+def _read(chunk: Chunk, piece: _Piece, device: torch.device = CPU) -> tuple[torch.Tensor, torch.Tensor]:
     activations, _ = chunk.shard(piece.shard)
     order = np.random.default_rng(piece.order_seed).permutation(piece.of)[piece.start : piece.stop]
-    return activations, torch.from_numpy(order)
+    return _moved(activations, device), _moved(torch.from_numpy(order), device)
+
+
+def _moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A copy on the device; on CUDA by a stream of its own, so that training goes on meanwhile."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    side = _copying(device)
+    with torch.cuda.stream(side):
+        moved = tensor.to(device)
+    side.synchronize()
+    moved.record_stream(torch.cuda.default_stream(device))
+    return moved
+
+
+@functools.cache
+def _copying(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)
 
 
 def _regroup(parts: Iterator[tuple[torch.Tensor, torch.Tensor]], batch_size: int) -> Iterator[torch.Tensor]:
@@ -184,7 +222,7 @@ def _regroup(parts: Iterator[tuple[torch.Tensor, torch.Tensor]], batch_size: int
         taken = 0
         while taken < len(order):
             need = batch_size - (0 if rest is None else len(rest))
-            some = activations[order[taken : taken + need]].float()
+            some = activations.index_select(0, order[taken : taken + need]).float()
             taken += len(some)
             rest = some if rest is None else torch.cat([rest, some])
             if len(rest) == batch_size:

@@ -59,12 +59,17 @@ class CpuTopKStep:
         self.sums = np.empty((len(self.squares), d_model), np.float64)
         self.error_sums = np.empty((len(self.squares), d_model), dtype)
         self.tiles: list[torch.Tensor] = []
+        self.low_encoder: torch.Tensor | None = None  # the encoder in the product's dtype, where that is not its own
 
     def step(self, batch: torch.Tensor, rate: float) -> StepResult:
         """Advance by one batch (batch_size, d_model) at learning rate `rate`."""
         x = batch.numpy()
-        dead = self._dead() if self.settings.auxk_alpha > 0 else np.empty(0, np.int64)
+        dead = np.empty(0, np.int64)
+        if self.settings.auxk_alpha > 0:
+            dead = np.flatnonzero(self.silent > self.settings.dead_tokens)
         auxiliary = AuxiliaryEntries(self, dead) if len(dead) else None
+        if self.settings.product_dtype == "bfloat16":
+            self.low_encoder = torch.from_numpy(self.parameters["encoder"]).to(torch.bfloat16)
         self.workers.each(len(x), self.tile_rows, lambda start, stop: self._forward(x, start, stop, auxiliary))
         variance = self._variance(len(x))
         loss = self.row_loss.sum()
@@ -73,10 +78,8 @@ class CpuTopKStep:
             return StepResult(fvu, 0.0, 0.0, 0)
         auxk = auxiliary.finish() / variance if auxiliary else 0.0
         self._backward(variance, auxiliary, rate)
-        return StepResult(fvu, auxk, float(self.counts.mean()), len(self._dead()))
-
-    def _dead(self) -> np.ndarray:
-        return np.flatnonzero(self.silent > self.settings.dead_tokens)
+        n_dead = np.count_nonzero(self.silent > self.settings.dead_tokens)
+        return StepResult(fvu, auxk, float(self.counts.mean()), n_dead)
 
     def _tile(self) -> torch.Tensor:
         """A buffer for one tile's pre-activations, from those not in use (list.pop and append are atomic)."""
@@ -95,7 +98,7 @@ class CpuTopKStep:
         )
         buffer = self._tile()
         pre = buffer[: stop - start]
-        torch.mm(torch.from_numpy(self.inputs[part]), torch.from_numpy(self.parameters["encoder"]).T, out=pre)
+        self._product(torch.from_numpy(self.inputs[part]), pre)
         kernels.select(
             *_with_bits(pre.numpy()),
             self.parameters["encoder_bias"],
@@ -105,6 +108,16 @@ class CpuTopKStep:
             self.index,
             self.value,
         )
+        if self.low_encoder is not None:
+            kernels.evaluate(
+                self.inputs[part],
+                self.parameters["encoder"],
+                self.parameters["encoder_bias"],
+                self.starts[part],
+                self.counts[part],
+                self.index,
+                self.value,
+            )
         kernels.decode(
             self.inputs[part],
             self.parameters["decoder"],
@@ -120,6 +133,13 @@ class CpuTopKStep:
         if auxiliary:
             auxiliary.forward(pre.numpy(), start, stop)
         self.tiles.append(buffer)
+
+    def _product(self, inputs: torch.Tensor, pre: torch.Tensor) -> None:
+        """pre = inputs encoder^T."""
+        if self.low_encoder is None:
+            torch.mm(inputs, torch.from_numpy(self.parameters["encoder"]).T, out=pre)
+        else:
+            pre.copy_(inputs.to(self.low_encoder.dtype) @ self.low_encoder.T)
 
     def _variance(self, rows: int) -> float:
         """sum ||x - mean(x)||^2 of the batch; x - decoder_bias has the same, and is better conditioned."""
@@ -147,11 +167,13 @@ class CpuTopKStep:
                 first,
                 second,
                 self.touched,
-                self.bias_parts[low // self.block],
+                self.block,
+                self.bias_parts,
                 (rate, correction, self.constants),
             )
 
-        self.workers.each(self.settings.n_latents, self.block, update)
+        n_latents = self.settings.n_latents
+        self.workers.each(n_latents, self.block if self.workers.threads > 1 else n_latents, update)
         gradient = self.error_sums.sum(axis=0) * scale - self.bias_parts.sum(axis=0)
         parameters = (d["decoder_bias"] for d in (self.parameters, self.first, self.second))
         weight, first, second = parameters

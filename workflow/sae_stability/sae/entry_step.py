@@ -6,6 +6,7 @@ All losses are divided by the batch's variance, sum ||x - mean(x)||^2, as in Top
 """
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -171,9 +172,13 @@ class EntryStep:
 
 
 def make_operations(device: torch.device, workers: Workers) -> Operations:
-    """Kernels on shared-out blocks on a CPU, torch operations elsewhere."""
+    """Kernels on shared-out blocks on a CPU and, with Triton, on CUDA; torch operations elsewhere."""
     if device.type == "cpu":
         from sae_stability.sae.cpu_operations import CpuOperations
 
         return CpuOperations(workers)
+    if device.type == "cuda" and find_spec("triton"):
+        from sae_stability.sae.triton_operations import TritonOperations
+
+        return TritonOperations(device)
     return Operations(device)

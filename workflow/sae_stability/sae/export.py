@@ -28,7 +28,8 @@ def export(
     table = history.table()
     last = table.iloc[-1]
     metrics = {name: float(last[name]) for name in ("fvu", "auxk", "l0", "dead_fraction")}
-    metrics |= {"steps": int(last["step"]), "tokens": int(last["tokens"]), "batches_sha256": history.digest.hex()}
+    metrics |= {"steps": int(last["step"]), "tokens": int(last["tokens"]), "spikes": history.spikes.count}
+    metrics |= {"batches_sha256": history.digest.hex()}
     write_json(out / "metrics.json", metrics)
     write_table(out / "history.parquet", table)
     own_format.save(out, weights, _cfg(settings, normalisation, manifest) | {"config_hash": config_hash})

@@ -15,9 +15,8 @@ import numpy as np
 from numba import njit
 
 FAST = {"contract", "reassoc", "nsz"}
-SPAN = 16  # latents in a span, whose maximum is looked at first
-FEW = 96  # candidates that are ranked by comparing each with each
-BINS = 256  # of the histogram of the spans' maxima
+SPAN = 16  # most latents in a span, whose maximum is looked at first
+TURN = 32  # numbers that one turn of a vectorised loop takes
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
@@ -37,32 +36,38 @@ def centre(x, mean, inverse_scale, decoder_bias, out, column_sums):
 
 
 @njit(nogil=True, cache=True)
-def _kth_largest(values, n, k):
-    """The k-th largest of values[:n] (k from 1); reorders them. Quickselect, middle element as pivot."""
-    low, high, want = 0, n - 1, k - 1
-    while low < high:
-        pivot = values[(low + high) >> 1]
-        i, j = low, high
-        while i <= j:
-            while values[i] > pivot:
-                i += 1
-            while values[j] < pivot:
-                j -= 1
-            if i <= j:
-                values[i], values[j] = values[j], values[i]
-                i += 1
-                j -= 1
-        if want <= j:
-            high = j
-        elif want >= i:
-            low = i
-        else:
-            break
-    return values[want]
+def _reaching(values, n, threshold):
+    """How many of values[:n] are not below the threshold; NaN is not."""
+    count = np.int32(0)
+    for i in range(n):
+        count += np.int32(not values[i] < threshold)
+    return count
 
 
 @njit(nogil=True, cache=True)
-def _span_maxima(scores, maxima):
+def _cut(values, n, k, above):
+    """Two numbers low <= high that part the k largest of values[:n] from the rest, by bisection.
+
+    At most k values reach `high`; the rest of the k largest, if any, equal `low`. More than k values must be positive,
+    and none but NaN reach `above`. Counting has no branches to mispredict and works on whole vectors: on a few dozen
+    values it beats any sorting.
+    """
+    low, high = values.dtype.type(0), above
+    while True:
+        middle = values.dtype.type(low + (high - low) * 0.5)
+        if not low < middle < high:
+            return low, high
+        reached = _reaching(values, n, middle)
+        if reached == k:
+            return middle, middle
+        if reached > k:
+            low = middle
+        else:
+            high = middle
+
+
+@njit(nogil=True, cache=True)
+def _span_maxima(scores, span, maxima):
     """The maximum of each span; span s is every len(maxima)-th latent from s, so whole vectors are compared.
 
     Both are bit patterns of floats read as integers: positive ones sort alike, negative ones stay below them, and the
@@ -71,31 +76,10 @@ def _span_maxima(scores, maxima):
     n_spans = len(maxima)
     for s in range(n_spans):
         maxima[s] = scores[s]
-    for t in range(1, SPAN):
+    for t in range(1, span):
         part = scores[t * n_spans : (t + 1) * n_spans]
         for s in range(n_spans):
             maxima[s] = max(part[s], maxima[s])
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _lower_bound(maxima, k, zero, histogram):
-    """A number that at least k of `maxima` reach (0 where fewer are positive), close to the k-th largest.
-
-    Found by a histogram, which has no branches to mispredict: on 512 maxima a quickselect takes longer than the rest
-    of the selection.
-    """
-    histogram[:] = 0
-    highest = zero
-    for m in maxima:
-        highest = max(highest, m)
-    scale = BINS / highest
-    for m in maxima:
-        histogram[max(0, min(BINS - 1, int(max(m, zero) * scale)))] += 1
-    reached, lowest = 0, BINS
-    while lowest > 0 and reached < k:
-        lowest -= 1
-        reached += histogram[lowest]
-    return lowest / scale * 0.99999  # below the bin's edge, whatever was rounded
 
 
 @njit(nogil=True, cache=True)
@@ -113,69 +97,73 @@ def select(pre, bits, bias, k, starts, counts, index, value):
         index, value: flat lists, written; indices of a row ascend.
     """
     n_latents = pre.shape[1]
-    n_spans = n_latents // SPAN
-    bit_maxima = np.empty(n_spans, bits.dtype)
+    span = max(1, min(SPAN, n_latents // (4 * k)))
+    n_spans = n_latents // span
+    bit_maxima = np.zeros(_padded(n_spans), bits.dtype)
     maxima = bit_maxima.view(pre.dtype)
-    scratch = np.zeros(n_latents, pre.dtype)
+    scratch = np.empty(_padded(n_latents + 1), pre.dtype)
     found = np.empty(n_latents + 1, np.int32)
     spans = np.empty(n_spans + 1, np.int32)
-    histogram = np.empty(BINS, np.int32)
-    zero = scratch[0]
+    limit = np.full(1, np.inf, pre.dtype)
+    limit_bits = limit.view(bits.dtype)
+    infinity = limit_bits[0]
+    zero = pre.dtype.type(0)
     for row in range(pre.shape[0]):
         scores = pre[row]
         for j in range(n_latents):
             scores[j] += bias[j]
-        _span_maxima(bits[row], bit_maxima)
+        _span_maxima(bits[row], span, bit_maxima[:n_spans])
+        highest, positive = bits.dtype.type(0), np.int32(0)
+        for s in range(n_spans):
+            highest = max(highest, bit_maxima[s])
+            positive += np.int32(bit_maxima[s] > 0)
+        for j in range(span * n_spans, n_latents):
+            highest = max(highest, bits[row, j])
+        limit_bits[0] = min(highest + 1, infinity)
         floor = zero
-        if n_spans >= k:
-            floor = pre.dtype.type(_lower_bound(maxima, k, zero, histogram))
+        if positive > k:
+            floor = _cut(maxima, len(maxima), k, limit[0])[0]
         n_reached = 0
         for s in range(n_spans):
             spans[n_reached] = s
             n_reached += not maxima[s] < floor
         n_found = 0
-        for t in range(SPAN):
+        for t in range(span):
             for i in range(n_reached):
                 j = t * n_spans + spans[i]
                 found[n_found] = j
+                scratch[n_found] = scores[j]
                 n_found += not (scores[j] < floor or scores[j] <= zero)
-        for j in range(SPAN * n_spans, n_latents):
+        for j in range(span * n_spans, n_latents):
             found[n_found] = j
+            scratch[n_found] = scores[j]
             n_found += not (scores[j] < floor or scores[j] <= zero)
-        for i in range(n_found):
-            scratch[i] = scores[found[i]]
-        counts[row] = _keep_largest(scratch, found, n_found, k, zero, index, value, starts[row])
-
-
-@njit(nogil=True, cache=True, fastmath=FAST)
-def _rank(scores, n, i):
-    """How many of scores[:n] come before scores[i]: larger, or equal and earlier."""
-    score, before = scores[i], np.int32(0)
-    for j in range(i):
-        before += np.int32(scores[j] >= score)
-    for j in range(i + 1, n):
-        before += np.int32(scores[j] > score)
-    return before
+        counts[row] = _keep_largest(scratch, found, n_found, k, limit[0], index, value, starts[row])
 
 
 @njit(nogil=True, cache=True)
-def _keep_largest(scores, found, n_found, k, zero, index, value, start):
+def _padded(n):
+    """n, up to whole turns of a vectorised loop: what is left over would be done one by one."""
+    return -(-n // TURN) * TURN
+
+
+@njit(nogil=True, cache=True)
+def _keep_largest(scores, found, n_found, k, above, index, value, start):
     """Write the k best candidates, latents found[:n_found] with scores[:n_found], at `start`; returns how many."""
-    cut, ties = zero, n_found
-    if n_found > FEW:
-        copy = scores[:n_found].copy()
-        cut = _kth_largest(copy, n_found, k)
-        ties = k
+    if n_found <= k:
         for i in range(n_found):
-            ties -= scores[i] > cut
+            index[start + i] = found[i]
+            value[start + i] = scores[i]
+        return n_found
+    padded = _padded(n_found)
+    scores[n_found:padded] = 0
+    low, high = _cut(scores, padded, k, above)
+    ties = k - _reaching(scores, padded, high)
     at = start
     for i in range(n_found):
-        if n_found > FEW:
-            ties -= scores[i] == cut
-            keep = scores[i] > cut or (scores[i] == cut and ties >= 0)
-        else:
-            keep = n_found <= k or _rank(scores, n_found, i) < k
-        if keep and at < start + k:
+        tie = scores[i] == low and ties > 0 and low < high
+        ties -= tie
+        if (tie or not scores[i] < high) and at < start + k:
             index[at] = found[i]
             value[at] = scores[i]
             at += 1
@@ -188,6 +176,21 @@ def dot(a, b, zero):
     for j in range(a.shape[0]):
         zero += a[j] * b[j]
     return zero
+
+
+@njit(nogil=True, cache=True, fastmath=FAST)
+def evaluate(inputs, encoder, bias, starts, counts, index, value):
+    """Value of each entry again, inputs[row] . encoder[index] + bias; entries that are not positive are left out."""
+    zero = np.zeros(1, inputs.dtype)[0]
+    for row in range(inputs.shape[0]):
+        at = starts[row]
+        for p in range(starts[row], starts[row] + counts[row]):
+            score = dot(inputs[row], encoder[index[p]], bias[index[p]] + zero)
+            if not score <= zero:
+                index[at] = index[p]
+                value[at] = score
+                at += 1
+        counts[row] = at - starts[row]
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
@@ -294,7 +297,21 @@ def adam(weight, gradient, first, second, rate, correction, constants):
 
 @njit(nogil=True, cache=True, fastmath=FAST)
 def update_latents(
-    low, high, offsets, rows, values, gradients, error, inputs, weights, firsts, seconds, touched, bias_part, adam_args
+    low,
+    high,
+    offsets,
+    rows,
+    values,
+    gradients,
+    error,
+    inputs,
+    weights,
+    firsts,
+    seconds,
+    touched,
+    block,
+    bias_parts,
+    adam_args,
 ):
     """Latents low..high-1: gradients of encoder row, decoder row and bias; then their optimiser step, in one pass.
 
@@ -307,7 +324,8 @@ def update_latents(
         error: (rows or 2 rows, d); `inputs` (rows, d) is x - decoder_bias.
         weights, firsts, seconds: tuples (encoder, decoder, encoder_bias) of parameters and Adam's moments, updated.
         touched: (n_latents,) whether a latent ever had a gradient: else its moments are 0 and it does not move.
-        bias_part: (d,) written: sum over these latents of bias gradient * encoder row, before the step.
+        bias_parts: (blocks, d) written: for every `block` latents, sum of bias gradient * encoder row, before the step.
+            `low` and `high` are borders of blocks.
     """
     encoder, decoder, bias = weights
     rate, correction, constants = adam_args
@@ -316,8 +334,10 @@ def update_latents(
     decoder_gradient = np.empty(width, inputs.dtype)
     bias_gradient = np.zeros(1, inputs.dtype)
     zero = bias_gradient[0]
-    bias_part[:] = zero
     for latent in range(low, high):
+        bias_part = bias_parts[latent // block]
+        if latent % block == 0:
+            bias_part[:] = zero
         first, last = offsets[latent], offsets[latent + 1]
         if first == last and not touched[latent]:
             continue

@@ -53,6 +53,10 @@ class TrainSettings:
     groups: int | None = None
     """Matryoshka: how many nested dictionaries; None is the paper's 5."""
 
+    product_dtype: Literal["float32", "bfloat16"] = "float32"
+    """TopK: precision of the dense encoder product. Master weights, gradients and Adam stay float32. On a CPU, bfloat16
+    decides which latents fire and nothing else: their values are computed again in float32, so gradients are exact."""
+
     normalisation: Literal["none", "centre-scale"] = "none"
     """`centre-scale` trains on (x - mean) / scale, both from the first chunk; folded into the saved weights."""
 
@@ -90,6 +94,8 @@ class TrainSettings:
             raise StudyError(f"bandwidth: {self.bandwidth} given; it must be above 0")
         if self.groups is not None and not 2 <= self.groups <= self.n_latents:
             raise StudyError(f"groups: {self.groups} given; it must be from 2 to n_latents = {self.n_latents}")
+        if self.product_dtype not in ("float32", "bfloat16"):
+            raise StudyError(f"product_dtype: {self.product_dtype!r} given; allowed: float32, bfloat16")
         if self.warmup_steps < 0 or self.auxk_alpha < 0:
             raise StudyError("warmup_steps and auxk_alpha must be 0 or more")
         if self.normalisation not in ("none", "centre-scale"):

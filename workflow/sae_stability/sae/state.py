@@ -14,7 +14,7 @@ from sae_stability.files import atomic
 from sae_stability.sae.progress import History
 from sae_stability.sae.step import Step
 
-FORMAT = 1
+FORMAT = 2
 
 
 def write_state(path: Path, training: Step, history: History, about: dict) -> None:

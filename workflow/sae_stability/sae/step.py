@@ -6,7 +6,7 @@ import torch
 
 
 class StepResult(NamedTuple):
-    """What one step did."""
+    """What one step did: numbers, or 0-d tensors on a device that need not be waited for (`progress.Waiting`)."""
 
     fvu: float
     """sum ||x - x_hat||^2 / sum ||x - mean(x)||^2 of the batch, before the update."""

@@ -18,10 +18,11 @@ from sae_stability.sae.architectures import architecture
 from sae_stability.sae.export import export
 from sae_stability.sae.initial import initial_weights
 from sae_stability.sae.normalise import Normalisation
-from sae_stability.sae.progress import EventFiles, History
+from sae_stability.sae.progress import EventFiles, History, Waiting
 from sae_stability.sae.settings import TrainSettings
 from sae_stability.sae.state import load_state, resume, write_state
 from sae_stability.sae.step import Step, StepResult
+from sae_stability.sae.watch import Watch
 from sae_stability.sae.workers import Workers
 
 
@@ -160,12 +161,13 @@ class _Run:
     """One SAE on its way through the chunk.
 
     Attributes:
-        done: steps of the chunk that it has taken. result: what the last one did.
+        done: steps of the chunk whose results are known; all that it has taken, after a look. result: the last one's.
         fault: why it cannot go on; kept rather than raised, so that the SAEs beside it come to the end of the step.
     """
 
     def __init__(self, member: Member, start: "_Start") -> None:
-        self.member, self.settings, self.chunk_index = member, member.settings, start.chunk_index
+        self.member, self.settings = member, member.settings
+        self.before = member.settings.steps_before(start.chunk_index)
         self.where = f"{start.data.path}, init seed {member.settings.init_seed}"
         self.identity = start.identity(member)
         self.training, self.history = start.training(member)
@@ -175,24 +177,27 @@ class _Run:
             self.training, self.history = start.training(member)
         self.done = done or 0
         self.events = EventFiles(member.tensorboard)
+        self.watch = Watch(start.data.path, start.chunk_index, member.settings, self.training, self.history.spikes)
+        self.waiting = Waiting()
         self.result: StepResult | None = None
         self.fault: StudyError | None = None
 
-    def take(self, chunk_step: int, batch: torch.Tensor, on_device: torch.Tensor) -> None:
-        """Take step `chunk_step` of the chunk, unless the checkpoint was further."""
-        if chunk_step < self.done:
-            return
-        step = self.settings.steps_before(self.chunk_index) + chunk_step
-        result = self.training.step(on_device, self.settings.rate(step))
-        if not np.isfinite(result.fvu):
-            self.fault = StudyError(
-                f"{self.where}: loss is {result.fvu} at step {step} (step {chunk_step} of chunk {self.chunk_index}); "
-                "look for non-finite or constant activations, or lower learning_rate"
-            )
-            return
-        if self.history.add(step, batch, result):
-            self.events.add(self.history.rows[-1])
-        self.result, self.done = result, chunk_step + 1
+    def take(self, chunk_step: int, batch: torch.Tensor, now: bool) -> None:
+        """Take step `chunk_step` of the chunk, unless the checkpoint was further; `now`: look at what it did."""
+        if chunk_step >= self.done:
+            rate = self.settings.rate(self.before + chunk_step)
+            self.waiting.add(chunk_step, batch, self.training.step(batch, rate))
+            self.look(now)
+
+    def look(self, now: bool) -> None:
+        """Note what steps did: all of them `now`, or those whose results are there."""
+        for taken, ends, result in self.waiting.take(now):
+            if fault := self.watch.fault(taken, result.fvu):
+                self.fault = StudyError(f"init seed {self.settings.init_seed}: {fault}")
+                return
+            if self.history.add(self.before + taken, ends, result):
+                self.events.add(self.history.rows[-1])
+            self.result, self.done = result, taken + 1
 
     def check_finite(self) -> None:
         """Look for NaN and infinity in the weights."""
@@ -203,6 +208,7 @@ class _Run:
 
     def save(self) -> None:
         """Write the checkpoint, unless there is a fault."""
+        self.look(now=True)
         if self.member.checkpoint is None or self.fault:
             return
         self.check_finite()
@@ -237,14 +243,16 @@ class _Loop:
             order_seed=settings.order_seed,
             start=done,
             steps=steps - done,
+            device=self.device,
         )
         with tqdm(total=steps, initial=done, file=sys.stderr, **options) as bar:
             for step, batch in enumerate(batches, start=done):
-                self._take(step, batch)
+                due = time.perf_counter() - saved > self.checkpoint_seconds
+                self._take(step, batch, now=due or step + 1 == steps)
                 bar.set_postfix_str(self._metrics(), refresh=False)
                 bar.update()
                 self.steps_run += 1
-                if time.perf_counter() - saved > self.checkpoint_seconds:
+                if due:
                     for run in self.runs:
                         run.save()
                     self._stop_at_fault()
@@ -255,12 +263,10 @@ class _Loop:
             run.check_finite()
         self._stop_at_fault()
 
-    def _take(self, chunk_step: int, batch: torch.Tensor) -> None:
-        on_device = batch.to(self.device)
-
+    def _take(self, chunk_step: int, batch: torch.Tensor, now: bool) -> None:
         def take(low: int, high: int) -> None:
             for run in self.runs[low:high]:
-                run.take(chunk_step, batch, on_device)
+                run.take(chunk_step, batch, now)
 
         self.side_by_side.each(len(self.runs), 1, take)
         self._stop_at_fault()
@@ -278,6 +284,8 @@ class _Loop:
     def _metrics(self) -> str:
         """What the progress bar says: means over the SAEs."""
         results = [run.result for run in self.runs if run.result]
+        if not results:
+            return ""
         fvu, dead = (sum(getattr(result, name) for result in results) / len(results) for name in ("fvu", "dead"))
         return f"FVU {fvu:.4f}, dead {dead / self.settings.n_latents:.1%}"
 

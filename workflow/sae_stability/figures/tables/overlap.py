@@ -7,6 +7,7 @@ import pandas as pd
 
 from sae_stability import files
 from sae_stability.errors import StudyError
+from sae_stability.figures import published as paper
 
 # The threshold that the overlap tables are made with unless their metadata says another.
 THRESHOLD = 0.7
@@ -79,6 +80,29 @@ def _cohort_rows(label: str, folder: Path, x: float) -> pd.DataFrame:
     size = int(pairs.loc[pairs["latents"] == "all", "n"].max())
     rows = rows.assign(series="this run", value=label, x=x, size=size, threshold=threshold)
     return rows.astype({"a": str, "b": str})[list(PAIR_COLUMNS)]
+
+
+def sweep_table(
+    inputs: list[tuple[str, Path]], published: dict[float, tuple[float, float]], size: int | None = None
+) -> pd.DataFrame:
+    """The pairs of every cohort at its value of a setting, with the paper's Figure 4.
+
+    Args:
+        inputs: (the setting's value as text, overlap folder), one a cohort.
+        published: the setting's value -> (joint, same_counterpart).
+        size: number of latents of the published SAEs; None where the setting itself is that.
+
+    Returns:
+        Columns `PAIR_COLUMNS`.
+    """
+    rows = [
+        published_row(
+            series=paper.MODEL, value=f"{x:g}", x=x, size=size or int(x), statistic=statistic, fraction=fraction
+        )
+        for x, fractions in published.items()
+        for statistic, fraction in zip(("joint", "same_counterpart"), fractions, strict=True)
+    ]
+    return with_published(pair_rows(inputs, number), rows)
 
 
 def published_row(*, series: str, value: str, x: float, size: int, statistic: str, fraction: float) -> dict:

@@ -9,19 +9,5 @@ from sae_stability.figures.tables import overlap
 
 
 def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
-    """The pairs of every cohort at its number of training tokens, with the paper's Figure 4.
-
-    Args:
-        inputs: (number of training tokens as text, overlap folder), one a cohort.
-
-    Returns:
-        Columns `overlap.PAIR_COLUMNS`.
-    """
-    rows = [
-        overlap.published_row(
-            series=published.MODEL, value=f"{x:g}", x=x, size=published.LATENTS, statistic=statistic, fraction=fraction
-        )
-        for x, fractions in published.TOKENS.items()
-        for statistic, fraction in zip(("joint", "same_counterpart"), fractions, strict=True)
-    ]
-    return overlap.with_published(overlap.pair_rows(inputs, overlap.number), rows)
+    """`overlap.sweep_table` over the number of training tokens."""
+    return overlap.sweep_table(inputs, published.TOKENS, published.LATENTS)

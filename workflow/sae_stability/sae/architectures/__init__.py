@@ -16,7 +16,7 @@ class Entry(NamedTuple):
 
 
 REGISTRY = {
-    "topk": Entry("sae_stability.sae.architectures.topk", ("auxk_alpha",)),
+    "topk": Entry("sae_stability.sae.architectures.topk", ("auxk_alpha", "product_dtype")),
     "batchtopk": Entry("sae_stability.sae.architectures.batchtopk", ("auxk_alpha",)),
     "matryoshka": Entry("sae_stability.sae.architectures.matryoshka", ("auxk_alpha", "groups")),
     "relu": Entry("sae_stability.sae.architectures.relu"),
@@ -24,8 +24,11 @@ REGISTRY = {
     "jumprelu": Entry("sae_stability.sae.architectures.jumprelu", ("bandwidth",)),
 }
 
-OPTIONAL = ("auxk_alpha", "bandwidth", "groups")
-"""Settings that some architectures have no use for; unset where they are None or 0."""
+OPTIONAL = ("auxk_alpha", "bandwidth", "groups", "product_dtype")
+"""Settings that some architectures have no use for."""
+
+UNSET = (None, 0, "float32")
+"""What they are where nothing is asked of them."""
 
 
 def architecture(name: str) -> ModuleType:
@@ -41,7 +44,7 @@ def architecture(name: str) -> ModuleType:
 def useless_setting(name: str, settings: dict) -> str | None:
     """What is wrong where `settings` sets something that architecture `name` has no use for; else None."""
     for setting in OPTIONAL:
-        if settings.get(setting) and setting not in REGISTRY[name].settings:
+        if settings.get(setting) not in UNSET and setting not in REGISTRY[name].settings:
             users = ", ".join(other for other, entry in REGISTRY.items() if setting in entry.settings)
             return f"{setting}: {settings[setting]} given, but {name} has no use for it (only {users}); leave it out"
     return None

@@ -4,6 +4,8 @@ latents = TopK(ReLU(encoder (x - decoder_bias) + encoder_bias)), x_hat = decoder
 loss = FVU of the batch + auxk_alpha * AuxK.
 """
 
+from importlib.util import find_spec
+
 import numpy as np
 import torch
 
@@ -29,11 +31,15 @@ def make_step(
     device: torch.device,
     workers: Workers,
 ) -> Step:
-    """An SAE in training: explicit sparse kernels on a CPU, torch operations elsewhere."""
+    """An SAE in training: explicit sparse kernels on a CPU and, with Triton, on CUDA; torch operations elsewhere."""
     if device.type == "cpu":
         from sae_stability.sae.cpu_step import CpuTopKStep
 
         return CpuTopKStep(weights, settings, normalisation, workers)
+    if device.type == "cuda" and find_spec("triton"):
+        from sae_stability.sae.triton_step import TritonTopKStep
+
+        return TritonTopKStep(weights, settings, normalisation, device)
     from sae_stability.sae.torch_step import TorchTopKStep
 
     return TorchTopKStep(weights, settings, normalisation, device)

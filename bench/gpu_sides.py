@@ -1,0 +1,112 @@
+"""Training steps on a GPU in a process of their own, so that peak memory is their own: what `bench/gpu.py` times.
+
+    python bench/gpu_sides.py ours|sparsify '{"n_latents": 32768, "d_model": 768, "k": 32, "batch": 8192, ...}'
+
+Prints a line of JSON. Both sides: Adam at one learning rate, unit decoder rows, no auxiliary loss, the same
+activations, already on the device.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
+
+RATE = 1e-4
+WARM_UP, STEPS, BATCHES = 10, 50, 4
+
+
+def activations(rows: int, d_model: int, device: str = "cuda", seed: int = 0) -> torch.Tensor:
+    """(rows, d_model) float32: sums of 16 of 4 * d_model features, some far more frequent than others, and noise."""
+    random = torch.Generator(device).manual_seed(seed)
+    features = torch.randn(4 * d_model, d_model, generator=random, device=device) / d_model**0.5
+    frequent = 1 / torch.arange(1, len(features) + 1, device=device)
+    index = torch.multinomial(frequent.expand(rows, -1), 16, generator=random)
+    weights = torch.rand(rows, 16, generator=random, device=device) + 0.5
+    sums = torch.nn.functional.embedding_bag(index, features, per_sample_weights=weights, mode="sum")
+    return sums + 0.1 * torch.randn(rows, d_model, generator=random, device=device) / d_model**0.5 + 0.3
+
+
+def training(shape: dict, seed: int, batch: torch.Tensor):
+    """Our step for CUDA."""
+    from dataclasses import asdict
+
+    from sae_stability.sae import triton_step
+    from sae_stability.sae.initial import initial_weights
+    from sae_stability.sae.normalise import Normalisation
+    from sae_stability.sae.settings import TrainSettings
+
+    triton_step.TILE_BYTES = shape.get("tile_bytes", triton_step.TILE_BYTES)
+    sizes = {"n_latents": shape["n_latents"], "k": shape["k"], "batch_size": len(batch)}
+    settings = TrainSettings(**sizes, tokens=2**40, chunk_tokens=2**40, **shape.get("settings", {}))
+    settings = SimpleNamespace(**asdict(settings) | {"product_dtype": shape["dtype"]})
+    weights = initial_weights(shape["n_latents"], shape["d_model"], seed, "bench")
+    weights["decoder_bias"] = batch.mean(0).cpu().numpy()
+    nothing = Normalisation(0 * weights["decoder_bias"], 1.0)
+    return triton_step.TritonTopKStep(weights, settings, nothing, batch.device)
+
+
+def ours(shape: dict, batch: torch.Tensor):
+    """One step of each seed on the same batch."""
+    seeds = [training(shape, seed, batch) for seed in range(shape.get("seeds", 1))]
+
+    def step(x) -> torch.Tensor:
+        return [one.step(x, RATE) for one in seeds][-1].fvu
+
+    return step
+
+
+def sparsify(shape: dict, batch: torch.Tensor):
+    """The step of its `Trainer.fit`, by hand, as the trainer takes a language model; bfloat16 is autocast's."""
+    from sparsify import SparseCoder, SparseCoderConfig
+    from sparsify.utils import decoder_impl
+
+    if decoder_impl.__name__ != "triton_decode":
+        raise SystemExit("sparsify does not use its Triton kernels here")
+    torch.manual_seed(0)
+    config = SparseCoderConfig(num_latents=shape["n_latents"], k=shape["k"])
+    coder = SparseCoder(shape["d_model"], config, device=batch.device, dtype=torch.float32)
+    coder.b_dec.data = batch.mean(0)
+    optimiser = torch.optim.Adam(coder.parameters(), lr=RATE)
+    silent = torch.zeros(shape["n_latents"], dtype=torch.long, device=batch.device)
+
+    def step(x) -> torch.Tensor:
+        coder.set_decoder_norm_to_unit_norm()
+        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=shape["dtype"] == "bfloat16"):
+            out = coder(x, total_variance=(x - x.mean(0)).pow(2).sum())
+        out.fvu.backward()
+        coder.remove_gradient_parallel_to_decoder_directions()
+        optimiser.step()
+        optimiser.zero_grad()
+        silent.add_(len(x))[out.latent_indices.flatten()] = 0
+        return out.fvu.detach()
+
+    return step
+
+
+def main(side: str, shape: dict) -> None:
+    """Time STEPS steps after WARM_UP, `runs` times over; seconds are the median run's, for one step."""
+    batches = activations(shape["batch"] * BATCHES, shape["d_model"]).split(shape["batch"])
+    data = torch.cuda.memory_allocated()
+    step = {"ours": ours, "sparsify": sparsify}[side](shape, batches[0])
+    torch.cuda.reset_peak_memory_stats()
+    for i in range(WARM_UP):
+        step(batches[i % BATCHES])
+    seconds = []
+    for _ in range(shape.get("runs", 5)):
+        torch.cuda.synchronize()
+        started = time.perf_counter()
+        for i in range(STEPS):
+            fvu = step(batches[i % BATCHES])
+        torch.cuda.synchronize()
+        seconds.append((time.perf_counter() - started) / STEPS)
+    peak = torch.cuda.max_memory_allocated() - data
+    print(json.dumps({"seconds": sorted(seconds)[len(seconds) // 2], "peak_bytes": peak, "fvu": float(fvu)}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], json.loads(sys.argv[2]))

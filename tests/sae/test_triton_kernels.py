@@ -1,0 +1,204 @@
+"""Triton kernels in Triton's interpreter against plain torch, and the step made of them against the torch step."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from sae_stability.sae.initial import initial_weights
+from sae_stability.sae.normalise import Normalisation
+from sae_stability.sae.operations import Operations
+from sae_stability.sae.settings import TrainSettings
+from sae_stability.sae.torch_step import TorchTopKStep
+from tests.sae import triton_reference as reference
+from tests.sae.dense import DenseTopK
+
+if importlib.util.find_spec("triton") is None:
+    pytest.skip("Triton is not installed (it exists for Linux alone)", allow_module_level=True)
+
+from sae_stability.sae import triton_kernels as kernels
+from sae_stability.sae import triton_selection, triton_step
+from sae_stability.sae.triton_operations import TritonOperations
+from sae_stability.sae.triton_selection import largest
+from sae_stability.sae.triton_step import TritonTopKStep
+
+DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+ROUNDING = {torch.float32: 1e-5, torch.bfloat16: 2.0**-8}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def interpreter():
+    """Triton's interpreter, without two habits of version 3.7.1 that a GPU does not have.
+
+    It prepares Triton's language anew for each function that a kernel calls, which takes nearly all its time; and it
+    cuts off the bits of a float32 that bfloat16 has no room for, where a GPU, and torch, round to the nearest.
+    """
+    import triton.language as tl
+    from triton.runtime import interpreter
+
+    truncated = interpreter.InterpreterBuilder.create_fp_trunc
+
+    def rounded(self, value, dtype):
+        if dtype.scalar != tl.bfloat16:
+            return truncated(self, value, dtype)
+        bits = torch.from_numpy(np.ascontiguousarray(value.data)).to(torch.bfloat16).view(torch.int16)
+        return interpreter.TensorHandle(bits.numpy().view(np.uint16), dtype.scalar)
+
+    interpreter._patch_lang(tl.sum.fn)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(interpreter.InterpretedFunction, "__call__", lambda self, *a, **k: self.rewrite()(*a, **k))
+        patch.setattr(interpreter.InterpreterBuilder, "create_fp_trunc", rounded)
+        yield
+
+
+@DTYPES
+@pytest.mark.parametrize(("n_latents", "k"), [(100, 7), (300, 32), (20, 20), (5, 2), (1, 1)])
+def test_largest_takes_the_lower_latent_of_equal_ones(n_latents, k, dtype):
+    pre, bias = reference.scores(5, n_latents, dtype)
+    index, value = torch.empty((5, k), dtype=torch.int32), torch.empty((5, k))
+    largest(pre, bias, k, index, value)
+    expected_index, expected_value = reference.largest(pre, bias, k)
+    assert torch.equal(index, expected_index)
+    torch.testing.assert_close(value, expected_value, rtol=0, atol=0, equal_nan=True)
+
+
+@DTYPES
+@pytest.mark.parametrize(("d_model", "n_latents", "k"), [(384, 100, 7), (24, 40, 40), (1, 2, 1)])
+def test_decode_gives_error_gradient_and_loss(d_model, n_latents, k, dtype):
+    given = reference.batch(4, n_latents, d_model, k, dtype)
+    error, gradient, loss = kernels.decode(*given)
+    expected_error, expected_gradient, expected_loss = reference.decode(*given)
+    assert error.dtype == dtype
+    torch.testing.assert_close(error.double(), expected_error, rtol=ROUNDING[dtype], atol=1e-5)
+    torch.testing.assert_close(gradient.double(), expected_gradient, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(loss.double(), expected_loss, rtol=1e-5, atol=1e-5)
+
+
+@DTYPES
+@pytest.mark.parametrize("rows", [6, 300], ids=["no whole span", "spans of one latent"])
+def test_update_sums_each_latent_and_takes_an_adam_step(rows, dtype):
+    lists, error, inputs, scale, silent, *moments, factors, n_main = reference.entries(rows, 19, 20, 3, dtype)
+    expected = reference.update_latents(lists, error, inputs, scale, silent, *moments, factors, n_main)
+    copies = {name: moments[0][name].to(dtype) for name in ("encoder", "decoder")}
+    parts = kernels.update_latents(*lists, error, inputs, scale, silent, *moments, copies, factors, n_main)
+    for got, wanted in zip(moments, expected[:3], strict=True):
+        for name, value in wanted.items():
+            torch.testing.assert_close(got[name].double(), value, rtol=1e-4, atol=1e-5)
+    assert torch.equal(silent, expected[3])
+    torch.testing.assert_close(parts.sum(0).double(), expected[4], rtol=1e-4, atol=1e-4)
+    for name, copy in copies.items():
+        assert torch.equal(copy, moments[0][name].to(dtype))
+
+
+@pytest.mark.parametrize("shifted", [False, True])
+def test_operations_equal_those_of_torch(shifted):
+    random = torch.Generator().manual_seed(3)
+    pre, error, decoder, *moments = (
+        torch.randn(shape, generator=random) for shape in ((6, 30), (18, 20), *[(30, 20)] * 4)
+    )
+    theirs, ours = Operations(torch.device("cpu")), TritonOperations(torch.device("cpu"))
+    entries = theirs.above(pre, torch.full((30,), 2.0))
+    shifts = 6 * torch.arange(30).remainder(3) if shifted else None
+    expected = theirs._dots(entries, error, decoder, shifts)
+    torch.testing.assert_close(ours._dots(entries, error, decoder, shifts), expected)
+    first, second, gradient = moments[0], moments[1].square(), moments[2].T.contiguous().T
+    both = [[t.clone() for t in (decoder, gradient, first, second)] for _ in range(2)]
+    for operations, (weight, *rest) in zip((theirs, ours), both, strict=True):
+        operations.adam(weight, *rest, 1e-2, 1.5)
+    for expected, got in zip(*both, strict=True):
+        torch.testing.assert_close(got, expected)
+
+
+def start(n_latents, d_model, k, batch, auxk_alpha=0.0):
+    settings = TrainSettings(
+        n_latents=n_latents,
+        k=k,
+        tokens=batch * 100,
+        chunk_tokens=batch * 100,
+        batch_size=batch,
+        auxk_alpha=auxk_alpha,
+        dead_tokens=2 * batch - 1,
+        learning_rate=1e-3,
+    )
+    random = np.random.default_rng(1)
+    weights = initial_weights(n_latents, d_model, 0, "here")
+    weights["encoder_bias"] = (random.normal(size=n_latents) * 0.1).astype(np.float32)
+    weights["decoder_bias"] = (random.normal(size=d_model) * 0.1).astype(np.float32)
+    normalisation = Normalisation(random.normal(size=d_model).astype(np.float32), 1.7)
+    batches = torch.from_numpy((random.normal(size=(4, batch, d_model)) * 2 + 1).astype(np.float32))
+    return weights, settings, normalisation, batches
+
+
+@pytest.mark.parametrize("auxk_alpha", [0.0, 1 / 32])
+def test_the_step_equals_the_torch_step(auxk_alpha, monkeypatch):
+    monkeypatch.setattr(triton_step, "TILE_BYTES", 5 * 20 * 4)  # the batch takes two tiles, the second one partial
+    weights, settings, normalisation, batches = start(20, 8, 3, 8, auxk_alpha)
+    theirs, ours = (c(weights, settings, normalisation, torch.device("cpu")) for c in (TorchTopKStep, TritonTopKStep))
+    saw_auxk = False
+    for i, batch in enumerate(batches if auxk_alpha else batches[:2]):  # AuxK has nothing to do before the third
+        expected, result = theirs.step(batch, 1e-2 / (i + 1)), ours.step(batch, 1e-2 / (i + 1))
+        np.testing.assert_allclose([float(r) for r in result], expected, rtol=1e-5)
+        assert torch.equal(ours.silent, theirs.silent)
+        for name, value in theirs.weights().items():
+            torch.testing.assert_close(ours.weights()[name], value, rtol=1e-4, atol=1e-6)
+        saw_auxk |= expected.auxk > 0
+    assert saw_auxk == (auxk_alpha > 0)
+
+
+def test_gradients_equal_dense_autograd():
+    weights, settings, normalisation, batches = start(12, 9, 4, 8)
+    dense, ours = DenseTopK(weights, settings, normalisation), TritonTopKStep(weights, settings, normalisation, "cpu")
+    dense.step(batches[0], 1e-3)
+    ours.step(batches[0], 1e-3)
+    for name, gradient in dense.gradients.items():
+        # After the first step Adam's first moment is a tenth of the gradient.
+        torch.testing.assert_close(ours.first[name].double() * 10, gradient, rtol=1e-4, atol=1e-7)
+
+
+def test_bfloat16_goes_the_same_way_and_resumes_to_the_same_bits():
+    weights, settings, normalisation, batches = start(12, 9, 4, 8)
+    low = SimpleNamespace(**asdict(settings) | {"product_dtype": "bfloat16"})
+    exact, ours, resumed = (TritonTopKStep(weights, s, normalisation, "cpu") for s in (settings, low, low))
+    for i, batch in enumerate(batches[:2]):
+        fvu = float(exact.step(batch, 1e-3).fvu)
+        assert float(ours.step(batch, 1e-3).fvu) == pytest.approx(fvu, rel=0.01)
+        if i == 0:
+            resumed.load_state(ours.state())
+    resumed.step(batches[1], 1e-3)
+    for name, value in ours.state().items():
+        assert torch.equal(resumed.state()[name], value), name
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered")
+def test_a_loss_that_is_not_finite_overwrites_nothing():
+    weights, settings, normalisation, batches = start(12, 9, 4, 8)
+    step = TritonTopKStep(weights, settings, normalisation, "cpu")
+    step.step(batches[0], 1e-3)
+    before = step.state()
+    batches[1, 3, 2] = torch.inf
+    assert not np.isfinite(float(step.step(batches[1], 1e-3).fvu))
+    for name, value in step.state().items():
+        assert name == "steps" or torch.equal(value, before[name]), name
+
+
+def test_every_kernel_compiles_for_an_h100(tmp_path):
+    """Triton's compiler needs no GPU; what it refuses, the interpreter may let pass."""
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[2] / "workflow"), *sys.path])
+    program = [sys.executable, str(Path(__file__).with_name("triton_compiled.py"))]
+    done = subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    compiled, everything = done.stdout.split(), vars(kernels) | vars(triton_selection)
+    assert set(compiled) == {name for name, value in everything.items() if _is_kernel(name, value)}
+
+
+def _is_kernel(name, value):
+    helpers = ("_keys", "_keep_largest", "_sums", "_adam")
+    return hasattr(value, "arg_names") and name not in helpers

@@ -1,0 +1,22 @@
+"""`operations` on CUDA: Triton kernels where torch would write (entries, d_model) or a parameter several times over."""
+
+import torch
+
+from sae_stability.sae import triton_kernels as kernels
+from sae_stability.sae.operations import Entries, Operations
+
+
+class TritonOperations(Operations):
+    """The same results to rounding."""
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__(device)
+        self.one = torch.ones((), device=device)
+
+    def _dots(self, entries: Entries, error: torch.Tensor, decoder: torch.Tensor, shifts) -> torch.Tensor:
+        rows = entries.rows if shifts is None else entries.rows + shifts[entries.latents]
+        return kernels.dots(error, decoder, rows, entries.latents)
+
+    def adam(self, weight, gradient, first, second, rate: float, correction: float) -> None:
+        """One Adam step of a tensor in place, factors as from `step.adam_factors`."""
+        kernels.adam(weight, first, second, gradient, self.one, rate, correction)

@@ -1,0 +1,121 @@
+"""The TopK training step on a GPU: one dense product by cuBLAS, everything sparse by Triton kernels.
+
+The same arithmetic as `torch_step`, which is its reference. Pre-activations exist for a tile of rows at a time, and no
+tensor of shape (batch, k, d_model) or gradient of a parameter ever does: beyond parameters and moments, memory is
+`TILE_BYTES` and a few tensors of the batch's size. Nothing waits for the device, except AuxK for the number of dead
+latents; so a loss that is not finite is seen late, and the kernels themselves overwrite nothing then.
+
+With `product_dtype` bfloat16 the product multiplies bfloat16 copies of inputs and encoder, and decoding and gradient
+sums read bfloat16 copies of decoder rows, inputs and errors; all sums are float32, and so are the parameters. With
+float32, TF32 is off.
+
+Two runs on the same device give the same bits: no sum uses atomics, so there is no switch to set. cuBLAS repeats its
+bits as long as one stream uses it; whoever runs several in one process sets CUBLAS_WORKSPACE_CONFIG=:4096:8.
+"""
+
+import numpy as np
+import torch
+
+from sae_stability.sae import triton_kernels as kernels
+from sae_stability.sae.normalise import Normalisation
+from sae_stability.sae.settings import TrainSettings
+from sae_stability.sae.step import StepResult, adam_factors
+from sae_stability.sae.torch_step import TorchTopKStep
+from sae_stability.sae.triton_selection import largest
+
+TILE_BYTES = 1 << 26  # of pre-activations at a time: about what the L2 cache of an H100 or H200 holds
+
+
+class TritonTopKStep(TorchTopKStep):
+    """TopK with optional AuxK (`step.Step`); results are 0-d tensors on the device."""
+
+    def __init__(
+        self,
+        weights: dict[str, np.ndarray],
+        settings: TrainSettings,
+        normalisation: Normalisation,
+        device: torch.device,
+    ) -> None:
+        super().__init__(weights, settings, normalisation, device)
+        bfloat16 = getattr(settings, "product_dtype", "float32") == "bfloat16"
+        self.dtype = torch.bfloat16 if bfloat16 else torch.float32
+        self._copy()
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+
+    def _copy(self) -> None:
+        """What kernels read of encoder and decoder: bfloat16 copies, or the parameters themselves."""
+        self.copies = {name: self.parameters[name].to(self.dtype) for name in ("encoder", "decoder")}
+
+    def load_state(self, state: dict[str, torch.Tensor]) -> None:
+        """Take over what `state` returned."""
+        super().load_state(state)
+        self._copy()
+
+    def step(self, batch: torch.Tensor, rate: float) -> StepResult:
+        """Advance by one batch (batch_size, d_model) at learning rate `rate`."""
+        settings = self.settings
+        inputs = (batch.to(self.mean) - self.mean).mul_(1 / self.scale).sub_(self.parameters["decoder_bias"])
+        read = inputs.to(self.dtype)
+        variance = inputs.var(0, correction=0).sum(dtype=torch.float64) * len(inputs)
+        dead = torch.nonzero(self.silent > settings.dead_tokens)[:, 0] if settings.auxk_alpha > 0 else self.silent[:0]
+        fired, revived = self._encode(read, dead)
+        error, gradient, loss = kernels.decode(inputs, self.copies["decoder"], *fired)
+        entries, errors, auxk = _listed(fired, gradient, 0), error, torch.zeros_like(variance)
+        if len(dead):
+            half = max(1, inputs.shape[1] // 2)
+            weight = min(1.0, len(dead) / half)
+            left, gradient, left_loss = kernels.decode(-error, self.copies["decoder"], *revived)
+            auxk = left_loss.sum(dtype=torch.float64) / variance * weight
+            factor = weight * settings.auxk_alpha
+            more = _listed((revived[0], revived[1] * factor), gradient * factor, len(inputs))
+            entries = [torch.cat(lists) for lists in zip(entries, more, strict=True)]
+            errors = torch.cat([error, left])
+        fvu = loss.sum(dtype=torch.float64) / variance
+        scale = torch.where(torch.isfinite(fvu), 2 / variance, torch.nan).float()
+        self._update_all(entries, error, errors, read, scale, rate, fired[0].numel())
+        l0 = (fired[1] > 0).sum() / len(inputs)
+        return StepResult(fvu, auxk, l0, (self.silent > settings.dead_tokens).sum())
+
+    def _encode(self, inputs: torch.Tensor, dead: torch.Tensor):
+        """(index, value) of the k largest latents of each row, and of the largest among the dead, tile by tile."""
+        (rows, d_model), n_latents = inputs.shape, self.settings.n_latents
+        encoder, bias = self.copies["encoder"].T, self.parameters["encoder_bias"]
+        height = min(rows, max(1, TILE_BYTES // (n_latents * self.dtype.itemsize)))
+        tile = torch.empty((height, n_latents), dtype=self.dtype, device=inputs.device)
+        fired = _slots(rows, self.settings.k, inputs.device)
+        revived = _slots(rows, min(max(1, d_model // 2), len(dead)), inputs.device)
+        for start in range(0, rows, height):
+            part = slice(start, min(rows, start + height))
+            pre = tile[: part.stop - start]
+            torch.mm(inputs[part], encoder, out=pre)
+            largest(pre, bias, self.settings.k, fired[0][part], fired[1][part])
+            if len(dead):
+                largest(pre[:, dead], bias[dead], revived[0].shape[1], revived[0][part], revived[1][part])
+        if len(dead):
+            names = torch.cat([dead, dead.new_tensor([n_latents])]).to(torch.int32)
+            revived = names[revived[0].long()], revived[1]
+        return fired, revived
+
+    def _update_all(self, entries, error, errors, inputs, scale, rate: float, n_main: int) -> None:
+        index, rows, value, gradient = entries
+        self.steps += 1
+        factors = adam_factors(rate, self.steps)
+        moments = (self.parameters, self.first, self.second)
+        bias_parts = kernels.update_latents(
+            index, rows, value, gradient, errors, inputs, scale, self.silent, *moments, self.copies, factors, n_main
+        )
+        bias = error.sum(0, dtype=torch.float32) - bias_parts.sum(0)
+        kernels.adam(*(tensors["decoder_bias"] for tensors in moments), bias, scale, *factors)
+
+
+def _slots(rows: int, k: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    return tuple(torch.empty((rows, k), dtype=dtype, device=device) for dtype in (torch.int32, torch.float32))
+
+
+def _listed(entries: tuple[torch.Tensor, torch.Tensor], gradient: torch.Tensor, shift: int) -> list[torch.Tensor]:
+    """Flat lists of index, row + shift, value and gradient."""
+    index, value = entries
+    rows = torch.arange(shift, shift + len(index), dtype=torch.int32, device=index.device)
+    rows = rows[:, None].expand_as(index)
+    return [lists.reshape(-1) for lists in (index, rows, value, gradient)]
