@@ -46,3 +46,19 @@ def test_what_is_between_two_chunks_stays_in_its_block(untrained: Project, finis
     untrained.edit(lambda study: study["cohort_defaults"].update(seeds_per_job=3))
     assert train(untrained, [0, 1, 2]) == {"train_seeds_0_1": 1, "train_chunk_seeds_2": 1, "train_seeds_2": 1}
     assert untrained.files(SAES) == finished_neox.files(SAES)
+
+
+def test_saes_of_two_orders_never_share_a_job(neox: Project):
+    def add(study):
+        study["cohort_defaults"]["seeds_per_job"] = 2
+        study["cohorts"]["order"] = {"hookpoint": "layers.0.mlp", "init_seeds": [0], "order_seeds": [0, 1]}
+
+    neox.edit(add)
+    for seed in (0, 1):
+        # As if both had been begun together, when the cohort varied its init seed.
+        state = neox.folder / f"results/states/order/seed-{seed}/chunk-0000-seeds-0-1.safetensors"
+        state.parent.mkdir(parents=True)
+        state.touch()
+    assert set(rules(neox.dry("saes"))) == {
+        f"{rule}_seeds_{seed}" for rule in ("train", "train_chunk") for seed in (0, 1)
+    }

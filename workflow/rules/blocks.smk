@@ -23,7 +23,9 @@ def blocks_of(cohort) -> list[tuple[int, ...]]:
     todo = {seed for seed in cohort.seeds if f"{cohort.slug}/seed-{seed}" in UNTRAINED}
     found = []
     for block in sorted(block for seed in todo for block in begun(cohort, seed)):
-        if all(seed in todo and block in begun(cohort, seed) for seed in block):
+        whole = all(seed in todo and block in begun(cohort, seed) for seed in block)
+        # A state may be left from before the cohort's seeds were changed.
+        if whole and len({cohort.sae_seeds[seed][1] for seed in block}) == 1:
             found.append(block)
             todo -= set(block)
     rest = [tuple(seed for seed in block if seed in todo) for block in cohort.blocks]
