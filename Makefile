@@ -6,7 +6,7 @@ CORES ?= all
 export HF_HUB_OFFLINE ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test check clean bench-match
+.PHONY: run test check clean bench-match bench-train
 
 run: .venv/ready
 	$(BIN)/snakemake --cores $(CORES)
@@ -23,6 +23,9 @@ check: .venv/ready-test
 
 bench-match: .venv/ready-test
 	$(BIN)/python bench/match.py
+
+bench-train: .venv/ready-test
+	$(BIN)/python bench/train.py
 
 .venv/ready: envs/requirements.txt envs/constraints.txt pyproject.toml
 	$(PYTHON) -m venv .venv
