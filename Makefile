@@ -6,7 +6,7 @@ CORES ?= all
 export HF_HUB_OFFLINE ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test check clean bench-match bench-gpu
+.PHONY: run test check clean bench-match bench-train bench-gpu
 
 run: .venv/ready
 	$(BIN)/snakemake --cores $(CORES)
@@ -24,6 +24,9 @@ check: .venv/ready-test
 
 bench-match: .venv/ready-test
 	$(BIN)/python bench/match.py
+
+bench-train: .venv/ready-test
+	$(BIN)/python bench/train.py
 
 # Needs a CUDA device; SPARSIFY_PYTHON names a Python with eai-sparsify 1.3.3 for the comparison.
 bench-gpu: .venv/ready-test

