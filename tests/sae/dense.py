@@ -149,8 +149,15 @@ class DenseJumpReLU(DenseReference):
     def penalty(self, coefficient, latents, pre):
         return coefficient * self.fires.sum()
 
-    def step(self, *args):
-        result = super().step(*args)
+    taken = 0
+
+    def step(self, x, rate, coefficient):
+        result = super().step(x, rate, coefficient)
+        self.taken += 1
+        fallen = max(0.0, 1 - rate / self.settings.peak_learning_rate)
+        if self.taken > self.settings.warmup_steps:
+            ratio = np.clip(result[2] / self.settings.k, 0.2, 5)
+            self.p["threshold"].data *= ratio ** (0.05 * fallen)
         self.p["threshold"].data.clamp_(min=0)
         return result
 

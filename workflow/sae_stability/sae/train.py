@@ -78,8 +78,8 @@ def train_chunk(
         config_hash: recorded in `cfg.json`.
 
     Raises:
-        StudyError: the chunk or state does not fit the settings, or loss or weights stop being finite (then nothing
-            is written).
+        StudyError: the chunk or state does not fit the settings, or the loss goes wrong (`watch`) or weights stop
+            being finite (then nothing is written).
     """
     member = Member(
         settings=settings,

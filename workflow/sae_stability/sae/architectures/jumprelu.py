@@ -12,10 +12,11 @@ The paper's unit is the root mean square norm of the activations, so `bandwidth`
 by sqrt(d_model), which is the mean norm under `centre-scale`.
 
 Not as in the source: `k` is the mean number of latents that fire, held by a controller of the coefficient
-(`sparsity.SparsityController`); thresholds are trained themselves and held at 0 or above, because their logarithms, as
-in the paper's code, move too slowly from 0.001 in trainings shorter than a few hundred thousand steps; the decoder bias
-starts at the first batch's mean; Adam's first beta is 0.9, not 0; the kernel does not reach pre-activations of 0 and
-below.
+(`sparsity.SparsityController`) and, the more the further the learning rate has fallen, by one factor on all thresholds,
+without which L0 ends some percent below k; thresholds are trained themselves and held at 0 or above, because their
+logarithms, as in the paper's code, move too slowly from 0.001 in trainings shorter than a few hundred thousand steps;
+the decoder bias starts at the first batch's mean; Adam's first beta is 0.9, not 0; the kernel does not reach
+pre-activations of 0 and below.
 """
 
 import numpy as np
@@ -24,13 +25,14 @@ import torch
 from sae_stability.sae.architectures.batchtopk import encode
 from sae_stability.sae.entry_step import Loss, make_operations
 from sae_stability.sae.operations import Entries
-from sae_stability.sae.sparsity import PenalisedStep
+from sae_stability.sae.sparsity import HIGHEST, PenalisedStep
 
 __all__ = ["EXTRAS", "encode", "make_step"]
 
 EXTRAS = {"threshold": "n"}
 BANDWIDTH = 0.001  # where the settings give none
 THRESHOLD = 0.001  # before the first step
+FOLLOW = 0.05  # power of L0 / k that thresholds are multiplied by at the end
 
 
 class JumpReLUStep(PenalisedStep):
@@ -67,9 +69,13 @@ class JumpReLUStep(PenalisedStep):
         return Loss(fvu, error, fires, gradients, sums)
 
     def after(self, l0: float, rate: float) -> None:
-        """Steer the coefficient, and keep thresholds from falling below 0."""
+        """Steer the coefficient, let the thresholds follow L0, and keep them from falling below 0."""
         super().after(l0, rate)
-        self.parameters["threshold"].clamp_(min=0)
+        settings, threshold = self.settings, self.parameters["threshold"]
+        if rate and self.steps > settings.warmup_steps:
+            ratio = min(max(l0 / settings.k, 1 / HIGHEST), HIGHEST)
+            threshold *= ratio ** (FOLLOW * max(0.0, 1 - rate / settings.peak_learning_rate))
+        threshold.clamp_(min=0)
 
 
 def make_step(weights: dict[str, np.ndarray], settings, normalisation, device, workers) -> JumpReLUStep:
