@@ -164,6 +164,7 @@ def _dense_columns(run: dict) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--from", type=int, default=0, dest="least", help="smallest number of latents")
     parser.add_argument("--up-to", type=int, default=2**17, help="largest number of latents")
     parser.add_argument("--again", nargs="*", help="cases to measure again; default all")
     parser.add_argument("--measure", nargs=4, metavar=("SIDE", "CASE", "N", "D"), help=argparse.SUPPRESS)
@@ -174,7 +175,7 @@ def main() -> None:
         return
     kept = {(run["case"], run["n"]): run for run in json.loads(NOTES.read_text())} if NOTES.exists() else {}
     for case, n, d, dense in cases():
-        if n > arguments.up_to or (arguments.again and case not in arguments.again):
+        if not arguments.least <= n <= arguments.up_to or (arguments.again and case not in arguments.again):
             continue
         if case.startswith("trained-"):
             match_cases.pair(case, n, d)
