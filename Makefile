@@ -1,15 +1,18 @@
-# make run: set up and run the embedded study.  make test: set up and run the tests.
+# make run: set up and run the embedded study, or that of STUDY=FILE.  make test: set up and run the tests.
 PYTHON ?= python3
 BIN := .venv/bin
 CORES ?= all
+STUDY ?=
 # Sockets, browsers and hubs are not needed: whatever a test or the embedded study loads lies on this machine.
-export HF_HUB_OFFLINE ?= 1
+export HF_HUB_OFFLINE ?= $(if $(STUDY),0,1)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: run test check clean bench-match bench-train bench-gpu
 
+# Snakemake reads a --configfile before the Snakefile does: what is wrong with it is said by `validate`, in one line.
 run: .venv/ready
-	$(BIN)/snakemake --cores $(CORES)
+	$(if $(STUDY),$(BIN)/python -m sae_stability validate "$(STUDY)")
+	$(BIN)/snakemake --cores $(CORES) $(if $(STUDY),--configfile "$(STUDY)")
 
 # Two workers, whole files each: files share what is costly to make. One thread a worker.
 test: check

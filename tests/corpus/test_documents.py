@@ -60,6 +60,46 @@ def test_an_unknown_kind_lists_the_known_ones():
         documents({"kind": "books"}, seed=0)
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"paths": ["a.txt"], "colour": 1}, "'colour'"), ({}, "'paths'")],
+    ids=["unknown", "missing"],
+)
+def test_a_wrong_key_is_named(settings, message):
+    with pytest.raises(StudyError, match=f"corpus of kind 'files': .*{message}"):
+        documents({"kind": "files", **settings}, seed=0)
+
+
+VALUES = {"an integer": 3, "a list": ["a", "b"], "a mapping": {"a": "b"}, "bytes": b"a"}
+
+
+def corpus_of(folder: Path, kind: str, values: list) -> dict:
+    """A corpus with these values in the column `body`."""
+    (folder / "data").mkdir()
+    if kind == "jsonl":
+        (folder / "data" / "a.jsonl").write_text("".join(json.dumps({"body": value}) + "\n" for value in values))
+    else:
+        pq.write_table(pa.table({"body": values}), folder / "data" / "a.parquet")
+    if kind == "hub":
+        return {"kind": "hub", "name": str(folder / "data"), "streaming": True, "text_column": "body"}
+    return {"kind": "files", "paths": [str(folder / "data" / "*")], "text_column": "body"}
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet", "hub"])
+@pytest.mark.parametrize("value", VALUES)
+def test_what_is_not_text_is_named_with_its_place_and_type(tmp_path, kind, value):
+    if (kind, value) == ("jsonl", "bytes"):
+        pytest.skip("JSON has no bytes")
+    name = type(VALUES[value]).__name__
+    with pytest.raises(StudyError, match=rf"data.* 1: column 'body' holds {name}, not text; .* text_column"):
+        list(documents(corpus_of(tmp_path, kind, [VALUES[value]] * 3), seed=0))
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet", "hub"])
+def test_a_null_is_no_document(tmp_path, kind):
+    assert sorted(documents(corpus_of(tmp_path, kind, [None, "one", None, "two"]), seed=0)) == ["one", "two"]
+
+
 def test_files_of_every_format_give_their_documents(tmp_path):
     (tmp_path / "a.txt").write_text("one\ntwo")
     (tmp_path / "b.md").write_text("# three")

@@ -90,6 +90,21 @@ def test_what_a_person_wants_at_a_prompt(neox: Project):
     assert "n_latents: 48" in run(neox, "info results/saes/base/seed-0").stdout
 
 
+@pytest.mark.parametrize(
+    ("corpus", "words"),
+    [
+        ({"kind": "files", "paths": ["gone/*.txt"]}, "no file matches 'gone/*.txt'"),
+        ({"kind": "docstrings", "packages": ["scipyy"]}, "'scipyy' is not installed"),
+    ],
+    ids=["files", "package"],
+)
+def test_text_that_is_not_there_is_no_valid_study(neox: Project, corpus: dict, words: str):
+    neox.edit(lambda study: study["corpora"].update(stories=corpus))
+    result = run(neox, "validate study.yaml")
+    assert result.returncode == 2
+    assert words in result.stderr
+
+
 def test_a_hookpoint_that_the_model_lacks_is_named_with_the_nearest(neox: Project):
     def misspell(study):
         study["passes"]["first"]["hookpoints"] = ["layers.0.mpl"]

@@ -1,6 +1,7 @@
 """The studies beside the embedded one: planned whole, by Snakemake and by `plan` alike."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import yaml
@@ -21,6 +22,20 @@ def test_the_papers_study_builds_its_whole_graph(tmp_path: Path):
     run = project.dry("--quiet", "rules")
     # The target `all` is a job to Snakemake and none to the plan.
     assert jobs_of(run.output) == sum(stage.jobs for stage in plan(load_study(file)).stages) + 1
+
+
+def test_make_checks_a_study_of_ones_own_before_snakemake_reads_it():
+    found = {}
+    for study in ("", "mine.yaml"):
+        command = ["make", "--dry-run", "--always-make", "run", f"STUDY={study}"]
+        lines = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+        words = ("sae_stability validate", "snakemake --cores")
+        found[study] = [line.strip().split("bin/")[1] for line in lines if any(word in line for word in words)]
+    assert found[""] == ["snakemake --cores all"]
+    assert found["mine.yaml"] == [
+        'python -m sae_stability validate "mine.yaml"',
+        'snakemake --cores all --configfile "mine.yaml"',
+    ]
 
 
 def test_a_study_of_ones_own_needs_only_the_marked_lines(tmp_path: Path):

@@ -236,9 +236,12 @@ def _named(key: Callable) -> Callable[[str], tuple]:
 
 def _json(text: str) -> dict:
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r}: not JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f'{text!r}: expected {{"key": value, ...}}')
+    return value
 
 
 def _boolean(text: str) -> bool:

@@ -28,11 +28,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def validate(args: argparse.Namespace) -> None:
-    """Check a study's file, then its hookpoints against the model."""
+    """Check a study's file, then that its text is there, then its hookpoints against the model."""
     from sae_stability.config import load_study
     from sae_stability.config_hookpoints import check_hookpoints
+    from sae_stability.identity import check_corpora
 
     study = load_study(args.study)
+    check_corpora(study)
     check_hookpoints(study)
     saes = sum(len(cohort.seeds) for cohort in study.cohorts.values())
     print(f"{args.study}: valid; {len(study.cohorts)} cohorts, {saes} SAEs")

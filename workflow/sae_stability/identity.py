@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sae_stability.config import Study
-from sae_stability.corpus.documents import local_files
+from sae_stability.corpus.documents import check_documents, local_files
 from sae_stability.files import read_json, sha256, write_json
 from sae_stability.headers import model_folder
 from sae_stability.study import Corpus, Model
@@ -33,11 +33,9 @@ def check_sources(study: Study, memory: Path) -> None:
     are looked into by `validate` and by extraction: they may be out of reach now.
 
     Raises:
-        StudyError: a corpus file that is not there, or a hookpoint that a local model does not have.
+        StudyError: a corpus file or package that is not there, or a hookpoint that a local model does not have.
     """
-    for corpus in study.corpora.values():
-        if corpus.documents["kind"] == "files":
-            local_files(corpus.documents["paths"])
+    check_corpora(study)
     models = {slug: model for slug, model in study.models.items() if model_folder(model.name)}
     passes = [pass_ for pass_ in study.passes.values() if pass_.model in models.values()]
     wanted = key([[pass_.model.name, pass_.hookpoints, pass_.d_model] for pass_ in passes])
@@ -46,6 +44,16 @@ def check_sources(study: Study, memory: Path) -> None:
 
         check_hookpoints(dataclasses.replace(study, models=models))
         write_json(memory, wanted)
+
+
+def check_corpora(study: Study) -> None:
+    """Refuse a study whose local text or packages are not there; data sets on the hub are not asked for.
+
+    Raises:
+        StudyError: a pattern that no file matches, or a package that is not installed.
+    """
+    for corpus in study.corpora.values():
+        check_documents(corpus.documents)
 
 
 class Contents:

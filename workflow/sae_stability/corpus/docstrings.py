@@ -2,6 +2,7 @@
 
 import ast
 import gc
+import importlib.machinery
 import importlib.util
 import multiprocessing
 import warnings
@@ -38,13 +39,23 @@ def docstrings(packages: list[str], min_characters: int = 200) -> list[str]:
         return sorted(set().union(*parts))
 
 
-def _sources(package: str) -> list[Path]:
+def find_package(package: str) -> importlib.machinery.ModuleSpec:
+    """Where an installed package lies; it is not imported.
+
+    Raises:
+        StudyError: it is not installed.
+    """
     try:
         spec = importlib.util.find_spec(package)
     except (ImportError, ValueError):
         spec = None
     if spec is None:
         raise StudyError(f"corpus packages: '{package}' is not installed; install it or take it off the list")
+    return spec
+
+
+def _sources(package: str) -> list[Path]:
+    spec = find_package(package)
     folders = spec.submodule_search_locations
     files = [path for folder in folders for path in Path(folder).rglob("*.py")] if folders else [Path(spec.origin)]
     files = [path for path in files if path.suffix == ".py" and path.is_file()]

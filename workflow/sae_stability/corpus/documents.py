@@ -1,12 +1,13 @@
 """Documents of a corpus, one string at a time, in an order that the config fixes."""
 
 import glob
+import inspect
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from sae_stability.corpus.docstrings import docstrings
+from sae_stability.corpus.docstrings import docstrings, find_package
 from sae_stability.errors import StudyError
 from sae_stability.seeds import stream
 
@@ -30,14 +31,33 @@ def documents(spec: dict, seed: int) -> Iterator[str]:
         seed: the corpus seed.
 
     Raises:
-        StudyError: an unknown kind, a package, file, data set or text column that does not exist.
+        StudyError: an unknown kind or key; a package, file, data set or text column that does not exist; a value in
+            that column that is not text. A null there is no document.
     """
     kinds: dict[str, Callable[..., Iterator[str]]] = {"docstrings": _docstrings, "hub": _hub, "files": _files}
     kind = spec.get("kind")
     if kind not in kinds:
         raise StudyError(f"corpus kind '{kind}' is unknown; allowed: {', '.join(kinds)}")
     rng = random.Random(stream("corpus", seed))
-    return kinds[kind](rng, **{key: value for key, value in spec.items() if key != "kind"})
+    settings = {key: value for key, value in spec.items() if key != "kind"}
+    try:
+        inspect.signature(kinds[kind]).bind(rng, **settings)
+    except TypeError as error:
+        raise StudyError(f"corpus of kind '{kind}': {error}") from None
+    return kinds[kind](rng, **settings)
+
+
+def check_documents(spec: dict) -> None:
+    """Refuse local files and packages that are not there, without reading them; a hub is not asked.
+
+    Raises:
+        StudyError: as for `documents`.
+    """
+    if spec["kind"] == "files":
+        local_files(spec["paths"])
+    elif spec["kind"] == "docstrings":
+        for package in spec["packages"]:
+            find_package(package)
 
 
 def _docstrings(rng: random.Random, packages: list[str], min_characters: int = 200) -> Iterator[str]:
@@ -67,7 +87,8 @@ def _hub(
         ) from None
     if text_column not in columns:
         raise _no_column(f"data set '{name}'", text_column, columns)
-    yield from (row[text_column] for row in data.select_columns([text_column]))
+    values = (row[text_column] for row in data.select_columns([text_column]))
+    yield from _texts(values, f"data set '{name}', row", text_column)
 
 
 def local_files(paths: list[str]) -> list[Path]:
@@ -119,19 +140,34 @@ def _whole_file(path: Path, _text_column: str) -> Iterator[str]:
     yield path.read_text(encoding="utf-8")
 
 
+def _texts(values: Iterable[object], where: str, text_column: str) -> Iterator[str]:
+    """The values of a text column, one a row (or line), without the nulls; `where` is followed by a row's number."""
+    for number, value in enumerate(values, start=1):
+        if isinstance(value, str):
+            yield value
+        elif value is not None:
+            raise StudyError(
+                f"{where} {number}: column '{text_column}' holds {type(value).__name__}, not text; "
+                "name another column with text_column"
+            )
+
+
 def _json_lines(path: Path, text_column: str) -> Iterator[str]:
     with open(path, encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise StudyError(f"{path}, line {number}: not JSON ({error})") from None
-            text = row.get(text_column) if isinstance(row, dict) else None
-            if not isinstance(text, str):
-                raise _no_column(f"{path}, line {number}", text_column, list(row) if isinstance(row, dict) else [])
-            yield text
+        values = (_json_value(line, f"{path}, line {n}", text_column) for n, line in enumerate(lines, start=1))
+        yield from _texts(values, f"{path}, line", text_column)
+
+
+def _json_value(line: str, where: str, text_column: str) -> object:
+    if not line.strip():
+        return None
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise StudyError(f"{where}: not JSON ({error})") from None
+    if not isinstance(row, dict) or text_column not in row:
+        raise _no_column(where, text_column, list(row) if isinstance(row, dict) else [])
+    return row[text_column]
 
 
 def _parquet_rows(path: Path, text_column: str) -> Iterator[str]:
@@ -144,8 +180,9 @@ def _parquet_rows(path: Path, text_column: str) -> Iterator[str]:
         raise StudyError(f"{path}: not readable as Parquet ({error})") from None
     if text_column not in file.schema_arrow.names:
         raise _no_column(str(path), text_column, file.schema_arrow.names)
-    for batch in file.iter_batches(batch_size=1000, columns=[text_column]):
-        yield from (text for text in batch.column(0).to_pylist() if text is not None)
+    batches = file.iter_batches(batch_size=1000, columns=[text_column])
+    values = (value for batch in batches for value in batch.column(0).to_pylist())
+    yield from _texts(values, f"{path}, row", text_column)
 
 
 def _no_column(where: str, text_column: str, columns: list[str]) -> StudyError:
