@@ -37,8 +37,8 @@ def bias_moment(gradients: np.ndarray, entries: int) -> float:
     """First moment of the bias of one latent after one step, from the first `entries` of the gradients."""
     weights, firsts, seconds = ((np.ones((1, 1), ONE.dtype),) * 2 + (np.zeros(1, ONE.dtype),) for _ in range(3))
     rows, values, x = np.zeros(entries, np.int32), np.zeros(entries, ONE.dtype), np.ones((1, 1), ONE.dtype)
-    offsets, touched, part = np.array([0, entries]), np.ones(1, bool), np.zeros(1, ONE.dtype)
-    given = (0, 1, offsets, rows, values, gradients, x, x, weights, firsts, seconds, touched, part)
+    offsets, touched, parts = np.array([0, entries]), np.ones(1, bool), np.zeros((1, 1), ONE.dtype)
+    given = (0, 1, offsets, rows, values, gradients, x, x, weights, firsts, seconds, touched, 1, parts)
     kernels.update_latents(*given, (ONE, ONE, tuple(np.float32([0.9, 0.1, 0.999, 0.001, 1e-8]))))
     return float(firsts[2][0])
 
