@@ -104,7 +104,7 @@ def test_an_edit_of_the_matching_code_does_not_retrain(neox: Project):
     pairs.write_text(pairs.read_text() + "\nADDED = 1\n")
     run = neox.dry()
     assert run.matched == {"base/0-1", "size-32/0-1"}
-    assert run.jobs["floor_48x16"] == 1
+    assert run.jobs["floor_48x32"] == 1
     assert run.jobs["train"] == run.jobs["train_chunk"] == run.jobs["evaluate"] == 0
 
 
@@ -119,7 +119,7 @@ def test_an_edit_of_the_training_code_retrains_and_extracts_nothing(neox: Projec
 def test_one_more_repeat_of_the_floor_matches_that_one_alone(neox: Project):
     neox.edit(lambda study: study.update(floor={"repeats": 3}))
     run = neox.dry("--printshellcmds")
-    assert {name for name in run.jobs if name.startswith("floor")} == {"floor_32x16", "floor_48x16"}
+    assert {name for name in run.jobs if name.startswith("floor")} == {"floor_32x32", "floor_48x32"}
     assert set(re.findall(r"--rep (\d)", run.output)) == {"2"}
     assert not run.matched
 

@@ -51,7 +51,7 @@ def steps(name: str, pairs: int) -> Iterator[Callable[[float], None]]:
     """For each of so many pairs, a function that takes the fraction of it done; a bar on stderr shows them all."""
     form = "{desc}: {percentage:.0f}% [{elapsed}<{remaining}]"
     interval = 0.5 if sys.stderr.isatty() else 10.0
-    with tqdm(total=pairs, desc=name, bar_format=form, mininterval=interval) as bar:
+    with tqdm(total=pairs, desc=name, bar_format=form, mininterval=interval, delay=1) as bar:
         for place in range(pairs):
             yield lambda done, place=place: bar.update(place + done - bar.n)
         bar.update(pairs - bar.n)
