@@ -10,6 +10,7 @@ batches lie in memory, centred and scaled, the same for all.
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from importlib.metadata import version
@@ -24,6 +25,7 @@ from sae_stability.activations import store
 
 HERE, FOLDER = Path(__file__).parent, Path("results/bench")
 TOKENS = 60_000
+BUSY = 0.5  # load average before a measurement, above which the report says that the machine was not idle
 PEERS = {
     "eai-sparsify": ("eai-sparsify==1.3.3", []),
     "sae-lens": ("sae-lens==6.54.12", []),
@@ -150,7 +152,16 @@ def report(notes: dict) -> str:
     """The section of RESULTS.md; what was not measured says so."""
     lines = [f"`make bench-train`: {machine(('torch', 'numba', 'numpy', 'transformers'))}. All on CPU.", ""]
     for part, write in (("training", training_report), ("extraction", extraction_report), ("parts", parts_report)):
-        lines += write(notes[part]) if part in notes else [f"{part.capitalize()}: not measured.", ""]
+        if part not in notes:
+            lines += [f"{part.capitalize()}: not measured.", ""]
+            continue
+        lines += write(notes[part])
+        if notes[part]["load"] > BUSY:
+            lines += [
+                f"Other work ran on the machine meanwhile (load average {notes[part]['load']:.1f} before): ratios hold "
+                "better than rates.",
+                "",
+            ]
     return "\n".join([*lines, "On a GPU: not measured (no such device here)."])
 
 
@@ -238,7 +249,8 @@ def main() -> None:
         "extraction": lambda: train_extraction.measure(FOLDER, TOKENS, 5),
     }
     for part in arguments.only:
-        notes[part] = measure[part]()
+        load = os.getloadavg()[0]
+        notes[part] = measure[part]() | {"load": load}
         print(json.dumps({part: notes[part]}), flush=True)
         file.write_text(json.dumps(notes))
         write_section("Training and extraction", report(notes))
