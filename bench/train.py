@@ -25,7 +25,7 @@ from sae_stability.activations import store
 
 HERE, FOLDER = Path(__file__).parent, Path("results/bench")
 TOKENS = 60_000
-BUSY = 0.5  # load average before a measurement, above which the report says that the machine was not idle
+BUSY = 0.5  # load average, above which the report says that the machine was not idle
 PEERS = {
     "eai-sparsify": ("eai-sparsify==1.3.3", []),
     "sae-lens": ("sae-lens==6.54.12", []),
@@ -158,7 +158,7 @@ def report(notes: dict) -> str:
         lines += write(notes[part])
         if notes[part]["load"] > BUSY:
             lines += [
-                f"Other work ran on the machine meanwhile (load average {notes[part]['load']:.1f} before): ratios hold "
+                f"Other work ran on the machine meanwhile (load average {notes[part]['load']:.1f}): ratios hold "
                 "better than rates.",
                 "",
             ]
@@ -201,7 +201,7 @@ def parts_report(notes: dict) -> list[str]:
     for name, shape in SHAPES.items():
         wait = notes["waiting"][name]
         lines += [
-            f"Parts of a step, {name}, in processor milliseconds ({shape['threads']} threads together). A whole job of "
+            f"Parts of a step, {name}, in processor milliseconds (threads: {shape['threads']}). A whole job of "
             f"`train_chunk` waited for data in {wait['waited'] / wait['seconds']:.1%} of its steps' time "
             f"({wait['steps']} steps, {wait['seconds'] / wait['steps'] * 1e3:.1f} ms each).",
             "",
