@@ -1,7 +1,7 @@
 """Training and extraction beside the peers, turn about on the same data; writes bench/RESULTS.md.
 
     python bench/train.py              # everything, about 10 minutes on 2 cores once the environments stand
-    python bench/train.py --only parts # only this; the rest keeps its last figures
+    python bench/train.py --only parts # only this; the rest keeps its last figures (none named: all of them)
 
 Each peer has an environment of its own under results/bench/envs, made here from the package registry with the same
 torch. Each trainer is a process that takes steps when told (`train_sides.py`), so that measurements take turns; the
@@ -253,7 +253,7 @@ def main() -> None:
         notes[part] = measure[part]() | {"load": load}
         print(json.dumps({part: notes[part]}), flush=True)
         file.write_text(json.dumps(notes))
-        write_section("Training and extraction", report(notes))
+    write_section("Training and extraction", report(notes))
 
 
 if __name__ == "__main__":
