@@ -176,8 +176,9 @@ def test_a_folder_in_a_package_is_found_and_may_not_leave_it(tmp_path, monkeypat
 
 
 def test_a_model_on_the_hub_that_is_out_of_reach_says_what_to_check(tmp_path):
-    # A port that nobody listens on, and a cache of nothing.
+    # A port that nobody listens on, a cache of nothing, and retries without the waits between them.
     code = (
+        "import time\ntime.sleep = lambda seconds: None\n"
         "from sae_stability.activations.model import model_config\n"
         "from sae_stability.errors import StudyError\n"
         "try: model_config('nobody/none')\nexcept StudyError as error: print(error)"
