@@ -70,7 +70,6 @@ def write_activations() -> None:
     import_matrix(
         path=WORK / "matrix.npy",
         tensor=None,
-        columns=None,
         chunk=0,
         dtype="float16",
         shuffle_seed=0,

@@ -319,9 +319,21 @@ def test_reading_a_study_imports_nothing_heavy():
         ("a: [1\n", r"study.yaml, line \d: not valid YAML"),
         ("just words\n", "at the top level"),
         ("[1, 2]: 3\n", "line 1: a key must be"),
-        ("a: !!python/object:os.system x\n", "not valid YAML"),
+        ("a: !!python/object:os.system x\n", "line 1: not valid YAML"),
+        ("a: é\nb: \0x\n", "study.yaml, line 2: not valid YAML"),
+        ("a: 1\nb: &b [*b]\n", "study.yaml, line 2: not valid YAML"),
+        ("a: 1\nb: &b {c: *b}\n", "study.yaml, line 2: not valid YAML"),
     ],
-    ids=["key twice", "unclosed", "no mapping", "list as key", "python object"],
+    ids=[
+        "key twice",
+        "unclosed",
+        "no mapping",
+        "list as key",
+        "python object",
+        "NUL",
+        "list in itself",
+        "map in itself",
+    ],
 )
 def test_bad_yaml_names_file_and_line(tmp_path, text, expected):
     path = tmp_path / "study.yaml"
@@ -393,6 +405,7 @@ MISTAKES = {
     ),
     "warm-up above training": ("cohorts.base.warmup_steps", 40, "are only 40 steps"),
     "uneven chunks": ("tokens.tiny-web.chunk_tokens", 1500, "3,000 tokens would make 2 whole chunks"),
+    "chunk above half": ("tokens.tiny-web.chunk_tokens", 3000, "3,000 tokens would make 1 whole chunk"),
     "chunk above budget": ("tokens.tiny-web.chunk_tokens", 5000, "5,000 is more than train_tokens"),
     "context above positions": ("tokens.tiny-web.context_length", 65, "model tiny has 64 positions"),
     "hookpoint in no pass": (

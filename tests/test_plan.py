@@ -73,7 +73,7 @@ def test_chunks_that_nobody_trains_on_are_not_extracted():
 
 
 def test_hours_follow_the_stated_rates():
-    config = small_config()
+    config = {**small_config(), "device": "cuda"}
     before = stages(config)
     # 1,000 parameters: 2,000 operations a token.
     assert np.isclose(before["activations"].device_hours, 4500 * 2000 / 200e12 / 3600)
@@ -84,6 +84,15 @@ def test_hours_follow_the_stated_rates():
     assert np.isclose(after["train"].device_hours, 2 * before["train"].device_hours)
     assert np.isclose(after["match"].cpu_hours, 2 * before["match"].cpu_hours)
     assert after["activations"] == before["activations"]
+
+
+def test_the_default_rates_are_those_of_the_studys_device():
+    config = small_config()
+    texts = {device: format_plan(plan(Study.from_config({**config, "device": device}))) for device in ("cpu", "cuda")}
+    assert "device = 2 CPU cores; model 0.4 and SAE training 0.02 x" in texts["cpu"]
+    assert "device = one H100-class GPU; model 200 and SAE training 100 x" in texts["cuda"]
+    config["plan"] = {"sae_tflops": 7}
+    assert "model 0.4 and SAE training 7 x" in format_plan(plan(Study.from_config(config)))
 
 
 def test_a_model_of_unknown_size_is_named_in_the_plan():
@@ -109,7 +118,7 @@ def test_a_matrix_needs_no_model(tmp_path):
 
 
 def test_a_model_without_a_language_model_head_is_evaluated_without_the_model(tmp_path):
-    config = small_config()
+    config = {**small_config(), "device": "cuda"}
     config["models"]["tiny"]["name"] = str(tmp_path)
     hours = {}
     for architecture in ("XLMRobertaForMaskedLM", "XLMRobertaModel"):

@@ -1,13 +1,22 @@
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors.torch import load_file
 
+from sae_stability.activations.dtypes import torch_dtype
 from sae_stability.activations.hooks import Hooks, hookpoint_width, list_hookpoints, replace
-from sae_stability.activations.model import head_kind, load_model, model_config, torch_dtype
+from sae_stability.activations.model import head_kind, load_model, model_config
 from sae_stability.corpus.names import resolve_model
 from sae_stability.errors import StudyError
 from sae_stability.files import sha256
 from tests.tiny import WIDTH
 
+ROOT = Path(__file__).parents[2]
 TOKENS = torch.arange(5, 29).reshape(2, 12)
 BLOCKS = {"bert": "encoder.layer", "gpt_neox": "layers", "gpt2": "h"}
 
@@ -164,6 +173,49 @@ def test_a_folder_in_a_package_is_found_and_may_not_leave_it(tmp_path, monkeypat
             resolve_model(name)
     with pytest.raises(StudyError, match="no Python package 'no_such_package_here'"):
         resolve_model("package:no_such_package_here/model")
+
+
+def test_a_model_on_the_hub_that_is_out_of_reach_says_what_to_check(tmp_path):
+    # A port that nobody listens on, a cache of nothing, and retries without the waits between them.
+    code = (
+        "import time\ntime.sleep = lambda seconds: None\n"
+        "from sae_stability.activations.model import model_config\n"
+        "from sae_stability.errors import StudyError\n"
+        "try: model_config('nobody/none')\nexcept StudyError as error: print(error)"
+    )
+    environment = {
+        **{key: value for key, value in os.environ.items() if key != "HF_HUB_OFFLINE"},
+        "HF_ENDPOINT": "http://127.0.0.1:9",
+        "HF_HOME": str(tmp_path),
+        "PYTHONPATH": "workflow",
+    }
+    result = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True)
+    assert result.stderr == ""
+    assert result.stdout.startswith("model 'nobody/none' cannot be loaded: ")
+    assert result.stdout.endswith("; check the name, or the network\n")
+
+
+class Bomb:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.target),)
+
+
+def test_weights_that_are_a_pickle_with_code_are_refused_and_not_run(models, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(models["gpt_neox"], folder)
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save(weights, folder / "pytorch_model.bin")
+    load_model(str(folder), None, "float32", "cpu")
+    torch.save({**weights, "bomb": Bomb(tmp_path / "ran")}, folder / "pytorch_model.bin")
+    with pytest.raises(StudyError, match="cannot be loaded"):
+        load_model(str(folder), None, "float32", "cpu")
+    assert not (tmp_path / "ran").exists()
 
 
 def test_wrong_models_and_dtypes_are_named(tmp_path):

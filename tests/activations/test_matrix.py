@@ -31,8 +31,14 @@ def columns(folder, matrix=MATRIX):
 
 
 def lists(folder, matrix=MATRIX):
-    table = pa.table({"name": ["a"] * len(matrix), "x": list(matrix)})
+    table = pa.table({"x": list(matrix)})
     pq.write_table(table, folder / "matrix.parquet", row_group_size=7)
+    return folder / "matrix.parquet"
+
+
+def with_names(folder):
+    table = pa.table({"name": ["a"] * len(MATRIX), "x": list(MATRIX)})
+    pq.write_table(table, folder / "matrix.parquet")
     return folder / "matrix.parquet"
 
 
@@ -40,7 +46,7 @@ MAKERS = {
     "npy": (npy, {}),
     "safetensors": (safetensors, {"tensor": "x"}),
     "parquet columns": (columns, {}),
-    "parquet lists": (lists, {"columns": ["x"]}),
+    "parquet lists": (lists, {}),
 }
 
 
@@ -48,7 +54,6 @@ def take(path, out, chunk, **changes):
     arguments = {
         "path": path,
         "tensor": None,
-        "columns": None,
         "chunk": chunk,
         "heldout_rows": 20,
         "train_rows": 70,
@@ -85,7 +90,7 @@ def test_a_value_that_is_not_finite_is_named(tmp_path, kind, value):
     matrix[33, 2] = value
     path = maker(tmp_path, matrix)
     take(path, tmp_path / "fine", "heldout", **options)
-    with pytest.raises(StudyError, match=r"matrix\.\w+, row 33: .*NaN or infinity"):
+    with pytest.raises(StudyError, match=r"matrix\.\w+, row 33: .*NaN or infinity; leave such rows out"):
         take(path, tmp_path / "out", 0, **options)
     assert not list((tmp_path / "out").iterdir())
 
@@ -114,8 +119,8 @@ def test_a_pickle_is_never_loaded(tmp_path):
         (npy, {"chunk": 2}, "chunk 2 is empty"),
         (safetensors, {"tensor": "y"}, "no tensor 'y'; allowed: other, x|no tensor 'y'; allowed: x, other"),
         (safetensors, {"tensor": "other"}, r"has the shape \(1,\); allowed: \(rows, width\)"),
-        (columns, {"columns": ["c9"]}, "no column 'c9'; columns: c0, c1"),
-        (lists, {}, "column 'name' holds string, not numbers"),
+        (safetensors, {}, r"holds several tensors \((other, x|x, other)\); name one with `tensor`"),
+        (with_names, {}, "column 'name' holds string, not numbers; leave it out of the file"),
     ],
 )
 def test_a_wrong_matrix_is_named(tmp_path, maker, options, message):

@@ -62,6 +62,34 @@ def test_training_imports_no_transformers(neox: Project, commands: dict[str, str
     assert not imported(result.stderr) & {"transformers", "datasets"}
 
 
+def test_a_matrix_is_imported_without_transformers(neox: Project):
+    import numpy as np
+
+    np.save(neox.folder / "rows.npy", np.ones((20, 3), "float32"))
+    command = (
+        "import-matrix --matrix rows.npy --chunk 0 --heldout-rows 5 --train-rows 15 --chunk-rows 15 --shard-rows 15"
+    )
+    result = run(neox, f"{command} --out chunk", "-X", "importtime")
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert not imported(result.stderr) & {"transformers", "datasets"}
+
+
+def test_a_match_by_hand_says_what_it_found(neox: Project):
+    from sae_stability.files import read_table
+
+    saes = "results/saes/base/seed"
+    result = run(
+        neox, f"match --a {saes}-0 --b {saes}-0 --out same.parquet --a {saes}-0 --b {saes}-1 --out two.parquet"
+    )
+    first, second = result.stdout.splitlines()
+    assert first.startswith("seed-0 and seed-0: same counterpart 1.000, joint at 0.7 1.000, gap ")
+    assert first.endswith("; same.parquet")
+    table, _ = read_table(neox.folder / "two.parquet")
+    same = (table["counterpart_encoder"] == table["counterpart_decoder"]).mean()
+    joint = ((table["cosine_encoder"] >= 0.7) & (table["cosine_decoder"] >= 0.7)).mean()
+    assert second.startswith(f"seed-0 and seed-1: same counterpart {same:.3f}, joint at 0.7 {joint:.3f}, gap ")
+
+
 @pytest.mark.parametrize(
     ("command", "words"),
     [

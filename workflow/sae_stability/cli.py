@@ -103,7 +103,6 @@ def import_matrix(args: argparse.Namespace) -> None:
     write_shards(
         path=args.matrix,
         tensor=args.tensor,
-        columns=None,
         chunk=_chunk(args.chunk),
         heldout_rows=args.heldout_rows,
         train_rows=args.train_rows,
@@ -211,6 +210,7 @@ def match(args: argparse.Namespace) -> None:
     """Match pairs of SAEs one to one, encoder and decoder apart, with the proof."""
     from sae_stability.devices import claimed
     from sae_stability.match.pairs import match_pairs
+    from sae_stability.match.words import in_words
 
     with claimed(args.device) as device:
         match_pairs(
@@ -223,6 +223,8 @@ def match(args: argparse.Namespace) -> None:
             threads=args.threads,
             device=device,
         )
+    for a, b, out in zip(args.a, args.b, args.out, strict=True):
+        print(f"{a.name} and {b.name}: {in_words(out)}")
 
 
 def floor(args: argparse.Namespace) -> None:

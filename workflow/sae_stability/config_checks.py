@@ -22,9 +22,11 @@ def check_chunks(where: str, unit: str, train: int, chunk: int) -> None:
     if chunk > train:
         raise StudyError(f"{where}.chunk_{unit}: {chunk:,} is more than train_{unit} ({train:,})")
     if train % chunk:
+        whole = train // chunk
+        made = "1 whole chunk" if whole == 1 else f"{whole} whole chunks"
         raise StudyError(
             f"{where}.chunk_{unit}: {chunk:,} does not divide train_{unit} ({train:,}); "
-            f"{train - train % chunk:,} {unit} would make {train // chunk} whole chunks"
+            f"{train - train % chunk:,} {unit} would make {made}"
         )
 
 

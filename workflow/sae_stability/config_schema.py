@@ -29,7 +29,11 @@ _SLUG = "must be lower-case letters, digits and hyphens, such as layer-3 (it bec
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """Plain values only, and no key twice in one mapping."""
+    """Plain values only, no value inside itself, and no key twice in one mapping."""
+
+    def construct_object(self, node, deep=False):
+        # Shallow, PyYAML fills lists and mappings later, and so lets an alias stand inside what it names.
+        return super().construct_object(node, deep=True)
 
     def construct_mapping(self, node, deep=False):
         seen = {}
@@ -65,8 +69,9 @@ def load_yaml(path: str | os.PathLike) -> dict:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
         raise StudyError(f"{path}, line {line}: not valid YAML ({error.problem})") from None
-    except yaml.YAMLError as error:
-        raise StudyError(f"{path}: not valid YAML ({error})") from None
+    except yaml.reader.ReaderError as error:
+        line = Path(path).read_bytes()[: error.position].count(b"\n") + 1
+        raise StudyError(f"{path}, line {line}: not valid YAML ({error.reason})") from None
     if not isinstance(value, dict):
         raise StudyError(f"{path}: must hold `key: value` lines at the top level")
     return value

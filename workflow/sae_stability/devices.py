@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from sae_stability.errors import StudyError
+
 
 @contextlib.contextmanager
 def claimed(device: str) -> Iterator[str]:
@@ -21,14 +23,28 @@ def claimed(device: str) -> Iterator[str]:
 
     Yields:
         The device's name for torch.
+
+    Raises:
+        StudyError: "cuda" where PyTorch finds no GPU.
     """
     ids = _visible_gpus() if device == "cuda" else []
-    if len(ids) < 2:
-        yield device
-        return
     with contextlib.ExitStack() as stack:
-        os.environ["CUDA_VISIBLE_DEVICES"] = _lock_one(ids, stack)
+        if len(ids) > 1:
+            os.environ["CUDA_VISIBLE_DEVICES"] = _lock_one(ids, stack)
+        if device == "cuda":
+            _check_cuda()
         yield device
+
+
+def _check_cuda() -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
+        raise StudyError(
+            f"device: cuda, but PyTorch {torch.__version__} ({built}) finds no GPU here; write `device: cpu` in the "
+            "study (--device cpu), or install a driver and a PyTorch built for CUDA"
+        )
 
 
 def _visible_gpus() -> list[str]:

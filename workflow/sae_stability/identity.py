@@ -19,6 +19,7 @@ from sae_stability.study import Corpus, Model
 
 # What decides a tokenizer's and a model's behaviour beside the weights.
 _MODEL_FILES = ("*.json", "*.txt", "*.model")
+_WEIGHTS = ("*.safetensors", "*.bin")
 
 
 def key(*parts: object) -> str:
@@ -86,7 +87,7 @@ class Contents:
             return [model.name, *facts]
         small = sorted(file for pattern in _MODEL_FILES for file in folder.glob(pattern))
         # Weights whose checksum the study states are checked against it by every job that loads them.
-        weights = [] if model.sha256 else sorted(folder.glob("*.safetensors"))
+        weights = [] if model.sha256 else sorted(file for pattern in _WEIGHTS for file in folder.glob(pattern))
         names = [file.name for file in (*small, *weights)]
         return [*facts, names, self.of([*small, *weights])]
 

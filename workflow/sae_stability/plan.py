@@ -12,6 +12,11 @@ from sae_stability.headers import has_lm_head, model_parameters
 from sae_stability.match.batches import batches
 from sae_stability.study import Cohort, GivenCohort, Pass, TokenSet
 
+# Rates assumed where the study states none, by its `device`.
+_RATES = {
+    "cpu": {"device": "2 CPU cores", "model_tflops": 0.4, "sae_tflops": 0.02, "tokenizer_rate": 200_000},
+    "cuda": {"device": "one H100-class GPU", "model_tflops": 200, "sae_tflops": 100, "tokenizer_rate": 500_000},
+}
 _TOKEN_BYTES = 13  # a block holds three int32 and a flag for each token
 _INDEX_BYTES = 8  # a shard holds an int64 beside each activation vector
 _ROW_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
@@ -54,6 +59,8 @@ def plan(study: Study) -> Plan:
     latents, width d) and 8 k d for the decoder and the gradients of the k latents that fire. A pair takes two exact
     assignments, each `match_seconds` at 8,192 latents and growing with the square.
     """
+    stated = {key: value for key, value in study.plan.items() if value is not None}
+    study = dataclasses.replace(study, plan={**_RATES[study.device], **stated})
     parameters = {slug: model.parameters or model_parameters(model.name) for slug, model in study.models.items()}
     unknown = [slug for slug in {p.model.slug: None for p in _used(study) if p.model} if parameters[slug] is None]
     stages = (
@@ -68,7 +75,11 @@ def plan(study: Study) -> Plan:
         Stage("figures", jobs=2 * len(study.figures)),  # a table and a drawing
         Stage("report", jobs=2),  # the key numbers in words, and the page
     )
-    notes = tuple(f"models.{slug}.parameters is not given: its forward pass is left out" for slug in unknown)
+    notes = tuple(
+        f"models.{slug}.parameters is not given: the hours leave its forward pass out; write the model's number of "
+        "parameters"
+        for slug in unknown
+    )
     return Plan(study.name, stages, study.plan, notes)
 
 

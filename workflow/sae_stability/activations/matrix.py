@@ -17,7 +17,6 @@ def import_matrix(
     *,
     path: Path,
     tensor: str | None,
-    columns: list[str] | None,
     chunk: int | str,
     heldout_rows: int,
     train_rows: int,
@@ -35,9 +34,9 @@ def import_matrix(
     number in the matrix. Only the rows of the chunk are read, 65,536 at a time.
 
     Args:
-        path: `.npy` (read in place), `.safetensors` or `.parquet`; samples are rows.
+        path: `.npy` (read in place), `.safetensors` or `.parquet` (columns of numbers, or one of lists); samples are
+            rows.
         tensor: name of the matrix in a safetensors file; None if it holds only one.
-        columns: columns of a Parquet file: numbers, or one column of lists; None takes all columns.
         chunk: number of the chunk, or "heldout".
         heldout_rows, train_rows, chunk_rows, shard_rows: numbers of rows.
         dtype: dtype of the stored rows.
@@ -51,7 +50,7 @@ def import_matrix(
     Raises:
         StudyError: no such matrix, too few rows, or a value that is not finite.
     """
-    matrix = _open(Path(path), tensor, columns)
+    matrix = _open(Path(path), tensor)
     if matrix.rows < heldout_rows + train_rows:
         raise StudyError(
             f"{path}: {matrix.rows:,} rows, {heldout_rows:,} held-out and {train_rows:,} training rows asked for; "
@@ -83,7 +82,8 @@ def import_matrix(
         return writer.finish({"dropped": {"special": 0, "padding": 0, "sink": 0}, "max_norm": None})
     except NonFinite as error:
         writer.discard()
-        raise StudyError(f"{path}, row {error.token_index}: the row {error.reason}") from None
+        hint = "" if error.overflow else "; leave such rows out of the file"
+        raise StudyError(f"{path}, row {error.token_index}: the row {error.reason}{hint}") from None
     except BaseException:
         writer.discard()
         raise
@@ -131,6 +131,8 @@ class _Safetensors(_Matrix):
         names = list(self.file.keys())
         if tensor is None and len(names) == 1:
             tensor = names[0]
+        if tensor is None:
+            raise StudyError(f"{path}: holds several tensors ({', '.join(names)}); name one with `tensor`")
         if tensor not in names:
             raise StudyError(f"{path}: no tensor '{tensor}'; allowed: {', '.join(names)}")
         self.tensor = self.file.get_slice(tensor)
@@ -141,7 +143,7 @@ class _Safetensors(_Matrix):
 
 
 class _Parquet(_Matrix):
-    def __init__(self, path: Path, columns: list[str] | None):
+    def __init__(self, path: Path):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -150,10 +152,7 @@ class _Parquet(_Matrix):
         except (pa.ArrowException, OSError) as error:
             raise StudyError(f"{path}: not readable as Parquet ({error})") from None
         self.path = path
-        names = self.file.schema_arrow.names
-        self.columns = names if columns is None else columns
-        if missing := [name for name in self.columns if name not in names]:
-            raise StudyError(f"{path}: no column '{missing[0]}'; columns: {', '.join(names)}")
+        self.columns = self.file.schema_arrow.names
         self.rows = self.file.metadata.num_rows
         self.width = next(self.read(0, 1))[1].shape[1] if self.rows else 0
 
@@ -179,12 +178,14 @@ class _Parquet(_Matrix):
                     raise StudyError(f"{self.path}, near row {first}: column '{name}' holds lists of unequal length")
                 column = column.flatten()
             if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
-                raise StudyError(f"{self.path}: column '{name}' holds {column.type}, not numbers; name the columns")
+                raise StudyError(
+                    f"{self.path}: column '{name}' holds {column.type}, not numbers; leave it out of the file"
+                )
             columns.append(column.to_numpy(zero_copy_only=False).reshape(len(table), -1))
         return torch.from_numpy(np.concatenate(columns, axis=1).astype(np.float64))
 
 
-def _open(path: Path, tensor: str | None, columns: list[str] | None) -> _Matrix:
+def _open(path: Path, tensor: str | None) -> _Matrix:
     if not path.is_file():
         raise StudyError(f"{path}: no such file")
     if path.suffix == ".npy":
@@ -192,7 +193,7 @@ def _open(path: Path, tensor: str | None, columns: list[str] | None) -> _Matrix:
     if path.suffix == ".safetensors":
         return _Safetensors(path, tensor)
     if path.suffix == ".parquet":
-        return _Parquet(path, columns)
+        return _Parquet(path)
     raise StudyError(f"{path}: of no known format; allowed endings: .npy, .safetensors, .parquet")
 
 

@@ -2,31 +2,19 @@
 
 import contextlib
 import inspect
+import pickle
 from collections.abc import Iterator
 
-import torch
+import huggingface_hub
 import transformers
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from sae_stability.activations.dtypes import torch_dtype
 from sae_stability.corpus.names import resolve_model
 from sae_stability.errors import StudyError
+from sae_stability.headers import model_folder
 
-__all__ = ["DTYPES", "head_kind", "load_model", "model_config", "resolve_model", "skeleton", "torch_dtype"]
-
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-_SHORT = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
-
-
-def torch_dtype(name: str) -> torch.dtype:
-    """The torch dtype of "float32", "float16" or "bfloat16" (or fp32, fp16, bf16).
-
-    Raises:
-        StudyError: another name.
-    """
-    try:
-        return DTYPES[_SHORT.get(name, name)]
-    except KeyError:
-        raise StudyError(f"dtype '{name}' is unknown; allowed: {', '.join(DTYPES)}") from None
+__all__ = ["head_kind", "load_model", "model_config", "resolve_model", "skeleton"]
 
 
 def model_config(name: str, revision: str | None = None) -> transformers.PretrainedConfig:
@@ -35,7 +23,7 @@ def model_config(name: str, revision: str | None = None) -> transformers.Pretrai
     Raises:
         StudyError: there is none.
     """
-    with _readable_errors(name, revision):
+    with _readable_errors(name, revision), _quiet():
         return transformers.AutoConfig.from_pretrained(resolve_model(name), revision=revision)
 
 
@@ -118,22 +106,27 @@ def _without_pooler(config: transformers.PretrainedConfig) -> dict:
 def _readable_errors(name: str, revision: str | None) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, pickle.UnpicklingError) as error:
         reason = str(error).strip().split("\n")[0]
-        raise StudyError(f"model '{name}' (revision {revision}) cannot be loaded: {reason}") from None
+        at = f" (revision {revision})" if revision else ""
+        hint = "" if model_folder(name) else "; check the name, or the network"
+        raise StudyError(f"model '{name}'{at} cannot be loaded: {reason}{hint}") from None
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without transformers' bar and its report on heads that are left out on purpose."""
+    """Without transformers' bar and its report on heads left out on purpose, or a report of every retry of the hub."""
     log = transformers.utils.logging
-    verbosity = log.get_verbosity()
+    logs = (log, huggingface_hub.utils.logging)
+    verbosities = [one.get_verbosity() for one in logs]
     bars = log.is_progress_bar_enabled()
-    log.set_verbosity_error()
+    for one in logs:
+        one.set_verbosity_error()
     log.disable_progress_bar()
     try:
         yield
     finally:
-        log.set_verbosity(verbosity)
+        for one, verbosity in zip(logs, verbosities, strict=True):
+            one.set_verbosity(verbosity)
         if bars:
             log.enable_progress_bar()

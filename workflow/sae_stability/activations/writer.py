@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from sae_stability.activations.model import torch_dtype
+from sae_stability.activations.dtypes import torch_dtype
 from sae_stability.errors import StudyError
 from sae_stability.files import atomic, sha256, write_json
 from sae_stability.seeds import stream
@@ -212,17 +212,16 @@ class NonFinite(Exception):
 
     def __init__(self, token_index: int, overflow: bool):
         super().__init__(token_index)
-        self.token_index = token_index
+        self.token_index, self.overflow = token_index, overflow
         self.reason = (
-            "is too large for the stored dtype; choose bfloat16 or float32"
-            if overflow
-            else "holds NaN or infinity; a wider model_dtype may help"
+            "is too large for the stored dtype; choose bfloat16 or float32" if overflow else "holds NaN or infinity"
         )
 
     def at(self, hookpoint: str, context_length: int) -> str:
         """What to tell a person."""
         block, position = divmod(self.token_index, context_length)
-        return f"hookpoint '{hookpoint}', block {block}, position {position}: the activation {self.reason}"
+        hint = "" if self.overflow else "; a wider dtype of the model may help"
+        return f"hookpoint '{hookpoint}', block {block}, position {position}: the activation {self.reason}{hint}"
 
 
 class _Statistics:
