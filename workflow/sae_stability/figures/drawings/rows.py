@@ -34,7 +34,7 @@ def draw_rows(
     style = styles.resolve(style)
     paper = words.pick(table, source="published")
     with matplotlib.rc_context(styles.settings(style)):
-        picture = styles.figure(style, 1.4 + 0.29 * len(names))
+        picture = styles.figure(style, 1.5 + 0.33 * len(names))
         axes = picture.add_subplot()
         handles = []
         tied = False
@@ -70,10 +70,7 @@ def _draw_run(axes, rows: pd.DataFrame, colour: str, shift: float) -> None:
     axes.plot(floor["fraction"], floor["x"] + shift, color=styles.FLOOR, linestyle="none", zorder=2, **_FLOOR_DOT)
     for latents, dot, place in (("all", marks.ALL_DOT, shift - _LATENTS), ("live", marks.LIVE_DOT, shift + _LATENTS)):
         pairs = words.pick(rows, source="trained", latents=latents)
-        mean = marks.means(pairs)
-        look = {"color": colour, "linestyle": "none"}
-        axes.plot(mean["mean"], mean.index + place, marker="|", markersize=6, zorder=3, **look)
-        axes.plot(pairs["fraction"], pairs["x"] + place, zorder=4, **look, **dot)
+        axes.plot(pairs["fraction"], pairs["x"] + place, color=colour, linestyle="none", zorder=4, **dot)
 
 
 def _draw_tied(axes, rows: pd.DataFrame, shift: float) -> bool:

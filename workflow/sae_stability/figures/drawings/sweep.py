@@ -25,7 +25,7 @@ def draw_sweep(table: pd.DataFrame, style: dict, axis_label: str) -> Figure:
     style = styles.resolve(style)
     run, published = words.pick(table, series="this run"), words.pick(table, source="published")
     with matplotlib.rc_context(styles.settings(style)):
-        picture = styles.figure(style, 3.3)
+        picture = styles.figure(style, 3.5)
         panels = 1 if _in_one_panel(_values(run), _values(published), style) else 2
         axes = picture.subplots(1, panels, sharey=True, squeeze=False, width_ratios=(3, 2)[:panels])[0]
         handles = _draw_run(axes[0], run, style)
