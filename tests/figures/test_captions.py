@@ -273,7 +273,7 @@ def test_the_summary_states_the_numbers_of_the_base_cohort(make):
         "50.0% (no spread, n = 1 pair)",
         "found only in the base, of 3 SAEs",
         "37.5% (standard deviation 1.0%, n = 12 bases)",
-        "model: my_model_; k: 16.",
+        "model my_model_; k 16.",
         "100.0% (100.0%, n = 2 repetitions)",
         "0.0% (no spread, n = 1 repetition)",
         "0.110 (0.100 to 0.120)",

@@ -41,7 +41,7 @@ def test_the_report_shows_captions_and_key_numbers(finished_neox: Project):
         assert f"<p>{first_words}" in html
     quality = read_json(results / "evaluation" / "base" / "seed-0.json")
     assert f"{quality['n_rows']:,}" in html
-    for setting in ("hookpoint: layers.0.mlp", "latents: 48", "training tokens: 8,000", "architecture: topk"):
+    for setting in ("hookpoint layers.0.mlp", "latents 48", "training tokens 8,000", "architecture topk"):
         assert setting in html
 
 

@@ -57,9 +57,9 @@ def summary(
         f"{words.count(len(overlaps), 'cohort')}; base "
         f"cohort {words.escape(base)} with {words.count(int(seeds['n_seeds'].iloc[0]), 'seed')}.",
         _answer(pairs),
+        *_studied(base, about),
         _table([("", *_HEADINGS), *_overlap_rows(pairs, seeds)]),
         _how_to_read(pairs, threshold),
-        *_studied(base, about),
         *_quality(quality),
         _limits(pairs, int(seeds["n_seeds"].iloc[0])),
         _TRAINING,
@@ -115,7 +115,7 @@ def _seed_cell(seeds: pd.DataFrame, source: str, latents: str, most: int) -> str
 
 def _studied(base: str, about: list[tuple[str, str]]) -> list[str]:
     """The base cohort's settings; they are config text, and so escaped."""
-    settings = "; ".join(f"{name}: {words.escape(value)}" for name, value in about)
+    settings = "; ".join(f"{name} {words.escape(value)}" for name, value in about)
     return [f"What was studied, in the base cohort {words.escape(base)}: {settings}."] if about else []
 
 

@@ -67,7 +67,7 @@ def caption(table: pd.DataFrame) -> str:
     return " ".join(
         [
             f"Shared fraction by layer, {'; '.join(courses)}.",
-            f"{spread[0].upper()}{spread[1:]}, {marks.BESIDE}; {words.floor(floor)}; {_quality(trained)}.",
+            f"{spread[0].upper()}{spread[1:]}; {marks.BESIDE}; {words.floor(floor)}; {_quality(trained)}.",
             words.definition(trained["threshold"].iloc[0]),
             *sweep_words.published(
                 table,

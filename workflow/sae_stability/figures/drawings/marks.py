@@ -16,7 +16,7 @@ APART = 2.0
 # Untrained SAEs have the same counterpart everywhere: their encoder is their decoder.
 TIED = "encoder tied to decoder (same)"
 TIED_LINE = {"linestyle": (0, (5, 1.5)), "linewidth": 1.2}
-BESIDE = "filled dots drawn a little left of their value and hollow ones right of it"
+BESIDE = "filled dots are drawn a little left of their value and hollow ones right of it"
 PUBLISHED_DOT = {"marker": "s", "markersize": 4.0, "markeredgewidth": 0.9}
 PUBLISHED_LINE = {"linestyle": (0, (1, 1.5)), "linewidth": 1.0}
 

@@ -132,7 +132,7 @@ def caption_sweep(table: pd.DataFrame, quantity: str) -> str:
     return " ".join(
         [
             courses,
-            f"{spread[0].upper()}{spread[1:]}, {marks.BESIDE}; for *shared* {words.floor(floor)}.",
+            f"{spread[0].upper()}{spread[1:]}; {marks.BESIDE}; for *shared* {words.floor(floor)}.",
             words.definition(trained["threshold"].iloc[0]),
             *sweep_words.published(table, "black squares: Pythia-160M, layer 6 MLP, Figure 4"),
         ]
