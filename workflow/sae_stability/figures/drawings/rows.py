@@ -34,7 +34,7 @@ def draw_rows(
     style = styles.resolve(style)
     paper = words.pick(table, source="published")
     with matplotlib.rc_context(styles.settings(style)):
-        picture = styles.figure(style, 1.4 + 0.29 * len(names))
+        picture = styles.figure(style, 1.9 + 0.26 * len(names))
         axes = picture.add_subplot()
         handles = []
         tied = False

@@ -125,8 +125,8 @@ def caption_sweep(table: pd.DataFrame, quantity: str) -> str:
         f"The shared fraction against {quantity} goes {sweep_words.course(words.pick(shared, latents='all'), names)}, "
         f"counting live latents only {sweep_words.course(words.pick(shared, latents='live'), names)}; "
         f"the same counterpart, at any cosine, goes {sweep_words.course(words.pick(same, latents='all'), names)}, "
-        f"counting live latents only {sweep_words.course(words.pick(same, latents='live'), names)} "
-        f"({sweep_words.widest(words.pick(same, latents='all'), names)}; {same_floors})."
+        f"counting live latents only {sweep_words.course(words.pick(same, latents='live'), names)}; for "
+        f"this fraction {sweep_words.widest(words.pick(same, latents='all'), names)}, and {same_floors}."
     )
     spread = sweep_words.pairs(words.pick(shared, latents="all"), names)
     return " ".join(
