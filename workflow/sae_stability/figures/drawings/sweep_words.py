@@ -24,7 +24,7 @@ def course(rows: pd.DataFrame, names: dict[float, str]) -> str:
     inside = [
         f"{word} {words.percent(mean[place])} at {names[place]}"
         for word, place in (("lowest", mean.idxmin()), ("highest", mean.idxmax()))
-        if mean[place] not in (mean[first], mean[last])
+        if words.percent(mean[place]) not in map(words.percent, (mean[first], mean[last]))
     ]
     return f"{course} ({', '.join(inside)})" if inside else course
 
