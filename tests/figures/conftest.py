@@ -65,11 +65,12 @@ class Maker:
             rows.append(pair_row(a, b, "trained", "all", size, fraction))
             rows.append(pair_row(a, b, "trained", "live", int(0.9 * size) if live else 0, fraction * at_live))
         blank = {} if floor else {key: NAN for key in rows[0] if isinstance(rows[0][key], float)}
-        for rep, latents in itertools.product(range(2), ("all", "live")):
+        for rep, latents, source in itertools.product(range(2), ("all", "live"), ("floor", "tied")):
             values = {"same_counterpart": 0.003, "joint": 0.0, "max": 0.0, "decoder_only": 0.0, **blank}
             values |= {"mean_cosine_decoder": 0.13 + 0.01 * rep, "mean_cosine_encoder": 0.13} if floor else {}
+            values |= {"same_counterpart": 1.0} if floor and source == "tied" else {}
             rows.append(
-                pair_row(rep, rep, "floor", latents, size, blank.get("shared", 0.0), **_without(values, "shared"))
+                pair_row(rep, rep, source, latents, size, blank.get("shared", 0.0), **_without(values, "shared"))
             )
         for row in rows:
             row["cohort"] = name
@@ -104,7 +105,7 @@ class Maker:
         """An evaluation JSON."""
         path = self.root / "evaluation" / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"fvu": 0.15, "l0": 16.0, "dead_fraction": 0.02, "ce_clean": None, **values}))
+        path.write_text(json.dumps({"fvu": 0.15, "l0": 16.0, "dead_fraction": 0.02, "n_rows": 1000, **values}))
         return path
 
 

@@ -60,11 +60,12 @@ def test_a_sweep_caption_states_the_ends_the_extremes_the_spread_and_the_floor(m
     text = caption("size", [("8", small), ("16", middle), ("1536", large)])
     assert "goes from 50.0% at 8 to 25.0% at 1,536 (highest 70.0% at 16)" in text
     assert "live latents only from 62.5% at 8 to 30.0% at 1,536" in text
-    assert "same counterpart, at any cosine, goes from 80.0% at 8 to 50.0% at 1,536" in text
+    assert "same counterpart, at any cosine, goes from 80.0% at 8 to 50.0% at 1,536, counting live latents only" in text
+    assert "a little left of their value" in text
     assert "n = 1 to 3 pairs at a place; the widest range over pairs is 60.0% to 80.0% at 16" in text
     assert "where n = 1 no spread can be given" in text
     assert "the random floor is 0.1%" in text
-    assert "*joint* exceeds *shared* by at most 0.0 percentage points" in text
+    assert "exceeds" not in text, "joint and shared are equal here"
 
 
 def test_one_pair_at_every_value_is_said_to_have_no_spread(make):
@@ -72,7 +73,7 @@ def test_one_pair_at_every_value_is_said_to_have_no_spread(make):
     text = caption("k", [("4", folder), ("8", folder)])
     assert "n = 1 pair at every place, so no spread can be given" in text
     assert "no random floor was computed" in text
-    assert "counting live latents only no value" in text
+    assert "counting live latents only not measured" in text
 
 
 def test_a_layer_caption_names_the_best_and_the_worst_layer_of_every_size(make):
@@ -84,9 +85,10 @@ def test_a_layer_caption_names_the_best_and_the_worst_layer_of_every_size(make):
 def test_a_position_caption_gives_every_position_its_numbers(make):
     folders = [make.pairs("r", [pair(0, b, shared=b / 10) for b in (1, 3)]), make.pairs("a", [pair(0, 1, shared=0.5)])]
     text = caption("position", list(zip(("residual stream", "attention"), folders, strict=True)))
-    assert "residual stream 20.0% (live latents only no value; decoder cosine alone 20.0%; " in text
-    assert "n = 2 pairs, shared 10.0% to 30.0%)" in text
-    assert "attention 50.0% (live latents only no value; decoder cosine alone 50.0%; n = 1 pair, no spread)" in text
+    numbers = "{0} (live latents only not measured; decoder cosine alone {0}, live not measured; "
+    assert f"residual stream {numbers.format('20.0%')}" in text
+    assert "n = 2 pairs, shared 10.0% to 30.0%, decoder cosine alone 10.0% to 30.0%)" in text
+    assert f"attention {numbers.format('50.0%')}n = 1 pair, no spread)" in text
 
 
 def randomness(make, **shared: list[float]) -> str:
@@ -105,11 +107,11 @@ def test_a_randomness_caption_says_which_matters_more_and_by_how_much(make):
     assert f"Over all latents, {verdict}, beyond the spread over pairs)" in text
     assert f"over live latents, {verdict}, beyond the spread over pairs)." in text
     assert (
-        "initial weights 25.0% (live latents only 35.0%; same counterpart 80.0%; n = 3 pairs, shared 20.0% to 30.0%)"
-        in text
+        "initial weights 25.0% (live latents only 35.0%; same counterpart 80.0%, live 80.0%; "
+        "n = 3 pairs, shared 20.0% to 30.0%, same counterpart 80.0%)" in text
     )
     assert "both 20.0% (live latents only 30.0%; " in text
-    assert "the random floor is 0.1%." in text
+    assert "for *shared* the random floor is 0.1%, for the same counterpart the random floor is 80.0%." in text
     turned = randomness(make, order=[0.2, 0.3], init=[0.4, 0.5])
     assert "the order of the data matters more than the initial weights (20.0 percentage points less" in turned
 
@@ -186,7 +188,8 @@ def test_a_joint_caption_counts_shared_latents_and_live_ones(make, tmp_path):
     )
     text = caption("joint", [("0-1", tmp_path / "0-1.parquet"), ("c", make.cohort("c").overlap)])
     assert "n = 4 latents of n = 1 pair" in text
-    assert "75.0% have the same counterpart by both assignments and 50.0% are shared" in text
+    assert "75.0% have the same counterpart by both assignments (66.7% of the 3 live ones" in text
+    assert "the random floor is 0.3%, with encoder and decoder tied, as before training, 100.0%) and 50.0% are" in text
     assert "33.3% of the 3 live ones" in text
     assert "the means being 0.80 and 0.50" in text
 
@@ -199,7 +202,7 @@ def test_a_thresholds_caption_reads_the_curves_at_the_threshold(make):
     columns = ["cohort", "a", "b", "source", "latents", "threshold", "shared", "joint", "max", "same"]
     files.write_table(folder / "thresholds.parquet", pd.DataFrame(rows, columns=columns))
     text = caption("thresholds", [("c", folder)])
-    assert "at 0.7, shared 30.0%, joint 40.0%, max cosine 35.0% (live latents only, shared: no value)" in text
+    assert "at 0.7, shared 30.0%, joint 40.0%, max cosine 35.0% (live latents only, shared: not measured)" in text
     assert "mean over n = 1 pair, so no spread can be given" in text
     assert "reach more than 1% by max cosine up to a threshold of 0.5" in text
 
@@ -237,7 +240,7 @@ def docutils_text(body: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("fraction", "text"), [(0.3416, "34.2%"), (0.0, "0.0%"), (0.0004, "0.04%"), (1.0, "100.0%"), (NAN, "no value")]
+    ("fraction", "text"), [(0.3416, "34.2%"), (0.0, "0.0%"), (0.0004, "0.04%"), (1.0, "100.0%"), (NAN, "not measured")]
 )
 def test_percentages_do_not_round_a_small_fraction_to_nothing(fraction, text):
     assert words.percent(fraction) == text
@@ -246,6 +249,7 @@ def test_percentages_do_not_round_a_small_fraction_to_nothing(fraction, text):
 def test_the_summary_states_the_numbers_of_the_base_cohort(make):
     rows = [pair(0, 1, shared=0.25, same=0.75), pair(0, 2, shared=0.5, same=0.75), pair(1, 2, shared=0.75, same=0.75)]
     rows += [pair(0, 1, "live", shared=0.5), pair(0, 0, source="floor", shared=0.0, same=0.002)]
+    rows += [pair(0, 0, source="tied", shared=0.0, same=1.0), pair(1, 1, source="tied", shared=0.0, same=1.0)]
     folder = seeds_folder(make, 3)
     files.write_table(folder / "pairs.parquet", pd.DataFrame(rows))
     evaluations = [
@@ -254,18 +258,30 @@ def test_the_summary_states_the_numbers_of_the_base_cohort(make):
         ("wide", make.evaluation("2", fvu=0.30, l0=32, dead_fraction=0.0)),
     ]
     overlaps = [("base", folder), ("wide", folder)]
-    text = summary.summary(study="small {{ study }}", base="base", overlaps=overlaps, evaluations=evaluations)
+    text = summary.summary(
+        study="small {{ study }}",
+        base="base",
+        about=[("model", "my_model_"), ("k", "16")],
+        overlaps=overlaps,
+        evaluations=evaluations,
+    )
     body = html(text)
     for expected in (
         "3 SAEs in 2 cohorts; base cohort base with 3 seeds",
         "50.0% are shared with another that differs from it in its seed only; 50.0% are not",
         "50.0% (25.0% to 75.0%, n = 3 pairs)",
-        "50.0% (n = 1 pair, no spread)",
+        "50.0% (no spread, n = 1 pair)",
         "found only in the base, of 3 SAEs",
         "37.5% (standard deviation 1.0%, n = 12 bases)",
-        "0.100 to 0.120",
-        "0.100 to 0.300",
-        "1.0% to 3.0%",
+        "model my_model_; k 16.",
+        "100.0% (100.0%, n = 2 repetitions)",
+        "0.0% (no spread, n = 1 repetition)",
+        "0.110 (0.100 to 0.120)",
+        "2.0% (1.0% to 3.0%)",
+        "1,000",
+        "CE recovered: not measured",
+        "two untrained SAEs agree on every counterpart",
+        "cfg.json",
         "What it cannot say",
     ):
         assert expected in body, expected
@@ -273,13 +289,42 @@ def test_the_summary_states_the_numbers_of_the_base_cohort(make):
     assert "<table" in body
 
 
+def test_the_summary_gives_the_recovered_cross_entropy_where_it_was_measured(make):
+    folder = make.cohort("c").overlap
+    language = make.evaluation("0", ce_recovered_zero=0.9, ce_recovered_mean=0.8)
+    evaluations = [("c", language), ("d", make.evaluation("1"))]
+    body = html(summary.summary(study="s", base="c", overlaps=[("c", folder)], evaluations=evaluations))
+    assert "<td>90.0%</td>\n<td>80.0%</td>" in body
+    assert "<td>not measured</td>\n<td>not measured</td>" in body
+
+
+def test_saes_that_were_shown_no_activations_have_no_quality_and_no_live_latents(make):
+    folder = make.cohort("c", live=False).overlap
+    unseen = make.evaluation("0", fvu=None, l0=None, dead_fraction=None, n_rows=0)
+    text = summary.summary(study="s", base="c", overlaps=[("c", folder)], evaluations=[("c", unseen)])
+    assert "CE recovered: not measured, the SAEs were shown no activations" in text
+    assert "Live latents are those that fired" not in text
+    assert "     - not measured" in text
+
+
+def test_a_layer_caption_says_how_far_the_saes_differ_in_quality(make):
+    inputs = []
+    for layer, (fvu, dead) in enumerate([(0.25, 0.0), (0.012, 0.336)]):
+        rows = [{**row, "cohort": f"c{layer}"} for row in (pair(0, 1, shared=0.2), pair(0, 1, "live", shared=0.2))]
+        inputs.append((f"layers.{layer}.mlp", make.pairs(f"l{layer}", rows)))
+        inputs.append((f"c{layer}", make.evaluation(str(layer), fvu=fvu, dead_fraction=dead)))
+    text = caption("layer", inputs)
+    assert "FVU from 0.012 at layer 1 to 0.250 at layer 0; dead latents from 0.0% to 33.6%, most at layer 1" in text
+    assert "which this figure cannot tell from the layer's own effect" in text
+
+
 def test_the_summary_of_two_seeds_claims_no_spread(make, tmp_path):
     folder = make.cohort("c", live=False, floor=False).overlap
     out = tmp_path / "summary.rst"
     summary.write_summary(study="s", base="c", overlaps=[("c", folder)], evaluations=[], out=out)
     text = out.read_text()
-    assert "(n = 1 pair, no spread)" in text
+    assert "(no spread, n = 1 pair)" in text
     assert "nothing about how much it varies with the choice of seeds" in text
-    assert "no value" in text
+    assert "not measured" in text
     assert "nan" not in text
     assert html(text)

@@ -114,6 +114,40 @@ def overlap(a, b) -> bool:
     return a.x0 < b.x1 - 0.5 and b.x0 < a.x1 - 0.5 and a.y0 < b.y1 - 0.5 and b.y0 < a.y1 - 0.5
 
 
+def drawn(figure: str, inputs):
+    picture = registry.load(figure, "drawing").draw(registry.load(figure, "table").table(inputs), {})
+    FigureCanvasAgg(picture).draw()
+    return picture
+
+
+@pytest.mark.parametrize("figure", ["size", "k", "tokens"])
+def test_every_value_of_this_run_has_a_tick(figure, study):
+    labels = {label.get_text() for label in drawn(figure, study[figure]).axes[0].get_xticklabels()}
+    assert {styles.compact(float(label)) for label, _ in study[figure]} <= labels
+
+
+@pytest.mark.parametrize("figure", ["position", "randomness"])
+def test_live_latents_hide_no_dot_of_all_latents(figure, study):
+    (axes,) = drawn(figure, study[figure]).axes
+    heights = {
+        marker: {round(y) for line in axes.lines if line.get_marker() == marker for y in pixels(line)}
+        for marker in ("o", "D")
+    }
+    apart = min(abs(one - other) for one in heights["o"] for other in heights["D"])
+    assert apart * 72 / styles.DEFAULT["dpi"] > 2.5, "points"
+
+
+def pixels(line) -> np.ndarray:
+    return line.get_transform().transform(line.get_xydata())[:, 1]
+
+
+@pytest.mark.parametrize("figure", ["size", "randomness"])
+def test_the_same_counterpart_stands_beside_the_tied_floor(figure, study, tmp_path):
+    svg, caption = write(figure, study[figure], tmp_path)
+    assert b"encoder tied to decoder" in svg
+    assert b"as before training, 100.0%" in caption
+
+
 def test_a_dollar_sign_or_markup_in_a_label_is_drawn_as_it_stands(make, tmp_path):
     label = "<b>$x_1$ & {{ y }}"
     svg, _ = write("position", [(label, make.cohort("c").overlap)], tmp_path)

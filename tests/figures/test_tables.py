@@ -31,7 +31,7 @@ def test_every_table_is_written_as_parquet_and_as_csv_with_the_same_rows(figure,
     table, metadata = files.read_table(out)
     assert metadata == {"figure": figure}
     assert len(pd.read_csv(out.with_suffix(".csv"))) == len(table) > 0
-    assert {"trained", "floor", "published"} == set(table["source"])
+    assert set(table["source"]) - {"tied"} == {"trained", "floor", "published"}
     first = out.read_bytes(), out.with_suffix(".csv").read_bytes()
     tables.write_table(figure=figure, inputs=study[figure], out=out)
     assert (out.read_bytes(), out.with_suffix(".csv").read_bytes()) == first

@@ -7,8 +7,10 @@ import pandas as pd
 import pytest
 
 from sae_stability.errors import StudyError
-from sae_stability.files import write_table
+from sae_stability.files import read_table, write_table
 from sae_stability.match import overlap, seed_counts
+from sae_stability.match.assignment import match_rows
+from sae_stability.sae.initial import initial_weights
 
 from .studies import TABLES, tables, write_planted_match
 
@@ -144,10 +146,33 @@ def test_every_value_stands_beside_the_floor_and_all_beside_live(planted):
     found = planted[3]
     for name in ("pairs", "thresholds", "seeds", "intervals"):
         kinds = set(found[name][["source", "latents"]].itertuples(index=False, name=None))
-        assert kinds == {(s, k) for s in ("trained", "floor") for k in ("all", "live")}, name
+        assert kinds == {(s, k) for s in ("trained", "floor", "tied") for k in ("all", "live")}, name
     floor = found["pairs"].query("source == 'floor'")
     assert (floor["shared"] == 0).all()
     assert floor["mean_cosine_decoder"].between(0.2, 0.4).all()
+
+
+def test_the_tied_floor_is_what_untrained_saes_give(planted):
+    pairs = planted[3]["pairs"].query("latents == 'all'").set_index("source")
+    assert (pairs.loc["tied", "same_counterpart"] == 1).all()
+    assert (pairs.loc["floor", "same_counterpart"] < 0.1).all()
+    assert pairs.loc["tied", "shared"].tolist() == pairs.loc["floor", "decoder_only"].tolist()
+    a, b = (initial_weights(96, 24, seed, "layers.0.mlp") for seed in (0, 1))
+    counterparts = [match_rows(a[side], b[side], threads=1).counterpart for side in ("encoder", "decoder")]
+    assert (counterparts[0] == counterparts[1]).all()
+
+
+def test_live_values_of_saes_that_were_shown_no_activations_are_nan(planted):
+    root, call, _, _ = planted
+    blind = {}
+    for seed, path in call["latents"].items():
+        blind[seed] = root / f"blind/{seed}.parquet"
+        write_table(blind[seed], read_table(path)[0].assign(rate=np.nan, alive=True))
+    overlap.write_overlap(**call | {"latents": blind}, out=root / "unseen")
+    pairs = tables(root / "unseen")["pairs"].query("source == 'trained'").set_index("latents")
+    assert pairs.loc["live", ["shared", "same_counterpart"]].isna().all(axis=None)
+    assert (pairs.loc["live", "n"] == 0).all()
+    assert pairs.loc["all", "shared"].notna().all()
 
 
 def test_intervals_hold_the_mean_and_floors_are_narrow(planted):

@@ -9,8 +9,11 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from sae_stability.figures import words
+from sae_stability.files import read_json
 from tests.workflow.conftest import Project, new_project, tiny_study
 
 # Not the matches: these say how long they took.
@@ -28,10 +31,18 @@ def test_a_study_makes_everything_it_promises(finished_neox: Project):
 
 
 def test_the_report_shows_captions_and_key_numbers(finished_neox: Project):
-    html = (finished_neox.folder / "results" / "report.html").read_text()
-    summary = (finished_neox.folder / "results" / "summary.rst").read_text()
-    first_words = summary.splitlines()[0].split("**")[0].strip()
-    assert first_words in html
+    results = finished_neox.folder / "results"
+    html = (results / "report.html").read_text()
+    pairs = pd.read_parquet(results / "overlap" / "base" / "pairs.parquet").set_index(["source", "latents"])
+    (shared,) = pairs.loc[[("trained", "all")], "shared"]
+    assert f"Of the latents of one base SAE, {words.percent(shared)} are shared" in html
+    for figure in ("joint", "seeds", "size"):
+        first_words = " ".join((results / "figures" / f"{figure}.rst").read_text().split()[:5])
+        assert f"<p>{first_words}" in html
+    quality = read_json(results / "evaluation" / "base" / "seed-0.json")
+    assert f"{quality['n_rows']:,}" in html
+    for setting in ("hookpoint layers.0.mlp", "latents 48", "training tokens 8,000", "architecture topk"):
+        assert setting in html
 
 
 def test_a_second_run_does_nothing(neox: Project):

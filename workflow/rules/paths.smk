@@ -176,10 +176,13 @@ def sources(wildcards) -> list[tuple[str, str]]:
     if figure.figure == "joint":
         cohort = study.cohorts[figure.cohort]
         tables.append((cohort.slug, match_file(cohort.slug, *cohort.pairs[0])))
+    if figure.figure == "layer":
+        cohorts = [study.cohorts[cohort] for _, cohort in figure.inputs]
+        tables += [(cohort.slug, evaluation_files(cohort, seed)[0]) for cohort in cohorts for seed in cohort.seeds]
     return tables
 
 
 def source_files(wildcards) -> list[str]:
-    folders = [path for _, path in sources(wildcards) if not path.endswith(".parquet")]
-    files = [path for _, path in sources(wildcards) if path.endswith(".parquet")]
+    files = [path for _, path in sources(wildcards) if path.endswith((".parquet", ".json"))]
+    folders = [path for _, path in sources(wildcards) if path not in files]
     return files + [file for folder in folders for file in overlap_files(Path(folder).name)]

@@ -233,9 +233,39 @@ def modules_of(wildcards):
     return FIGURES[study.figures[wildcards.figure].figure]
 
 
+def about(cohort) -> dict:
+    """What the report's first page says of a cohort: the name of each setting and its value; None is not said."""
+    pass_ = cohort.pass_
+    told = {"matrix": pass_.matrix if pass_ else None}
+    if pass_ and pass_.tokens:
+        documents = {name: value for name, value in pass_.tokens.corpus.documents.items() if value is not None}
+        words = {name: " ".join(value) if isinstance(value, list) else value for name, value in documents.items()}
+        told |= {
+            "model": pass_.model.name,
+            "revision": pass_.model.revision,
+            "corpus": ", ".join(f"{name} {value}" for name, value in words.items()),
+        }
+    told |= {"hookpoint": cohort.hookpoint, "latents": f"{cohort.n_latents:,}", "width": f"{cohort.d_model:,}"}
+    if cohort.slug in study.given:
+        return told | {"SAEs": "made elsewhere", "seeds": len(cohort.seeds)}
+    return told | {
+        "architecture": cohort.architecture,
+        "k": cohort.k,
+        "training tokens": f"{cohort.tokens:,}",
+        "epochs": cohort.epochs,
+        "seeds": f"{len(cohort.seeds)}, of {SEEDS_OF[cohort.varied]}",
+    }
+
+
+SEEDS_OF = {"init": "the initial weights", "order": "the order of the data", "both": "weights and order"}
+
+
 def summary_settings(wildcards) -> str:
     first = next(iter(study.cohorts))
     words = [flags(study=study.name, base=first)]
+    words += [
+        flags(about=f"{name}={value}") for name, value in about(study.cohorts[first]).items() if value is not None
+    ]
     words += [flags(overlap=f"{cohort}={in_results('overlap', cohort)}") for cohort in study.cohorts]
     for cohort in study.cohorts.values():
         for seed in cohort.seeds:

@@ -194,6 +194,7 @@ def _figure(sub: argparse.ArgumentParser) -> None:
 def _summary(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--study", required=True, help="name of the study")
     sub.add_argument("--base", required=True, help="the cohort whose numbers come first")
+    sub.add_argument("--about", action="append", type=_setting, default=[], help="NAME=VALUE of the cohort's settings")
     sub.add_argument("--overlap", action="append", type=_named(str), required=True, help="COHORT=folder of tables")
     sub.add_argument("--evaluation", action="append", type=_named(str), default=[], help="COHORT=metrics file")
     _out(sub, "file for the text")
@@ -232,6 +233,11 @@ def _named(key: Callable) -> Callable[[str], tuple]:
         return key(name), Path(path)
 
     return parse
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    return name, value
 
 
 def _json(text: str) -> dict:

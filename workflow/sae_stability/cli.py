@@ -286,6 +286,7 @@ def summary(args: argparse.Namespace) -> None:
     write_summary(
         study=args.study,
         base=args.base,
+        about=args.about,
         overlaps=args.overlap,
         evaluations=args.evaluation,
         out=args.out,

@@ -9,27 +9,35 @@ from sae_stability.figures import words
 from sae_stability.figures.tables import overlap, seed_counts
 
 QUALITY = (
-    ("fvu", "FVU (fraction of variance unexplained, held-out rows)", "{:.3f}"),
-    ("l0", "L0 (latents active a token)", "{:.1f}"),
-    ("dead_fraction", "dead latents (never fired on held-out rows)", "{:.1%}"),
+    ("fvu", "FVU", "{:.3f}"),
+    ("l0", "L0", "{:.1f}"),
+    ("dead_fraction", "dead latents", "{:.1%}"),
+    ("ce_recovered_zero", "CE recovered, of zero ablation", "{:.1%}"),
+    ("ce_recovered_mean", "CE recovered, of mean ablation", "{:.1%}"),
 )
 
 
-def write_summary(
-    *, study: str, base: str, overlaps: list[tuple[str, Path]], evaluations: list[tuple[str, Path]], out: Path
-) -> None:
-    """Write what `summary` returns to `out`."""
-    text = summary(study=study, base=base, overlaps=overlaps, evaluations=evaluations)
+def write_summary(*, out: Path, **given) -> None:
+    """Write what `summary`, called with the other arguments, returns to `out`."""
+    text = summary(**given)
     with files.atomic(out) as temporary:
         temporary.write_text(text)
 
 
-def summary(*, study: str, base: str, overlaps: list[tuple[str, Path]], evaluations: list[tuple[str, Path]]) -> str:
-    """Key numbers of the base cohort, quality over all SAEs, how to read them and what they cannot say.
+def summary(
+    *,
+    study: str,
+    base: str,
+    about: list[tuple[str, str]] = (),
+    overlaps: list[tuple[str, Path]],
+    evaluations: list[tuple[str, Path]],
+) -> str:
+    """What was studied, key numbers of the base cohort, quality of every cohort, how to read them and their limits.
 
     Args:
         study: its name.
         base: the base cohort's name; one of the labels in `overlaps`.
+        about: (name, value) of the base cohort's settings, in order.
         overlaps: (cohort, overlap folder), every cohort of the study.
         evaluations: (cohort, evaluation JSON), every SAE of the study.
 
@@ -44,16 +52,17 @@ def summary(*, study: str, base: str, overlaps: list[tuple[str, Path]], evaluati
     pairs, threshold = overlap.read(folder, "pairs", ["a", "b", "source", "latents", "n", *overlap.PAIR_STATISTICS])
     seeds = seed_counts.rows_of([(base, folder)], "only_in_base")
     quality = pd.DataFrame([{"cohort": cohort, **files.read_json(path)} for cohort, path in evaluations])
-    in_base = words.pick(quality, cohort=base) if len(quality) else quality
     parts = [
         f"Study **{words.escape(study)}**: {words.count(len(quality), 'SAE')} in "
         f"{words.count(len(overlaps), 'cohort')}; base "
         f"cohort {words.escape(base)} with {words.count(int(seeds['n_seeds'].iloc[0]), 'seed')}.",
         _answer(pairs),
-        _table([("", "all latents", "live latents only", "random floor"), *_overlap_rows(pairs, seeds)]),
-        _table([("", "base cohort", "all SAEs of the study"), *_quality_rows(in_base, quality)]),
-        _how_to_read(threshold),
+        *_studied(base, about),
+        _table([("", *_HEADINGS), *_overlap_rows(pairs, seeds)]),
+        _how_to_read(pairs, threshold),
+        *_quality(quality),
         _limits(pairs, int(seeds["n_seeds"].iloc[0])),
+        _TRAINING,
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -78,49 +87,85 @@ def _overlap_rows(pairs: pd.DataFrame, seeds: pd.DataFrame) -> list[tuple[str, .
     return [*rows, (label, *(_seed_cell(seeds, source, latents, most) for source, latents in _COLUMNS))]
 
 
-_COLUMNS = (("trained", "all"), ("trained", "live"), ("floor", "all"))
+_HEADINGS = ("all latents", "live latents only", "random floor", "tied floor")
+_COLUMNS = (("trained", "all"), ("trained", "live"), ("floor", "all"), ("tied", "all"))
 
 
 def _pair_cell(pairs: pd.DataFrame, source: str, latents: str, statistic: str) -> str:
     """Mean, range and number of pairs; for one pair no range."""
     fractions = words.pick(pairs, source=source, latents=latents)[statistic].dropna()
     if fractions.empty:
-        return "no value"
-    if len(fractions) == 1:
-        return f"{words.percent(fractions.iloc[0])} (n = 1 pair, no spread)"
-    return f"{words.percent(fractions.mean())} ({words.span(fractions)}, n = {len(fractions)} pairs)"
+        return words.NOT_MEASURED
+    number = words.count(len(fractions), "pair" if source == "trained" else "repetition")
+    spread = "no spread" if len(fractions) == 1 else words.span(fractions)
+    return f"{words.percent(fractions.mean())} ({spread}, n = {number})"
 
 
 def _seed_cell(seeds: pd.DataFrame, source: str, latents: str, most: int) -> str:
-    """Mean and standard deviation over bases, where there are more than two."""
+    """Mean and standard deviation over bases (floors: repetitions), where there are more than two SAEs."""
     rows = words.pick(seeds, source=source, latents=latents, m=most).dropna(subset=["mean"])
     if rows.empty:
-        return "no value"
+        return words.NOT_MEASURED
     row = rows.iloc[0]
     if most <= 2 or pd.isna(row["std"]):
         return words.percent(row["mean"])
-    return f"{words.percent(row['mean'])} (standard deviation {words.percent(row['std'])}, n = {int(row['n'])} bases)"
+    number = words.count(int(row["n"]), "base" if source == "trained" else "repetition")
+    return f"{words.percent(row['mean'])} (standard deviation {words.percent(row['std'])}, n = {number})"
 
 
-def _quality_rows(base: pd.DataFrame, every: pd.DataFrame) -> list[tuple[str, ...]]:
-    return [(label, _range(base, key, form), _range(every, key, form)) for key, label, form in QUALITY]
+def _studied(base: str, about: list[tuple[str, str]]) -> list[str]:
+    """The base cohort's settings; they are config text, and so escaped."""
+    settings = "; ".join(f"{name} {words.escape(value)}" for name, value in about)
+    return [f"What was studied, in the base cohort {words.escape(base)}: {settings}."] if about else []
 
 
-def _range(rows: pd.DataFrame, column: str, form: str) -> str:
-    values = rows[column].dropna() if column in rows else pd.Series(dtype=float)
+def _quality(quality: pd.DataFrame) -> list[str]:
+    """A table with a row a cohort, and what it shows."""
+    measured = [item for item in QUALITY if item[0] in quality and quality[item[0]].notna().any()]
+    if not measured:
+        return ["FVU, L0, dead latents and CE recovered: not measured, the SAEs were shown no activations."]
+    rows = [
+        (
+            words.escape(cohort),
+            str(len(saes)),
+            words.counts(saes["n_rows"]),
+            *(_range(saes[key], form) for key, _, form in measured),
+        )
+        for cohort, saes in quality.groupby("cohort", sort=False)
+    ]
+    heading = ("cohort", "n SAEs", "n rows", *(label for _, label, _ in measured))
+    language = any(key.startswith("ce_") for key, _, _ in measured)
+    return [
+        "Quality of every cohort on held-out rows, mean over its SAEs (smallest to largest): FVU, the fraction of "
+        "variance unexplained; L0, latents active a token; dead latents, which never fired there."
+        + ("" if language else " CE recovered: not measured, which takes a model with a language-model head."),
+        _table([heading, *rows]),
+    ]
+
+
+def _range(values: pd.Series, form: str) -> str:
+    values = values.dropna()
     if values.empty:
-        return "no value"
-    low, high = form.format(values.min()), form.format(values.max())
-    return low if low == high else f"{low} to {high}"
+        return words.NOT_MEASURED
+    mean, low, high = (form.format(value) for value in (values.mean(), values.min(), values.max()))
+    return mean if low == high else f"{mean} ({low} to {high})"
 
 
-def _how_to_read(threshold: float) -> str:
+def _how_to_read(pairs: pd.DataFrame, threshold: float) -> str:
+    live = words.pick(pairs, source="trained", latents="live")
+    tell = (
+        "Live latents are those that fired on the held-out rows; a live-only fraction counts live latents of the base, "
+        "and a dead counterpart does not count as found."
+        if live["n"].any()
+        else "Which latents are live was not measured, or none is."
+    )
     return (
-        f"How to read it: {words.definition(threshold)} Live latents are those that fired on the held-out rows; a "
-        "live-only fraction counts live latents of the base, and a dead counterpart does not count as found. The "
-        "random floor is what the same matching gives for random dictionaries of the same shape: only what stands "
-        "above it is evidence of a feature that both SAEs found. Ranges are over pairs of one cohort, which have SAEs "
-        "in common and so are not independent."
+        f"How to read it: {words.definition(threshold)} {tell} The random floor is what the same matching gives for "
+        "random dictionaries of the same shape. The tied floor is the same with each encoder equal to its decoder, as "
+        "they are before training. Only what stands above both is evidence of a feature that both SAEs found. "
+        "*Same counterpart* never does: two untrained SAEs agree on every counterpart, so that fraction says how far "
+        "encoder and decoder still agree after training, not what was learned. Ranges are over pairs of one cohort, "
+        "which have SAEs in common and so are not independent."
     )
 
 
@@ -142,8 +187,15 @@ def _limits(pairs: pd.DataFrame, n_seeds: int) -> str:
     )
 
 
+_TRAINING = (
+    "The workflow graph leaves out stages whose results are finished, as these are given files by then. How each SAE "
+    "was trained is recorded beside it, in saes/COHORT/seed-N/cfg.json and history.parquet of the results folder; what "
+    "each job said is in logs."
+)
+
+
 def _table(rows: list[tuple[str, ...]]) -> str:
-    """A list-table with a header row; the cells are words and numbers made here, never config text."""
+    """A list-table with a header row; the cells are words and numbers made here, or escaped."""
     lines = [".. list-table::", "   :header-rows: 1", ""]
     for row in rows:
         first, *rest = row

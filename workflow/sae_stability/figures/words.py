@@ -6,6 +6,8 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
+NOT_MEASURED = "not measured"
+
 
 def escape(text: object) -> str:
     """`text` as plain words inside reStructuredText that then passes through Jinja, on one line.
@@ -18,19 +20,19 @@ def escape(text: object) -> str:
 
 
 def percent(fraction: float) -> str:
-    """ "34.2%"; "0.04%" where one decimal would hide it; "no value" for NaN."""
+    """ "34.2%"; "0.04%" where one decimal would hide it; "not measured" for NaN."""
     if not np.isfinite(fraction):
-        return "no value"
+        return NOT_MEASURED
     points = 100 * fraction
     return f"{points:.2f}%" if 0 < abs(points) < 0.05 else f"{points:.1f}%"
 
 
 def span(fractions: Iterable[float]) -> str:
-    """Smallest to largest: "31.0% to 36.5%", or one number where they agree; "no value" if there is none."""
+    """Smallest to largest: "31.0% to 36.5%", or one number where they agree; "not measured" if there is none."""
     values = np.asarray(list(fractions), dtype=float)
     values = values[np.isfinite(values)]
     if not values.size:
-        return "no value"
+        return NOT_MEASURED
     low, high = percent(values.min()), percent(values.max())
     return low if low == high else f"{low} to {high}"
 
@@ -69,7 +71,15 @@ def definition(threshold: float) -> str:
 def floor(fractions: Iterable[float]) -> str:
     """The random floor as a clause."""
     words = span(fractions)
-    return "no random floor was computed" if words == "no value" else f"the random floor is {words}"
+    return "no random floor was computed" if words == NOT_MEASURED else f"the random floor is {words}"
+
+
+def counterpart_floors(rows: pd.DataFrame) -> str:
+    """Both floors of "same counterpart" as a clause, from rows of that statistic; see `match.overlap.tied`."""
+    random, tied = (pick(rows, source=source)["fraction"] for source in ("floor", "tied"))
+    if not np.isfinite(tied).any():
+        return floor(random)
+    return f"{floor(random)}, with encoder and decoder tied, as before training, {span(tied)}"
 
 
 PAPER_IS_JOINT = (

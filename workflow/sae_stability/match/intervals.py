@@ -55,7 +55,7 @@ def interval(values: np.ndarray, weights: np.ndarray, chance: np.ndarray) -> tup
 
 def _weights(source: str, group: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, int]:
     """Weight of each pair in each resample, the resamples' probabilities, and the number of units resampled."""
-    if source == "floor":
+    if source != "trained":
         counts, chance = resamples(len(group))
         return counts if len(group) > 2 else counts[:0], chance, len(group)
     seeds = np.unique(group[["a", "b"]])

@@ -9,10 +9,11 @@ Definitions at threshold t for a latent i of the base SAE A (reference: arXiv 25
 - decoder_only: decoder cosine >= t (the authors' bar charts).
 
 "live" values count only base latents that fired on the held-out rows, and a counterpart must have fired to count.
-Every value stands beside the same estimate on matched random dictionaries (source "floor").
+Every value stands beside the same estimate on matched random dictionaries (source "floor"), and on such with the
+encoder equal to the decoder (source "tied"), as they are before the first step of training: see `tied`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -106,18 +107,21 @@ def write_overlap(
     Raises:
         StudyError: a pair is missing, stands twice, or belongs to another cohort or size.
     """
-    trained = [_read(path, "trained") for path in matches]
     random = [_read(path, "floor") for path in floors]
     evaluation = {int(seed): read_table(path)[0] for seed, path in latents.items()}
+    unseen = {seed for seed, table in evaluation.items() if table["rate"].isna().all()}
+    trained = [_without_live(pair, unseen) for pair in (_read(path, "trained") for path in matches)]
     _check(cohort, trained, random, sorted(evaluation))
+    floors_of = {"floor": random, "tied": [tied(pair) for pair in random]}
+    every = [*trained, *floors_of["floor"], *floors_of["tied"]]
     out = Path(out)
-    pairs = pairs_table(trained + random, threshold)
+    pairs = pairs_table(every, threshold)
     if saes:
         pairs = pairs.merge(subspace.table(trained, saes, threshold), how="left", on=["a", "b", "source", "latents"])
     tables = {
         "pairs": pairs,
-        "thresholds": thresholds_table(trained + random),
-        "seeds": seed_counts.table(trained, random, sorted(evaluation), threshold),
+        "thresholds": thresholds_table(every),
+        "seeds": seed_counts.table(trained, floors_of, sorted(evaluation), threshold),
         "latents": latents_table(trained, evaluation, threshold),
         "intervals": intervals.table(pairs),
     }
@@ -133,6 +137,26 @@ def _read(path: Path, source: str) -> Pair:
         raise StudyError(f"{path}: not a match file; delete it and run again")
     columns = {name: table[name].to_numpy() for name in table}
     return Pair(metadata["a"]["seed"], metadata["b"]["seed"], source, columns, metadata)
+
+
+def _without_live(pair: Pair, unseen: set[int]) -> Pair:
+    """`pair` as it is; or with no live latents, so that live values are NaN, where an SAE was shown no activations."""
+    if not {pair.a, pair.b} & unseen:
+        return pair
+    dead = np.zeros_like(pair.columns["alive"])
+    return replace(pair, columns=pair.columns | {"alive": dead, "alive_b": dead})
+
+
+def tied(random: Pair) -> Pair:
+    """A pair of random dictionaries as it would be were each encoder equal to its decoder.
+
+    So they are before training (sae/initial.py; sparsify, dictionary_learning and SAELens start likewise), and then
+    both assignments are one: two SAEs that learned nothing have the same counterpart everywhere. This is what
+    "same counterpart" is to be held against; independent dictionaries have next to none.
+    """
+    columns = {name: random.columns[name.replace("encoder", "decoder")] for name in random.columns}
+    metadata = random.metadata | {"encoder": random.metadata["decoder"]}
+    return replace(random, source="tied", columns=columns, metadata=metadata)
 
 
 def _check(cohort: str, trained: list[Pair], random: list[Pair], seeds: list[int]) -> None:

@@ -9,8 +9,10 @@ import pandas as pd
 LATENTS = ("all", "live")
 
 
-def table(trained: list, random: list, seeds: list[int], threshold: float) -> pd.DataFrame:
-    """Rows (source, latents, statistic, m, mean, std, n); `trained` and `random` are `overlap.Pair` lists.
+def table(trained: list, floors: dict[str, list], seeds: list[int], threshold: float) -> pd.DataFrame:
+    """Rows (source, latents, statistic, m, mean, std, n).
+
+    `trained` is a list of `overlap.Pair`, and `floors` has such a list for each of its sources.
 
     `only_in_base` at m: fraction of a base SAE's latents shared with none of m - 1 other seeds, over every base and
     every combination of others (paper, Fig. 2). `in_exactly` m: fraction of a base's latents found in exactly m of the
@@ -21,9 +23,11 @@ def table(trained: list, random: list, seeds: list[int], threshold: float) -> pd
         masks, counted = _masks(trained, seeds, threshold, latents)
         rows += _rows("trained", latents, "only_in_base", only_in_base(masks, counted))
         rows += _rows("trained", latents, "in_exactly", in_exactly(masks, counted))
-        rates = [pair.passes("shared", threshold, latents).mean() for pair in random]
-        rows += _rows("floor", latents, "only_in_base", {m: [(1 - p) ** (m - 1) for p in rates] for m in _sizes(seeds)})
-        rows += _rows("floor", latents, "in_exactly", _binomial(rates, len(seeds)))
+        for source, random in floors.items():
+            rates = [pair.passes("shared", threshold, latents).mean() for pair in random]
+            alone = {m: [(1 - p) ** (m - 1) for p in rates] for m in _sizes(seeds)}
+            rows += _rows(source, latents, "only_in_base", alone)
+            rows += _rows(source, latents, "in_exactly", _binomial(rates, len(seeds)))
     return pd.DataFrame(rows, columns=["source", "latents", "statistic", "m", "mean", "std", "n"])
 
 

@@ -144,12 +144,15 @@ def caption(table: pd.DataFrame) -> str:
     latents = words.pick(table, row="latent")
     threshold = latents["threshold"].iloc[0]
     first = latents.iloc[0]
+    floors = words.pick(table, row="mean").rename(columns={"fraction_same": "fraction"})
     sentences = [
         f"Every latent of seed {words.escape(first['a'])} of cohort {words.escape(first['cohort'])} (n = "
         f"{words.count(len(latents), 'latent')} of n = 1 pair, so no spread can be given) at its matched decoder and "
         f"encoder cosine in seed {words.escape(first['b'])}, the means being {_means(latents)}.",
-        f"{words.percent(latents['same_counterpart'].mean())} have the same counterpart by both assignments and "
-        f"{words.percent(latents['shared'].mean())} are shared ({_live(latents)}); {_floor(table)}.",
+        f"{words.percent(latents['same_counterpart'].mean())} have the same counterpart by both assignments "
+        f"({_live(latents, 'same_counterpart')}; {words.counterpart_floors(floors)}) and "
+        f"{words.percent(latents['shared'].mean())} are shared ({_live(latents, 'shared')}; "
+        f"{words.floor(words.pick(floors, source='floor')['fraction_shared'])}){_floor(table)}.",
         words.definition(threshold),
     ]
     if len(words.pick(table, source="published")):
@@ -165,16 +168,18 @@ def _means(rows: pd.DataFrame) -> str:
     return " and ".join(f"{rows[column].mean():.2f}" for column in COSINES)
 
 
-def _live(latents: pd.DataFrame) -> str:
+def _live(latents: pd.DataFrame, test: str) -> str:
+    if not latents["live_measured"].any():
+        return "live latents not measured"
     live = words.pick(latents, alive=True)
     if live.empty:
         return "no latent is live"
-    shared = (live["shared"] & live["counterpart_alive"]).mean()
-    return f"{words.percent(shared)} of the {len(live):,} live ones, with live counterparts"
+    found = (live[test] & live["counterpart_alive"]).mean()
+    return f"{words.percent(found)} of the {len(live):,} live ones, with live counterparts"
 
 
 def _floor(table: pd.DataFrame) -> str:
     floor = words.pick(table, row="mean", source="floor")
     if floor.empty:
-        return "no random floor was computed"
-    return f"random dictionaries of this shape match at mean cosines of {_means(floor)}"
+        return ""
+    return f"; random dictionaries of this shape match at mean cosines of {_means(floor)}"

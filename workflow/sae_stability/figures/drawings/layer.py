@@ -67,7 +67,7 @@ def caption(table: pd.DataFrame) -> str:
     return " ".join(
         [
             f"Shared fraction by layer, {'; '.join(courses)}.",
-            f"{spread[0].upper()}{spread[1:]}; {words.floor(floor)}.",
+            f"{spread[0].upper()}{spread[1:]}; {marks.BESIDE}; {words.floor(floor)}; {_quality(trained)}.",
             words.definition(trained["threshold"].iloc[0]),
             *sweep_words.published(
                 table,
@@ -77,10 +77,22 @@ def caption(table: pd.DataFrame) -> str:
     )
 
 
+def _quality(trained: pd.DataFrame) -> str:
+    """How far the SAEs of different layers differ in quality, as a clause."""
+    if not trained["fvu"].notna().any():
+        return "how well the SAEs of each layer reconstruct was not measured"
+    places = trained.groupby(["x", "size"])[["fvu", "dead_fraction"]].mean()
+    (best, _), (worst, _) = places["fvu"].idxmin(), places["fvu"].idxmax()
+    fvu = f"FVU from {places['fvu'].min():.3f} at layer {best:g} to {places['fvu'].max():.3f} at layer {worst:g}"
+    most, _ = places["dead_fraction"].idxmax()
+    dead = f"dead latents from {words.span(places['dead_fraction'])}, most at layer {most:g}"
+    return f"the SAEs differ in quality too ({fvu}; {dead}), which this figure cannot tell from the layer's own effect"
+
+
 def _extremes(rows: pd.DataFrame, latents: str, names: dict[float, str]) -> str:
     mean = marks.means(rows, latents=latents)["mean"]
     if mean.empty:
-        return "no value"
+        return words.NOT_MEASURED
     low, high = mean.idxmin(), mean.idxmax()
     if low == high:
         return f"{words.percent(mean[low])} at {names[low]}"

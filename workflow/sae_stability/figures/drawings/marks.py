@@ -13,6 +13,10 @@ LIVE_DOT = {"marker": "D", "markersize": 4.0, "markerfacecolor": "white", "marke
 LIVE_LINE = {"linestyle": (0, (3, 2)), "linewidth": 1.0}
 # Half the distance, in points, between all latents and live ones at one value.
 APART = 2.0
+# Untrained SAEs have the same counterpart everywhere: their encoder is their decoder.
+TIED = "encoder tied to decoder (same)"
+TIED_LINE = {"linestyle": (0, (5, 1.5)), "linewidth": 1.2}
+BESIDE = "filled dots are drawn a little left of their value and hollow ones right of it"
 PUBLISHED_DOT = {"marker": "s", "markersize": 4.0, "markeredgewidth": 0.9}
 PUBLISHED_LINE = {"linestyle": (0, (1, 1.5)), "linewidth": 1.0}
 
@@ -43,6 +47,16 @@ def draw_floor(axes: Axes, floor: pd.DataFrame, linestyle: str = "-") -> None:
         markersize=12,
         zorder=1,
     )
+
+
+def draw_tied(axes: Axes, rows: pd.DataFrame) -> list[Line2D]:
+    """What "same counterpart" is held against beside the random floor, dashed: `match.overlap.tied`; its key entry."""
+    tied = means(rows, source="tied", latents="all")
+    if tied.empty:
+        return []
+    look = {"color": styles.FLOOR, **TIED_LINE, "marker": "_" if len(tied) == 1 else None, "markersize": 12}
+    axes.plot(tied.index, tied["mean"], zorder=1, **look)
+    return [styles.mark(TIED, **look)]
 
 
 def draw_pairs(axes: Axes, rows: pd.DataFrame, colour: str) -> None:

@@ -23,12 +23,13 @@ def caption(table: pd.DataFrame) -> str:
     """What the figure shows in this run, as reStructuredText."""
     trained = words.pick(table, source="trained")
     shared = words.pick(trained, statistic="shared")
+    same = words.pick(table, statistic="same_counterpart", latents="all")
     names = {x: KINDS[value] for x, value in zip(trained["x"], trained["value"], strict=True)}
     sentences = [
         f"Over all latents, {_verdict(words.pick(shared, latents='all'))}; "
         f"over live latents, {_verdict(words.pick(shared, latents='live'))}.",
         f"Shared fraction by what differs between the SAEs: {rows.caption_rows(table, names, *STATISTICS[1])}; "
-        f"{rows.floor_words(table, 'shared')}.",
+        f"for *shared* {rows.floor_words(table, 'shared')}, for the same counterpart {words.counterpart_floors(same)}.",
         f"{words.definition(trained['threshold'].iloc[0])[:-1]}; where the order alone differs the SAEs start alike, "
         "so latents that training hardly moved count as shared too (live ones leave out those that never fire).",
     ]

@@ -14,6 +14,7 @@ from sae_stability.figures.drawings import style as styles
 Statistics = tuple[tuple[str, str], ...]
 
 _FLOOR_DOT = {"marker": "|", "markersize": 9, "markeredgewidth": 1.6}
+_TIED_DOT = {"marker": "|", "markersize": 9, "markeredgewidth": 0.7}
 # Parts of a row's height: from its middle to each statistic, and from there to all latents and to live ones.
 _STATISTIC, _LATENTS = 0.22, 0.11
 
@@ -33,15 +34,20 @@ def draw_rows(
     style = styles.resolve(style)
     paper = words.pick(table, source="published")
     with matplotlib.rc_context(styles.settings(style)):
-        picture = styles.figure(style, 1.4 + 0.29 * len(names))
+        picture = styles.figure(style, 1.9 + 0.26 * len(names))
         axes = picture.add_subplot()
         handles = []
+        tied = False
         for (statistic, label), colour, shift in zip(
             statistics, style["palette"], (-_STATISTIC, _STATISTIC), strict=False
         ):
             _draw_run(axes, words.pick(table, statistic=statistic), colour, shift)
             handles += marks.run_key(colour, label)
+            if statistic == "same_counterpart":
+                tied = _draw_tied(axes, words.pick(table, statistic=statistic), shift)
         handles.append(styles.mark("random floor", color=styles.FLOOR, **_FLOOR_DOT))
+        if tied:
+            handles.append(styles.mark(marks.TIED, color=styles.FLOOR, **_TIED_DOT))
         if len(paper):
             for (statistic, label), face in zip(published.items(), (styles.PUBLISHED, "white"), strict=False):
                 look = {"color": styles.PUBLISHED, "markerfacecolor": face, **marks.PUBLISHED_DOT}
@@ -64,10 +70,14 @@ def _draw_run(axes, rows: pd.DataFrame, colour: str, shift: float) -> None:
     axes.plot(floor["fraction"], floor["x"] + shift, color=styles.FLOOR, linestyle="none", zorder=2, **_FLOOR_DOT)
     for latents, dot, place in (("all", marks.ALL_DOT, shift - _LATENTS), ("live", marks.LIVE_DOT, shift + _LATENTS)):
         pairs = words.pick(rows, source="trained", latents=latents)
-        mean = marks.means(pairs)
-        look = {"color": colour, "linestyle": "none"}
-        axes.plot(mean["mean"], mean.index + place, marker="|", markersize=6, zorder=3, **look)
-        axes.plot(pairs["fraction"], pairs["x"] + place, zorder=4, **look, **dot)
+        axes.plot(pairs["fraction"], pairs["x"] + place, color=colour, linestyle="none", zorder=4, **dot)
+
+
+def _draw_tied(axes, rows: pd.DataFrame, shift: float) -> bool:
+    """See `marks.draw_tied`; whether there is anything to draw."""
+    tied = words.pick(rows, source="tied", latents="all")
+    axes.plot(tied["fraction"], tied["x"] + shift, color=styles.FLOOR, linestyle="none", zorder=2, **_TIED_DOT)
+    return len(tied) > 0
 
 
 def _without_line(handle: Line2D) -> Line2D:
@@ -86,7 +96,7 @@ def _wrapped(name: str) -> str:
 
 
 def caption_rows(table: pd.DataFrame, names: dict[float, str], statistic: str, label: str) -> str:
-    """The numbers of every row, as parts of a sentence: shared, live latents only, a second statistic, the pairs.
+    """The numbers of every row, as parts of a sentence: shared and a second statistic, live latents only, the pairs.
 
     Args:
         table: the figure's tidy table.
@@ -96,7 +106,8 @@ def caption_rows(table: pd.DataFrame, names: dict[float, str], statistic: str, l
     trained = words.pick(table, source="trained")
     return "; ".join(
         f"{words.escape(names[x])} {_mean(rows, 'all', 'shared')} (live latents only "
-        f"{_mean(rows, 'live', 'shared')}; {label} {_mean(rows, 'all', statistic)}; {_pairs(rows)})"
+        f"{_mean(rows, 'live', 'shared')}; {label} {_mean(rows, 'all', statistic)}, live "
+        f"{_mean(rows, 'live', statistic)}; {_pairs(rows, statistic, label)})"
         for x, rows in trained.groupby("x")
     )
 
@@ -105,11 +116,13 @@ def _mean(trained: pd.DataFrame, latents: str, statistic: str) -> str:
     return words.percent(words.pick(trained, latents=latents, statistic=statistic)["fraction"].mean())
 
 
-def _pairs(trained: pd.DataFrame) -> str:
-    fractions = words.pick(trained, latents="all", statistic="shared")["fraction"].dropna()
-    if len(fractions) < 2:
-        return f"n = {words.count(len(fractions), 'pair')}, no spread"
-    return f"n = {len(fractions)} pairs, shared {words.span(fractions)}"
+def _pairs(trained: pd.DataFrame, statistic: str, label: str) -> str:
+    shared, second = (
+        words.pick(trained, latents="all", statistic=name)["fraction"].dropna() for name in ("shared", statistic)
+    )
+    if len(shared) < 2:
+        return f"n = {words.count(len(shared), 'pair')}, no spread"
+    return f"n = {len(shared)} pairs, shared {words.span(shared)}, {label} {words.span(second)}"
 
 
 def floor_words(table: pd.DataFrame, statistic: str) -> str:

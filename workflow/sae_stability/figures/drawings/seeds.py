@@ -59,7 +59,7 @@ def caption(table: pd.DataFrame) -> str:
     sentences = [
         f"Fraction of a base SAE's latents that none of the other SAEs shares: {course} "
         f"(live latents only: {live_course}; {words.floor(floor)}).",
-        spread_words(every),
+        f"{spread_words(every)[:-1]}; {marks.BESIDE}.",
         f"{words.definition(first['threshold'])[:-1]}; the cohort has {number} seeds.",
     ]
     if len(words.pick(table, source="published")):

@@ -31,7 +31,7 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
             _count_axis(panels[1], 9)
             handles.append(styles.mark(f"{MODEL} (joint)", color="#404040", linewidth=6, solid_capstyle="butt"))
         styles.fraction_axis(panels[0].yaxis)
-        drawn = table[table["source"] != "floor"]
+        drawn = table[table["source"].isin(("trained", "published"))]
         limit = min(1.0, 1.2 * (drawn["mean"] + drawn["std"].fillna(0)).max())
         _draw_floor(panels[0], table, limit, style)
         panels[0].set(ylabel="fraction of latents", ylim=(0, limit))

@@ -16,6 +16,8 @@ from sae_stability.figures.drawings import style as styles
 STATISTICS = (("shared", "shared"), ("same_counterpart", "same counterpart"))
 # This run and the paper get a panel each where their values lie further apart than this factor.
 FAR = 30
+# One panel's part of the figure's width, roughly.
+ONE_PANEL = 0.8
 
 
 def draw_sweep(table: pd.DataFrame, style: dict, axis_label: str) -> Figure:
@@ -23,8 +25,8 @@ def draw_sweep(table: pd.DataFrame, style: dict, axis_label: str) -> Figure:
     style = styles.resolve(style)
     run, published = words.pick(table, series="this run"), words.pick(table, source="published")
     with matplotlib.rc_context(styles.settings(style)):
-        picture = styles.figure(style, 3.3)
-        panels = 2 if _far_apart(run["x"], published["x"]) else 1
+        picture = styles.figure(style, 3.5)
+        panels = 1 if _in_one_panel(_values(run), _values(published), style) else 2
         axes = picture.subplots(1, panels, sharey=True, squeeze=False, width_ratios=(3, 2)[:panels])[0]
         handles = _draw_run(axes[0], run, style)
         if len(published):
@@ -50,18 +52,24 @@ def _draw_run(axes: Axes, run: pd.DataFrame, style: dict) -> list[Line2D]:
         marks.draw_floor(axes, marks.means(rows, source="floor", latents="all"))
         marks.draw_pairs(axes, rows, colour)
         handles += marks.run_key(colour, label)
-    return [*handles, marks.floor_key()]
+    tied = marks.draw_tied(axes, words.pick(run, statistic="same_counterpart"))
+    return [*handles, marks.floor_key(), *tied]
 
 
 def _values(rows: pd.DataFrame) -> list[float]:
     return sorted(set(rows["x"]))
 
 
-def _far_apart(run: pd.Series, published: pd.Series) -> bool:
-    return len(published) > 0 and (published.min() > FAR * run.max() or run.min() > FAR * published.max())
+def _in_one_panel(run: list[float], published: list[float], style: dict) -> bool:
+    """Whether this run and the paper lie near each other, with room for a tick at each of this run's values."""
+    if not published:
+        return True
+    near = published[0] <= FAR * run[-1] and run[0] <= FAR * published[-1]
+    values = [*run, *published]
+    return near and set(run) <= set(_with_room(values, *_limits(values, ONE_PANEL), style, ONE_PANEL))
 
 
-def log_axis(axes: Axes, values: list[float], style: dict, part: float = 0.8) -> None:
+def log_axis(axes: Axes, values: list[float], style: dict, part: float = ONE_PANEL) -> None:
     """A logarithmic x axis with ticks at the values themselves, as many as have room.
 
     Args:
@@ -70,10 +78,25 @@ def log_axis(axes: Axes, values: list[float], style: dict, part: float = 0.8) ->
         style: the resolved style.
         part: the axes' part of the figure's width, roughly.
     """
+    low, high = _limits(values, part)
+    kept = sorted(_with_room(values, low, high, style, part))
+    axes.set_xscale("log")
+    axes.set_xlim(math.exp(low), math.exp(high))
+    axes.xaxis.set_major_locator(FixedLocator(kept))
+    axes.xaxis.set_major_formatter(FixedFormatter([styles.compact(value) for value in kept]))
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _limits(values: list[float], part: float) -> tuple[float, float]:
+    """The ends of a logarithmic axis, as logarithms."""
     low, high = math.log(min(values)), math.log(max(values))
     # Narrow panels need more, lest the outermost labels of two neighbours meet.
     margin = max(0.05 * (high - low) / part, 0.1)
-    low, high = low - margin, high + margin
+    return low - margin, high + margin
+
+
+def _with_room(values: list[float], low: float, high: float, style: dict, part: float) -> list[float]:
+    """Those of `values` whose labels do not meet one of a value before; arguments as for `log_axis`."""
     # A character in units of the axis; a digit is about 0.62 of the font's size wide.
     character = (high - low) * 0.62 * (style["font_size"] - 1) / 72 / (part * style["width"])
     kept: list[float] = []
@@ -82,11 +105,7 @@ def log_axis(axes: Axes, values: list[float], style: dict, part: float = 0.8) ->
         apart = [character * ((len(label) + len(styles.compact(other))) / 2 + 0.6) for other in kept]
         if all(abs(math.log(value / other)) >= room for other, room in zip(kept, apart, strict=True)):
             kept.append(value)
-    axes.set_xscale("log")
-    axes.set_xlim(math.exp(low), math.exp(high))
-    axes.xaxis.set_major_locator(FixedLocator(sorted(kept)))
-    axes.xaxis.set_major_formatter(FixedFormatter([styles.compact(value) for value in sorted(kept)]))
-    axes.xaxis.set_minor_locator(NullLocator())
+    return kept
 
 
 def caption_sweep(table: pd.DataFrame, quantity: str) -> str:
@@ -98,19 +117,22 @@ def caption_sweep(table: pd.DataFrame, quantity: str) -> str:
     """
     trained = words.pick(table, source="trained")
     shared = words.pick(trained, statistic="shared")
-    same = words.pick(trained, statistic="same_counterpart", latents="all")
+    same = words.pick(trained, statistic="same_counterpart")
     names = {x: styles.compact(x) for x in trained["x"]}
     floor = words.pick(table, source="floor", latents="all", statistic="shared")["fraction"]
+    same_floors = words.counterpart_floors(words.pick(table, latents="all", statistic="same_counterpart"))
     courses = (
         f"The shared fraction against {quantity} goes {sweep_words.course(words.pick(shared, latents='all'), names)}, "
         f"counting live latents only {sweep_words.course(words.pick(shared, latents='live'), names)}; "
-        f"the same counterpart, at any cosine, goes {sweep_words.course(same, names)}."
+        f"the same counterpart, at any cosine, goes {sweep_words.course(words.pick(same, latents='all'), names)}, "
+        f"counting live latents only {sweep_words.course(words.pick(same, latents='live'), names)}; for "
+        f"this fraction {sweep_words.widest(words.pick(same, latents='all'), names)}, and {same_floors}."
     )
     spread = sweep_words.pairs(words.pick(shared, latents="all"), names)
     return " ".join(
         [
             courses,
-            f"{spread[0].upper()}{spread[1:]}; {words.floor(floor)}.",
+            f"{spread[0].upper()}{spread[1:]}; {marks.BESIDE}; for *shared* {words.floor(floor)}.",
             words.definition(trained["threshold"].iloc[0]),
             *sweep_words.published(table, "black squares: Pythia-160M, layer 6 MLP, Figure 4"),
         ]

@@ -16,7 +16,7 @@ def course(rows: pd.DataFrame, names: dict[float, str]) -> str:
     """
     mean = marks.means(rows)["mean"]
     if mean.empty:
-        return "no value"
+        return words.NOT_MEASURED
     first, last = mean.index[0], mean.index[-1]
     if first == last:
         return f"{words.percent(mean[first])} at {names[first]}"
@@ -24,7 +24,7 @@ def course(rows: pd.DataFrame, names: dict[float, str]) -> str:
     inside = [
         f"{word} {words.percent(mean[place])} at {names[place]}"
         for word, place in (("lowest", mean.idxmin()), ("highest", mean.idxmax()))
-        if mean[place] not in (mean[first], mean[last])
+        if words.percent(mean[place]) not in map(words.percent, (mean[first], mean[last]))
     ]
     return f"{course} ({', '.join(inside)})" if inside else course
 
@@ -43,10 +43,17 @@ def pairs(rows: pd.DataFrame, names: dict[float, str]) -> str:
     if most == 1:
         return "each dot is one pair of SAEs, n = 1 pair at every place, so no spread can be given"
     number = f"n = {most}" if fewest == most else f"n = {fewest} to {most}"
-    widest = (by_place["max"] - by_place["min"]).idxmax()
-    spread = f"{words.span(by_place.loc[widest, ['min', 'max']])} at {names[widest[0]]}"
     single = ", and where n = 1 no spread can be given" if fewest == 1 else ""
-    return f"each dot is one pair of SAEs, {number} pairs at a place; the widest range over pairs is {spread}{single}"
+    return f"each dot is one pair of SAEs, {number} pairs at a place; {widest(rows, names)}{single}"
+
+
+def widest(rows: pd.DataFrame, names: dict[float, str]) -> str:
+    """The widest range over the pairs of one place, as a clause; arguments as for `pairs`."""
+    by_place = marks.means(rows, by=["x", "size"])
+    if by_place.empty or by_place["count"].max() == 1:
+        return "n = 1 pair has no spread"
+    place = (by_place["max"] - by_place["min"]).idxmax()
+    return f"the widest range over pairs is {words.span(by_place.loc[place, ['min', 'max']])} at {names[place[0]]}"
 
 
 def published(table: pd.DataFrame, what: str) -> list[str]:
@@ -60,6 +67,6 @@ def published(table: pd.DataFrame, what: str) -> list[str]:
         return []
     mean = words.pick(table, source="trained", latents="all").groupby(["x", "size", "statistic"])["fraction"].mean()
     wide = mean.unstack("statistic")
-    excess = 100 * (wide["joint"] - wide["shared"]).max()
-    here = "" if excess != excess else f"; here *joint* exceeds *shared* by at most {excess:.1f} percentage points"
+    excess = f"{100 * (wide['joint'] - wide['shared']).max():.1f}"
+    here = "" if excess in ("nan", "0.0") else f"; here *joint* exceeds *shared* by up to {excess} percentage points"
     return [f"Published values ({PAPER}, {what}): {words.PAPER_IS_JOINT}{here}."]

@@ -13,44 +13,54 @@ from sae_stability.figures.tables import overlap
 COLUMNS = (
     *("series", "row", "source", "cohort", "a", "b", "latent", "cosine_decoder", "cosine_encoder"),
     *("same_counterpart", "shared", "alive", "counterpart_alive", "threshold"),
+    *("live_measured", "fraction_same", "fraction_shared"),
 )
 
 
 def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
-    """One row a latent of A, and one a mean: of the random floor (a repetition each) and of the paper's Figure 1.
+    """One row a latent of A, and one a mean: of each floor (a repetition each) and of the paper's Figure 1.
 
     Args:
         inputs: two pairs, (any label, match file of the pair) and (any label, overlap folder of its cohort).
 
     Returns:
-        Columns `COLUMNS`. `row` is "latent" or "mean"; in a "mean" row `latent` is -1 and the flags are False.
+        Columns `COLUMNS`. `row` is "latent" or "mean"; in a "mean" row `latent` is -1 and the flags are False, and
+        `fraction_same` and `fraction_shared` say what part of all latents has the one and the other.
         `counterpart_alive` is about the counterpart by the decoder.
     """
     match_files = [path for _, path in inputs if Path(path).suffix == ".parquet"]
     folders = [path for _, path in inputs if Path(path).suffix != ".parquet"]
     if len(match_files) != 1 or len(folders) != 1:
         raise StudyError("figure 'joint' needs one match file (.parquet) and one overlap folder")
-    pairs, threshold = overlap.read(
-        folders[0], "pairs", ["a", "b", "source", "latents", "mean_cosine_decoder", "mean_cosine_encoder"]
-    )
+    pairs, threshold = overlap.read(folders[0], "pairs", ["a", "b", "source", "latents", "n", *_MEANS])
     latents = _latents(match_files[0], threshold)
-    means = [*_floor_means(pairs), published.JOINT]
-    sources = [("this run", "floor")] * (len(means) - 1) + [(published.MODEL, "published")]
+    live = pairs.loc[(pairs["source"] == "trained") & (pairs["latents"] == "live"), "n"]
+    # Every latent of an SAE that was shown no activations counts as alive in a match, and none as live in the overlap.
+    latents["live_measured"] = bool(live.any() or not latents["alive"].any())
+    latents = latents[list(COLUMNS)]
+    means = [
+        *({"series": "this run", **mean} for mean in _floor_means(pairs)),
+        {"series": published.MODEL, "source": "published", **published.JOINT},
+    ]
     rows = [
         {
-            **{"series": series, "row": "mean", "source": source, "cohort": "", "a": "", "b": "", "latent": -1},
-            **{key: mean[key] for key in ("cosine_decoder", "cosine_encoder")},
+            **{"series": mean["series"], "row": "mean", "source": mean["source"], "cohort": "", "a": "", "b": ""},
+            **{"latent": -1, **{key: mean[key] for key in ("cosine_decoder", "cosine_encoder")}},
             **{"same_counterpart": False, "shared": False, "alive": False, "counterpart_alive": False},
-            "threshold": threshold,
+            **{"threshold": threshold, "live_measured": False},
+            **{"fraction_same": mean["same_counterpart"], "fraction_shared": mean.get("shared", np.nan)},
         }
-        for (series, source), mean in zip(sources, means, strict=True)
+        for mean in means
     ]
     return overlap.with_published(latents, rows)
 
 
+_MEANS = ("mean_cosine_decoder", "mean_cosine_encoder", "same_counterpart", "shared")
+
+
 def _floor_means(pairs: pd.DataFrame) -> list[dict]:
-    floor = pairs[(pairs["source"] == "floor") & (pairs["latents"] == "all")]
-    renamed = floor[["mean_cosine_decoder", "mean_cosine_encoder"]].rename(columns=lambda name: name[5:])
+    floors = pairs[pairs["source"].isin(("floor", "tied")) & (pairs["latents"] == "all")]
+    renamed = floors[["source", *_MEANS]].rename(columns=lambda name: name.removeprefix("mean_"))
     return renamed.dropna().to_dict("records")
 
 
@@ -73,5 +83,7 @@ def _latents(path: Path, threshold: float) -> pd.DataFrame:
         shared=same & above.to_numpy(),
         counterpart_alive=(decoder >= 0) & alive_b[np.maximum(decoder, 0)],
         threshold=threshold,
+        fraction_same=np.nan,
+        fraction_shared=np.nan,
     )
-    return rows.astype({"alive": bool})[list(COLUMNS)]
+    return rows.astype({"alive": bool})

@@ -5,20 +5,27 @@ from pathlib import Path
 
 import pandas as pd
 
+from sae_stability import files
 from sae_stability.errors import StudyError
 from sae_stability.figures import published
 from sae_stability.figures.tables import overlap
+
+QUALITY = ("fvu", "dead_fraction")
 
 
 def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
     """The pairs of every cohort at its layer, with the paper's Figure 5 (left).
 
     Args:
-        inputs: (hookpoint or layer number, overlap folder), one a cohort. The first number in the label is the layer.
+        inputs: (hookpoint or layer number, overlap folder), one a cohort, the first number in the label being the
+            layer; and, for what a difference between layers may come from, (cohort, evaluation JSON) of its SAEs.
 
     Returns:
-        Columns `overlap.PAIR_COLUMNS`, sorted by layer; `size` tells cohorts of one layer apart.
+        Columns `overlap.PAIR_COLUMNS`, `fvu` and `dead_fraction` (means over the cohort's SAEs; NaN where not
+        given), sorted by layer; `size` tells cohorts of one layer apart.
     """
+    folders = [(label, path) for label, path in inputs if Path(path).suffix != ".json"]
+    evaluations = [(label, path) for label, path in inputs if Path(path).suffix == ".json"]
     rows = [
         overlap.published_row(
             series=published.MODEL, value=str(layer), x=layer, size=size, statistic="joint", fraction=fraction
@@ -26,7 +33,17 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
         for size, fractions in published.LAYER.items()
         for layer, fraction in enumerate(fractions)
     ]
-    return overlap.with_published(overlap.pair_rows(inputs, layer_of), rows)
+    run = overlap.pair_rows(folders, layer_of)
+    return overlap.with_published(run.merge(_quality(evaluations), how="left", on="cohort"), rows)
+
+
+def _quality(evaluations: list[tuple[str, Path]]) -> pd.DataFrame:
+    """Mean FVU and dead fraction of each cohort."""
+    found = [
+        {"cohort": cohort, **{name: files.read_json(path)[name] for name in QUALITY}} for cohort, path in evaluations
+    ]
+    table = pd.DataFrame(found, columns=["cohort", *QUALITY]).astype(dict.fromkeys(QUALITY, float))
+    return table.groupby("cohort", as_index=False).mean()
 
 
 def layer_of(label: str) -> float:
