@@ -41,7 +41,7 @@ def test_a_block_makes_the_same_saes_and_a_new_seed_trains_itself_alone(untraine
 
 
 def test_what_is_between_two_chunks_stays_in_its_block(untrained: Project, finished_neox: Project):
-    states = [f"results/states/base/seed-{seed}/chunk-0000-seeds-0-1.safetensors" for seed in (0, 1)]
+    states = [f"results/states/seeds-0-1/base/seed-{seed}/chunk-0000.safetensors" for seed in (0, 1)]
     assert rules(untrained.snakemake(*states, "--notemp")) == {"train_chunk_seeds_0_1": 1}
     untrained.edit(lambda study: study["cohort_defaults"].update(seeds_per_job=3))
     assert train(untrained, [0, 1, 2]) == {"train_seeds_0_1": 1, "train_chunk_seeds_2": 1, "train_seeds_2": 1}
@@ -56,7 +56,7 @@ def test_saes_of_two_orders_never_share_a_job(neox: Project):
     neox.edit(add)
     for seed in (0, 1):
         # As if both had been begun together, when the cohort varied its init seed.
-        state = neox.folder / f"results/states/order/seed-{seed}/chunk-0000-seeds-0-1.safetensors"
+        state = neox.folder / f"results/states/seeds-0-1/order/seed-{seed}/chunk-0000.safetensors"
         state.parent.mkdir(parents=True)
         state.touch()
     assert set(rules(neox.dry("saes"))) == {

@@ -12,7 +12,7 @@ from tests.tiny import tiny_corpus, tiny_gpt_neox
 from tests.workflow.conftest import Project, new_project, tiny_study
 
 # What may differ between the seeds of a cohort: the seed, the names of results and the fingerprints of their sources.
-NAMES = r"seed-\d+|-seeds-[\d-]+|--(?:config|sae)-hash \w+|--checkpoint \S+|--threads \d+"
+NAMES = r"seed-\d+|/seeds-[\d-]+|--(?:config|sae)-hash \w+|--checkpoint \S+|--threads \d+"
 OWN = {"base": r"--init-seed \d+", "order": r"--order-seed \d+", "both": r"--(?:init|order)-seed \d+"}
 SIZES = {"base": 2, "both": 2, "order": 3, "size-32": 2}
 
@@ -32,7 +32,7 @@ def printed(tmp_path_factory) -> dict[str, list[str]]:
 
 
 def cohorts(commands: list[str]) -> list[str]:
-    return [re.search(r"(?:saes|states)/([^/]+)/seed-", command)[1] for command in commands]
+    return [re.search(r"(?:saes|states/seeds-[\d-]+)/([^/]+)/seed-", command)[1] for command in commands]
 
 
 def test_the_seeds_of_a_cohort_are_evaluated_on_the_same_heldout_rows(printed: dict[str, list[str]]):
@@ -58,7 +58,7 @@ def test_the_commands_of_two_seeds_differ_in_the_seed_alone(printed: dict[str, l
 def test_an_sae_has_its_own_two_seeds_and_goes_by_the_one_that_varies(printed: dict[str, list[str]]):
     found = {
         (
-            re.search(r"out results/(?:saes|states)/(\S+/seed-\d+)", command)[1],
+            re.search(r"out results/(?:saes|states/seeds-[\d-]+)/(\S+/seed-\d+)", command)[1],
             *(int(re.search(rf"--{kind}-seed (\d+)", command)[1]) for kind in ("init", "order")),
         )
         for command in printed["train"]

@@ -8,8 +8,8 @@ def joined(seeds) -> str:
 
 def begun(cohort, seed: int) -> list[tuple[int, ...]]:
     """The blocks in which an SAE has been trained up to some chunk, by the names of its states."""
-    states = Path(in_results("states", cohort.slug, f"seed-{seed}")).glob("chunk-*-seeds-*.safetensors")
-    names = {state.stem.rpartition("-seeds-")[2] for state in states}
+    states = Path(in_results("states")).glob(f"seeds-*/{cohort.slug}/seed-{seed}/chunk-*.safetensors")
+    names = {state.parts[-4].removeprefix("seeds-") for state in states}
     return sorted(tuple(map(int, name.split("-"))) for name in names)
 
 

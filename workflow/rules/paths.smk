@@ -76,10 +76,12 @@ def in_training(pass_, chunk: int) -> list[tuple[str, int]]:
 
 
 def state_file(cohort: str, seed: int, chunk: str) -> str:
-    """The state of an SAE after a chunk. The name says with which seeds it is trained: see blocks.smk."""
-    return in_results(
-        "states", cohort, f"seed-{seed}", f"chunk-{chunk}-seeds-{joined(BLOCK_OF[cohort, seed])}.safetensors"
-    )
+    """The state of an SAE after a chunk. Its path says with which seeds it is trained: see blocks.smk.
+
+    That comes first in the path, because Snakemake looks for the rule that makes a file by the path's beginning.
+    """
+    block = f"seeds-{joined(BLOCK_OF[cohort, seed])}"
+    return in_results("states", block, cohort, f"seed-{seed}", f"chunk-{chunk}.safetensors")
 
 
 def chunk_inputs(block):

@@ -18,7 +18,7 @@ for _block, _cohorts in BLOCKS.items():
         output:
             temp(
                 expand(
-                    "<results>/states/{{cohort}}/seed-{seed}/chunk-{{chunk}}-seeds-{block}.safetensors",
+                    "<results>/states/seeds-{block}/{{cohort}}/seed-{seed}/chunk-{{chunk}}.safetensors",
                     seed=_block,
                     block=joined(_block),
                 )
