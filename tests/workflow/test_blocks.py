@@ -28,7 +28,7 @@ def train(project: Project, seeds) -> Counter:
 
 
 def rules(run: Run) -> Counter:
-    return Counter(re.findall(r"^rule (train\w*):", run.output, re.MULTILINE))
+    return Counter(re.findall(r"^(?:local)?rule (train\w*):", run.output, re.MULTILINE))
 
 
 def test_a_block_makes_the_same_saes_and_a_new_seed_trains_itself_alone(untrained: Project, finished_neox: Project):
