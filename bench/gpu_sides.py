@@ -10,7 +10,6 @@ import json
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import torch
 
@@ -33,8 +32,6 @@ def activations(rows: int, d_model: int, device: str = "cuda", seed: int = 0) ->
 
 def training(shape: dict, seed: int, batch: torch.Tensor):
     """Our step for CUDA."""
-    from dataclasses import asdict
-
     from sae_stability.sae import triton_step
     from sae_stability.sae.initial import initial_weights
     from sae_stability.sae.normalise import Normalisation
@@ -42,8 +39,8 @@ def training(shape: dict, seed: int, batch: torch.Tensor):
 
     triton_step.TILE_BYTES = shape.get("tile_bytes", triton_step.TILE_BYTES)
     sizes = {"n_latents": shape["n_latents"], "k": shape["k"], "batch_size": len(batch)}
-    settings = TrainSettings(**sizes, tokens=2**40, chunk_tokens=2**40, **shape.get("settings", {}))
-    settings = SimpleNamespace(**asdict(settings) | {"product_dtype": shape["dtype"]})
+    sizes |= {"tokens": 2**40, "chunk_tokens": 2**40, "product_dtype": shape["dtype"]}
+    settings = TrainSettings(**sizes, **shape.get("settings", {}))
     weights = initial_weights(shape["n_latents"], shape["d_model"], seed, "bench")
     weights["decoder_bias"] = batch.mean(0).cpu().numpy()
     nothing = Normalisation(0 * weights["decoder_bias"], 1.0)

@@ -4,9 +4,8 @@ import importlib.util
 import os
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -164,7 +163,7 @@ def test_gradients_equal_dense_autograd():
 
 def test_bfloat16_goes_the_same_way_and_resumes_to_the_same_bits():
     weights, settings, normalisation, batches = start(12, 9, 4, 8)
-    low = SimpleNamespace(**asdict(settings) | {"product_dtype": "bfloat16"})
+    low = replace(settings, product_dtype="bfloat16")
     exact, ours, resumed = (TritonTopKStep(weights, s, normalisation, "cpu") for s in (settings, low, low))
     for i, batch in enumerate(batches[:2]):
         fvu = float(exact.step(batch, 1e-3).fvu)

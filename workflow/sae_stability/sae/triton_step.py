@@ -37,7 +37,7 @@ class TritonTopKStep(TorchTopKStep):
         device: torch.device,
     ) -> None:
         super().__init__(weights, settings, normalisation, device)
-        bfloat16 = getattr(settings, "product_dtype", "float32") == "bfloat16"
+        bfloat16 = settings.product_dtype == "bfloat16"
         self.dtype = torch.bfloat16 if bfloat16 else torch.float32
         self._copy()
         torch.set_float32_matmul_precision("highest")
