@@ -6,6 +6,9 @@ STUDY ?=
 # Sockets, browsers and hubs are not needed: whatever a test or the embedded study loads lies on this machine.
 export HF_HUB_OFFLINE ?= $(if $(STUDY),0,1)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Packages come uncompiled, and each module is compiled when first imported: what it becomes must be kept, or every job
+# of a study compiles all its imports anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: run test check clean bench-match bench-train bench-gpu
 

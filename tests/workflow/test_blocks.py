@@ -24,7 +24,9 @@ def untrained(neox: Project) -> Project:
 def train(project: Project, seeds) -> Counter:
     """Train the base cohort with these seeds; the training rules that ran, with the seeds in their names."""
     project.edit(lambda study: study["cohorts"]["base"].update(init_seeds=list(seeds)))
-    return rules(project.snakemake(*(f"results/saes/base/seed-{seed}/cfg.json" for seed in seeds)))
+    files = [f"results/saes/base/seed-{seed}/cfg.json" for seed in seeds]
+    # A finished SAE is a given file, and no rule's.
+    return rules(project.snakemake(*(file for file in files if not (project.folder / file).exists())))
 
 
 def rules(run: Run) -> Counter:
