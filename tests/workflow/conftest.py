@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("Snakefile", "workflow", "profiles", "envs", "config.yaml")
@@ -131,17 +132,31 @@ def tiny_study(model: str, layer: str) -> dict:
     }
 
 
+def once(tmp_path_factory, name: str, make) -> Project:
+    """The project that `make` makes in the folder it is given: one for all of pytest's workers."""
+    workers = "PYTEST_XDIST_WORKER" in os.environ
+    folder = tmp_path_factory.getbasetemp().parent if workers else tmp_path_factory.getbasetemp()
+    folder, made = folder / f"finished-{name}", folder / f"finished-{name}.made"
+    with FileLock(folder.with_suffix(".lock")):
+        if not made.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            make(folder)
+            made.touch()
+    return Project(folder)
+
+
 @pytest.fixture(scope="session")
 def finished_neox(tmp_path_factory) -> Project:
     """A finished study on a 2-layer GPT-NeoX. Tests that change it work on a copy: see `neox`."""
     from tests.tiny import tiny_corpus, tiny_gpt_neox
 
-    folder = tmp_path_factory.mktemp("neox") / "project"
-    project = new_project(folder, tiny_study("model", "layers.{}.mlp"))
-    tiny_gpt_neox(folder / "model")
-    tiny_corpus(folder, documents=300)
-    project.snakemake()
-    return project
+    def make(folder: Path) -> None:
+        project = new_project(folder, tiny_study("model", "layers.{}.mlp"))
+        tiny_gpt_neox(folder / "model")
+        tiny_corpus(folder, documents=300)
+        project.snakemake()
+
+    return once(tmp_path_factory, "neox", make)
 
 
 @pytest.fixture(scope="session")
@@ -161,12 +176,15 @@ def finished_matrix(tmp_path_factory) -> Project:
     }
     study["sweeps"] = {"kinds": {"cohorts": {"init": "base", "order": "order", "both": "both"}}}
     study["figures"] = {"draw": {"seeds": {"cohort": "base"}, "randomness": {"sweep": "kinds"}}}
-    project = new_project(tmp_path_factory.mktemp("matrix") / "project", study)
     rng = np.random.default_rng(0)
     codes = rng.random((3300, 40)) * (rng.random((3300, 40)) < 0.1)
-    np.save(project.folder / "rows.npy", (codes @ rng.standard_normal((40, 16))).astype("float32"))
-    project.snakemake()
-    return project
+
+    def make(folder: Path) -> None:
+        project = new_project(folder, study)
+        np.save(folder / "rows.npy", (codes @ rng.standard_normal((40, 16))).astype("float32"))
+        project.snakemake()
+
+    return once(tmp_path_factory, "matrix", make)
 
 
 @pytest.fixture
