@@ -59,9 +59,9 @@ def tiny_corpus(folder: Path, documents: int = 200, *, seed: int = 0) -> Path:
     return path
 
 
-def tiny_gpt_neox(folder: Path, *, seed: int = 0) -> Path:
-    """A 2-layer GPT-NeoX language model; its tokenizer adds nothing, `<|endoftext|>` is BOS and EOS."""
-    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+def tiny_gpt_neox(folder: Path, *, seed: int = 0, head: bool = True) -> Path:
+    """A 2-layer GPT-NeoX, a language model with `head`; its tokenizer adds nothing, `<|endoftext|>` is BOS and EOS."""
+    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, GPTNeoXModel
 
     tokenizer = _byte_level_tokenizer(["<|endoftext|>"])
     config = GPTNeoXConfig(
@@ -75,7 +75,7 @@ def tiny_gpt_neox(folder: Path, *, seed: int = 0) -> Path:
         eos_token_id=tokenizer.eos_token_id,
         initializer_range=0.2,
     )
-    return _save(GPTNeoXForCausalLM, config, tokenizer, folder, seed)
+    return _save(GPTNeoXForCausalLM if head else GPTNeoXModel, config, tokenizer, folder, seed)
 
 
 def tiny_gpt2(folder: Path, *, seed: int = 0) -> Path:

@@ -85,13 +85,20 @@ class Project:
 
 
 def new_project(folder: Path, study: dict) -> Project:
-    """Copy the project into `folder` and give it `study`."""
+    """Copy the project into `folder`, with links to the code, and give it `study`.
+
+    Kernels that a job compiles are then kept beside the code itself, for every other project. Tests that change code
+    take `neox`, which holds copies.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for name in COPIED:
         source = ROOT / name
-        if source.is_dir():
-            # With what is compiled: times are kept, so the kernels' caches hold in the copy, and nothing compiles anew.
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("*.tmp.*", "*.pyc.*"))
+        if name == "workflow":
+            (folder / name).mkdir()
+            for part in source.iterdir():
+                (folder / name / part.name).symlink_to(part)
+        elif source.is_dir():
+            shutil.copytree(source, folder / name)
         else:
             shutil.copy2(source, folder / name)
     (folder / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
@@ -152,7 +159,8 @@ def finished_neox(tmp_path_factory) -> Project:
 
     def make(folder: Path) -> None:
         project = new_project(folder, tiny_study("model", "layers.{}.mlp"))
-        tiny_gpt_neox(folder / "model")
+        # Without a language-model head, evaluation need not load the model: seconds a job.
+        tiny_gpt_neox(folder / "model", head=False)
         tiny_corpus(folder, documents=300)
         project.snakemake()
 
@@ -189,6 +197,6 @@ def finished_matrix(tmp_path_factory) -> Project:
 
 @pytest.fixture
 def neox(finished_neox: Project, tmp_path: Path) -> Project:
-    """A copy of the finished study, times kept, so that Snakemake finds it as it was."""
-    shutil.copytree(finished_neox.folder, tmp_path / "project", symlinks=True)
-    return Project(tmp_path / "project")
+    """A copy of the finished study and of the code: times are kept, so that Snakemake finds all as it was."""
+    ignored = shutil.ignore_patterns("*.tmp.*", "*.pyc.*")
+    return Project(shutil.copytree(finished_neox.folder, tmp_path / "project", ignore=ignored))
