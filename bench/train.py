@@ -213,9 +213,9 @@ def parts_report(notes: dict) -> list[str]:
 
 def bfloat16_units() -> str:
     flags = Path("/proc/cpuinfo").read_text()
-    return (
-        "with instructions for it" if "avx512_bf16" in flags or "amx_bf16" in flags else "no instructions for it here"
-    )
+    if "avx512_bf16" in flags or "amx_bf16" in flags:
+        return "with instructions for it"
+    return "of rounded numbers in float32, as this processor has no instructions for it"
 
 
 def measure_training(rows: Path, rounds: int) -> dict:

@@ -14,6 +14,7 @@ from sae_stability.sae.settings import TrainSettings
 from sae_stability.sae.step import BETA1, BETA2, EPSILON, StepResult, adam_factors
 from sae_stability.sae.workers import Workers
 
+BFLOAT16_PRODUCTS = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 PARAMETERS = ("encoder", "decoder", "encoder_bias", "decoder_bias")
 
 
@@ -59,7 +60,7 @@ class CpuTopKStep:
         self.sums = np.empty((len(self.squares), d_model), np.float64)
         self.error_sums = np.empty((len(self.squares), d_model), dtype)
         self.tiles: list[torch.Tensor] = []
-        self.low_encoder: torch.Tensor | None = None  # the encoder in the product's dtype, where that is not its own
+        self.low_encoder: torch.Tensor | None = None  # the encoder as the product takes it, where that is not as it is
 
     def step(self, batch: torch.Tensor, rate: float) -> StepResult:
         """Advance by one batch (batch_size, d_model) at learning rate `rate`."""
@@ -69,7 +70,7 @@ class CpuTopKStep:
             dead = np.flatnonzero(self.silent > self.settings.dead_tokens)
         auxiliary = AuxiliaryEntries(self, dead) if len(dead) else None
         if self.settings.product_dtype == "bfloat16":
-            self.low_encoder = torch.from_numpy(self.parameters["encoder"]).to(torch.bfloat16)
+            self.low_encoder = _bfloat16(torch.from_numpy(self.parameters["encoder"]))
         self.workers.each(len(x), self.tile_rows, lambda start, stop: self._forward(x, start, stop, auxiliary))
         variance = self._variance(len(x))
         loss = self.row_loss.sum()
@@ -138,8 +139,10 @@ class CpuTopKStep:
         """pre = inputs encoder^T."""
         if self.low_encoder is None:
             torch.mm(inputs, torch.from_numpy(self.parameters["encoder"]).T, out=pre)
+        elif self.low_encoder.dtype == pre.dtype:
+            torch.mm(_bfloat16(inputs), self.low_encoder.T, out=pre)
         else:
-            pre.copy_(inputs.to(self.low_encoder.dtype) @ self.low_encoder.T)
+            pre.copy_(_bfloat16(inputs) @ self.low_encoder.T)
 
     def _variance(self, rows: int) -> float:
         """sum ||x - mean(x)||^2 of the batch; x - decoder_bias has the same, and is better conditioned."""
@@ -279,3 +282,13 @@ class AuxiliaryEntries:
     def finish(self) -> float:
         """sum ||e_hat - (x - x_hat)||^2 * weight."""
         return self.weight * float(self.row_loss.sum())
+
+
+def _bfloat16(values: torch.Tensor) -> torch.Tensor:
+    """Values rounded to bfloat16: kept as float32 where the processor has no instructions for bfloat16 products.
+
+    Those multiply exactly and add in float32, so a float32 product of rounded values gives the same, but for the order
+    of additions and the rounding of sums; without them PyTorch multiplies number by number, many times slower.
+    """
+    rounded = values.to(torch.bfloat16)
+    return rounded if BFLOAT16_PRODUCTS else rounded.float()
