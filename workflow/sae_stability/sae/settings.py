@@ -55,8 +55,8 @@ class TrainSettings:
 
     product_dtype: Literal["float32", "bfloat16"] = "float32"
     """TopK: precision of the dense encoder product. Master weights, gradients and Adam stay float32. On a CPU, bfloat16
-    decides which latents fire and nothing else: their values are computed again in float32, so gradients are exact; where
-    the processor has no instructions for it, the product of the rounded numbers is taken in float32 and saves no time.
+    decides which latents fire and nothing else: their values are computed again in float32, so gradients are exact.
+    Where the processor has no instructions for it, rounded numbers are multiplied in float32, and no time is saved.
     The Triton step on a GPU reads bfloat16 copies in decoding and in gradient sums too, and keeps the values."""
 
     normalisation: Literal["none", "centre-scale"] = "none"
