@@ -268,6 +268,35 @@ def test_a_group_is_drawn_where_its_cohorts_differ_in_what_the_figure_goes_by():
     assert "figure layer goes by hookpoint, but sweep both has embeddings, with no layer number" in text
 
 
+def architectures(vary: dict, **base) -> dict:
+    """A sweep of the base cohort, and a figure over architectures of it."""
+    config = changed("sweeps.kinds", {"cohort": "base", "vary": vary})
+    config["cohorts"]["base"] |= base
+    config["figures"]["draw"]["architecture"] = {"sweep": "kinds"}
+    return config
+
+
+def test_architectures_are_drawn_at_every_k():
+    study = Study.from_config(architectures({"architecture": ["topk", "gated"], "k": [2, 4]}))
+    assert [label for label, _ in study.figures["architecture"].inputs] == ["topk", "topk", "gated", "gated"]
+
+
+@pytest.mark.parametrize(
+    ("vary", "expected"),
+    [
+        ({"k": [2, 4]}, "has architecture topk in all of its cohorts"),
+        ({"architecture": ["topk", "gated"], "n_latents": [32, 64]}, "has cohorts that differ in n_latents"),
+        ({"architecture": ["topk", "gated"], "learning_rate": [1e-3, 2e-3]}, "with architecture topk and k "),
+    ],
+    ids=["one architecture", "sizes too", "two at one place"],
+)
+def test_architectures_that_could_not_be_compared_are_refused(vary, expected):
+    text = message(architectures(vary))
+    assert "figures.draw.architecture: figure architecture compares cohorts of several architectures" in text
+    assert expected in text
+    assert len(text) < 330
+
+
 # Files
 
 

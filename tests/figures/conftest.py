@@ -186,8 +186,16 @@ SWEEPS = {
     + [(HOOK.format(layer), 1536, 0.02 + 0.03 * layer) for layer in range(6)],
     "position": [("residual stream", 384, 0.35), ("MLP output", 384, 0.3), ("attention output", 384, 0.22)],
     "randomness": [("order", 384, 0.42), ("both", 384, 0.28)],
+    "architecture": [
+        *(("topk", 384, shared) for shared in (0.4, 0.3, 0.2)),
+        *(("gated", 384, shared) for shared in (0.5, 0.42, 0.3)),
+        *(("relu", 384, shared) for shared in (0.35, 0.33)),
+    ],
 }
-BASE_LABEL = {"size": "384", "k": "16", "tokens": "2400000", "randomness": "init"}
+# FVU and L0 of the cohorts of the figure over architectures; the last one, the base, is reached by no other's FVU.
+QUALITY = [(0.17, 8.0), (0.15, 16.1), (0.12, 31.8), (0.2, 8.3), (0.16, 15.8), (0.13, 33), (0.19, 7.9), (0.14, 32.5)]
+QUALITY += [(0.4, 16.4)]
+BASE_LABEL = {"size": "384", "k": "16", "tokens": "2400000", "randomness": "init", "architecture": "jumprelu"}
 
 
 def study_inputs(make: Maker, figure: str, **options) -> list[tuple[str, Path]]:
@@ -201,4 +209,8 @@ def study_inputs(make: Maker, figure: str, **options) -> list[tuple[str, Path]]:
     base = make.cohort("base", **{"seeds": 5, **options})
     if figure == "joint":
         return [("0-1", base.match), ("base", base.overlap)]
-    return [*cohorts, (BASE_LABEL.get(figure, "base"), base.overlap)]
+    inputs = [*cohorts, (BASE_LABEL.get(figure, "base"), base.overlap)]
+    if figure == "architecture":
+        names = [path.name for _, path in inputs]
+        inputs += [(c, make.evaluation(c, fvu=fvu, l0=l0)) for c, (fvu, l0) in zip(names, QUALITY, strict=True)]
+    return inputs

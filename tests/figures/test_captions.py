@@ -328,3 +328,25 @@ def test_the_summary_of_two_seeds_claims_no_spread(make, tmp_path):
     assert "not measured" in text
     assert "nan" not in text
     assert html(text)
+
+
+def test_an_architecture_caption_compares_at_one_fvu_and_one_l0_and_says_who_does_not_reach_it(make):
+    inputs = []
+    for name, points in {
+        "topk": [(0.3, 8, 0.6), (0.1, 32, 0.2)],
+        "gated": [(0.3, 8, 0.7), (0.1, 32, 0.3)],
+        "relu": [(0.5, 8, 0.9), (0.4, 32, 0.8)],
+    }.items():
+        for fvu, l0, shared in points:
+            cohort = f"{name}-{l0}"
+            rows = [pair(0, 1, shared=shared), pair(0, 1, "live", shared=shared + 0.05)]
+            inputs.append((name, make.pairs(cohort, [{**row, "cohort": cohort} for row in rows])))
+            inputs.append((cohort, make.evaluation(cohort, fvu=fvu, l0=l0, dead_fraction=fvu)))
+    text = caption("architecture", inputs)
+    assert "at the same FVU, 0.200: Gated 50.0% (live latents only 55.0%), ReLU + L1 not reached (FVU 0.400 to" in (
+        text.replace("\\", "")
+    )
+    assert "TopK 40.0% (live latents only 45.0%); at the same L0, 16.0: Gated 50.0%" in text
+    assert "never beyond them" in text
+    assert "dead latents make up 10.0% to 50.0% of an SAE" in text
+    assert "n = 1 pair at every place, so no spread can be given" in text

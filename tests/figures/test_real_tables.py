@@ -39,7 +39,8 @@ def cohort(tmp_path_factory):
         write_floor(n_latents=N, d_model=D, rep=rep, out=out)
     overlap = root / "overlap"
     write_overlap(cohort="base", matches=matches, floors=floors, latents=latents, threshold=0.7, out=overlap)
-    return {"match": matches[0], "overlap": overlap}
+    files.write_json(root / "seed-0.json", {"fvu": 0.2, "l0": 4.0, "dead_fraction": 0.1})
+    return {"match": matches[0], "overlap": overlap, "evaluation": root / "seed-0.json"}
 
 
 def test_the_joint_figure_counts_as_the_overlap_table_does(cohort):
@@ -61,6 +62,7 @@ def test_every_figure_is_drawn_and_captioned(figure, cohort):
         "joint": [("0-1", cohort["match"]), ("base", folder)],
         "layer": [("layers.2.mlp", folder)],
         "randomness": [("init", folder), ("order", folder)],
+        "architecture": [("topk", folder), ("base", cohort["evaluation"])],
     }
     table = registry.load(figure, "table").table(inputs.get(figure, [("40", folder)]))
     module = registry.load(figure, "drawing")

@@ -31,7 +31,7 @@ def test_every_table_is_written_as_parquet_and_as_csv_with_the_same_rows(figure,
     table, metadata = files.read_table(out)
     assert metadata == {"figure": figure}
     assert len(pd.read_csv(out.with_suffix(".csv"))) == len(table) > 0
-    assert set(table["source"]) - {"tied"} == {"trained", "floor", "published"}
+    assert set(table["source"]) - {"tied", "interpolated"} == {"trained", "floor", "published"}
     first = out.read_bytes(), out.with_suffix(".csv").read_bytes()
     tables.write_table(figure=figure, inputs=study[figure], out=out)
     assert (out.read_bytes(), out.with_suffix(".csv").read_bytes()) == first
@@ -161,3 +161,65 @@ def test_a_table_is_made_without_the_drawing_code_and_nothing_needs_torch():
     assert reached("size", "table", "matplotlib") == "[]"
     assert reached("size", "drawing", "tables.size") == "[]"
     assert reached("joint", "drawing", "torch") == "[]"
+
+
+def architectures(make, **cohorts: list[tuple[float, float, float]]) -> list[tuple[str, Path]]:
+    """The inputs for (FVU, L0, shared fraction) of each architecture's cohorts; live latents share a tenth more."""
+    inputs = []
+    for architecture, points in cohorts.items():
+        for index, (fvu, l0, shared) in enumerate(points):
+            name = f"{architecture}-{index}"
+            rows = [row(0, 1, "trained", "all", 4, shared, 1.0), row(0, 1, "trained", "live", 4, shared + 0.1, 1.0)]
+            folder = make.pairs(name, [{**values, "cohort": name} for values in rows])
+            inputs.append((architecture, folder))
+            # Two SAEs, whose mean counts.
+            inputs += [(name, make.evaluation(f"{name}-{s}", fvu=fvu + s, l0=l0 + s)) for s in (-0.01, 0.01)]
+    return inputs
+
+
+def matched(table: pd.DataFrame, by: str, latents: str = "all") -> dict[str, float]:
+    rows = table.query("matched == @by and latents == @latents and statistic == 'shared'")
+    return dict(zip(rows["value"], rows["fraction"], strict=True))
+
+
+def test_architectures_are_compared_on_the_lines_between_their_cohorts(make):
+    table = of(
+        "architecture",
+        architectures(
+            make,
+            topk=[(0.3, 4, 0.6), (0.1, 64, 0.2)],
+            gated=[(0.1, 16, 0.4), (0.4, 1, 0.7), (0.2, 4, 0.5)],  # in no order
+        ),
+    )
+    # Both reach FVU 0.1 to 0.3 and L0 4 to 16: the middles are 0.2 and, of a logarithm, 8.
+    assert table.query("matched == 'fvu'")["fvu"].unique().tolist() == pytest.approx([0.2])
+    assert table.query("matched == 'l0'")["l0"].unique().tolist() == pytest.approx([8])
+    assert matched(table, "fvu") == pytest.approx({"topk": 0.4, "gated": 0.5})
+    assert matched(table, "fvu", "live") == pytest.approx({"topk": 0.5, "gated": 0.6})
+    assert matched(table, "l0") == pytest.approx({"topk": 0.6 - 0.4 / 4, "gated": 0.45})
+    run = table.query("source == 'trained' and latents == 'all' and statistic == 'shared'")
+    assert run.query("value == 'gated'")["x"].tolist() == pytest.approx([0.1, 0.2, 0.4])
+
+
+def test_nothing_is_said_of_an_architecture_beyond_its_cohorts(make):
+    table = of(
+        "architecture",
+        architectures(
+            make,
+            topk=[(0.3, 8, 0.6), (0.1, 64, 0.2)],
+            gated=[(0.25, 8, 0.4), (0.15, 32, 0.3)],
+            relu=[(0.5, 8, 0.9), (0.4, 16, 0.8)],
+        ),
+    )
+    assert table.query("matched == 'fvu'")["fvu"].unique().tolist() == pytest.approx([0.2])
+    assert matched(table, "fvu") == pytest.approx({"topk": 0.4, "gated": 0.35, "relu": np.nan}, nan_ok=True)
+    assert not np.isnan(matched(table, "l0")["relu"])
+
+
+def test_a_cohort_without_quality_has_no_place_among_architectures(make):
+    inputs = architectures(make, topk=[(0.3, 4, 0.6)])
+    with pytest.raises(StudyError, match="figure architecture, cohort topk-0: has no FVU or no L0 above 0"):
+        of("architecture", inputs[:1])
+    inputs[-1] = ("topk-0", make.evaluation("dead", fvu=None, l0=0.0))
+    with pytest.raises(StudyError, match="cohort topk-0: has no FVU"):
+        of("architecture", inputs[:1] + inputs[-1:])

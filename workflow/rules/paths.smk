@@ -178,7 +178,7 @@ def sources(wildcards) -> list[tuple[str, str]]:
     if figure.figure == "joint":
         cohort = study.cohorts[figure.cohort]
         tables.append((cohort.slug, match_file(cohort.slug, *cohort.pairs[0])))
-    if figure.figure == "layer":
+    if figure.figure in ("layer", "architecture"):
         cohorts = [study.cohorts[cohort] for _, cohort in figure.inputs]
         tables += [(cohort.slug, evaluation_files(cohort, seed)[0]) for cohort in cohorts for seed in cohort.seeds]
     return tables

@@ -3,7 +3,7 @@
 import re
 
 from sae_stability.errors import StudyError
-from sae_stability.sae.architectures import useless_setting
+from sae_stability.sae.architectures import OPTIONAL, useless_setting
 from sae_stability.study import Cohort, GivenCohort, Pass, Sweep, TokenSet, same_training
 
 # What the sweep of each kind of figure has to vary, and places its cohorts by.
@@ -14,7 +14,10 @@ SWEPT = {
     "layer": "hookpoint",
     "position": "hookpoint",
     "randomness": "varied",
+    "architecture": "architecture",
 }
+# What may differ between the cohorts of a figure over architectures: sparsity, and what each has its own of.
+OF_ARCHITECTURES = ("architecture", "k", "learning_rate", *OPTIONAL)
 
 
 def check_chunks(where: str, unit: str, train: int, chunk: int) -> None:
@@ -101,8 +104,9 @@ def check_swept(where: str, kind: str, sweep: Sweep, cohorts: dict[str, Cohort |
 
     Positions go by name, so any group will do for them; layers go by the number in the hookpoint.
     """
-    if kind == "randomness":
-        _check_randomness(where, sweep, [cohorts[member.cohort] for member in sweep.members])
+    if kind in ("randomness", "architecture"):
+        check = _check_randomness if kind == "randomness" else _check_architecture
+        check(where, sweep, [cohorts[name] for name in dict.fromkeys(member.cohort for member in sweep.members)])
         return
     field = SWEPT[kind]
     without = [member.cohort for member in sweep.members if getattr(cohorts[member.cohort], field, None) is None]
@@ -143,6 +147,31 @@ def _check_randomness(where: str, sweep: Sweep, cohorts: list[Cohort | GivenCoho
     raise StudyError(
         f"{where}: figure randomness compares a cohort of several init_seeds with one of several order_seeds, alike in "
         f"everything else, but sweep {sweep.slug} {found}; name another sweep, or another kind with `figure:`"
+    )
+
+
+def _check_architecture(where: str, sweep: Sweep, cohorts: list[Cohort | GivenCohort]) -> None:
+    """Architectures can be compared where the cohorts are alike in all but their own settings and sparsity."""
+    given = [cohort.slug for cohort in cohorts if isinstance(cohort, GivenCohort)]
+    places = {} if given else {(cohort.architecture, cohort.k): cohort.slug for cohort in cohorts}
+    if given:
+        found = f"has cohort {given[0]} of given SAEs"
+    elif unlike := [name for name in _settings_that_differ(cohorts) if name not in OF_ARCHITECTURES]:
+        found = f"has cohorts that differ in {' and '.join(unlike)}"
+    elif len({cohort.varied for cohort in cohorts}) > 1:
+        found = "has cohorts in which different seeds vary"
+    elif len({architecture for architecture, _ in places}) == 1:
+        found = f"has architecture {cohorts[0].architecture} in all of its cohorts"
+    elif twins := [cohort for cohort in cohorts if cohort.slug not in places.values()]:
+        twin = twins[0]
+        other = places[twin.architecture, twin.k]
+        found = f"has {twin.slug} and {other} with architecture {twin.architecture} and k {twin.k}"
+    else:
+        return
+    raise StudyError(
+        f"{where}: figure architecture compares cohorts of several architectures at one or several k, alike in all but "
+        f"learning_rate and what each has its own of, but sweep {sweep.slug} {found}; name another sweep, or another "
+        "kind with `figure:`"
     )
 
 

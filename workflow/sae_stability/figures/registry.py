@@ -19,7 +19,10 @@ class Modules(NamedTuple):
     drawing: str
 
 
-_NAMES = ("joint", "seeds", "sharing", "size", "k", "tokens", "layer", "position", "randomness", "thresholds")
+_NAMES = (
+    *("joint", "seeds", "sharing", "size", "k", "tokens", "layer", "position", "randomness", "architecture"),
+    "thresholds",
+)
 
 FIGURES: dict[str, Modules] = {
     name: Modules(f"{__package__}.tables.{name}", f"{__package__}.drawings.{name}") for name in _NAMES

@@ -22,7 +22,8 @@ class SparsityController:
     as at most HIGHEST.
 
     Time counts in learning rates, because that is how fast weights, and so L0, follow: the base waits during warm-up
-    and comes to rest as the rate falls to 0.
+    and comes to rest as the rate falls to 0. It needs some hundreds of steps: ReLU came within 3 % of its target in all
+    trainings of 781 steps and more that were measured, but ended 5 to 8 % below it after 384.
 
     `memory` (MEMORY,) float64 is all its state: whether it has begun, the base's logarithm, the last L0 / target.
     """

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from sae_stability import files
 from sae_stability.errors import StudyError
 from sae_stability.figures import published
 from sae_stability.figures.tables import overlap
@@ -24,8 +23,7 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
         Columns `overlap.PAIR_COLUMNS`, `fvu` and `dead_fraction` (means over the cohort's SAEs; NaN where not
         given), sorted by layer; `size` tells cohorts of one layer apart.
     """
-    folders = [(label, path) for label, path in inputs if Path(path).suffix != ".json"]
-    evaluations = [(label, path) for label, path in inputs if Path(path).suffix == ".json"]
+    folders, evaluations = overlap.apart(inputs)
     rows = [
         overlap.published_row(
             series=published.MODEL, value=str(layer), x=layer, size=size, statistic="joint", fraction=fraction
@@ -34,16 +32,7 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
         for layer, fraction in enumerate(fractions)
     ]
     run = overlap.pair_rows(folders, layer_of)
-    return overlap.with_published(run.merge(_quality(evaluations), how="left", on="cohort"), rows)
-
-
-def _quality(evaluations: list[tuple[str, Path]]) -> pd.DataFrame:
-    """Mean FVU and dead fraction of each cohort."""
-    found = [
-        {"cohort": cohort, **{name: files.read_json(path)[name] for name in QUALITY}} for cohort, path in evaluations
-    ]
-    table = pd.DataFrame(found, columns=["cohort", *QUALITY]).astype(dict.fromkeys(QUALITY, float))
-    return table.groupby("cohort", as_index=False).mean()
+    return overlap.with_published(run.merge(overlap.quality(evaluations, QUALITY), how="left", on="cohort"), rows)
 
 
 def layer_of(label: str) -> float:

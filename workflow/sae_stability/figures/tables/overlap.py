@@ -82,6 +82,21 @@ def _cohort_rows(label: str, folder: Path, x: float) -> pd.DataFrame:
     return rows.astype({"a": str, "b": str})[list(PAIR_COLUMNS)]
 
 
+def apart(inputs: list[tuple[str, Path]]) -> tuple[list[tuple[str, Path]], list[tuple[str, Path]]]:
+    """The overlap folders among the inputs, and the evaluations."""
+    evaluations = [(label, path) for label, path in inputs if Path(path).suffix == ".json"]
+    return [given for given in inputs if given not in evaluations], evaluations
+
+
+def quality(evaluations: list[tuple[str, Path]], names: tuple[str, ...]) -> pd.DataFrame:
+    """Columns `cohort` and `names`: the means over a cohort's SAEs, from (cohort, evaluation JSON)."""
+    found = [
+        {"cohort": cohort, **{name: files.read_json(path)[name] for name in names}} for cohort, path in evaluations
+    ]
+    table = pd.DataFrame(found, columns=["cohort", *names]).astype(dict.fromkeys(names, float))
+    return table.groupby("cohort", as_index=False).mean()
+
+
 def sweep_table(
     inputs: list[tuple[str, Path]], published: dict[float, tuple[float, float]], size: int | None = None
 ) -> pd.DataFrame:
