@@ -21,7 +21,7 @@ SWEEPS = 12  # bids per row, on average, before the searches take over (price wa
 # finds a place elsewhere, 0.5 below: coarse steps get there at once, fine ones settle who stays.
 STEPS = tuple(0.05 / 5**k for k in range(8))
 STEP_SWEEPS = 100  # bids per row and step, on average; a step seldom takes 20
-MANY = 16  # with fewer than one row in so many free, coarse steps disturb more than they help
+MANY = 4  # with fewer than one row in so many free, coarse steps move more prices than they settle
 
 
 @dataclass
