@@ -185,9 +185,7 @@ def _dense_columns(run: dict) -> str:
     if dense is None:
         return "not run | | |"
     if "stopped" in dense:
-        return (
-            f"over {dense['seconds']:,} (stopped; {dense['processor']:.0f} of processor) | | over {gain(run):.1f} x | "
-        )
+        return f"over {dense['seconds']:.0f} (stopped) | | over {gain(run):.1f} x | "
     difference = (mine["objective"] - dense["objective"]) / dense["objective"]
     return (
         f"{dense['seconds']:.1f} ({dense['product']:.1f}) | {dense['peak_bytes'] / 1e9:.1f} "
