@@ -55,8 +55,6 @@ class Best:
 def sweep(
     best_a: Best,
     best_b: Best,
-    zero_a: np.ndarray,
-    zero_b: np.ndarray,
     height: int,
     multiply: Callable[[int, int, np.ndarray], None],
     threads: int,
@@ -67,11 +65,7 @@ def sweep(
     `multiply(row, column, tile)` writes the products of `height` rows from `row` on with COLUMNS columns from `column`
     on into `tile` (height, COLUMNS) float32; entries beyond the last row or column are ignored. Equal products are
     ordered by index, so the lists do not depend on the number of threads.
-
-    `zero_a` `(n,)` and `zero_b` `(m,)` bool say which rows are zero: all their products tie, and need no scan.
     """
-    _list_first(best_a, zero_a)
-    _list_first(best_b, zero_b)
     n, m = best_a.count.size, best_b.count.size
     columns, starts = range(0, m, COLUMNS), range(0, n, height)
     locks = [threading.Lock() for _ in columns]
@@ -95,18 +89,8 @@ def sweep(
     with workers(threads) as pool:
         for _ in pool.map(block, starts):
             pass
-    best_a.bound[zero_a] = best_b.bound[zero_b] = 0
     _finish(*best_a.lists, m)
     _finish(*best_b.lists, n)
-
-
-def _list_first(best: Best, zero: np.ndarray) -> None:
-    """Give zero rows the first partners, and a bound that no product reaches until all tiles are seen."""
-    keep = best.value.shape[1] // 2
-    best.value[zero, :keep] = 0
-    best.partner[zero, :keep] = np.arange(keep)
-    best.count[zero] = keep
-    best.bound[zero] = np.inf
 
 
 @njit(nogil=True, cache=True, inline="always")

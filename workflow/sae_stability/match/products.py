@@ -36,7 +36,7 @@ class Blas:
             rows, columns = a[row : row + BLAS_ROWS], b[column : column + COLUMNS]
             np.matmul(rows, columns.T, out=tile[: len(rows), : len(columns)])
 
-        sweep(best_a, best_b, ~a.any(axis=1), ~b.any(axis=1), BLAS_ROWS, multiply, threads, progress)
+        sweep(best_a, best_b, BLAS_ROWS, multiply, threads, progress)
         return best_a, best_b
 
 
@@ -64,7 +64,7 @@ class Integer:
             columns = packed_b[column // PANEL_COLUMNS : (column + COLUMNS) // PANEL_COLUMNS]
             _multiply(rows, columns, tile, np.float32(1 / STEPS**2))
 
-        sweep(best_a, best_b, ~a.any(axis=1), ~b.any(axis=1), INTEGER_ROWS, multiply, threads, progress)
+        sweep(best_a, best_b, INTEGER_ROWS, multiply, threads, progress)
         return best_a, best_b
 
 
