@@ -106,8 +106,8 @@ def _match(a: Rows, b: Rows, backend, threads: int, progress) -> Assignment:
     best_a, best_b = backend.best_partners(
         a.unit, b.unit, min(CANDIDATES, m), min(CANDIDATES, n), threads=threads, progress=progress
     )
-    best, best_cosine = nearest(a, b, best_a, threads=threads)
-    reverse_best, reverse_best_cosine = nearest(b, a, best_b, threads=threads)
+    best, best_cosine = nearest(a, b, best_a, best_b, threads=threads)
+    reverse_best, reverse_best_cosine = nearest(b, a, best_b, best_a, threads=threads)
     copies.spread(best_a, a, b)
     copies.spread(best_b, b, a)
     edges = graph.build(a, b, best_a, best_b)

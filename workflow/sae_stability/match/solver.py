@@ -2,6 +2,8 @@
 
 Shortest augmenting paths after Jonker and Volgenant, "A shortest augmenting path algorithm for dense and sparse linear
 assignment problems" (Computing 38, 1987): augmenting row reduction first, then one Dijkstra search for each row left.
+Where many rows are free, prices come from an auction in falling steps before that (Bertsekas, "The auction algorithm: a
+distributed relaxation method for the assignment problem", Annals of Operations Research 14, 1988).
 Values are maximised. Duals are u (rows) and v >= 0 (columns) with u_i + v_j >= value_ij on every edge and equality on
 matched ones. v never falls, so edges sorted by falling value bound themselves: an edge's reduced gain is at most
 its value, and a row's scan stops early.
@@ -13,7 +15,13 @@ import numpy as np
 from numba import njit
 
 FREE = -1
+ROUNDING = 1e-13  # of a cosine less a price
 SWEEPS = 12  # bids per row, on average, before the searches take over (price wars between near-equal rows)
+# Least raise of a bid, in turn. Rows of a tight cluster outbid each other by their differences, 1e-4 or less, until one
+# finds a place elsewhere, 0.5 below: coarse steps get there at once, fine ones settle who stays.
+STEPS = tuple(0.05 / 5**k for k in range(8))
+STEP_SWEEPS = 100  # bids per row and step, on average; a step seldom takes 20
+MANY = 4  # with fewer than one row in so many free, coarse steps move more prices than they settle
 
 
 @dataclass
@@ -45,9 +53,16 @@ def solve(graph: Graph, state: State) -> np.ndarray:
 
     Every row must be matchable. With fewer rows than columns, unmatched columns must start with v = 0.
     """
-    _release(graph.indptr, graph.columns, graph.values, state.column_of, state.row_of, state.value_of, state.v)
+    n, m = state.column_of.size, state.row_of.size
     arrays = (graph.indptr, graph.columns, graph.values, state.column_of, state.row_of, state.value_of, state.v)
-    free = _bid(*arrays, SWEEPS * state.column_of.size)
+    _release(*arrays, ROUNDING)
+    # Steps leave prices on columns that then lose their row, which is no harm only where every column is matched.
+    if n == m and MANY * np.count_nonzero(state.column_of == FREE) > n:
+        for step in STEPS:
+            _release(*arrays, step)
+            _bid(*arrays, step, STEP_SWEEPS * n)
+        _release(*arrays, ROUNDING)
+    free = _bid(*arrays, 0.0, SWEEPS * n)
     _augment(*arrays, free)
     return _row_duals(*arrays)
 
@@ -72,33 +87,34 @@ def _row_duals(indptr, columns, values, column_of, row_of, value_of, v):
 
 
 @njit(nogil=True, cache=True)
-def _release(indptr, columns, values, column_of, row_of, value_of, v):
-    """Unmatch the rows that new edges made unhappy; rounding (1e-13) makes none so."""
+def _release(indptr, columns, values, column_of, row_of, value_of, v, slack):
+    """Unmatch the rows that would gain more than `slack` with another column."""
     for i in range(column_of.size):
         j = column_of[i]
-        if j != FREE and value_of[i] - v[j] < _row_dual(indptr, columns, values, v, i) - 1e-13:
+        if j != FREE and value_of[i] - v[j] < _row_dual(indptr, columns, values, v, i) - slack:
             column_of[i] = FREE
             row_of[j] = FREE
 
 
 @njit(nogil=True, cache=True)
-def _bid(indptr, columns, values, column_of, row_of, value_of, v, bids):
-    """Augmenting row reduction: each free row takes its best column at the price where its second best is as good.
+def _bid(indptr, columns, values, column_of, row_of, value_of, v, step, bids):
+    """Each free row in turn takes its best column at the price, and `step` more, where its second best is as good.
 
-    The row it displaces bids next. Returns the rows still free when bids run out or a tie cannot be broken.
+    The row it displaces queues. Returns the rows still free when bids run out or, at step 0, a tie cannot be broken.
     """
     n = column_of.size
-    stack = np.empty(n, np.int32)
-    size = 0
-    for i in range(n - 1, -1, -1):
+    queue = np.empty(n, np.int32)
+    head = size = 0
+    for i in range(n):
         if column_of[i] == FREE:
-            stack[size] = i
+            queue[size] = i
             size += 1
     left = np.empty(n, np.int32)
     lefts = 0
     while size:
+        i = queue[head]
+        head = (head + 1) % n
         size -= 1
-        i = stack[size]
         first = second = -np.inf
         first_edge = second_edge = -1
         for e in range(indptr[i], indptr[i + 1]):
@@ -116,7 +132,7 @@ def _bid(indptr, columns, values, column_of, row_of, value_of, v, bids):
             continue
         bids -= 1
         edge = first_edge
-        raised = v[columns[edge]] + (first - second)
+        raised = v[columns[edge]] + (first - second) + step
         if raised == v[columns[edge]]:
             if row_of[columns[edge]] != FREE:
                 edge = second_edge
@@ -130,7 +146,7 @@ def _bid(indptr, columns, values, column_of, row_of, value_of, v, bids):
         displaced = row_of[j]
         if displaced != FREE:
             column_of[displaced] = FREE
-            stack[size] = displaced
+            queue[(head + size) % n] = displaced
             size += 1
         row_of[j] = i
         column_of[i] = j
