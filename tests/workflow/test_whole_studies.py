@@ -54,7 +54,7 @@ def test_a_study_killed_in_the_middle_goes_on_to_the_same_bytes(finished_neox: P
     process.wait()
     project.snakemake("--unlock")
     project.snakemake("saes")
-    for pattern in ("activations/**/*.*", "saes/**/*.*", "evaluation/**/*.*"):
+    for pattern in ("activations/**/*.*", "saes/**/*.safetensors", "saes/**/cfg.json", "evaluation/**/*.*"):
         assert project.files(pattern) == finished_neox.files(pattern), pattern
 
 
