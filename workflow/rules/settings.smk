@@ -182,8 +182,9 @@ def sae_memory(cohort, saes: int = 1) -> int:
 
 
 def sae_threads(cohort, saes: int = 1) -> int:
-    # Small SAEs go side by side, one thread each; a large one takes the machine.
-    return min(saes, 16) if cohort.n_latents * cohort.d_model <= 4_000_000 else 16
+    # Small SAEs go side by side, a thread for two in a job: while one job starts, others compute. A large one takes the
+    # machine.
+    return min(max(1, saes // 2), 16) if cohort.n_latents * cohort.d_model <= 4_000_000 else 16
 
 
 def match_settings(pairs) -> str:
