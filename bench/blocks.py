@@ -125,7 +125,7 @@ def report(best: dict[Way, dict], load: float) -> str:
         "process start and writing. Tokens count once for each SAE. The SAEs have the same bytes every way.",
         f"Load average before the first job: {load:.1f} (from 0.5, other work slowed these jobs down).",
         "",
-        "| how | threads a job | cores | seconds | tokens/s | tokens/s, steps | processor seconds |",
+        "| how | threads a job | threads in all | seconds | tokens/s | tokens/s, steps | processor seconds |",
         "|---|---|---|---|---|---|---|",
     ]
     tokens = len(SEEDS) * ROWS

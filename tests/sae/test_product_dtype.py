@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from sae_stability.sae import kernels
+from sae_stability.sae import cpu_step, kernels
 from sae_stability.sae.cpu_step import CpuTopKStep
 from sae_stability.sae.initial import initial_weights
 from sae_stability.sae.normalise import Normalisation
@@ -47,6 +47,17 @@ def test_with_the_same_latents_a_step_is_the_float32_step(planted, one_chunk) ->
     np.testing.assert_allclose(after[1][0], after[0][0], rtol=1e-5)
     for name in ("first.encoder", "first.decoder", "first.encoder_bias", "first.decoder_bias"):
         np.testing.assert_allclose(after[1][1][name], after[0][1][name], rtol=1e-4, atol=1e-7, err_msg=name)
+
+
+def test_numbers_are_rounded_alike_where_float32_multiplies_them(monkeypatch) -> None:
+    values = torch.from_numpy(np.random.default_rng(0).normal(size=(20, 30)).astype(np.float32))
+    found = {}
+    for there in (True, False):
+        monkeypatch.setattr(cpu_step, "BFLOAT16_PRODUCTS", there)
+        found[there] = cpu_step._bfloat16(values)
+    assert (found[True].dtype, found[False].dtype) == (torch.bfloat16, torch.float32)
+    assert torch.equal(found[True].float(), found[False])
+    assert not torch.equal(found[False], values)
 
 
 def test_its_latents_reconstruct_as_well_and_threads_change_nothing(planted, train) -> None:

@@ -26,7 +26,9 @@ def train(project: Project, seeds) -> Counter:
     project.edit(lambda study: study["cohorts"]["base"].update(init_seeds=list(seeds)))
     files = [f"results/saes/base/seed-{seed}/cfg.json" for seed in seeds]
     # A finished SAE is a given file, and no rule's.
-    return rules(project.snakemake(*(file for file in files if not (project.folder / file).exists())))
+    unfinished = [file for file in files if not (project.folder / file).exists()]
+    assert unfinished
+    return rules(project.snakemake(*unfinished))
 
 
 def rules(run: Run) -> Counter:

@@ -1,6 +1,7 @@
 """What a schema cannot say: combinations of settings that cannot work, refused in a sentence."""
 
 import re
+from collections import Counter
 
 from sae_stability.errors import StudyError
 from sae_stability.sae.architectures import OPTIONAL, useless_setting
@@ -166,10 +167,12 @@ def _check_architecture(where: str, sweep: Sweep, cohorts: list[Cohort | GivenCo
         twin = twins[0]
         other = places[twin.architecture, twin.k]
         found = f"has {twin.slug} and {other} with architecture {twin.architecture} and k {twin.k}"
+    elif sum(count > 1 for count in Counter(architecture for architecture, _ in places).values()) < 2:
+        found = "has not two architectures with several k each, so that there is no line to compare on"
     else:
         return
     raise StudyError(
-        f"{where}: figure architecture compares cohorts of several architectures at one or several k, alike in all but "
+        f"{where}: figure architecture compares cohorts of several architectures at several k, alike in all but "
         f"learning_rate and what each has its own of, but sweep {sweep.slug} {found}; name another sweep, or another "
         "kind with `figure:`"
     )

@@ -62,6 +62,8 @@ def add_sweep(slug: str, given: dict, configs: dict, passes: dict, cohorts: dict
     if "cohorts" in given:
         for label, name in given["cohorts"].items():
             look_up(f"sweeps.{slug}.cohorts.{label}", name, configs)
+            if list(given["cohorts"].values()).count(name) > 1:
+                raise StudyError(f"sweeps.{slug}.cohorts.{label}: {name} is there twice, and would be counted twice")
         members = tuple(Member(name, {"cohort": str(label)}) for label, name in given["cohorts"].items())
         return Sweep(slug, None, (), members)
     base = look_up(f"sweeps.{slug}.cohort", given["cohort"], configs)

@@ -66,7 +66,8 @@ POSITION = {
 }
 
 # Figure 5 right: GPT-2 layer 6 MLP, 27,648 latents, architecture -> decoder_only fraction. Neither FVU nor L0 was
-# published, but k = 32 of the TopK SAEs. An L1 SAE with a smaller coefficient is left out, as in the paper.
+# published, but k = 32 of the TopK SAEs. Gated and L1 are decoder cosines at the encoder's matching, a lower bound, and
+# their hookpoint is inferred. An L1 SAE with a smaller coefficient is left out, as in the paper.
 ARCHITECTURE = {"gated": 0.8562, "relu": 0.8241, "topk": 0.7422}
 GPT2_LATENTS = 27648
 

@@ -69,8 +69,10 @@ def _block(a: Rows, b: Rows, rows, columns, u, v, margin, held_at):
     for start in range(0, columns.size, COLUMNS):
         some = columns[start : start + COLUMNS]
         tile = unit_rows @ b.unit[some].T
-        # Rounding to float32 must not raise the limit: the margin is twice the product's own error.
-        low_v = (v[some] - 2 * margin).astype(np.float32)
+        # Rounding to float32 must not raise the limit: the margin is twice the product's own error, and prices, which
+        # may be large, have one of their own.
+        rounding = 2.0**-22 * (1 + np.abs(v[some]) + np.abs(u[rows]).max())
+        low_v = (v[some] - 2 * margin - rounding).astype(np.float32)
         _scan(
             tile, rows, some, u, v, low_v, a.given, b.given, a.inverse_norm, b.inverse_norm, margin, picks, count, worst
         )

@@ -14,7 +14,10 @@ from sae_stability.sae.settings import TrainSettings
 from sae_stability.sae.step import BETA1, BETA2, EPSILON, StepResult, adam_factors
 from sae_stability.sae.workers import Workers
 
-BFLOAT16_PRODUCTS = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+# PyTorch's names for it are private and may go; then it counts as a processor without.
+BFLOAT16_PRODUCTS = any(
+    getattr(torch.cpu, name, bool)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+)
 PARAMETERS = ("encoder", "decoder", "encoder_bias", "decoder_bias")
 
 

@@ -70,8 +70,8 @@ def _matched(run: pd.DataFrame, name: str) -> list[dict]:
     first = trained.iloc[0]
     rows = []
     for (architecture, latents, statistic), pairs in trained.groupby(["value", "latents", "statistic"]):
-        means = pairs.groupby(name)["fraction"].mean().dropna()
-        found = np.interp(common, scale(means.index), means, left=np.nan, right=np.nan) if len(means) else np.nan
+        means = pairs.groupby(name)["fraction"].mean()
+        found = np.interp(common, scale(means.index), means, left=np.nan, right=np.nan)
         row = {"series": first["series"], "value": architecture, "cohort": "", "a": "", "b": "", "matched": name}
         row |= {"source": "interpolated", "latents": latents, "statistic": statistic, "fraction": float(found)}
         row |= {"size": first["size"], "n": first["size"], "threshold": first["threshold"], name: value}
@@ -80,9 +80,9 @@ def _matched(run: pd.DataFrame, name: str) -> list[dict]:
 
 
 def common_value(ranges: list[tuple[float, float]]) -> float:
-    """The middle of the widest stretch that the most of the ranges (lowest, highest) cover."""
+    """The middle of the widest stretch, or the point, that the most of the ranges (lowest, highest) cover."""
     ends = sorted({end for ends in ranges for end in ends})
-    stretches = list(itertools.pairwise(ends)) or [(ends[0], ends[0])]
+    stretches = [*itertools.pairwise(ends), *((end, end) for end in ends)]
 
     def covered(stretch: tuple[float, float]) -> int:
         return sum(low <= stretch[0] and stretch[1] <= high for low, high in ranges)
