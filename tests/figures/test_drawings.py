@@ -164,6 +164,17 @@ def test_a_cloud_of_many_points_becomes_a_bitmap_in_vector_files(make, tmp_path)
     assert image_count(6000) > 0
 
 
+@pytest.mark.filterwarnings("error")
+def test_saes_with_tied_weights_have_no_contours(make, tmp_path):
+    """Encoder and decoder cosines are then equal: the points lie on one line."""
+    cohort = make.cohort("c")
+    table, metadata = files.read_table(cohort.match)
+    table["cosine_encoder"], table["counterpart_encoder"] = table["cosine_decoder"], table["counterpart_decoder"]
+    files.write_table(cohort.match, table, metadata)
+    svg, _ = write("joint", [("0-1", cohort.match), ("c", cohort.overlap)], tmp_path)
+    assert b"same counterpart" in svg
+
+
 def luminance(colour: str) -> float:
     channels = np.array(to_rgb(colour))
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)

@@ -1,6 +1,7 @@
 """The figure `joint`: matched decoder against matched encoder cosine of one pair, with marginal densities."""
 
 import matplotlib
+import numpy as np
 import pandas as pd
 import seaborn
 from matplotlib.axes import Axes
@@ -71,23 +72,23 @@ def _draw_densities(axes: Axes, top: Axes, right: Axes, latents: pd.DataFrame, p
     data = data[data["same_counterpart"].isin(sizes[sizes > 2].index)]
     if data.empty:
         return
-    groups = {"data": data, "hue": "same_counterpart", "palette": {True: palette[0], False: palette[1]}}
+    # Contours need points that do not lie on one line, as those of SAEs with tied weights do.
+    flat = [same for same, rows in data.groupby("same_counterpart") if _on_a_line(rows[COSINES].to_numpy())]
+    broad = data[~data["same_counterpart"].isin(flat)]
+    groups = {"hue": "same_counterpart", "palette": {True: palette[0], False: palette[1]}}
     same = {"legend": False, "warn_singular": False, "common_norm": True, "bw_adjust": 0.7, "clip": (low, 1)}
     decoder, encoder = COSINES
-    seaborn.kdeplot(
-        x=decoder,
-        y=encoder,
-        ax=axes,
-        levels=5,
-        thresh=OUTSIDE,
-        gridsize=100,
-        linewidths=0.9,
-        zorder=4,
-        **groups,
-        **same,
-    )
-    seaborn.kdeplot(x=decoder, ax=top, fill=True, alpha=0.35, linewidth=0.9, **groups, **same)
-    seaborn.kdeplot(y=encoder, ax=right, fill=True, alpha=0.35, linewidth=0.9, **groups, **same)
+    contours = {"levels": 5, "thresh": OUTSIDE, "gridsize": 100, "linewidths": 0.9, "zorder": 4}
+    if len(broad):
+        seaborn.kdeplot(broad, x=decoder, y=encoder, ax=axes, **contours, **groups, **same)
+    seaborn.kdeplot(data, x=decoder, ax=top, fill=True, alpha=0.35, linewidth=0.9, **groups, **same)
+    seaborn.kdeplot(data, y=encoder, ax=right, fill=True, alpha=0.35, linewidth=0.9, **groups, **same)
+
+
+def _on_a_line(points: np.ndarray) -> bool:
+    """Whether points (n, 2) spread in at most one direction, to their rounding."""
+    spreads = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
+    return bool(spreads[1] <= 1e-6 * max(spreads[0], 1e-6))
 
 
 def _draw_dead(axes: Axes, latents: pd.DataFrame, shrink: float) -> list[Line2D]:

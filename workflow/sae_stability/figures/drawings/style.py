@@ -14,7 +14,7 @@ from sae_stability.errors import StudyError
 
 # Okabe & Ito 2008, the three members that stand out from white by 3 to 1, and three darker colours made to match.
 DEFAULT = {
-    "palette": ["#0072B2", "#D55E00", "#009E73", "#8F2D78", "#5C3A00", "#3A3A8F"],
+    "palette": ["#0072B2", "#D55E00", "#009E73", "#8F2D78", "#5C3A00", "#3018D8"],
     # Points, for the text of axes and keys.
     "font_size": 8.0,
     # Inches: 3.35 is a column of a two-column page, 6.9 both.
