@@ -31,6 +31,8 @@ AWAITED = (None, "checkpoint.safetensors", None, "state-0.safetensors", "checkpo
 def processes():
     """Makes processes that start at once: forked from one that has loaded everything and has no threads."""
     context = multiprocessing.get_context("forkserver")
+    # A server that another test left, as reading docstrings does, has loaded nothing: seconds a process.
+    forkserver._forkserver._stop()
     context.set_forkserver_preload(["pytest", "tests.sae.warm"])
     root = Path(__file__).parents[2]
     with pytest.MonkeyPatch.context() as patch:  # the server of Python 3.11 takes over no sys.path

@@ -40,11 +40,21 @@ def test_the_report_shows_captions_and_key_numbers(finished_neox: Project):
         assert setting in html
 
 
-def test_a_study_killed_in_the_middle_goes_on_to_the_same_bytes(finished_neox: Project, tmp_path: Path):
-    project = new_project(tmp_path / "project", finished_neox.study)
-    shutil.copytree(finished_neox.folder / "model", project.folder / "model")
-    shutil.copy2(finished_neox.folder / "corpus.jsonl", project.folder / "corpus.jsonl")
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "study.yaml"]
+def of_base_alone(finished: Project, folder: Path, **pass_settings) -> Project:
+    """A new project with the base cohort of a finished study on a matrix, and no figures."""
+    study = finished.study
+    study["passes"]["mine"].update(pass_settings)
+    study["cohorts"] = {"base": study["cohorts"]["base"]}
+    study["sweeps"] = {}
+    study["figures"] = {}
+    project = new_project(folder, study)
+    shutil.copy2(finished.folder / "rows.npy", folder / "rows.npy")
+    return project
+
+
+def test_a_study_killed_in_the_middle_goes_on_to_the_same_bytes(finished_matrix: Project, tmp_path: Path):
+    project = of_base_alone(finished_matrix, tmp_path / "project")
+    command = [sys.executable, "-m", "snakemake", "overlap_tables", "--cores", "2", "--configfile", "study.yaml"]
     process = subprocess.Popen(
         command, cwd=project.folder, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -53,9 +63,11 @@ def test_a_study_killed_in_the_middle_goes_on_to_the_same_bytes(finished_neox: P
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     project.snakemake("--unlock")
-    project.snakemake("saes")
-    for pattern in ("activations/**/*.*", "saes/**/*.safetensors", "saes/**/cfg.json", "evaluation/**/*.*"):
-        assert project.files(pattern) == finished_neox.files(pattern), pattern
+    project.snakemake("overlap_tables")
+    for pattern in ("activations/**/*.*", "saes/base/**/*.safetensors", "evaluation/base/*", "overlap/base/*.parquet"):
+        found = project.files(pattern)
+        assert found
+        assert found == finished_matrix.files(pattern), pattern
 
 
 def test_the_same_study_gives_the_same_bytes_in_every_table(finished_neox: Project, tmp_path: Path):
@@ -72,13 +84,7 @@ def test_the_same_study_gives_the_same_bytes_in_every_table(finished_neox: Proje
 
 def test_dropped_shards_come_back_for_a_new_seed_alone(finished_matrix: Project, tmp_path: Path):
     """`keep_shards: false`: a chunk's shards go once every SAE has used them."""
-    study = finished_matrix.study
-    study["passes"]["mine"].update(keep_shards=False, chunk_rows=1500)
-    study["cohorts"] = {"base": study["cohorts"]["base"]}
-    study["sweeps"] = {}
-    study["figures"] = {}
-    project = new_project(tmp_path / "project", study)
-    shutil.copy2(finished_matrix.folder / "rows.npy", project.folder / "rows.npy")
+    project = of_base_alone(finished_matrix, tmp_path / "project", keep_shards=False, chunk_rows=1500)
     project.snakemake("saes")
     assert list(project.folder.glob("results/activations/mine/*/chunk-0001/manifest.json"))
     assert not list(project.folder.glob("results/activations/mine/*/chunk-*/shard-*"))
@@ -99,12 +105,11 @@ def test_a_bert_study_runs_with_packing_off(tmp_path: Path):
     study["cohort_defaults"].update(tokens=4000)
     study["cohorts"] = {"heads": {"hookpoint": "encoder.layer.1.attention.output.dense:in", "init_seeds": [0, 1]}}
     study["sweeps"] = {}
-    study["figures"] = {"draw": {"joint": {"cohort": "heads"}}}
+    study["figures"] = {}
     project = new_project(tmp_path / "project", study)
     tiny_bert(project.folder / "model")
     tiny_corpus(project.folder, documents=300)
-    project.snakemake("figures")
-    assert (project.folder / "results" / "figures" / "joint.svg").exists()
+    project.snakemake("saes")
     quality = read_json(project.folder / "results" / "evaluation" / "heads" / "seed-1.json")
     assert quality["ce_tokens"] > 0, "a masked language model is scored too"
     assert quality["kl"] > 0

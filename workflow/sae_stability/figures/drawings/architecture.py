@@ -111,7 +111,7 @@ def caption(table: pd.DataFrame) -> str:
         sentences.append(
             f"Black squares: {PAPER}, Figure 5 right, GPT-2 layer 6 MLP, without FVU and, but for TopK (k = 32), L0; "
             "they count the decoder cosine alone, for Gated and ReLU + L1 at the counterparts of the encoder, so at "
-            f"least that much. The decoder cosine alone here, {here}."
+            f"least that much; the decoder cosine alone here, {here}."
         )
     return " ".join(sentences)
 
