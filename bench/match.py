@@ -154,7 +154,7 @@ def report(runs: list[dict]) -> str:
         "Both sides from float32 rows in memory, all cores for products; scipy = float32 cosine matrix +",
         "`linear_sum_assignment`. Seconds of wall clock; the fastest of three runs of each at 8,192 latents, one run",
         "otherwise. `difference` is our objective less scipy's, relative. scipy is stopped after",
-        "20 minutes, and counts then with those.",
+        "20 minutes, and counts then with those. Our side may have been measured again since, by `--ours`.",
         "",
         "The worst of all cases:",
         "",
