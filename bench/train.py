@@ -22,6 +22,7 @@ import train_parts
 from results_file import machine, write_section
 
 from sae_stability.activations import store
+from sae_stability.sae import cpu_step
 
 HERE, FOLDER = Path(__file__).parent, Path("results/bench")
 TOKENS = 60_000
@@ -212,8 +213,7 @@ def parts_report(notes: dict) -> list[str]:
 
 
 def bfloat16_units() -> str:
-    flags = Path("/proc/cpuinfo").read_text()
-    if "avx512_bf16" in flags or "amx_bf16" in flags:
+    if cpu_step.BFLOAT16_PRODUCTS:
         return "with instructions for it"
     return "of rounded numbers in float32, as this processor has no instructions for it"
 

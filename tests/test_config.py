@@ -287,14 +287,20 @@ def test_architectures_are_drawn_at_every_k():
         ({"k": [2, 4]}, "has architecture topk in all of its cohorts"),
         ({"architecture": ["topk", "gated"], "n_latents": [32, 64]}, "has cohorts that differ in n_latents"),
         ({"architecture": ["topk", "gated"], "learning_rate": [1e-3, 2e-3]}, "with architecture topk and k "),
+        ({"architecture": ["topk", "gated"]}, "has not two architectures with several k each"),
     ],
-    ids=["one architecture", "sizes too", "two at one place"],
+    ids=["one architecture", "sizes too", "two at one place", "one k"],
 )
 def test_architectures_that_could_not_be_compared_are_refused(vary, expected):
     text = message(architectures(vary))
     assert "figures.draw.architecture: figure architecture compares cohorts of several architectures" in text
     assert expected in text
     assert len(text) < 330
+
+
+def test_a_sweep_that_names_a_cohort_twice_is_refused():
+    config = changed("sweeps.kinds", {"cohorts": {"one": "base", "other": "base"}})
+    assert "sweeps.kinds.cohorts.one: base is there twice" in message(config)
 
 
 # Files
