@@ -19,13 +19,13 @@ def stages(config: dict) -> dict:
 
 def test_jobs_and_tokens_are_exact():
     found = stages(small_config())
-    # Cohorts: base with 3 seeds and 64 latents, size-32 with 2 seeds; 4 chunks of 10 steps of 100 each. The pairs of a
-    # cohort this small are one job, and so are the repeats of a shape.
+    # Cohorts: base with 3 seeds and 64 latents, size-32 with 2 seeds; 4 chunks of 10 steps of 100 each. The SAEs of a
+    # cohort are evaluated in one job, and the pairs of one this small are one job too, as are the repeats of a shape.
     assert {name: stage.jobs for name, stage in found.items()} == {
         "tokens": 1,
         "activations": 4 + 1,
         "train": (3 + 2) * 4,
-        "evaluate": 5,
+        "evaluate": 2,
         "match": 2,
         "floor": 2,
         "overlap": 2,

@@ -47,8 +47,9 @@ def test_l0_is_within_five_percent_of_its_target_on_heldout_rows(uneven, tmp_pat
         normalisation="centre-scale",
     )
     train_chunk(chunk=chunk, chunk_index=0, settings=settings, out=tmp_path / "sae", progress=False)
-    files = {"out_json": tmp_path / "e.json", "out_parquet": tmp_path / "e.parquet"}
-    assert evaluate(sae=tmp_path / "sae", chunk=heldout, **files)["l0"] == pytest.approx(8, rel=0.05)
+    files = {"out_json": [tmp_path / "e.json"], "out_parquet": [tmp_path / "e.parquet"]}
+    (metrics,) = evaluate(saes=[tmp_path / "sae"], chunk=heldout, **files)
+    assert metrics["l0"] == pytest.approx(8, rel=0.05)
 
 
 @pytest.mark.parametrize("first", [2e-4, 5.0])

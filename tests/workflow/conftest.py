@@ -37,6 +37,12 @@ class Run:
         return set(re.findall(r"results/matches/(\S+)\.parquet", outputs))
 
     @property
+    def evaluated(self) -> set[str]:
+        """The SAEs that its jobs evaluated, as COHORT/seed-A."""
+        outputs = " ".join(re.findall(r"^    output: (.*)$", self.output, re.MULTILINE))
+        return set(re.findall(r"results/evaluation/(\S+)\.json", outputs))
+
+    @property
     def nothing(self) -> bool:
         return "Nothing to be done" in self.output and not self.jobs
 

@@ -90,7 +90,8 @@ def test_a_checkpoint_that_changed_is_read_and_matched_again_alone(given: Projec
     run = given.dry()
     jobs = run.jobs
     assert run.matched == {"seen/0-1", "seen/1-2"}
-    assert (jobs["import_sae"], jobs["evaluate"], jobs["overlap"]) == (1, 1, 1)
+    assert run.evaluated == {"seen/seed-1"}
+    assert (jobs["import_sae"], jobs["overlap"]) == (1, 1)
     assert not any(name.startswith(("import_heldout", "floor")) for name in jobs)
 
 
@@ -99,7 +100,8 @@ def test_one_more_sae_joins_its_cohort(given: Project):
     given.edit(lambda study: study["cohorts"]["seen"]["saes"].append("checkpoints/more"))
     run = given.dry()
     assert run.matched == {"seen/0-3", "seen/1-3", "seen/2-3"}
-    assert (run.jobs["import_sae"], run.jobs["evaluate"]) == (1, 1)
+    assert run.evaluated == {"seen/seed-3"}
+    assert run.jobs["import_sae"] == 1
 
 
 MISTAKES = {

@@ -31,7 +31,7 @@ def test_a_new_seed_trains_and_matches_itself_and_nothing_else(neox: Project):
     jobs = run.jobs
     assert jobs["train_chunk"] == 1
     assert jobs["train"] == 1
-    assert jobs["evaluate"] == 1
+    assert run.evaluated == {"base/seed-3"}
     assert jobs["match_base"] == 1
     assert jobs["overlap"] == 1
     assert not any(name.startswith(("tokenize", "extract", "floor")) for name in jobs)
@@ -54,7 +54,8 @@ def test_a_new_layer_comes_as_a_pass_and_leaves_the_old_one_alone(neox: Project)
     assert run.matched == {"deeper/0-1"}
     jobs = run.jobs
     assert {name for name in jobs if name.startswith("extract")} == {"extract_chunk_second", "extract_heldout_second"}
-    assert jobs["train"] == jobs["evaluate"] == 2
+    assert jobs["train"] == 2
+    assert run.evaluated == {"deeper/seed-0", "deeper/seed-1"}
     assert jobs["overlap"] == 1
     assert not any(name.startswith("tokenize") for name in jobs)
 
@@ -80,15 +81,16 @@ def test_an_edit_of_the_matching_code_does_not_retrain(neox: Project):
     run = neox.dry()
     assert run.matched == {"base/0-1", "size-32/0-1"}
     assert run.jobs["floor_48x32"] == 1
-    assert run.jobs["train"] == run.jobs["train_chunk"] == run.jobs["evaluate"] == 0
+    assert run.jobs["train"] == run.jobs["train_chunk"] == 0
+    assert not run.evaluated
 
 
 def test_an_edit_of_the_training_code_retrains_and_extracts_nothing(neox: Project):
     train = neox.folder / "workflow" / "sae_stability" / "sae" / "train.py"
     train.write_text(train.read_text() + "\nADDED = 1\n")
-    jobs = neox.dry().jobs
-    assert jobs["train"] == jobs["evaluate"] == 4
-    assert not any(name.startswith(("tokenize", "extract")) for name in jobs)
+    run = neox.dry()
+    assert run.jobs["train"] == len(run.evaluated) == 4
+    assert not any(name.startswith(("tokenize", "extract")) for name in run.jobs)
 
 
 def test_one_more_repeat_of_the_floor_matches_that_one_alone(neox: Project):
@@ -121,20 +123,25 @@ def test_a_deleted_shard_redoes_only_what_needs_it(neox: Project):
     assert shard.read_bytes() == content
 
 
-@pytest.mark.parametrize(
-    ("file", "rule"),
-    [
-        ("saes/base/seed-0/sae.safetensors", "train"),
-        ("evaluation/base/seed-0.parquet", "evaluate"),
-    ],
-)
-def test_a_deleted_result_is_made_again_when_something_needs_it(neox: Project, file: str, rule: str):
-    (neox.folder / "results" / file).unlink()
+def test_a_deleted_sae_is_made_again_when_something_needs_it(neox: Project):
+    (neox.folder / "results" / "saes/base/seed-0/sae.safetensors").unlink()
     assert neox.dry().nothing, "the matches that read it are finished"
     neox.edit(lambda study: study["cohorts"]["base"].update(init_seeds=[0, 1, 2]))
-    jobs = neox.dry().jobs
-    assert jobs[rule] == 2, "the deleted one and the new seed's"
-    assert not any(name.startswith(("tokenize", "extract")) for name in jobs)
+    run = neox.dry()
+    assert run.jobs["train"] == 2, "the deleted one and the new seed's"
+    assert run.evaluated == {"base/seed-2"}
+    assert not any(name.startswith(("tokenize", "extract")) for name in run.jobs)
+
+
+def test_a_deleted_evaluation_is_made_again_alone(neox: Project):
+    evaluation = neox.folder / "results" / "evaluation" / "base"
+    before = neox.files("evaluation/**/*")
+    (evaluation / "seed-0.parquet").unlink()
+    run = neox.snakemake("summary")
+    assert run.evaluated == {"base/seed-0"}
+    assert not run.matched
+    assert run.jobs["train"] == 0
+    assert neox.files("evaluation/**/*") == before
 
 
 def test_other_text_under_the_same_name_makes_everything_again(neox: Project):

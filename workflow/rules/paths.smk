@@ -124,15 +124,16 @@ def given_files(cohort, seed: int) -> list[str]:
     return list(map(str, checkpoint_files(Path(sae.path)))) if sae.path else [fetched_folder(sae)]
 
 
-def heldout_files(wildcards) -> list[str]:
-    """The activations that an SAE is evaluated on, if there are any."""
-    cohort, _ = sae_of(wildcards)
-    return hook_files(cohort.pass_, cohort.hook_slug, "heldout") if cohort.pass_ else []
-
-
 def evaluation_files(cohort, seed: int) -> list[str]:
     """The files of an evaluation; the first says what it was made from."""
     return [in_results("evaluation", cohort.slug, f"seed-{seed}{ending}") for ending in (".json", ".parquet")]
+
+
+def evaluation_inputs(saes) -> list[str]:
+    """The files that one job reads for these SAEs (cohort, seed) of a cohort; held-out activations if there are any."""
+    cohort, _ = saes[0]
+    heldout = hook_files(cohort.pass_, cohort.hook_slug, "heldout") if cohort.pass_ else []
+    return heldout + [file for _, seed in saes for file in sae_files(cohort, seed)[:2]]
 
 
 def match_file(cohort: str, a: int, b: int) -> str:

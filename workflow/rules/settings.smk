@@ -136,14 +136,13 @@ def member_settings(cohort, seed: int, chunk: int) -> str:
     )
 
 
-def evaluate_settings(wildcards) -> str:
-    cohort, seed = sae_of(wildcards)
+def evaluate_settings(saes) -> str:
+    """Flags for these SAEs (cohort, seed) of a cohort: what all share, then each one's own."""
+    cohort, _ = saes[0]
     pass_ = cohort.pass_
     model = pass_.model if pass_ else None
-    return flags(
+    shared = flags(
         chunk=chunk_folder(pass_, cohort.hook_slug, "heldout") if pass_ else None,
-        config_hash=evaluation_key(cohort, seed),
-        sae_hash=sae_key(cohort, seed),
         activations_hash=activations_key(pass_) if pass_ else None,
         device=study.device,
         **(
@@ -158,6 +157,18 @@ def evaluate_settings(wildcards) -> str:
             if model
             else {}
         ),
+    )
+    return " ".join([shared, *(evaluated_settings(*sae) for sae in saes)])
+
+
+def evaluated_settings(cohort, seed: int) -> str:
+    out_json, out_parquet = evaluation_files(cohort, seed)
+    return flags(
+        sae=Path(sae_file(cohort.slug, seed)).parent,
+        sae_hash=sae_key(cohort, seed),
+        config_hash=evaluation_key(cohort, seed),
+        out_json=out_json,
+        out_parquet=out_parquet,
     )
 
 
@@ -292,7 +303,15 @@ def report_settings(wildcards) -> str:
 UNMADE = unfinished(of_saes(sae_files, sae_key))
 UNTRAINED = [sae for sae in UNMADE if sae.split("/")[0] in study.trained]
 UNREAD = [sae for sae in UNMADE if sae not in UNTRAINED]
-UNEVALUATED = unfinished(of_saes(evaluation_files, evaluation_key))
+
+
+def evaluation_jobs() -> dict:
+    """The name of every rule that evaluates SAEs, and which (cohort, seed): those of a cohort that are not yet."""
+    jobs = {}
+    for sae in unfinished(of_saes(evaluation_files, evaluation_key)):
+        slug, seed = sae.split("/seed-")
+        jobs.setdefault(slug.replace("-", "_"), []).append((study.cohorts[slug], int(seed)))
+    return jobs
 
 
 def match_jobs() -> dict:

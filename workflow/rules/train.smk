@@ -3,7 +3,8 @@
 INPUTS   <results>/activations/PASS/HOOK/chunk-0000/..., .../heldout/...
 OUTPUTS  <results>/saes/COHORT/seed-0/sae.safetensors, cfg.json, metrics.json, history.parquet
          <results>/evaluation/COHORT/seed-0.json, seed-0.parquet
-Steps: train on each chunk from the state after the one before; fold in the normalisation; evaluate.
+Steps: train on each chunk from the state after the one before; fold in the normalisation; evaluate. An evaluation job
+takes the SAEs of a cohort that are not evaluated yet: a new seed is evaluated alone.
 """
 
 for _block, _cohorts in BLOCKS.items():
@@ -67,28 +68,26 @@ for _block, _cohorts in BLOCKS.items():
             "python -m sae_stability train {params.settings} --threads {threads} &> {log:q}"
 
 
-rule evaluate:
-    input:
-        sae="<results>/saes/{sae}/sae.safetensors",
-        cfg="<results>/saes/{sae}/cfg.json",
-        heldout=heldout_files,
-    output:
-        metrics="<results>/evaluation/{sae}.json",
-        latents="<results>/evaluation/{sae}.parquet",
-    log:
-        "<logs>/evaluate/{sae}.log",
-    wildcard_constraints:
-        sae=any_of(UNEVALUATED),
-    conda:
-        ENVIRONMENT
-    threads: lambda wildcards: sae_threads(sae_of(wildcards)[0])
-    resources:
-        gpu=GPUS,
-        mem_mb=lambda wildcards: sae_memory(sae_of(wildcards)[0]),
-        runtime=60,
-    params:
-        settings=evaluate_settings,
-        sae=subpath(input.sae, parent=True),
-    shell:
-        "python -m sae_stability evaluate --sae {params.sae:q} {params.settings} --threads {threads} "
-        "--out-json {output.metrics:q} --out-parquet {output.latents:q} &> {log:q}"
+for _name, _saes in evaluation_jobs().items():
+
+    # One rule a cohort: which of its SAEs have still to be evaluated depends on what is there.
+    rule:
+        name:
+            f"evaluate_{_name}"
+        input:
+            evaluation_inputs(_saes),
+        output:
+            [file for sae in _saes for file in evaluation_files(*sae)],
+        log:
+            f"<logs>/evaluate/{_name}.log",
+        conda:
+            ENVIRONMENT
+        threads: sae_threads(_saes[0][0], len(_saes))
+        resources:
+            gpu=GPUS,
+            mem_mb=sae_memory(_saes[0][0]),
+            runtime=120,
+        params:
+            settings=evaluate_settings(_saes),
+        shell:
+            "python -m sae_stability evaluate {params.settings} --threads {threads} &> {log:q}"

@@ -132,15 +132,16 @@ def _fetch(sub: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--sae", type=Path, required=True, help="folder of the SAE")
+    several = {"action": "append", "type": Path, "required": True}
+    sub.add_argument("--sae", **several, help="folder of an SAE; once for each")
     sub.add_argument("--chunk", type=Path, default=None, help="folder of the held-out activations, if there are any")
     sub.add_argument("--tokens", type=Path, default=None, help="held-out blocks, for the cross-entropy")
-    sub.add_argument("--hookpoint", default=None, help="where the SAE is spliced in")
-    sub.add_argument("--out-json", type=Path, required=True, help="file for the quality metrics")
-    sub.add_argument("--out-parquet", type=Path, required=True, help="file for the table of latents")
-    sub.add_argument("--config-hash", default="", help="what the evaluation was made from")
+    sub.add_argument("--hookpoint", default=None, help="where the SAEs are spliced in")
+    sub.add_argument("--out-json", **several, help="file for the quality metrics, in the order of --sae")
+    sub.add_argument("--out-parquet", **several, help="file for the table of latents, in the order of --sae")
+    sub.add_argument("--config-hash", action="append", default=[], help="what the evaluation was made from")
     sub.add_argument("--activations-hash", default=None, help="what the chunk must have been made from")
-    sub.add_argument("--sae-hash", default=None, help="what the SAE must have been made from")
+    sub.add_argument("--sae-hash", action="append", default=[], help="what the SAE must have been made from")
     _model(sub, required=False)
     _machine(sub)
 
@@ -268,7 +269,7 @@ VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "tokenize": ("stage: documents to token blocks", _tokenize),
     "extract": ("stage: token blocks to shards of activations", _extract),
     "import-matrix": ("stage: a matrix of your own to shards of activations", _import_matrix),
-    "evaluate": ("stage: quality of an SAE on held-out activations", _evaluate),
+    "evaluate": ("stage: quality of SAEs on held-out activations", _evaluate),
     "floor": ("stage: match pairs of random dictionaries", _floor),
     "overlap": ("stage: matches of a cohort to overlap tables", _overlap),
     "figure-table": ("stage: overlap tables to a figure's tidy table", _figure_table),

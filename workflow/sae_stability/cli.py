@@ -157,19 +157,20 @@ def train(args: argparse.Namespace) -> None:
 
 
 def evaluate(args: argparse.Namespace) -> None:
-    """Quality of an SAE on held-out activations."""
+    """Quality of SAEs on held-out activations."""
     from sae_stability.devices import claimed
     from sae_stability.files import check_made_from
 
     if args.chunk is not None:
         check_made_from(args.chunk / "manifest.json", args.activations_hash)
-    check_made_from(args.sae / "cfg.json", args.sae_hash)
+    for sae, made_from in zip(args.sae, args.sae_hash, strict=bool(args.sae_hash)):
+        check_made_from(sae / "cfg.json", made_from)
     with claimed(args.device) as device:
         from sae_stability.sae.evaluate import evaluate as write_evaluation
 
         _set_threads(args.threads)
         write_evaluation(
-            sae=args.sae,
+            saes=args.sae,
             chunk=args.chunk,
             tokens=args.tokens,
             model=args.model,

@@ -26,7 +26,7 @@ def spread(best: Best, own: Rows, others: Rows) -> None:
 def groups(rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Groups of equal unit rows: (group of each row, its place in it, rows by group, where each group starts)."""
     _, group = np.unique(_hashes(rows.unit.view(np.uint32)), return_inverse=True)
-    _separate(rows.unit, group)
+    _separate(rows.unit, group, np.full(group.size, -1), group.max() + 1)
     _, group, size = np.unique(group, return_inverse=True, return_counts=True)
     members = np.argsort(group, kind="stable")
     start = np.concatenate(([0], np.cumsum(size)))
@@ -48,15 +48,21 @@ def _hashes(bits):
 
 
 @njit(nogil=True, cache=True)
-def _separate(unit, group):
-    """Give a row whose hash meets another row's by chance a group of its own."""
-    first = np.full(group.size, -1, np.int64)
-    fresh = group.max() + 1
+def _equal(x, y):
+    different = 0
+    for k in range(x.size):
+        different += x[k] != y[k]
+    return different == 0
+
+
+@njit(nogil=True, cache=True)
+def _separate(unit, group, first, fresh):
+    """Give a row whose hash meets another row's by chance a group of its own, from `fresh` on; `first` (n,) is -1."""
     for i in range(group.size):
         g = group[i]
         if first[g] < 0:
             first[g] = i
-        elif not np.array_equal(unit[i], unit[first[g]]):
+        elif not _equal(unit[i], unit[first[g]]):
             group[i] = fresh
             fresh += 1
 

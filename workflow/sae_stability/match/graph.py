@@ -17,15 +17,16 @@ def build(a: Rows, b: Rows, best_a: Best, best_b: Best) -> Graph:
     n, m = len(a.given), len(b.given)
     # Without these a few rows may compete for too few columns and the sparse problem has no full matching.
     spare = np.random.default_rng(0).permutation(m)[:n].astype(np.int32)
-    start = _count(n, best_a.count, best_b.partner, best_b.count)
+    listed_by_b = best_b.partner[np.arange(best_b.partner.shape[1]) < best_b.count[:, None]]
+    room = best_a.count + 1 + np.bincount(listed_by_b, minlength=n)
+    start = np.concatenate(([0], np.cumsum(room)))
     columns = np.empty(start[-1], np.int32)
-    used = _fill(start, columns, best_a.partner, best_a.count, best_b.partner, best_b.count, spare)
-    indptr = np.concatenate(([0], np.cumsum(used)))
-    packed = np.empty(indptr[-1], np.int32)
-    _pack(start, columns, indptr, packed)
-    values = np.empty(packed.size)
-    _values(a.given, b.given, a.inverse_norm, b.inverse_norm, indptr, packed, values)
-    return Graph(indptr, packed, values)
+    indptr = np.zeros(n + 1, np.int64)
+    _fill(start, columns, best_a.partner, best_a.count, best_b.partner, best_b.count, spare, np.full(m, -1), indptr)
+    columns = columns[: indptr[-1]].copy()
+    values = np.empty(columns.size)
+    _values(a.given, b.given, a.inverse_norm, b.inverse_norm, indptr, columns, values)
+    return Graph(indptr, columns, values)
 
 
 def extended(graph: Graph, found: Violations) -> Graph:
@@ -41,21 +42,15 @@ def extended(graph: Graph, found: Violations) -> Graph:
     return Graph(indptr, all_columns, all_values)
 
 
-@njit(cache=True)
-def _count(n, count_a, partner_b, count_b):
-    """Where each row's pairs begin, with room for duplicates and the spare."""
-    size = np.zeros(n + 1, np.int64)
-    for i in range(n):
-        size[i + 1] = count_a[i] + 1
-    for j in range(count_b.size):
-        for k in range(count_b[j]):
-            size[partner_b[j, k] + 1] += 1
-    return np.cumsum(size)
+# Loops where numpy has a word for it: what numba makes of slices and sorts takes many seconds to compile.
 
 
 @njit(cache=True)
-def _fill(start, columns, partner_a, count_a, partner_b, count_b, spare):
-    """Write each row's columns, sorted and without repeats, at `start[i]`; returns how many."""
+def _fill(start, columns, partner_a, count_a, partner_b, count_b, spare, met, indptr):
+    """Write each row's columns at `start[i]`, then move them together, without repeats, to `indptr[i]`.
+
+    `met` (m,) is -1 everywhere.
+    """
     n = start.size - 1
     used = np.zeros(n, np.int64)
     for i in range(n):
@@ -68,52 +63,57 @@ def _fill(start, columns, partner_a, count_a, partner_b, count_b, spare):
             i = partner_b[j, k]
             columns[start[i] + used[i]] = j
             used[i] += 1
+    kept = 0
     for i in range(n):
-        line = columns[start[i] : start[i] + used[i]]
-        line.sort()
-        kept = 0
-        for k in range(line.size):
-            if k == 0 or line[k] != line[k - 1]:
-                line[kept] = line[k]
+        for e in range(start[i], start[i] + used[i]):
+            j = columns[e]
+            if met[j] != i:
+                met[j] = i
+                columns[kept] = j
                 kept += 1
-        used[i] = kept
-    return used
-
-
-@njit(cache=True)
-def _pack(start, columns, indptr, packed):
-    for i in range(indptr.size - 1):
-        size = indptr[i + 1] - indptr[i]
-        packed[indptr[i] : indptr[i + 1]] = columns[start[i] : start[i] + size]
+        indptr[i + 1] = kept
 
 
 @njit(nogil=True, cache=True)
-def _sort_row(columns, values):
-    order = np.argsort(-values)
-    columns[:] = columns[order]
-    values[:] = values[order]
+def _sort_row(columns, values, begin, end):
+    """By falling value, then by column (Shell's sort: rows are short, most of them)."""
+    gap = 1
+    while gap < (end - begin) // 3:
+        gap = 3 * gap + 1
+    while gap > 0:
+        for k in range(begin + gap, end):
+            x, j = values[k], columns[k]
+            place = k
+            while place - gap >= begin:
+                y, other = values[place - gap], columns[place - gap]
+                if y > x or (y == x and other < j):
+                    break
+                values[place], columns[place] = y, other
+                place -= gap
+            values[place], columns[place] = x, j
+        gap //= 3
 
 
 @njit(nogil=True, cache=True, parallel=True)
 def _values(a, b, inverse_a, inverse_b, indptr, columns, values):
     for i in prange(indptr.size - 1):
-        begin, end = indptr[i], indptr[i + 1]
-        for e in range(begin, end):
+        for e in range(indptr[i], indptr[i + 1]):
             values[e] = cosine(a, b, inverse_a, inverse_b, i, columns[e])
-        _sort_row(columns[begin:end], values[begin:end])
+        _sort_row(columns, values, indptr[i], indptr[i + 1])
 
 
 @njit(cache=True)
 def _merge(indptr, columns, values, new_columns, new_values, out_indptr, out_columns, out_values):
     taken = 0
     for i in range(indptr.size - 1):
-        old = indptr[i + 1] - indptr[i]
-        begin, end = out_indptr[i], out_indptr[i + 1]
-        out_columns[begin : begin + old] = columns[indptr[i] : indptr[i + 1]]
-        out_values[begin : begin + old] = values[indptr[i] : indptr[i + 1]]
-        extra = end - begin - old
-        if extra:
-            out_columns[begin + old : end] = new_columns[taken : taken + extra]
-            out_values[begin + old : end] = new_values[taken : taken + extra]
-            taken += extra
-            _sort_row(out_columns[begin:end], out_values[begin:end])
+        place = out_indptr[i]
+        for e in range(indptr[i], indptr[i + 1]):
+            out_columns[place], out_values[place] = columns[e], values[e]
+            place += 1
+        if place == out_indptr[i + 1]:
+            continue
+        while place < out_indptr[i + 1]:
+            out_columns[place], out_values[place] = new_columns[taken], new_values[taken]
+            taken += 1
+            place += 1
+        _sort_row(out_columns, out_values, out_indptr[i], place)

@@ -53,7 +53,9 @@ def _listed(a, b, inverse_a, inverse_b, listed, partners, count, margin, partner
     for i in range(partner.size):
         if inverse_a[i] == 0.0:
             continue
-        top = listed[i, : count[i]].max()
+        top = listed[i, 0]
+        for k in range(1, count[i]):
+            top = max(top, listed[i, k])
         partner[i], value[i] = -1, -np.inf
         for k in range(count[i]):
             if listed[i, k] >= top - margin:
@@ -67,7 +69,8 @@ def _listed(a, b, inverse_a, inverse_b, listed, partners, count, margin, partner
 def _compared(a, b, inverse_a, inverse_b, tile, rows, columns, margin, top, partner, value):
     for r in range(rows.size):
         i = rows[r]
-        top[r] = max(top[r], tile[r].max())
+        for q in range(tile.shape[1]):
+            top[r] = max(top[r], tile[r, q])
         for q in range(tile.shape[1]):
             if tile[r, q] >= top[r] - margin:
                 x = cosine(a, b, inverse_a, inverse_b, i, columns[q])

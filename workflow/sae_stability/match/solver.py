@@ -193,8 +193,9 @@ def _augment(indptr, columns, values, column_of, row_of, value_of, v, free):
     from_row = np.empty(m, np.int32)
     touched = np.empty(m, np.int32)
     scanned = np.empty(m, np.int32)
-    key = np.empty(1024)
-    item = np.empty(1024, np.int32)
+    # A search meets an edge once, so this is room enough; memory that is never written is never taken.
+    key = np.empty(values.size)
+    item = np.empty(values.size, np.int32)
     for source in free:
         n_touched = n_scanned = size = 0
         end, end_distance = -1, np.inf
@@ -218,9 +219,6 @@ def _augment(indptr, columns, values, column_of, row_of, value_of, v, free):
                     if row_of[j] == FREE:
                         end, end_distance = j, loss
                     else:
-                        if size == key.size:
-                            key = np.concatenate((key, np.empty_like(key)))
-                            item = np.concatenate((item, np.empty_like(item)))
                         _heap_push(key, item, size, loss, j)
                         size += 1
             j = -1

@@ -1,5 +1,6 @@
 """Quality of an SAE on held-out rows, by the same formulas for every SAE."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,10 @@ LANGUAGE = ("ce_clean", "ce_sae", "ce_zero", "ce_mean", "ce_recovered_zero", "ce
 
 def evaluate(
     *,
-    sae: Path,
+    saes: Sequence[Path],
     chunk: Path | None,
-    out_json: Path,
-    out_parquet: Path,
+    out_json: Sequence[Path],
+    out_parquet: Sequence[Path],
     tokens: Path | None = None,
     model: str | None = None,
     revision: str | None = None,
@@ -34,9 +35,9 @@ def evaluate(
     hookpoint: str | None = None,
     lm_tokens: int = 131_072,
     device: str = "cpu",
-    config_hash: str = "",
-) -> dict:
-    """Evaluate an SAE on the held-out rows, and inside the model where that has a language-model head.
+    config_hash: Sequence[str] = (),
+) -> list[dict]:
+    """Evaluate SAEs of one hookpoint on the held-out rows, and inside the model where that has a language-model head.
 
     fvu = sum ||x - x_hat||^2 / sum ||x - mean(x)||^2 over the held-out rows, mean(x) their own mean, sums in float64
     (not the mean of batches' values, and not of variances per row: peers differ in that). l0 = mean number of latents
@@ -45,69 +46,63 @@ def evaluate(
     model, or where the model has no language-model head.
 
     Args:
-        sae: SAE folder.
-        chunk: folder of the held-out activations, whose manifest also says which tokens the SAE stands in for; None
+        saes: SAE folders, one after the other: one is held at a time, the model is loaded once.
+        chunk: folder of the held-out activations, whose manifest also says which tokens an SAE stands in for; None
             where there are none, as for SAEs made elsewhere: then no metric has a value and every latent counts as
             alive.
-        out_json: the values above, `n_rows` and `config_hash`.
-        out_parquet: a row a latent: `latent`, `fired` (rows), `rate`, `mean_activation` (where it fires; NaN if
-            never), `alive`, `init_similarity_encoder`, `init_similarity_decoder` (cosine with its own initial row;
-            NaN where the SAE's seed is unknown).
+        out_json: for each SAE, a file of the values above, `n_rows` and `config_hash`.
+        out_parquet: for each SAE, a row a latent: `latent`, `fired` (rows), `rate`, `mean_activation` (where it fires;
+            NaN if never), `alive`, `init_similarity_encoder`, `init_similarity_decoder` (cosine with its own initial
+            row; NaN where the SAE's seed is unknown).
         tokens: the held-out token blocks, for the model.
         model, revision, sha256, model_dtype: see `activations.model.load_model`; None leaves the model out.
-        hookpoint: where the SAE stands in; None for the one that the SAE names.
+        hookpoint: where the SAEs stand in; None for the one that each names.
         lm_tokens: how many tokens of the held-out blocks the model is run on, about.
         device: a torch device.
-        config_hash: recorded.
+        config_hash: recorded, one for each SAE; none where that is not of interest.
 
     Returns:
-        What `out_json` holds.
+        What each of `out_json` holds.
 
     Raises:
         StudyError: a file is missing or damaged, or SAE and chunk have different widths.
     """
-    trained = load_folder(sae, device)
-    if chunk is None:
-        return _write_unseen(trained, out_json, out_parquet, config_hash)
-    data = store.Chunk(chunk)
-    if data.d_model != trained.encoder.shape[1]:
-        raise StudyError(f"{sae}: made for width {trained.encoder.shape[1]}, but {chunk} has width {data.d_model}")
-    metrics, latents = _reconstruction(trained, data, device)
-    language = dict.fromkeys(LANGUAGE)
+    data = None if chunk is None else store.Chunk(chunk)
+    language = None
     if model is not None and tokens is not None and _has_language_head(model, revision):
-        from sae_stability.sae.language import language_metrics
+        from sae_stability.sae.language import Language
 
-        language = language_metrics(
-            sae=trained,
-            tokens=Path(tokens),
-            model=model,
-            revision=revision,
-            sha256=sha256,
-            hookpoint=hookpoint or trained.cfg["hookpoint"],
-            mean=data.mean,
-            max_tokens=lm_tokens,
-            dtype=model_dtype,
-            device=device,
-            keep_special=data.manifest.get("keep_special", False),
-            max_norm=data.manifest.get("max_norm"),
-        )
-    similarity = _init_similarity(trained)
-    write_table(out_parquet, latents.assign(**similarity))
-    result = metrics | language | {"config_hash": config_hash}
-    write_json(out_json, result)
-    return result
+        language = Language.load(Path(tokens), model, revision, sha256, model_dtype, device, max_tokens=lm_tokens)
+    results = []
+    for folder, json, parquet, made_from in zip(
+        saes, out_json, out_parquet, config_hash or [""] * len(saes), strict=True
+    ):
+        sae = load_folder(folder, device)
+        if data is not None and data.d_model != sae.encoder.shape[1]:
+            raise StudyError(f"{folder}: made for width {sae.encoder.shape[1]}, but {chunk} has width {data.d_model}")
+        metrics, latents = _unseen(sae) if data is None else _reconstruction(sae, data, device)
+        in_model = dict.fromkeys(LANGUAGE)
+        if language is not None and data is not None:
+            in_model = language.metrics(
+                sae,
+                hookpoint or sae.cfg["hookpoint"],
+                data.mean,
+                keep_special=data.manifest.get("keep_special", False),
+                max_norm=data.manifest.get("max_norm"),
+            )
+        write_table(parquet, latents.assign(**_init_similarity(sae)))
+        results.append(metrics | in_model | {"config_hash": made_from})
+        write_json(json, results[-1])
+    return results
 
 
-def _write_unseen(sae: SAE | GivenSAE, out_json: Path, out_parquet: Path, config_hash: str) -> dict:
-    """The two files for an SAE that was shown no activations."""
+def _unseen(sae: SAE | GivenSAE):
+    """Metrics and latents of an SAE that was shown no activations."""
     import pandas as pd
 
     unknown = np.full(len(sae.encoder), np.nan)
     columns = {"latent": np.arange(len(unknown)), "fired": unknown, "rate": unknown, "mean_activation": unknown}
-    write_table(out_parquet, pd.DataFrame(columns | {"alive": True, **_init_similarity(sae)}))
-    result = dict.fromkeys((*METRICS, *LANGUAGE)) | {"n_rows": 0, "config_hash": config_hash}
-    write_json(out_json, result)
-    return result
+    return dict.fromkeys(METRICS) | {"n_rows": 0}, pd.DataFrame(columns | {"alive": True})
 
 
 def _has_language_head(model: str, revision: str | None) -> bool:

@@ -21,70 +21,92 @@ MASKED_SHARE = 0.15
 _BATCH_TOKENS = 1024  # logits of a batch are held twice: 1,024 x 50,000 floats are 200 MB
 
 
-def language_metrics(
-    *,
-    sae: SAE | GivenSAE,
-    tokens: Path,
-    model: str,
-    revision: str | None,
-    sha256: str | None,
-    hookpoint: str,
-    mean: torch.Tensor,
-    max_tokens: int,
-    dtype: str,
-    device: str,
-    keep_special: bool = False,
-    max_norm: float | None = None,
-) -> dict[str, float]:
-    """Cross-entropy with the activations kept, reconstructed, zeroed and set to their mean; and KL.
+@dataclass(frozen=True)
+class Language:
+    """A language model and the held-out text that it is scored on.
 
-    Activations are replaced at the kind of tokens that the SAE saw: text, and with `keep_special` special tokens, but
-    not where the norm exceeds `max_norm`; all others keep theirs. A causal model is scored on text tokens that follow
-    one of their own document; a masked one on a fixed 15 % of the text tokens, masked. In packed blocks attention
-    crosses the borders of documents, here as in extraction: a token is predicted from what precedes its document too.
-
-    Args:
-        sae: the SAE that stands in at `hookpoint`.
-        tokens: `heldout.parquet`, beside its `manifest.json`.
-        model, revision, sha256, dtype, device: as in `activations.model.load_model` and `corpus.names.resolve_model`.
-        mean: (d_model,) what mean ablation puts in.
+    Attributes:
+        blocks: the held-out token blocks.
+        network: the model, with its language-model head.
         max_tokens: tokens that are run, about.
-        keep_special, max_norm: what the SAE's activations were extracted with, as in their manifest.
-
-    Returns:
-        `ce_clean`, `ce_sae`, `ce_zero`, `ce_mean` in nats a token; `ce_recovered_zero` and `ce_recovered_mean`,
-        (CE_ablated - CE_sae) / (CE_ablated - CE_clean), None where ablation costs nothing; `kl`, the mean
-        KL(clean || sae) of the predicted distributions in nats; `ce_tokens`, how many tokens were scored.
+        device: a torch device.
     """
-    blocks = BlockFile(tokens.parent, "heldout")
-    network = load_model(resolve_model(model, sha256, revision), revision, dtype, device, lm_head=True)
-    mean = mean.to(device)
-    variants: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-        "sae": lambda x: sae.forward(x.float().flatten(0, 1)).unflatten(0, x.shape[:2]),
-        "zero": torch.zeros_like,
-        "mean": lambda x: mean.to(x.dtype).expand_as(x),
-    }
-    sums = dict.fromkeys(("clean", *variants, "kl"), 0.0)
-    scored = 0
-    with torch.inference_mode():
-        for batch in _batches(blocks, network, max_tokens, keep_special, device):
-            clean = batch.log_probabilities(network)
-            sums["clean"] += batch.cross_entropy(clean)
-            scored += len(clean)
-            for name, function in variants.items():
-                with hooks.replace(network, hookpoint, batch.replacing(function, max_norm)):
-                    changed = batch.log_probabilities(network)
-                sums[name] += batch.cross_entropy(changed)
-                if name == "sae":
-                    sums["kl"] += float((clean.exp() * (clean - changed)).sum(dtype=torch.float64))
-    if not scored:
-        raise StudyError(f"{tokens}: no text token to predict; use longer blocks")
-    ce = {name: value / scored for name, value in sums.items()}
-    result = {f"ce_{name}": ce[name] for name in ("clean", "sae", "zero", "mean")}
-    for name in ("zero", "mean"):
-        cost = ce[name] - ce["clean"]
-        result[f"ce_recovered_{name}"] = (ce[name] - ce["sae"]) / cost if cost > 0 else None
-    return result | {"kl": ce["kl"], "ce_tokens": scored}
+
+    blocks: BlockFile
+    network: torch.nn.Module
+    max_tokens: int
+    device: str
+
+    @classmethod
+    def load(
+        cls,
+        tokens: Path,
+        model: str,
+        revision: str | None,
+        sha256: str | None,
+        dtype: str,
+        device: str,
+        *,
+        max_tokens: int,
+    ) -> "Language":
+        """From `heldout.parquet`, beside its `manifest.json`, and as in `load_model` and `resolve_model`."""
+        network = load_model(resolve_model(model, sha256, revision), revision, dtype, device, lm_head=True)
+        return cls(BlockFile(tokens.parent, "heldout"), network, max_tokens, device)
+
+    def metrics(
+        self,
+        sae: SAE | GivenSAE,
+        hookpoint: str,
+        mean: torch.Tensor,
+        *,
+        keep_special: bool = False,
+        max_norm: float | None = None,
+    ) -> dict[str, float]:
+        """Cross-entropy with the activations kept, reconstructed, zeroed and set to their mean; and KL.
+
+        Activations are replaced at the kind of tokens that the SAE saw: text, and with `keep_special` special tokens,
+        but not where the norm exceeds `max_norm`; all others keep theirs. A causal model is scored on text tokens that
+        follow one of their own document; a masked one on a fixed 15 % of the text tokens, masked. In packed blocks
+        attention crosses the borders of documents, here as in extraction: a token is predicted from what precedes its
+        document too.
+
+        Args:
+            sae: the SAE that stands in at `hookpoint`.
+            mean: (d_model,) what mean ablation puts in.
+            keep_special, max_norm: what the SAE's activations were extracted with, as in their manifest.
+
+        Returns:
+            `ce_clean`, `ce_sae`, `ce_zero`, `ce_mean` in nats a token; `ce_recovered_zero` and `ce_recovered_mean`,
+            (CE_ablated - CE_sae) / (CE_ablated - CE_clean), None where ablation costs nothing; `kl`, the mean
+            KL(clean || sae) of the predicted distributions in nats; `ce_tokens`, how many tokens were scored.
+        """
+        mean = mean.to(self.device)
+        variants: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+            "sae": lambda x: sae.forward(x.float().flatten(0, 1)).unflatten(0, x.shape[:2]),
+            "zero": torch.zeros_like,
+            "mean": lambda x: mean.to(x.dtype).expand_as(x),
+        }
+        sums = dict.fromkeys(("clean", *variants, "kl"), 0.0)
+        scored = 0
+        with torch.inference_mode():
+            for batch in _batches(self.blocks, self.network, self.max_tokens, keep_special, self.device):
+                clean = batch.log_probabilities(self.network)
+                sums["clean"] += batch.cross_entropy(clean)
+                scored += len(clean)
+                for name, function in variants.items():
+                    with hooks.replace(self.network, hookpoint, batch.replacing(function, max_norm)):
+                        changed = batch.log_probabilities(self.network)
+                    sums[name] += batch.cross_entropy(changed)
+                    if name == "sae":
+                        sums["kl"] += float((clean.exp() * (clean - changed)).sum(dtype=torch.float64))
+        if not scored:
+            raise StudyError(f"{self.blocks.path}: no text token to predict; use longer blocks")
+        ce = {name: value / scored for name, value in sums.items()}
+        result = {f"ce_{name}": ce[name] for name in ("clean", "sae", "zero", "mean")}
+        for name in ("zero", "mean"):
+            cost = ce[name] - ce["clean"]
+            result[f"ce_recovered_{name}"] = (ce[name] - ce["sae"]) / cost if cost > 0 else None
+        return result | {"kl": ce["kl"], "ce_tokens": scored}
 
 
 @dataclass
