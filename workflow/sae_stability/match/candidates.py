@@ -46,6 +46,19 @@ class Best:
             error,
         )
 
+    @classmethod
+    def of_rows(cls, unit: np.ndarray, keep: int, error: float) -> "Best":
+        """Nothing seen yet, but for rows that are zero: they list the first partners, all at 0, and take no others.
+
+        As all their products are equal, each would be a tie to decide.
+        """
+        best = cls.empty(len(unit), keep, error)
+        zero = ~unit.any(axis=1)
+        best.value[zero, :keep], best.partner[zero, :keep] = 0, np.arange(keep)
+        best.count[zero] = keep
+        best.bound[zero] = np.inf
+        return best
+
     @property
     def lists(self) -> tuple[np.ndarray, ...]:
         """The arrays that scanning changes."""
@@ -60,7 +73,7 @@ def sweep(
     threads: int,
     progress=None,
 ) -> None:
-    """Fill the empty lists of both sides from every tile of products.
+    """Fill the lists of both sides, from `Best.of_rows`, from every tile of products.
 
     `multiply(row, column, tile)` writes the products of `height` rows from `row` on with COLUMNS columns from `column`
     on into `tile` (height, COLUMNS) float32; entries beyond the last row or column are ignored. Equal products are
@@ -149,11 +162,13 @@ def _shrink(value, partner, count, bound, last, r):
 
 @njit(nogil=True, cache=True)
 def _finish(value, partner, count, bound, last, others):
-    """Cut every list to its best `keep`; a list that holds every partner has nothing outside it."""
+    """Cut every list to its best `keep`; a list that holds every partner has nothing outside it, a zero row zeros."""
     keep = value.shape[1] // 2
     for r in range(count.size):
         if count[r] > keep:
             _shrink(value, partner, count, bound, last, r)
+        if bound[r] == np.inf:
+            bound[r] = 0
         if count[r] == others:
             bound[r] = -np.inf
 

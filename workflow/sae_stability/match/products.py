@@ -30,7 +30,7 @@ class Blas:
         `a` `(n, d)` and `b` `(m, d)` are unit float32 rows.
         """
         error = rounding_margin(a.shape[1])
-        best_a, best_b = Best.empty(len(a), keep_a, error), Best.empty(len(b), keep_b, error)
+        best_a, best_b = Best.of_rows(a, keep_a, error), Best.of_rows(b, keep_b, error)
 
         def multiply(row, column, tile):
             rows, columns = a[row : row + BLAS_ROWS], b[column : column + COLUMNS]
@@ -57,7 +57,7 @@ class Integer:
         packed_b, residual_b = _packed(b, PANEL_COLUMNS)
         # The last term: unit rows in float32, and the integer sum's conversion to float32.
         error = residual_a + residual_b + residual_a * residual_b + 16 * 2.0**-24
-        best_a, best_b = Best.empty(len(a), keep_a, error), Best.empty(len(b), keep_b, error)
+        best_a, best_b = Best.of_rows(a, keep_a, error), Best.of_rows(b, keep_b, error)
 
         def multiply(row, column, tile):
             rows = packed_a[row // PANEL_ROWS : (row + INTEGER_ROWS) // PANEL_ROWS]
