@@ -4,6 +4,10 @@ import numpy as np
 import pytest
 
 from sae_stability.match import products
+from sae_stability.match.integer_kernel import KERNELS
+
+AVAILABLE = [kernel for kernel in KERNELS if kernel.available()]
+WAYS = {"blas": products.Blas(), **{kernel.feature: products.Integer(kernel) for kernel in AVAILABLE}}
 
 
 def unit_rows(n, d, seed):
@@ -24,7 +28,7 @@ def check_lists(best, exact, keep):
             assert best.bound[i] <= row[listed].min() + best.error
 
 
-@pytest.mark.parametrize("way", [products.Blas, products.cpu().__class__], ids=lambda way: way.__name__)
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 @pytest.mark.parametrize(("n", "m", "d"), [(1, 1, 1), (7, 300, 3), (900, 400, 17), (390, 2100, 64)])
 def test_lists_hold_the_best_partners_of_both_sides(way, n, m, d):
     a, b = unit_rows(n, d, 0), unit_rows(m, d, 1)
@@ -37,14 +41,15 @@ def test_lists_hold_the_best_partners_of_both_sides(way, n, m, d):
     check_lists(best_b, exact.T, keep)
 
 
-@pytest.mark.skipif(products.cpu().__class__ is products.Blas, reason="this processor has no AVX2")
+@pytest.mark.parametrize("kernel", AVAILABLE, ids=lambda kernel: kernel.feature)
 @pytest.mark.parametrize("d", [1, 2, 5, 64, 4096])
-def test_the_integer_product_is_exact_on_integers(d):
+def test_the_integer_product_is_exact_on_integers(kernel, d):
     generator = np.random.default_rng(0)
-    rows, columns = (generator.integers(-32000, 32001, (n, d)) // max(1, int(d**0.5)) for n in (6, 16))
+    shape = kernel.panel_rows, kernel.panel_columns
+    rows, columns = (generator.integers(-32000, 32001, (n, d)) // max(1, int(d**0.5)) for n in shape)
     packed = [products._packed(np.float32(x / products.STEPS), len(x))[0] for x in (rows, columns)]
-    tile = np.zeros((6, 16), np.float32)
-    products._multiply(*packed, tile, np.float32(1))
+    tile = np.zeros(shape, np.float32)
+    kernel.multiply(*packed, tile, np.float32(1))
     np.testing.assert_array_equal(tile, (rows @ columns.T).astype(np.float32))
 
 

@@ -131,7 +131,10 @@ def batches(
     if steps is None:
         steps = max(0, wanted * epochs // batch_size - start)
     pieces = _pieces(chunk, wanted, order_seed, skip=start * batch_size, count=steps * batch_size)
-    yield from _regroup(_read_ahead(chunk, pieces, torch.device(device)), batch_size)
+    device = torch.device(device)
+    stream = _regroup(_read_ahead(chunk, pieces, device), batch_size)
+    # A GPU picks rows while the processor goes on.
+    yield from _one_ahead(stream) if device.type == "cpu" else stream
 
 
 def rows_of_batch(
@@ -213,6 +216,15 @@ def _moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
 @functools.cache
 def _copying(device: torch.device) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)
+
+
+def _one_ahead(stream: Iterator) -> Iterator:
+    """The same stream; a thread makes the next item while the last one is in use."""
+    with ThreadPoolExecutor(max_workers=1) as maker:
+        coming = maker.submit(next, stream, None)
+        while (item := coming.result()) is not None:
+            coming = maker.submit(next, stream, None)
+            yield item
 
 
 def _regroup(parts: Iterator[tuple[torch.Tensor, torch.Tensor]], batch_size: int) -> Iterator[torch.Tensor]:

@@ -1,21 +1,21 @@
-"""Products of two dictionaries on the CPU: float32 by BLAS, or twice as fast in 16-bit integers where AVX2 is there."""
+"""Products of two dictionaries on the CPU: float32 by BLAS, or twice as fast in 16-bit integers (`integer_kernel`)."""
 
-import llvmlite.binding as llvm
 import numpy as np
 from numba import njit
 
 from sae_stability.match.candidates import COLUMNS, Best, sweep
-from sae_stability.match.integer_kernel import PANEL_COLUMNS, PANEL_ROWS, multiply_panel
+from sae_stability.match.integer_kernel import KERNELS, Kernel
 from sae_stability.match.rows import rounding_margin
 
 BLAS_ROWS = 2048
-INTEGER_ROWS = 64 * PANEL_ROWS  # 0.6 MB of packed rows at d = 768, which stay in a core's own cache
+INTEGER_ROWS = 384  # a multiple of every panel's; 0.6 MB of packed rows at d = 768, which stay in a core's own cache
 STEPS = 32_000  # a unit row times this fits int16, and the dot of two such rows fits int32
 
 
 def cpu():
     """The fastest exact-enough products that this processor has."""
-    return Integer() if llvm.get_host_cpu_features().get("avx2") else Blas()
+    kernel = next((kernel for kernel in KERNELS if kernel.available()), None)
+    return Integer(kernel) if kernel else Blas()
 
 
 class Blas:
@@ -50,19 +50,22 @@ class Integer:
 
     device = "cpu"
 
-    @staticmethod
-    def best_partners(a, b, keep_a: int, keep_b: int, *, threads: int, progress=None) -> tuple[Best, Best]:
+    def __init__(self, kernel: Kernel):
+        self.kernel = kernel
+
+    def best_partners(self, a, b, keep_a: int, keep_b: int, *, threads: int, progress=None) -> tuple[Best, Best]:
         """See `Blas.best_partners`."""
-        packed_a, residual_a = _packed(a, PANEL_ROWS)
-        packed_b, residual_b = _packed(b, PANEL_COLUMNS)
+        height, width = self.kernel.panel_rows, self.kernel.panel_columns
+        packed_a, residual_a = _packed(a, height)
+        packed_b, residual_b = _packed(b, width)
         # The last term: unit rows in float32, and the integer sum's conversion to float32.
         error = residual_a + residual_b + residual_a * residual_b + 16 * 2.0**-24
         best_a, best_b = Best.of_rows(a, keep_a, error), Best.of_rows(b, keep_b, error)
 
         def multiply(row, column, tile):
-            rows = packed_a[row // PANEL_ROWS : (row + INTEGER_ROWS) // PANEL_ROWS]
-            columns = packed_b[column // PANEL_COLUMNS : (column + COLUMNS) // PANEL_COLUMNS]
-            _multiply(rows, columns, tile, np.float32(1 / STEPS**2))
+            rows = packed_a[row // height : (row + INTEGER_ROWS) // height]
+            columns = packed_b[column // width : (column + COLUMNS) // width]
+            self.kernel.multiply(rows, columns, tile, np.float32(1 / STEPS**2))
 
         sweep(best_a, best_b, INTEGER_ROWS, multiply, threads, progress)
         return best_a, best_b
@@ -89,11 +92,3 @@ def _pack(unit, packed, steps):
             total += (rounded / steps - exact) ** 2
         longest = max(longest, total)
     return np.sqrt(longest)
-
-
-@njit(nogil=True, cache=True)
-def _multiply(rows, columns, tile, scale):
-    for j in range(columns.shape[0]):
-        for i in range(rows.shape[0]):
-            corner = tile[i * PANEL_ROWS :, j * PANEL_COLUMNS :]
-            multiply_panel(rows[i], columns[j], corner, rows.shape[1], tile.shape[1], scale)
