@@ -306,11 +306,11 @@ UNREAD = [sae for sae in UNMADE if sae not in UNTRAINED]
 
 
 def evaluation_jobs() -> dict:
-    """The name of every rule that evaluates SAEs, and which (cohort, seed): those of a cohort that are not yet."""
+    """The name of every rule that evaluates SAEs, and its SAEs (cohort, seed), those of a cohort that are not yet."""
     jobs = {}
     for sae in unfinished(of_saes(evaluation_files, evaluation_key)):
-        slug, seed = sae.split("/seed-")
-        jobs.setdefault(slug.replace("-", "_"), []).append((study.cohorts[slug], int(seed)))
+        cohort, seed = named_sae(sae)
+        jobs.setdefault(cohort.slug.replace("-", "_"), []).append((cohort, seed))
     return jobs
 
 
