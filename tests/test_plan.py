@@ -19,13 +19,13 @@ def stages(config: dict) -> dict:
 
 def test_jobs_and_tokens_are_exact():
     found = stages(small_config())
-    # Cohorts: base with 3 seeds and 64 latents, size-32 with 2 seeds; 4 chunks of 10 steps of 100 each. The SAEs of a
-    # cohort are evaluated in one job, and the pairs of one this small are one job too, as are the repeats of a shape.
+    # Cohorts: base with 3 seeds and 64 latents, size-32 with 2 seeds; 4 chunks of 10 steps of 100 each. The pairs of a
+    # cohort this small are one job, and so are the repeats of a shape.
     assert {name: stage.jobs for name, stage in found.items()} == {
         "tokens": 1,
         "activations": 4 + 1,
         "train": (3 + 2) * 4,
-        "evaluate": 2,
+        "evaluate": 5,
         "match": 2,
         "floor": 2,
         "overlap": 2,
@@ -44,7 +44,8 @@ def test_seeds_that_share_a_job_make_fewer_jobs_and_nothing_else():
     after = stages(config)
     # Three seeds are two jobs, two seeds one, on each of 4 chunks.
     assert after["train"] == dataclasses.replace(before["train"], jobs=(2 + 1) * 4)
-    assert {**after, "train": before["train"]} == before
+    assert after["evaluate"] == dataclasses.replace(before["evaluate"], jobs=2 + 1)
+    assert {**after, "train": before["train"], "evaluate": before["evaluate"]} == before
 
 
 def test_bytes_of_shards_and_saes_can_be_counted():

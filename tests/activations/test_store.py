@@ -136,9 +136,9 @@ def test_at_most_two_shards_are_alive(tmp_path, monkeypatch):
         return activations, index
 
     monkeypatch.setattr(store.Chunk, "shard", counted)
-    batches = store.batches(folder, batch_size=7, epochs=2)
+    batches = store.batches(folder, batch_size=3, epochs=2)
     next(batches)
-    # While the first shard is being taken, the thread reads the second, and then waits.
+    # While the first shard is being taken, and the next batch made of it, the thread reads the second, and then waits.
     while len(alive) < 2:
         time.sleep(0.01)
     time.sleep(0.05)

@@ -183,7 +183,10 @@ def test_settings_that_an_architecture_has_no_use_for_are_refused(planted, chang
 def test_the_config_knows_every_architecture_and_each_has_a_module_that_names_its_source() -> None:
     assert definition("cohort")["properties"]["architecture"]["enum"] == NAMES
     for name in NAMES:
-        assert "et al. 20" in architecture(name).__doc__ or "and Nanda 20" in architecture(name).__doc__
+        text = architecture(name).__doc__
+        assert "et al. 20" in text or "and Nanda 20" in text
+        assert "Loss: " in text
+        assert "nitialisation" in text
 
 
 def test_a_saved_sae_without_its_architectures_tensor_is_named(planted, train, tmp_path) -> None:

@@ -139,6 +139,25 @@ def test_special_tokens_are_replaced_where_they_were_trained_on(language, tmp_pa
     assert abs(special["ce_zero"] - text["ce_zero"]) > 1e-6
 
 
+def test_saes_evaluated_together_are_what_they_are_alone(language, tmp_path) -> None:
+    folder, model, _ = language
+    alone = []
+    for number, scale in enumerate((0.5, 1.0)):
+        tensors = SILENT | {"encoder": scale * torch.eye(32), "encoder_bias": torch.zeros(32)}
+        alone.append(evaluated(language, tmp_path, tensors, 4))
+        (tmp_path / "sae").rename(tmp_path / f"sae-{number}")
+    assert alone[0] != alone[1]
+    together = evaluate(
+        saes=[tmp_path / "sae-0", tmp_path / "sae-1"],
+        chunk=folder / "heldout",
+        out_json=[tmp_path / "0.json", tmp_path / "1.json"],
+        out_parquet=[tmp_path / "0.parquet", tmp_path / "1.parquet"],
+        tokens=folder / "tokens" / "heldout.parquet",
+        model=model,
+    )
+    assert together == alone == [read_json(tmp_path / f"{number}.json") for number in (0, 1)]
+
+
 def test_a_perfect_sae_recovers_the_whole_loss_and_a_zero_one_none(language, tmp_path) -> None:
     eye = torch.eye(32)
     both = torch.cat([eye, -eye])  # every vector is its positive and its negative part

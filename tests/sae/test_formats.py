@@ -146,6 +146,33 @@ def test_a_trained_sae_leaves_for_every_written_format_and_stays_itself(tmp_path
         assert torch.equal(sae.load(tmp_path / format).forward(x), expected)
 
 
+@pytest.mark.parametrize("name", ["AutoEncoder", "GatedAutoEncoder", "JumpReluAutoEncoder", "BatchTopKSAE"])
+def test_a_backup_is_read_for_activations_as_they_are(name, tmp_path):
+    """Its biases are for activations / norm_factor. With those scaled up, f(factor * x) = factor * f(x)."""
+    source = FIXTURES / f"dictionary_learning-{name}"
+    shutil.copy(source / "config.json", tmp_path)
+    backup = {"step": 5, "ae": torch.load(source / "ae.pt"), "optimizer": {"state": {}}, "norm_factor": 2.5}
+    torch.save(backup, tmp_path / "ae.pt")
+    x = torch.from_numpy(np.load(source / "expected.npz")["x"])
+    plain, scaled = sae.load(source), sae.load(tmp_path)
+    torch.testing.assert_close(scaled.encode(2.5 * x), 2.5 * plain.encode(x))
+    torch.testing.assert_close(scaled.forward(2.5 * x), 2.5 * plain.forward(x))
+    torch.save(backup | {"norm_factor": "large"}, tmp_path / "ae.pt")
+    with pytest.raises(StudyError, match="norm_factor is 'large'; must be a number above 0"):
+        sae.load(tmp_path)
+
+
+def test_a_checkpoint_from_the_middle_of_a_training_is_read(tmp_path):
+    source = FIXTURES / "dictionary_learning-BatchTopKSAE"
+    (tmp_path / "checkpoints").mkdir()
+    step = tmp_path / "checkpoints" / "ae_200.pt"
+    shutil.copy(source / "ae.pt", step)
+    shutil.copy(source / "config.json", tmp_path)
+    assert formats.detect(step) == "dictionary_learning"
+    assert formats.shape(step) == (12, 6)
+    assert same(formats.read(step), formats.read(source))
+
+
 def test_decoders_alone_need_no_torch(tmp_path):
     library = Path(__file__).parents[2] / "workflow"
     paths = [str(checkpoint(name)) for name in NAMES if not name.startswith(PICKLES)]

@@ -9,6 +9,7 @@ import pytest
 from sae_stability.activations import store
 from sae_stability.errors import StudyError
 from sae_stability.files import read_json
+from sae_stability.sae.cpu_step import CpuTopKStep
 from sae_stability.sae.train import train_chunk
 from sae_stability.sae.watch import PATIENCE, Spikes
 from tests.sae.chunks import planted_rows, write_chunk
@@ -88,6 +89,24 @@ def test_a_training_that_has_diverged_stops_and_names_the_step_where_it_began(pl
     assert step == 20
     message = f"for {PATIENCE} steps, the first being step 20 .*: row .* of shard-0000.safetensors.*Nothing was over"
     with pytest.raises(StudyError, match=message):
+        train(planted, chunk, tmp_path)
+    assert not (tmp_path / "sae").exists()
+
+
+def test_weights_that_go_wrong_are_named_with_step_shard_and_row(planted, tmp_path, monkeypatch) -> None:
+    """In the last step, whose loss is that of the weights before it."""
+    chunk = write_chunk(tmp_path / "chunk-0000", planted_rows(planted.dictionary, 1024, active=3, seed=0), shards=2)
+    step = CpuTopKStep.step
+
+    def poisoned(self, batch, rate):
+        result = step(self, batch, rate)
+        if self.steps == 8:
+            self.parameters["encoder"][3, 2] = np.nan
+        return result
+
+    monkeypatch.setattr(CpuTopKStep, "step", poisoned)
+    where = r"step 7 \(step 7 of chunk 0\): encoder holds NaN or infinity; row \d+ of shard-000\d.safetensors has the"
+    with pytest.raises(StudyError, match=f"chunk-0000: weights went wrong by {where}.*Nothing was overwritten"):
         train(planted, chunk, tmp_path)
     assert not (tmp_path / "sae").exists()
 

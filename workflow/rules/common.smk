@@ -99,12 +99,7 @@ def any_of(names) -> str:
     return "|".join(map(re.escape, names)) or "(?!)"
 
 
-def named_sae(name: str):
-    """The cohort and the seed of COHORT/seed-A."""
-    cohort, seed = name.split("/")
-    return study.cohorts[cohort], int(seed.removeprefix("seed-"))
-
-
 def sae_of(wildcards):
     """The cohort and the seed that the wildcard `sae` stands for."""
-    return named_sae(wildcards.sae)
+    cohort, seed = wildcards.sae.split("/")
+    return study.cohorts[cohort], int(seed.removeprefix("seed-"))

@@ -129,11 +129,15 @@ def evaluation_files(cohort, seed: int) -> list[str]:
     return [in_results("evaluation", cohort.slug, f"seed-{seed}{ending}") for ending in (".json", ".parquet")]
 
 
-def evaluation_inputs(saes) -> list[str]:
-    """The files that one job reads for these SAEs (cohort, seed) of a cohort; held-out activations if there are any."""
-    cohort, _ = saes[0]
-    heldout = hook_files(cohort.pass_, cohort.hook_slug, "heldout") if cohort.pass_ else []
-    return heldout + [file for _, seed in saes for file in sae_files(cohort, seed)[:2]]
+def evaluation_inputs(block):
+    """The files that one job reads for the SAEs of a block; held-out activations if there are any."""
+
+    def files(wildcards) -> list[str]:
+        cohort = study.cohorts[wildcards.cohort]
+        heldout = hook_files(cohort.pass_, cohort.hook_slug, "heldout") if cohort.pass_ else []
+        return heldout + [file for seed in block for file in sae_files(cohort, seed)[:2]]
+
+    return files
 
 
 def match_file(cohort: str, a: int, b: int) -> str:

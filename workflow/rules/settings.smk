@@ -136,29 +136,33 @@ def member_settings(cohort, seed: int, chunk: int) -> str:
     )
 
 
-def evaluate_settings(saes) -> str:
-    """Flags for these SAEs (cohort, seed) of a cohort: what all share, then each one's own."""
-    cohort, _ = saes[0]
-    pass_ = cohort.pass_
-    model = pass_.model if pass_ else None
-    shared = flags(
-        chunk=chunk_folder(pass_, cohort.hook_slug, "heldout") if pass_ else None,
-        activations_hash=activations_key(pass_) if pass_ else None,
-        device=study.device,
-        **(
-            {
-                "tokens": in_results("tokens", pass_.tokens.slug, "heldout.parquet"),
-                "hookpoint": cohort.hookpoint,
-                "model": model.name,
-                "revision": model.revision,
-                "sha256": model.sha256,
-                "model_dtype": model.dtype,
-            }
-            if model
-            else {}
-        ),
-    )
-    return " ".join([shared, *(evaluated_settings(*sae) for sae in saes)])
+def evaluate_settings(block):
+    """What an evaluation job is called with: settings of all its SAEs, then of each."""
+
+    def settings(wildcards):
+        cohort = study.cohorts[wildcards.cohort]
+        pass_ = cohort.pass_
+        model = pass_.model if pass_ else None
+        shared = flags(
+            chunk=chunk_folder(pass_, cohort.hook_slug, "heldout") if pass_ else None,
+            activations_hash=activations_key(pass_) if pass_ else None,
+            device=study.device,
+            **(
+                {
+                    "tokens": in_results("tokens", pass_.tokens.slug, "heldout.parquet"),
+                    "hookpoint": cohort.hookpoint,
+                    "model": model.name,
+                    "revision": model.revision,
+                    "sha256": model.sha256,
+                    "model_dtype": model.dtype,
+                }
+                if model
+                else {}
+            ),
+        )
+        return " ".join([shared, *(evaluated_settings(cohort, seed) for seed in block)])
+
+    return settings
 
 
 def evaluated_settings(cohort, seed: int) -> str:
@@ -305,13 +309,18 @@ UNTRAINED = [sae for sae in UNMADE if sae.split("/")[0] in study.trained]
 UNREAD = [sae for sae in UNMADE if sae not in UNTRAINED]
 
 
-def evaluation_jobs() -> dict:
-    """The name of every rule that evaluates SAEs, and its SAEs (cohort, seed), those of a cohort that are not yet."""
-    jobs = {}
-    for sae in unfinished(of_saes(evaluation_files, evaluation_key)):
-        cohort, seed = named_sae(sae)
-        jobs.setdefault(cohort.slug.replace("-", "_"), []).append((cohort, seed))
-    return jobs
+def evaluation_blocks() -> dict[tuple, list[str]]:
+    """Seeds that one job evaluates, and the names of the cohorts that have them to evaluate.
+
+    Those of a training block that are not evaluated yet: see `job_rules` for why blocks come first.
+    """
+    todo = set(unfinished(of_saes(evaluation_files, evaluation_key)))
+    blocks = {}
+    for slug, cohort in study.cohorts.items():
+        for block in cohort.blocks:
+            if left := tuple(seed for seed in block if f"{slug}/seed-{seed}" in todo):
+                blocks.setdefault(left, []).append(slug)
+    return blocks
 
 
 def match_jobs() -> dict:

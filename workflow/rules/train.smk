@@ -4,7 +4,7 @@ INPUTS   <results>/activations/PASS/HOOK/chunk-0000/..., .../heldout/...
 OUTPUTS  <results>/saes/COHORT/seed-0/sae.safetensors, cfg.json, metrics.json, history.parquet
          <results>/evaluation/COHORT/seed-0.json, seed-0.parquet
 Steps: train on each chunk from the state after the one before; fold in the normalisation; evaluate. An evaluation job
-takes the SAEs of a cohort that are not evaluated yet: a new seed is evaluated alone.
+takes the SAEs of a block one after the other, those that are not evaluated yet.
 """
 
 for _block, _cohorts in BLOCKS.items():
@@ -68,26 +68,31 @@ for _block, _cohorts in BLOCKS.items():
             "python -m sae_stability train {params.settings} --threads {threads} &> {log:q}"
 
 
-for _name, _saes in evaluation_jobs().items():
+for _block, _cohorts in evaluation_blocks().items():
 
-    # One rule a cohort: which of its SAEs have still to be evaluated depends on what is there.
     rule:
         name:
-            f"evaluate_{_name}"
+            f"evaluate_seeds_{'_'.join(map(str, _block))}"
         input:
-            evaluation_inputs(_saes),
+            evaluation_inputs(_block),
         output:
-            [file for sae in _saes for file in evaluation_files(*sae)],
+            expand(
+                "<results>/evaluation/{{cohort}}/seed-{seed}.{ending}",
+                seed=_block,
+                ending=["json", "parquet"],
+            ),
         log:
-            f"<logs>/evaluate/{_name}.log",
+            f"<logs>/evaluate/{{cohort}}/seed-{_block[0]}.log",
+        wildcard_constraints:
+            cohort=any_of(_cohorts),
         conda:
             ENVIRONMENT
-        threads: sae_threads(_saes[0][0], len(_saes))
+        threads: lambda wildcards: sae_threads(study.cohorts[wildcards.cohort])
         resources:
             gpu=GPUS,
-            mem_mb=sae_memory(_saes[0][0]),
-            runtime=120,
+            mem_mb=lambda wildcards: sae_memory(study.cohorts[wildcards.cohort]),
+            runtime=60 * len(_block),
         params:
-            settings=evaluate_settings(_saes),
+            settings=evaluate_settings(_block),
         shell:
             "python -m sae_stability evaluate {params.settings} --threads {threads} &> {log:q}"

@@ -129,16 +129,9 @@ def train(args: argparse.Namespace) -> None:
     seeds = args.init_seed or [0]
     if not args.out and not args.state_out:
         raise StudyError("train: nothing to write; give --out (last chunk) or --state-out (any chunk before)")
-    own = {}
-    for name in ("previous", "out", "state_out", "checkpoint", "tensorboard", "config_hash"):
-        given = getattr(args, name)
-        if given and len(given) != len(seeds):
-            flag = name.replace("_", "-")
-            raise StudyError(
-                f"train: --{flag} is given {len(given)} times for {len(seeds)} SAEs; give it once for each"
-            )
-        if given:
-            own[name] = given
+    each = ("previous", "out", "state_out", "checkpoint", "tensorboard", "config_hash")
+    _check_once_each(args, each, len(seeds))
+    own = {name: getattr(args, name) for name in each if getattr(args, name)}
     settings = [TrainSettings(**shared, init_seed=seed) for seed in seeds]
     with claimed(args.device) as device:
         from sae_stability.sae.train import Member, train_block
@@ -163,7 +156,8 @@ def evaluate(args: argparse.Namespace) -> None:
 
     if args.chunk is not None:
         check_made_from(args.chunk / "manifest.json", args.activations_hash)
-    for sae, made_from in zip(args.sae, args.sae_hash, strict=bool(args.sae_hash)):
+    _check_once_each(args, ("out_json", "out_parquet", "config_hash", "sae_hash"), len(args.sae))
+    for sae, made_from in zip(args.sae, args.sae_hash, strict=False):
         check_made_from(sae / "cfg.json", made_from)
     with claimed(args.device) as device:
         from sae_stability.sae.evaluate import evaluate as write_evaluation
@@ -299,6 +293,17 @@ def info(args: argparse.Namespace) -> None:
     from sae_stability.sae.info import describe
 
     print(describe(args.checkpoint))
+
+
+def _check_once_each(args: argparse.Namespace, names: tuple[str, ...], saes: int) -> None:
+    """Flags that each SAE has one of, in order; left out for all, or given for each."""
+    for name in names:
+        given = getattr(args, name)
+        if given and len(given) != saes:
+            flag = name.replace("_", "-")
+            raise StudyError(
+                f"{args.verb}: --{flag} is given {len(given)} times for {saes} SAEs; give it once for each"
+            )
 
 
 def _chunk(text: str) -> int | str:

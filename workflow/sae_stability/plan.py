@@ -165,7 +165,7 @@ def _evaluate(study: Study, parameters: dict[str, int | None]) -> Stage:
     forward = encode = 0.0
     for cohort in study.cohorts.values():
         seeds = len(cohort.seeds)
-        jobs += 1
+        jobs += len(cohort.blocks)
         written += seeds * cohort.n_latents * _LATENT_BYTES
         if cohort.pass_ is None:
             continue

@@ -147,7 +147,7 @@ class Cohort:
 
     @property
     def blocks(self) -> list[tuple[int, ...]]:
-        """The seeds, cut into those that one training job takes together: SAEs that read the data in one order."""
+        """The seeds, cut into those that one job trains or evaluates together: SAEs that read the data in one order."""
         size = self.seeds_per_job if self.varied == "init" else 1
         return [self.seeds[first : first + size] for first in range(0, len(self.seeds), size)]
 
@@ -218,6 +218,11 @@ class GivenCohort:
     def seeds(self) -> tuple[int, ...]:
         """0, 1 ... in the order of `saes`."""
         return tuple(range(len(self.saes)))
+
+    @property
+    def blocks(self) -> list[tuple[int, ...]]:
+        """One SAE a job."""
+        return [(seed,) for seed in self.seeds]
 
     @property
     def pairs(self) -> list[tuple[int, int]]:

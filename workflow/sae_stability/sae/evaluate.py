@@ -42,11 +42,11 @@ def evaluate(
     fvu = sum ||x - x_hat||^2 / sum ||x - mean(x)||^2 over the held-out rows, mean(x) their own mean, sums in float64
     (not the mean of batches' values, and not of variances per row: peers differ in that). l0 = mean number of latents
     above 0. dead_fraction: latents that never fired on these rows; rare_fraction: that fired on fewer than 1 in 10,000
-    of them, the dead included. The `ce_` values and `kl` are described in `language.language_metrics`; null without a
+    of them, the dead included. The `ce_` values and `kl` are described in `language.Language.metrics`; null without a
     model, or where the model has no language-model head.
 
     Args:
-        saes: SAE folders, one after the other: one is held at a time, the model is loaded once.
+        saes: SAE folders, evaluated one after the other; the model is loaded once.
         chunk: folder of the held-out activations, whose manifest also says which tokens an SAE stands in for; None
             where there are none, as for SAEs made elsewhere: then no metric has a value and every latent counts as
             alive.
@@ -69,7 +69,7 @@ def evaluate(
     """
     data = None if chunk is None else store.Chunk(chunk)
     language = None
-    if model is not None and tokens is not None and _has_language_head(model, revision):
+    if data is not None and model is not None and tokens is not None and _has_language_head(model, revision):
         from sae_stability.sae.language import Language
 
         language = Language.load(Path(tokens), model, revision, sha256, model_dtype, device, max_tokens=lm_tokens)
@@ -82,7 +82,7 @@ def evaluate(
             raise StudyError(f"{folder}: made for width {sae.encoder.shape[1]}, but {chunk} has width {data.d_model}")
         metrics, latents = _unseen(sae) if data is None else _reconstruction(sae, data, device)
         in_model = dict.fromkeys(LANGUAGE)
-        if language is not None and data is not None:
+        if language is not None:
             in_model = language.metrics(
                 sae,
                 hookpoint or sae.cfg["hookpoint"],

@@ -168,7 +168,6 @@ class _Run:
     def __init__(self, member: Member, start: "_Start") -> None:
         self.member, self.settings = member, member.settings
         self.before = member.settings.steps_before(start.chunk_index)
-        self.where = f"{start.data.path}, init seed {member.settings.init_seed}"
         self.identity = start.identity(member)
         self.training, self.history = start.training(member)
         done = resume(member.checkpoint, self.training, self.history, self.identity)
@@ -201,10 +200,8 @@ class _Run:
 
     def check_finite(self) -> None:
         """Look for NaN and infinity in the weights."""
-        for name, value in self.training.weights().items():
-            if not torch.isfinite(value).all():
-                what = f"{self.where}, after {self.done} steps of the chunk: {name} holds NaN or infinity"
-                self.fault = StudyError(f"{what}; lower learning_rate. Nothing was overwritten")
+        if fault := self.watch.weights_fault(self.done - 1):
+            self.fault = StudyError(f"init seed {self.settings.init_seed}: {fault}")
 
     def save(self) -> None:
         """Write the checkpoint, unless there is a fault."""

@@ -83,12 +83,18 @@ class Watch:
         first = max(0, chunk_step + 1 - PATIENCE)
         return f"{self.chunk}: {what}, the first being {self._where(first)}. Nothing was overwritten"
 
+    def weights_fault(self, chunk_step: int) -> str | None:
+        """Why training cannot go on with the weights that step `chunk_step` left, or None."""
+        if all(torch.isfinite(value).all() for value in self.training.weights().values()):
+            return None
+        return f"{self.chunk}: weights went wrong by {self._where(chunk_step)}. Nothing was overwritten"
+
     def _where(self, chunk_step: int) -> str:
         step = self.settings.steps_before(self.chunk_index) + chunk_step
         return f"step {step} (step {chunk_step} of chunk {self.chunk_index}): {self._cause(chunk_step)}"
 
     def _cause(self, chunk_step: int) -> str:
-        """The row of the step's batch, or the weights, that the loss may come from, and what to do."""
+        """The row of the step's batch that it may come from, the weights that are not finite, and what to do."""
         rows = []  # norm, row, shard
         for shard, numbers, activations in store.rows_of_batch(
             self.chunk,
@@ -102,12 +108,10 @@ class Watch:
                 return f"row {numbers[bad[0]]} of {shard} holds NaN or infinity; delete {self.chunk} and run again"
             norms = activations.double().norm(dim=1).tolist()
             rows += [(norm, number, shard) for norm, number in zip(norms, numbers, strict=True)]
-        for name, value in self.training.weights().items():
-            if not torch.isfinite(value).all():
-                return f"{name} holds NaN or infinity; lower learning_rate"
         norm, number, shard = max(rows)
         median = np.median([norm for norm, _, _ in rows])
-        return (
-            f"row {number} of {shard} has the batch's largest norm, {norm:.3g} (median {median:.3g}); look there and "
-            "for rows that are all alike, or lower learning_rate"
-        )
+        largest = f"row {number} of {shard} has the batch's largest norm, {norm:.3g} (median {median:.3g})"
+        for name, value in self.training.weights().items():
+            if not torch.isfinite(value).all():
+                return f"{name} holds NaN or infinity; {largest}; look there, or lower learning_rate"
+        return f"{largest}; look there and for rows that are all alike, or lower learning_rate"

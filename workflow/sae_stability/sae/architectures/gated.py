@@ -4,8 +4,8 @@ arXiv 2404.16014).
 With h = encoder (x - decoder_bias): the gate is h + encoder_bias, the magnitude exp(magnitude_scale) * h +
 magnitude_bias; a latent is ReLU(magnitude) where its gate is above 0, else 0. Loss: sum ||x - x_hat||^2 + coefficient *
 sum ReLU(gate) + sum ||x - x_hat of ReLU(gate) by a frozen decoder||^2. Initialisation: decoder rows uniform with norm
-1, encoder their transpose (here: rescaled, as for TopK), scale and biases 0. Decoder rows are held at norm 1. No AuxK,
-no resampling.
+1, encoder their transpose (here: rescaled, as for TopK), scale and biases 0. Decoder rows are held at norm 1. Here
+no AuxK and no resampling.
 
 Not as in the source: `k` is the mean number of latents that fire, held by a controller of the coefficient
 (`sparsity.SparsityController`); the decoder bias starts at the first batch's mean; Adam's first beta is 0.9, not 0.

@@ -1,7 +1,11 @@
-"""TopK (Gao et al. 2024, "Scaling and evaluating sparse autoencoders"), as sparsify trains it.
+"""TopK (Gao et al. 2024, "Scaling and evaluating sparse autoencoders", arXiv 2406.04093), as sparsify 1.3.3 trains it.
 
-latents = TopK(ReLU(encoder (x - decoder_bias) + encoder_bias)), x_hat = decoder^T latents + decoder_bias;
-loss = FVU of the batch + auxk_alpha * AuxK.
+latents = TopK(ReLU(encoder (x - decoder_bias) + encoder_bias)), x_hat = decoder^T latents + decoder_bias. Loss: FVU of
+the batch + auxk_alpha * AuxK, in which up to d_model / 2 dead latents predict the error that the living ones leave
+(section 3.1 and appendix A.2; `cpu_step.AuxiliaryEntries` has the formula). Initialisation: encoder rows uniform, as a
+linear layer of PyTorch has them; decoder the same rows at norm 1; encoder bias 0.
+
+Not as in the source: the decoder bias starts at the first batch's mean, for their geometric median.
 """
 
 from importlib.util import find_spec

@@ -1,19 +1,23 @@
 """dictionary_learning (saprmarks): `ae.pt`, a pickle of tensors, and `config.json`.
 
 The class under `trainer.dict_class` says what the tensors mean; where their names leave no doubt, it may be missing. A
-file saved in the middle of training (`ae`, `step`, `optimizer`) is recognised. BatchTopK and Matryoshka SAEs act as
-they do in use: relu(pre) above their one threshold, which is -1, and so idle, in runs of under 1,000 steps.
+file saved in the middle of training is recognised, alone (`checkpoints/ae_STEP.pt`) or as a backup beside the optimiser
+(`ae`, `step`, `optimizer`); a backup's biases are for activations divided by its `norm_factor`. BatchTopK and
+Matryoshka SAEs act as they do in use: relu(pre) above their one threshold, which is -1, and so idle, in runs of under
+1,000 steps.
 """
 
+import re
 from pathlib import Path
 
 import numpy as np
 
 from sae_stability.errors import StudyError
 from sae_stability.files import atomic, write_json
-from sae_stability.sae.formats.files import constant, count, one_of, read_pickle, read_settings, tensor
+from sae_stability.sae.formats.files import constant, count, number, one_of, read_pickle, read_settings, tensor
 from sae_stability.sae.weights import Weights, checked
 
+NAME = re.compile(r"ae(_\d+)?\.pt")
 _LINEAR = {"encoder": "encoder.weight", "decoder": "decoder.weight", "encoder_bias": "encoder.bias"}
 _MATRICES = {"encoder": "W_enc", "decoder": "W_dec", "encoder_bias": "b_enc", "decoder_bias": "b_dec"}
 # Names of the tensors of each class; a linear layer keeps its decoder as (d, n), a bare matrix its encoder so.
@@ -28,6 +32,7 @@ _CLASSES = {
     "MatryoshkaBatchTopKSAE": _MATRICES | {"threshold": "threshold"},
 }
 _ACTIVATIONS = {"GatedAutoEncoder": "gated", "AutoEncoderTopK": "topk", "AutoEncoder": "relu", "AutoEncoderNew": "relu"}
+_IN_ACTIVATION_UNITS = ("encoder_bias", "decoder_bias", "gate_bias")
 _RAW_INPUT = ("AutoEncoderNew", "JumpReluAutoEncoder")
 _WITH_K = ("AutoEncoderTopK", "BatchTopKSAE", "MatryoshkaBatchTopKSAE")
 # A tensor that one class alone has.
@@ -41,8 +46,8 @@ _MARKS = {
 
 
 def detect(path: Path) -> bool:
-    """Whether this is an `ae.pt`, or the folder of one."""
-    return path.name == "ae.pt" or (path / "ae.pt").is_file()
+    """Whether this is an `ae.pt`, or the folder of one, or an `ae_STEP.pt`."""
+    return NAME.fullmatch(path.name) is not None or (path / "ae.pt").is_file()
 
 
 def read(path: Path) -> Weights:
@@ -52,9 +57,9 @@ def read(path: Path) -> Weights:
         StudyError: a file is missing, damaged, asks for code, or is of another class than it says.
     """
     file = _file(path)
-    tensors = read_pickle(file)
+    tensors, norm_factor = read_pickle(file), None
     if isinstance(tensors.get("ae"), dict):
-        tensors = tensors["ae"]
+        norm_factor, tensors = tensors.get("norm_factor"), tensors["ae"]
     trainer = _trainer(file)
     name = _class(tensors, trainer, file)
     found = {own: tensor(tensors, theirs, file) for own, theirs in _CLASSES[name].items()}
@@ -62,6 +67,8 @@ def read(path: Path) -> Weights:
     found[turned] = found[turned].T
     if "threshold" in found and found["threshold"].ndim == 0:
         found["threshold"] = constant(float(found["threshold"]), found["encoder_bias"])
+    if norm_factor is not None:
+        found = _unnormalised(found, number(norm_factor, file, "norm_factor"))
     weights = Weights(
         **found,
         activation=_ACTIVATIONS.get(name, "jumprelu"),
@@ -74,7 +81,7 @@ def read(path: Path) -> Weights:
 
 def shape(path: Path) -> tuple[int, int]:
     """(n_latents, d_model), as config.json gives them."""
-    file = _file(path).with_name("config.json")
+    file = _config(_file(path))
     trainer = _trainer(_file(path))
     missing = [key for key in ("dict_size", "activation_dim") if key not in trainer]
     if missing:
@@ -113,12 +120,26 @@ def write(path: Path, weights: Weights) -> None:
 
 
 def _file(path: Path) -> Path:
-    return path if path.name == "ae.pt" else path / "ae.pt"
+    return path if NAME.fullmatch(path.name) else path / "ae.pt"
+
+
+def _config(file: Path) -> Path:
+    """Beside `ae.pt`; above the folder `checkpoints` of an `ae_STEP.pt`."""
+    beside = file.with_name("config.json")
+    return beside if beside.is_file() or file.parent.name != "checkpoints" else file.parent.with_name("config.json")
+
+
+def _unnormalised(tensors: dict[str, np.ndarray], factor: float) -> dict[str, np.ndarray]:
+    """For activations as they are, from tensors for activations / factor: the classes' `scale_biases`."""
+    scaled = {name: value * np.float32(factor) for name, value in tensors.items() if name in _IN_ACTIVATION_UNITS}
+    if "threshold" in tensors and (tensors["threshold"] >= 0).all():
+        scaled["threshold"] = tensors["threshold"] * np.float32(factor)
+    return tensors | scaled
 
 
 def _trainer(file: Path) -> dict:
     """What config.json says of the trainer; empty where there is none."""
-    config = file.with_name("config.json")
+    config = _config(file)
     trainer = read_settings(config).get("trainer", {}) if config.is_file() else {}
     if not isinstance(trainer, dict):
         raise StudyError(f"{config}: trainer must be a mapping of settings")
@@ -141,7 +162,7 @@ def _k(tensors: dict, trainer: dict, file: Path) -> int:
         return int(tensors["k"].item())
     if "k" not in trainer:
         raise StudyError(f"{file}: no k, neither here nor in config.json")
-    return count(trainer["k"], file.with_name("config.json"), "trainer.k")
+    return count(trainer["k"], _config(file), "trainer.k")
 
 
 def _origin(trainer: dict) -> dict:

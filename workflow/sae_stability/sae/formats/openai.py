@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from sae_stability.sae.formats import dictionary_learning
 from sae_stability.sae.formats.files import one_of, read_pickle, tensor
 from sae_stability.sae.weights import Weights, checked
 
 
 def detect(path: Path) -> bool:
     """Whether this is a `.pt` file of another name than dictionary_learning's."""
-    return path.suffix == ".pt" and path.name != "ae.pt"
+    return path.suffix == ".pt" and not dictionary_learning.NAME.fullmatch(path.name)
 
 
 def read(path: Path) -> Weights:
