@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # of a study compiles all its imports anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: run test check clean bench-match bench-train bench-gpu
+.PHONY: run test check clean bench-match bench-train bench-formats bench-gpu
 
 # Snakemake reads a --configfile before the Snakefile does: what is wrong with it is said by `validate`, in one line.
 run: .venv/ready
@@ -33,6 +33,9 @@ bench-match: .venv/ready-test
 
 bench-train: .venv/ready-test
 	$(BIN)/python bench/train.py
+
+bench-formats: .venv/ready-test
+	$(BIN)/python bench/formats_check.py
 
 # Needs a CUDA device; SPARSIFY_PYTHON names a Python with eai-sparsify 1.3.3 for the comparison.
 bench-gpu: .venv/ready-test

@@ -25,8 +25,8 @@ README = """Made by `python bench/formats.py tests/sae/fixtures`.
 `sparsify-*`, `saelens-*` and `dictionary_learning-*`: checkpoints saved, and outputs computed, by the libraries
 themselves (versions in versions.json). SAELens' loader of Llama Scope and Gemma Scope files made `llama_scope-saelens`
 and `gemma_scope-saelens`.
-`gemma_scope*`, `llama_scope*`, `openai-*`: no package writes such files. They follow the formats' descriptions; what is
-expected of them is computed in plain numpy (float64) from the definitions in the papers and published loaders.
+`gemma_scope*`, `llama_scope*` and `openai-*` files: no package writes them. They follow the formats' descriptions, and
+their expected outputs are computed in plain numpy (float64) from the definitions in the papers and published loaders.
 """
 
 

@@ -13,10 +13,10 @@ import json
 import os
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import peers
 import train_extraction
 import train_parts
 from results_file import machine, write_section
@@ -27,12 +27,6 @@ from sae_stability.sae import cpu_step
 HERE, FOLDER = Path(__file__).parent, Path("results/bench")
 TOKENS = 60_000
 BUSY = 0.5  # load average, above which the report says that the machine was not idle
-PEERS = {
-    "eai-sparsify": ("eai-sparsify==1.3.3", []),
-    "sae-lens": ("sae-lens==6.54.12", []),
-    # Its nnsight asks for an older transformers, and only reading language models needs it.
-    "dictionary-learning": ("dictionary-learning==0.1.0", ["--no-deps"]),
-}
 SIDES = {
     "this project": ("ours", None, {}),
     "this project, bfloat16 product": ("ours", None, {"settings": {"product_dtype": "bfloat16"}}),
@@ -47,31 +41,11 @@ SHAPES = {
 }
 
 
-def environment(name: str) -> str:
-    """The Python of a peer's environment, which is made where it is missing."""
-    folder = FOLDER / "envs" / name
-    ready = folder / "ready"
-    if not ready.exists():
-        package, options = PEERS[name]
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        pip = [str(folder / "bin/python"), "-m", "pip", "install", "--quiet"]
-        torch = f"torch=={version('torch').split('+')[0]}"
-        # torch first and by its version, so that a build for this machine is taken and stays.
-        subprocess.run([*pip, torch], check=True)
-        pinned = folder / "constraints.txt"
-        pinned.write_text(torch + "\n")
-        subprocess.run([*pip, "--constraint", str(pinned), *options, package], check=True)
-        if options:
-            subprocess.run([*pip, "--constraint", str(pinned), "einops", "tqdm", "numpy"], check=True)
-        ready.touch()
-    return str(folder / "bin/python")
-
-
 class Side:
     """A trainer in its process."""
 
     def __init__(self, kind: str, environment_name: str | None, extra: dict, shape: dict, rows: Path):
-        python = environment(environment_name) if environment_name else sys.executable
+        python = peers.environment(environment_name) if environment_name else sys.executable
         command = [python, str(HERE / "train_sides.py"), kind, str(rows), json.dumps(shape | extra)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
@@ -219,8 +193,8 @@ def bfloat16_units() -> str:
 
 
 def measure_training(rows: Path, rounds: int) -> dict:
-    for name in PEERS:
-        environment(name)
+    for name in peers.PEERS:
+        peers.environment(name)
     results = {name: compare(shape, rows, rounds) for name, shape in SHAPES.items()}
     return {"rounds": rounds, "bfloat16": bfloat16_units(), "results": results}
 

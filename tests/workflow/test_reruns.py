@@ -123,25 +123,20 @@ def test_a_deleted_shard_redoes_only_what_needs_it(neox: Project):
     assert shard.read_bytes() == content
 
 
-def test_a_deleted_sae_is_made_again_when_something_needs_it(neox: Project):
-    (neox.folder / "results" / "saes/base/seed-0/sae.safetensors").unlink()
+@pytest.mark.parametrize(
+    ("file", "rule"),
+    [
+        ("saes/base/seed-0/sae.safetensors", "train"),
+        ("evaluation/base/seed-0.parquet", "evaluate"),
+    ],
+)
+def test_a_deleted_result_is_made_again_when_something_needs_it(neox: Project, file: str, rule: str):
+    (neox.folder / "results" / file).unlink()
     assert neox.dry().nothing, "the matches that read it are finished"
     neox.edit(lambda study: study["cohorts"]["base"].update(init_seeds=[0, 1, 2]))
-    run = neox.dry()
-    assert run.jobs["train"] == 2, "the deleted one and the new seed's"
-    assert run.evaluated == {"base/seed-2"}
-    assert not any(name.startswith(("tokenize", "extract")) for name in run.jobs)
-
-
-def test_a_deleted_evaluation_is_made_again_alone(neox: Project):
-    evaluation = neox.folder / "results" / "evaluation" / "base"
-    before = neox.files("evaluation/**/*")
-    (evaluation / "seed-0.parquet").unlink()
-    run = neox.snakemake("summary")
-    assert run.evaluated == {"base/seed-0"}
-    assert not run.matched
-    assert run.jobs["train"] == 0
-    assert neox.files("evaluation/**/*") == before
+    jobs = neox.dry().jobs
+    assert jobs[rule] == 2, "the deleted one and the new seed's"
+    assert not any(name.startswith(("tokenize", "extract")) for name in jobs)
 
 
 def test_other_text_under_the_same_name_makes_everything_again(neox: Project):

@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from sae_stability.errors import StudyError
+from sae_stability.sae.architectures import REGISTRY
 
 SCHEMA = Path(__file__).parents[1] / "schemas" / "config.schema.yaml"
 
@@ -79,8 +80,10 @@ def load_yaml(path: str | os.PathLike) -> dict:
 
 @functools.cache
 def schema() -> dict:
-    """The schema of a study, as one nested dict."""
-    return load_yaml(SCHEMA)
+    """The schema of a study, as one nested dict; which architectures there are, their registry says."""
+    loaded = load_yaml(SCHEMA)
+    loaded["$defs"]["cohort"]["properties"]["architecture"]["enum"] = list(REGISTRY)
+    return loaded
 
 
 def definition(name: str) -> dict:

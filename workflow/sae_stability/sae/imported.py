@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from sae_stability.errors import StudyError
+from sae_stability.sae.architectures import REGISTRY, architecture
 from sae_stability.sae.checkpoint import arrays, read_cfg, save
 from sae_stability.sae.weights import OPTIONAL, Weights, checked
 
@@ -24,8 +25,8 @@ def read_weights(path: Path) -> Weights:
     """
     cfg, tensors = read_cfg(path), arrays(path)
     named = {name: tensors[name] for name in ("encoder", "decoder", "encoder_bias", "decoder_bias")}
-    architecture = cfg["architecture"]
-    if architecture == ARCHITECTURE:
+    name = cfg["architecture"]
+    if name == ARCHITECTURE:
         missing = [key for key in _SETTINGS if key not in cfg]
         if missing:
             raise StudyError(f"{path}/cfg.json: no {', '.join(missing)}, which an imported SAE states")
@@ -35,22 +36,19 @@ def read_weights(path: Path) -> Weights:
         settings = {key: cfg[key] for key in _SETTINGS}
         weights = Weights(**named, **optional, **settings, k=cfg["k"], origin=cfg.get("origin", {}))
     else:
-        weights = Weights(**named | _trained(architecture, tensors, path), k=cfg["k"], origin=_origin(cfg))
+        weights = Weights(**named | _trained(name, tensors, path), k=cfg["k"], origin=_origin(cfg))
     return checked(weights, path)
 
 
-def _trained(architecture: str, tensors: dict, path: Path) -> dict:
+def _trained(name: str, tensors: dict, path: Path) -> dict:
     """Activation and further tensors of an SAE that was trained here, in the words of `Weights`."""
-    if architecture in ("topk", "relu"):
-        return {"activation": architecture}
-    if architecture in ("jumprelu", "batchtopk", "matryoshka"):
-        return {"activation": "jumprelu", "threshold": tensors.get("threshold")}
-    if architecture == "gated":  # there the encoder's bias is the gate's
-        names = {"encoder_bias": "magnitude_bias", "gate_bias": "encoder_bias", "log_magnitude": "magnitude_scale"}
-        if "magnitude_bias" in tensors:
-            return {"activation": "gated"} | {own: tensors.get(theirs) for own, theirs in names.items()}
-        raise StudyError(f"{path}/sae.safetensors: no tensor magnitude_bias, which a gated SAE needs")
-    raise StudyError(f"{path}/cfg.json: architecture {architecture!r} cannot be converted to other formats")
+    if name not in REGISTRY:
+        raise StudyError(f"{path}/cfg.json: architecture {name!r} cannot be converted to other formats")
+    activation, names = architecture(name).AS_WEIGHTS
+    missing = [theirs for theirs in names.values() if theirs not in tensors]
+    if missing:
+        raise StudyError(f"{path}/sae.safetensors: no tensor {missing[0]!r}, which a {name} SAE needs")
+    return {"activation": activation} | {own: tensors[theirs] for own, theirs in names.items()}
 
 
 def _origin(cfg: dict) -> dict:

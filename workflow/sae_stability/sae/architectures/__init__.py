@@ -33,10 +33,11 @@ UNSET = (None, 0, "float32")
 
 def architecture(name: str) -> ModuleType:
     """The module of an architecture: `encode(sae, x)`, `make_step(weights, settings, normalisation, device,
-    workers)`, and `EXTRAS`.
+    workers)`, `EXTRAS` and `AS_WEIGHTS`.
 
     `EXTRAS` names the tensors of the saved SAE besides encoder, decoder and both biases, with their shapes as in
-    `checkpoint.TENSORS`.
+    `checkpoint.TENSORS`. `AS_WEIGHTS` says what the SAE is to other formats: its activation among
+    `weights.ACTIVATIONS`, and field of `Weights` -> saved tensor where they have not one name.
     """
     return import_module(REGISTRY[name].module)
 

@@ -17,6 +17,7 @@ from sae_stability.sae.entry_step import EntryStep, Loss, make_operations
 from sae_stability.sae.operations import Entries
 
 EXTRAS = {"threshold": "n"}
+AS_WEIGHTS = ("jumprelu", {"threshold": "threshold"})
 KEEP = 0.99  # of the exponential mean, a step
 
 

@@ -19,6 +19,11 @@ from sae_stability.sae.operations import Entries
 from sae_stability.sae.sparsity import PenalisedStep
 
 EXTRAS = {"magnitude_scale": "n", "magnitude_bias": "n"}
+# There the encoder's bias is the gate's.
+AS_WEIGHTS = (
+    "gated",
+    {"encoder_bias": "magnitude_bias", "gate_bias": "encoder_bias", "log_magnitude": "magnitude_scale"},
+)
 
 
 def encode(sae, x: torch.Tensor) -> torch.Tensor:

@@ -22,12 +22,12 @@ pre-activations of 0 and below.
 import numpy as np
 import torch
 
-from sae_stability.sae.architectures.batchtopk import encode
+from sae_stability.sae.architectures.batchtopk import AS_WEIGHTS, encode
 from sae_stability.sae.entry_step import Loss, make_operations
 from sae_stability.sae.operations import Entries
 from sae_stability.sae.sparsity import HIGHEST, PenalisedStep
 
-__all__ = ["EXTRAS", "encode", "make_step"]
+__all__ = ["AS_WEIGHTS", "EXTRAS", "encode", "make_step"]
 
 EXTRAS = {"threshold": "n"}
 BANDWIDTH = 0.001  # where the settings give none

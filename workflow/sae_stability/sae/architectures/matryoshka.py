@@ -11,11 +11,11 @@ initialisation as for BatchTopK.
 import numpy as np
 import torch
 
-from sae_stability.sae.architectures.batchtopk import EXTRAS, BatchTopKStep, encode
+from sae_stability.sae.architectures.batchtopk import AS_WEIGHTS, EXTRAS, BatchTopKStep, encode
 from sae_stability.sae.entry_step import Loss, make_operations
 from sae_stability.sae.operations import Entries
 
-__all__ = ["EXTRAS", "encode", "make_step", "prefixes"]
+__all__ = ["AS_WEIGHTS", "EXTRAS", "encode", "make_step", "prefixes"]
 
 GROUPS = 5  # where the settings give none
 

@@ -21,6 +21,7 @@ from sae_stability.sae.operations import Entries
 from sae_stability.sae.sparsity import PenalisedStep
 
 EXTRAS: dict[str, str] = {}
+AS_WEIGHTS: tuple[str, dict] = ("relu", {})
 NORM = 0.1  # of decoder rows before the first step
 
 

@@ -19,6 +19,7 @@ from sae_stability.sae.step import Step
 from sae_stability.sae.workers import Workers
 
 EXTRAS: dict[str, str] = {}
+AS_WEIGHTS: tuple[str, dict] = ("topk", {})
 
 
 def encode(sae, x: torch.Tensor) -> torch.Tensor:
