@@ -9,6 +9,7 @@ Formats without a package (Gemma Scope, Llama Scope, OpenAI) are written after t
 passes in plain numpy: see the README that is written beside them.
 """
 
+import functools
 import importlib.util
 import json
 import sys
@@ -199,6 +200,7 @@ def dictionary_learning(out: Path) -> None:
         (backup / name).write_bytes((source / name).read_bytes())
 
 
+@functools.cache
 def dictionary_classes() -> dict[str, type]:
     """The library's classes without its `__init__`, which imports nnsight for reading language models."""
     folder = Path(importlib.util.find_spec("dictionary_learning").submodule_search_locations[0])
