@@ -59,7 +59,7 @@ def ours(tokens: Path, out: Path) -> float:
         shuffle_seed=0,
         keep_special=False,
         max_norm_multiple=None,
-        batch_tokens=4096,
+        batch_tokens=None,
         device="cpu",
         chunk_tokens=rows,
         config_hash="",

@@ -62,7 +62,7 @@ def _extract(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--shuffle-seed", type=int, default=0, help="order of the rows")
     sub.add_argument("--keep-special", type=_boolean, default=False, help="keep BOS and other special tokens")
     sub.add_argument("--max-norm-multiple", type=float, default=None, help="drop rows above this many median norms")
-    sub.add_argument("--batch-tokens", type=int, default=4096, help="tokens a forward pass")
+    sub.add_argument("--batch-tokens", type=int, default=None, help="tokens a forward pass; default by the device")
     sub.add_argument("--config-hash", default="", help="what the activations were made from")
     _machine(sub)
 

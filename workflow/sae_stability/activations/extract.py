@@ -31,7 +31,7 @@ def extract(
     shuffle_seed: int,
     keep_special: bool,
     max_norm_multiple: float | None,
-    batch_tokens: int,
+    batch_tokens: int | None,
     device: str,
     chunk_tokens: int,
     config_hash: str,
@@ -57,7 +57,7 @@ def extract(
         keep_special: keep special tokens (never padding).
         max_norm_multiple: drop rows whose norm exceeds this multiple of the hookpoint's median norm, estimated
             on about 20,000 rows of chunk 0 whichever chunk this is (see `sinks.norm_limits`); None keeps all.
-        batch_tokens: tokens a forward pass.
+        batch_tokens: tokens a forward pass; None for what suits the device.
         device: torch device of the model.
         chunk_tokens: trainable tokens of a full chunk.
         config_hash: recorded in the shards and the manifest.
@@ -88,6 +88,7 @@ def extract(
             width = hookpoint_width(network, hookpoint)
             writers[hookpoint] = ChunkWriter(Path(out), width, dtype, order, capacity, metadata)
         with Hooks(network, hookpoints) as hooks, forward.workers(device) as count:
+            batch_tokens = batch_tokens or forward.suitable_tokens(device)
             limits = {}
             if max_norm_multiple is not None:
                 sample = {"keep_special": keep_special, "batch_tokens": batch_tokens, "count": count}

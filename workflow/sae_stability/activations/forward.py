@@ -16,6 +16,9 @@ from sae_stability.corpus.packing import Blocks
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
+_CPU_TOKENS, _ACCELERATOR_TOKENS = 1024, 8192
+
+
 @dataclass(frozen=True)
 class Batch:
     """Blocks of one forward pass, cut to their longest, and which of their tokens are rows."""
@@ -24,6 +27,11 @@ class Batch:
     mask: np.ndarray | None  # (blocks, length), None where nothing is padded
     kept: np.ndarray  # (blocks, length)
     token_index: np.ndarray  # (rows,)
+
+
+def suitable_tokens(device: str) -> int:
+    """Tokens a forward pass: on a CPU few, so that activations stay in its caches and threads finish together."""
+    return _CPU_TOKENS if torch.device(device).type == "cpu" else _ACCELERATOR_TOKENS
 
 
 def batches(kept_blocks: Iterable[tuple[int, Blocks, np.ndarray]], batch_tokens: int) -> Iterator[Batch]:

@@ -124,9 +124,10 @@ class ChunkWriter:
             NonFinite: as `add`.
         """
         stored = activations.to("cpu", self.dtype)
-        finite = torch.isfinite(stored).all(dim=1)
-        if not finite.all():
-            row = int((~finite).nonzero()[0])
+        total = stored.sum(dim=0, dtype=torch.float64)
+        # What is not finite reaches the sum, and looking at that takes a tenth of the time.
+        if not torch.isfinite(total).all():
+            row = int((~torch.isfinite(stored).all(dim=1)).nonzero()[0])
             raise NonFinite(int(token_index[row]), overflow=bool(torch.isfinite(activations[row]).all()))
         shard = self.order.shard(token_index)
         by_shard = np.argsort(shard, kind="stable")
@@ -134,7 +135,7 @@ class ChunkWriter:
             stored[torch.from_numpy(by_shard)],
             token_index[by_shard].astype(np.int64),
             np.bincount(shard, minlength=self.order.shards),
-            stored.sum(dim=0, dtype=torch.float64),
+            total,
         )
 
     def append(self, rows: Rows) -> None:
