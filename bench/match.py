@@ -7,7 +7,7 @@
 
 Each measurement runs in a process of its own, so that peak memory is its own. Both sides start from float32 rows in
 memory; compilation (numba, once, cached) and process start are not counted. scipy at 32,768 latents takes 13 GB, and is
-stopped after ten minutes.
+stopped after five minutes.
 """
 
 import argparse
@@ -29,7 +29,7 @@ TRAINED = ("trained-100000", "trained-400000", "trained-1600000")
 GROWTH = (8192, 16384, 32768, 65536)
 HARD = tuple(name for name in match_cases.SYNTHETIC if name != "perturbed")
 SCIPY_BYTES = 12.5  # a pair: float64 costs and the float32 product that they are made of
-SCIPY_SECONDS = 600
+SCIPY_SECONDS = 300
 
 
 def cases() -> list[tuple[str, int, int, bool]]:
@@ -154,7 +154,7 @@ def report(runs: list[dict]) -> str:
         f"`make bench-match`: {machine(('numpy', 'scipy', 'numba'))}.",
         "Both sides from float32 rows in memory, all cores for products; scipy = float32 cosine matrix +",
         "`linear_sum_assignment`. Seconds of wall clock; the fastest of three runs of each at 8,192 latents, one run",
-        "otherwise. `difference` is our objective less scipy's, relative. scipy is stopped after ten minutes, and",
+        "otherwise. `difference` is our objective less scipy's, relative. scipy is stopped after five minutes, and",
         "counts then with those." + (" Our side was measured again since, by `--ours`." if again else ""),
         "",
         "The worst of all cases:",
