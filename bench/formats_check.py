@@ -37,8 +37,9 @@ def written(format: str, folder: Path) -> list[Path]:
     """Every fixture that the format can hold, written in it."""
     found = []
     for name in sorted(path.name for path in FIXTURES.iterdir() if path.is_dir()):
+        weights = formats.read(checkpoint(name))
         try:
-            formats.write(folder / name, formats.read(checkpoint(name)), format)
+            formats.write(folder / name, weights, format)
         except StudyError:
             continue  # the format has no such SAEs
         found.append(folder / name)

@@ -124,3 +124,9 @@ def test_a_local_checkpoint_is_its_files_and_no_others(tmp_path):
     names = [path.name for path in checkpoint_files(FIXTURES / "sparsify-topk")]
     assert names == ["cfg.json", "sae.safetensors"]
     assert checkpoint_files(FIXTURES / "openai-topk" / "8.pt") == [FIXTURES / "openai-topk" / "8.pt"]
+    step, settings = tmp_path / "checkpoints" / "ae_200.pt", tmp_path / "config.json"
+    step.parent.mkdir()
+    step.touch()
+    assert checkpoint_files(step) == [step]
+    settings.touch()
+    assert checkpoint_files(step) == [step, settings]

@@ -71,13 +71,17 @@ def test_a_study_killed_in_the_middle_goes_on_to_the_same_bytes(finished_matrix:
 
 
 def test_the_same_study_gives_the_same_bytes_in_every_table(finished_neox: Project, tmp_path: Path):
-    """Invariant 1, from the SAEs on: everything but the matches, which say how long they took."""
+    """Invariant 1, from the SAEs on: everything but the matches, which say how long they took.
+
+    The second time, a job evaluates both SAEs of a cohort.
+    """
     again = tmp_path / "project"
     shutil.copytree(finished_neox.folder, again, symlinks=True)
     project = Project(again)
     for stage in ("evaluation", "matches", "floors", "overlap", "figures"):
         shutil.rmtree(again / "results" / stage)
-    project.snakemake("figures")
+    project.edit(lambda study: study["cohort_defaults"].update(seeds_per_job=2))
+    assert project.snakemake("figures").jobs["evaluate"] == 2
     for pattern in ("evaluation/**/*.*", "overlap/**/*.parquet", "figures/*.*", "summary.rst"):
         assert project.files(pattern) == finished_neox.files(pattern), pattern
 

@@ -24,7 +24,11 @@ def checkpoint_files(path: Path) -> list[Path]:
     found = [folder / name for name in FILES if (folder / name).is_file()]
     if path.is_dir() or path in found:
         return found
-    return [path] if path.is_file() else []
+    if not path.is_file():
+        return []
+    # A file of another name; an `ae_STEP.pt` lies in a folder `checkpoints`, its settings above that.
+    settings = [folder / "config.json", *([folder.parent / "config.json"] if folder.name == "checkpoints" else [])]
+    return [path, *[file for file in settings if file.is_file()][:1]]
 
 
 def checked_folder(folder: str) -> PurePosixPath:

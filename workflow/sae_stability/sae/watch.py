@@ -113,5 +113,6 @@ class Watch:
         largest = f"row {number} of {shard} has the batch's largest norm, {norm:.3g} (median {median:.3g})"
         for name, value in self.training.weights().items():
             if not torch.isfinite(value).all():
-                return f"{name} holds NaN or infinity; {largest}; look there, or lower learning_rate"
+                # The loss of a step is that of the weights before its update.
+                return f"{name} holds NaN or infinity; {largest}; look there and one batch back, or lower learning_rate"
         return f"{largest}; look there and for rows that are all alike, or lower learning_rate"

@@ -1,7 +1,8 @@
 """Checkpoints in the field's formats. A new format is a module here and a line below.
 
 A module has `detect(path)`, `read(path) -> Weights`, `shape(path) -> (n_latents, d_model)` and, if SAEs are written so
-too, `write(path, weights)`. torch is imported where a format is a pickle, and nowhere else.
+too, `write(path, weights)`. torch is imported where a format is a pickle, and for an SAE that was
+trained here.
 """
 
 import re

@@ -132,8 +132,9 @@ def _config(file: Path) -> Path:
 def _unnormalised(tensors: dict[str, np.ndarray], factor: float) -> dict[str, np.ndarray]:
     """For activations as they are, from tensors for activations / factor: the classes' `scale_biases`."""
     scaled = {name: value * np.float32(factor) for name, value in tensors.items() if name in _IN_ACTIVATION_UNITS}
-    if "threshold" in tensors and (tensors["threshold"] >= 0).all():
-        scaled["threshold"] = tensors["threshold"] * np.float32(factor)
+    if "threshold" in tensors:  # below 0 it is idle, and -1 says so
+        threshold = tensors["threshold"]
+        scaled["threshold"] = np.where(threshold >= 0, threshold * np.float32(factor), threshold)
     return tensors | scaled
 
 
