@@ -1,6 +1,6 @@
 """Exact matching against the cosine matrix and scipy, on the same pairs, one after the other.
 
-    python bench/match.py                  # everything, an hour and a half on 2 idle cores; writes bench/RESULTS.md
+    python bench/match.py                  # everything, some 35 minutes on 2 idle cores; writes bench/RESULTS.md
     python bench/match.py --up-to 8192     # only cases of at most so many latents
     python bench/match.py --again hubs     # only these cases; the others keep their last figures
     python bench/match.py --ours           # only our side; scipy's figures stay
