@@ -125,11 +125,12 @@ steps where a quarter of the rows are free, and a second look at those columns o
 Tried without gain: a fair queue of bids without steps, 40 or 60 bids a row, 32 candidates, 96 violated pairs a row and
 round for 24 (as many rounds), steps in every round (prices drift: 48 rounds for 6 in perturbed).
 
-The least gain is where scipy has least to do: unequal_sizes leaves columns free, so that no price war begins, and on
-both sides the products are most of the work. Of the processor seconds of a sweep on an Intel Xeon (avx512f), 64 % are
-integer products, at 150 G multiply-adds/s for the 78 of float32 products there, 32 % the scans for candidates. Tried
-and kept: 512-bit products (1.37 x the 256-bit ones), no scan of zero rows (zero_rows 6.5 s to 2.7 s at 16,384). Tried
-without gain: rows and columns scanned in one reading of a tile (1.3 x slower), tiles of 96, 192 or 288 rows for 384.
+The least gain is where scipy has least to do: unequal_sizes leaves columns free, so that no price war begins. Here it
+is the sweep over all pairs, and of its processor seconds on an Intel Xeon (avx512f) 64 % are integer products, at 150 G
+multiply-adds/s a core for the 78 of float32 products there, and 32 % the scans for candidates: 10 x would take less
+than the products alone. Tried and kept: 512-bit products (1.37 x the 256-bit ones), no scan of zero rows (zero_rows 6.5
+s to 2.7 s at 16,384). Tried without gain: rows and columns scanned in one reading of a tile (1.3 x slower), tiles of
+96, 192 or 288 rows for 384.
 """
 
 
