@@ -49,6 +49,7 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
                 axes.axvline(value, zorder=0, **COMMON)
         styles.fraction_axis(panels["fvu"].yaxis)
         panels["fvu"].xaxis.set_major_locator(MaxNLocator(3))
+        panels["fvu"].margins(x=0.12)  # dots are drawn beside their value
         panels["fvu"].set(xlabel="FVU", ylabel="shared fraction of latents")
         _l0_axis(panels["l0"], words.pick(run, source="trained")["l0"], style)
         handles = [
