@@ -1,6 +1,7 @@
 """What holds for SAEs of every architecture: same bytes however training is cut, sparsity as asked, saved as used."""
 
 import itertools
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -182,7 +183,9 @@ def test_settings_that_an_architecture_has_no_use_for_are_refused(planted, chang
 
 def test_the_config_knows_every_architecture_and_each_has_a_module_that_names_its_source() -> None:
     assert definition("cohort")["properties"]["architecture"]["enum"] == NAMES
+    told = (Path(__file__).parents[2] / "config.yaml").read_text().split("# Kind of SAE: ")[1].split("architecture:")[0]
     for name in NAMES:
+        assert re.search(rf"\b{name}\b", told)
         text = architecture(name).__doc__
         assert "et al. 20" in text or "and Nanda 20" in text
         assert "Loss: " in text
