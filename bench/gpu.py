@@ -48,6 +48,7 @@ def check_kernels() -> None:
 
     from sae_stability.sae import triton_kernels as kernels
     from sae_stability.sae.triton_selection import largest
+    from sae_stability.sae.triton_update import Moments, update_latents
 
     def close(got, expected, tolerance):
         torch.testing.assert_close(got.double(), expected.double(), rtol=tolerance, atol=tolerance)
@@ -69,14 +70,16 @@ def check_kernels() -> None:
             lists, *rest = reference.entries(rows, n, d, 3, dtype, "cuda")
             error, inputs, scale, silent, *moments, factors, n_main = rest
             expected = reference.update_latents(lists, *rest)
-            copies = {name: moments[0][name].to(dtype) for name in ("encoder", "decoder")}
-            parts = kernels.update_latents(*lists, error, inputs, scale, silent, *moments, copies, factors, n_main)
+            copies = [moments[0][name].to(dtype) for name in ("encoder", "decoder")]
+            of = [Moments(**tensors) for tensors in moments]
+            factors = torch.tensor(factors, device="cuda")
+            parts = update_latents(*lists, error, inputs, scale, silent, *of, copies, factors, n_main)
             for got, wanted in zip(moments, expected[:3], strict=True):
                 for name, value in wanted.items():
                     close(got[name], value, 1e-4)
             assert torch.equal(silent, expected[3])
             close(parts.sum(0), expected[4], 1e-2)
-            assert all(torch.equal(copy, moments[0][name].to(dtype)) for name, copy in copies.items())
+            assert all(torch.equal(copy, moment.to(dtype)) for copy, moment in zip(copies, of[0][:2], strict=True))
 
 
 def check_steps() -> None:

@@ -23,10 +23,11 @@ if importlib.util.find_spec("triton") is None:
     pytest.skip("Triton is not installed (it exists for Linux alone)", allow_module_level=True)
 
 from sae_stability.sae import triton_kernels as kernels
-from sae_stability.sae import triton_selection, triton_step
+from sae_stability.sae import triton_selection, triton_step, triton_update
 from sae_stability.sae.triton_operations import TritonOperations
 from sae_stability.sae.triton_selection import largest
 from sae_stability.sae.triton_step import TritonTopKStep
+from sae_stability.sae.triton_update import Moments, update_latents
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 ROUNDING = {torch.float32: 1e-5, torch.bfloat16: 2.0**-8}
@@ -81,19 +82,35 @@ def test_decode_gives_error_gradient_and_loss(d_model, n_latents, k, dtype):
 
 
 @DTYPES
+@pytest.mark.parametrize(("rows", "d_model"), [(1, 3), (70, 20), (200, 1)])
+def test_prepare_normalises_and_sums_the_variance(rows, d_model, dtype):
+    random = torch.Generator().manual_seed(4)
+    batch = torch.randn(rows, d_model, generator=random) * 2 + 100
+    batch[0] *= 50  # the mean is far from most rows
+    mean, bias = torch.randn(2, d_model, generator=random)
+    inputs, copy, variance = kernels.prepare(batch, mean, 0.37, bias, dtype)
+    expected = (batch.double() - mean) * 0.37 - bias
+    torch.testing.assert_close(inputs.double(), expected, rtol=1e-6, atol=1e-5)
+    assert torch.equal(copy, inputs.to(dtype))
+    spread = (expected - expected.mean(0)).square().sum()
+    torch.testing.assert_close(variance, spread, rtol=1e-5, atol=1e-9)
+
+
+@DTYPES
 @pytest.mark.parametrize("rows", [6, 300], ids=["no whole span", "spans of one latent"])
 def test_update_sums_each_latent_and_takes_an_adam_step(rows, dtype):
     lists, error, inputs, scale, silent, *moments, factors, n_main = reference.entries(rows, 19, 20, 3, dtype)
     expected = reference.update_latents(lists, error, inputs, scale, silent, *moments, factors, n_main)
-    copies = {name: moments[0][name].to(dtype) for name in ("encoder", "decoder")}
-    parts = kernels.update_latents(*lists, error, inputs, scale, silent, *moments, copies, factors, n_main)
+    copies = [moments[0][name].to(dtype) for name in ("encoder", "decoder")]
+    of = [Moments(**tensors) for tensors in moments]
+    parts = update_latents(*lists, error, inputs, scale, silent, *of, copies, torch.tensor(factors), n_main)
     for got, wanted in zip(moments, expected[:3], strict=True):
         for name, value in wanted.items():
             torch.testing.assert_close(got[name].double(), value, rtol=1e-4, atol=1e-5)
     assert torch.equal(silent, expected[3])
     torch.testing.assert_close(parts.sum(0).double(), expected[4], rtol=1e-4, atol=1e-4)
-    for name, copy in copies.items():
-        assert torch.equal(copy, moments[0][name].to(dtype))
+    for copy, parameter in zip(copies, of[0][:2], strict=True):
+        assert torch.equal(copy, parameter.to(dtype))
 
 
 @pytest.mark.parametrize("shifted", [False, True])
@@ -194,10 +211,12 @@ def test_every_kernel_compiles_for_an_h100(tmp_path):
     program = [sys.executable, str(Path(__file__).with_name("triton_compiled.py"))]
     done = subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    compiled, everything = done.stdout.split(), vars(kernels) | vars(triton_selection)
+    compiled, everything = done.stdout.split(), {}
+    for module in (kernels, triton_selection, triton_update):
+        everything |= vars(module)
     assert set(compiled) == {name for name, value in everything.items() if _is_kernel(name, value)}
 
 
 def _is_kernel(name, value):
-    helpers = ("_keys", "_keep_largest", "_sums", "_adam")
+    helpers = ("_keys", "_larger", "_keep_largest", "_sums", "_latent_sums", "adam_step")
     return hasattr(value, "arg_names") and name not in helpers

@@ -4,17 +4,17 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from sae_stability.sae import triton_kernels, triton_selection
+from sae_stability.sae import triton_kernels, triton_selection, triton_update
 
 TARGET = GPUTarget("cuda", 90, 32)
-FLOAT, LOW, INT, LONG = "*fp32", "*bf16", "*i32", "*i64"
+FLOAT, LOW, INT, LONG, DOUBLE = "*fp32", "*bf16", "*i32", "*i64", "*fp64"
 ADAM = {"B1": 0.9, "B2": 0.999, "EPS": 1e-8}
 TILE = {"SPAN": 128, "SLOTS": 4, "WIDTH": 1024}
 
 
 def compiled(name: str, types: list[str], constants: dict) -> None:
     """Compile a kernel; `types` are those of its arguments, constants apart (an integer that is 1 becomes one)."""
-    kernel = (vars(triton_kernels) | vars(triton_selection))[name]
+    kernel = (vars(triton_kernels) | vars(triton_selection) | vars(triton_update))[name]
     given = [argument for argument in kernel.arg_names if argument not in constants]
     signature = dict.fromkeys(kernel.arg_names, "constexpr") | dict(zip(given, types, strict=True))
     triton.compile(ASTSource(fn=kernel, signature=signature, constexprs=constants), target=TARGET)
@@ -22,20 +22,26 @@ def compiled(name: str, types: list[str], constants: dict) -> None:
 
 
 def main() -> None:
-    sums = [INT, LONG, INT, FLOAT, FLOAT, LOW, LOW, FLOAT, FLOAT]
-    factors, sizes = ["fp32", "fp32"], ["i32", "i32", "i32"]
+    sizes = ["i32", "i32", "i32"]
     compiled("_group_maxima", [LOW, FLOAT, INT, *sizes], {"ROWS": 8, "GROUPS": 64, "SIZE": 32})
     compiled("_pick_groups", [INT, INT, "i32", "i32"], {"WIDTH": 1024, "SLOTS": 32})
     compiled("_pick_entries", [LOW, FLOAT, INT, INT, FLOAT, *sizes], {"SLOTS": 32, "SIZE": 32, "K": 32})
     compiled(
         "_pick_entries", [FLOAT, FLOAT, INT, INT, FLOAT, "i32"], {"SLOTS": 1, "SIZE": 4, "K": 1, "k": 1, "slots": 1}
     )
+    prepared = [FLOAT, FLOAT, FLOAT, FLOAT, LOW, FLOAT, FLOAT, "fp32", "i32", "i32"]
+    compiled("_prepare", prepared, {"ROWS": 32, "WIDTH": 1024, "COPY": True})
+    compiled("_variance", [FLOAT, FLOAT, DOUBLE, *sizes], {"ROWS": 32, "BLOCKS": 128, "COLUMNS": 16})
     compiled("_decode", [FLOAT, LOW, INT, FLOAT, LOW, FLOAT, FLOAT, *sizes], {"SLOTS": 8, "WIDTH": 1024})
-    compiled("_span_sums", [*sums, *sizes], TILE)
-    parameters = [FLOAT] * 9 + [LOW, LOW, FLOAT]
+    compiled("_arrange", [LONG, INT, FLOAT, FLOAT, INT, FLOAT, FLOAT, "i32"], {"BLOCK": 1024})
+    sums = [INT, FLOAT, LOW, FLOAT, FLOAT]
+    compiled("_span_sums", [INT, *sums, *sizes], TILE)
     rest = {"COPY": True, "LATENTS": 8} | TILE | ADAM
-    compiled("_update_latents", [*sums, FLOAT, LONG, *parameters, *factors, *sizes, "i32"], rest)
-    compiled("_adam_vector", [FLOAT] * 5 + ["i32", *factors], {"BLOCK": 1024} | ADAM)
+    moments = [FLOAT, FLOAT, FLOAT]
+    encoder = [FLOAT, FLOAT, *moments, LOW, *moments, FLOAT, LONG]
+    compiled("_update_encoder", [INT, LONG, *sums, *encoder, *sizes, "i32"], rest)
+    compiled("_update_decoder", [INT, *sums, FLOAT, FLOAT, *moments, LOW, *sizes], rest)
+    compiled("_adam_vector", [FLOAT] * 6 + ["i32"], {"BLOCK": 1024} | ADAM)
     compiled("_dots", [FLOAT, FLOAT, LONG, LONG, FLOAT, "i32", "i32"], {"SLOTS": 4, "WIDTH": 1024})
 
 

@@ -14,8 +14,113 @@ import triton.language as tl
 
 from sae_stability.sae.step import BETA1, BETA2, EPSILON
 
-SPAN = 128  # entries by latent that are summed apart where all are one latent's
-LATENTS = 8  # latents that one program updates
+PREPARED = 32  # rows that one program prepares
+
+
+@triton.jit
+def _prepare(
+    batch,
+    mean,
+    bias,
+    inputs,
+    copy,
+    means,
+    squares,
+    inverse,
+    n_rows,
+    d_model,
+    ROWS: tl.constexpr,
+    WIDTH: tl.constexpr,
+    COPY: tl.constexpr,
+):
+    """Rows of `inputs` and `copy`; their mean and squared distance from it, by column. Grid: (blocks of ROWS rows,)."""
+    column = tl.arange(0, WIDTH)
+    across = column < d_model
+    shift = tl.load(mean + column, mask=across, other=0.0)
+    less = tl.load(bias + column, mask=across, other=0.0)
+    low = tl.program_id(0) * ROWS
+    high = tl.minimum(low + ROWS, n_rows)
+    total = tl.zeros([WIDTH], tl.float32)
+    for row in range(low, high):
+        place = tl.cast(row, tl.int64) * d_model + column
+        x = (tl.load(batch + place, mask=across, other=0.0) - shift) * inverse - less
+        tl.store(inputs + place, x, mask=across)
+        if COPY:
+            tl.store(copy + place, x.to(tl.bfloat16), mask=across)
+        total += x
+    centre = total / (high - low)
+    square = tl.zeros([WIDTH], tl.float32)
+    for row in range(low, high):
+        place = tl.cast(row, tl.int64) * d_model + column
+        x = (tl.load(batch + place, mask=across, other=0.0) - shift) * inverse - less
+        square += (x - centre) * (x - centre)
+    out = tl.program_id(0).to(tl.int64) * d_model + column
+    tl.store(means + out, centre, mask=across)
+    tl.store(squares + out, square, mask=across)
+
+
+@triton.jit
+def _variance(
+    means,
+    squares,
+    out,
+    n_rows,
+    n_blocks,
+    d_model,
+    ROWS: tl.constexpr,
+    BLOCKS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """Squared distance of a column from its mean, from that of blocks of ROWS rows. Grid: (blocks of columns,)."""
+    column = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
+    across = (column < d_model)[None, :]
+    total = tl.zeros([COLUMNS], tl.float64)
+    for start in range(0, n_blocks, BLOCKS):
+        block = start + tl.arange(0, BLOCKS)
+        inside = (block < n_blocks)[:, None] & across
+        rows = tl.minimum(n_rows - block * ROWS, ROWS)[:, None]
+        place = block[:, None] * d_model + column[None, :]
+        total += tl.sum(tl.load(means + place, mask=inside, other=0.0).to(tl.float64) * rows, axis=0)
+    centre = total / n_rows
+    spread = tl.zeros([COLUMNS], tl.float64)
+    for start in range(0, n_blocks, BLOCKS):
+        block = start + tl.arange(0, BLOCKS)
+        inside = (block < n_blocks)[:, None] & across
+        rows = tl.minimum(n_rows - block * ROWS, ROWS)[:, None]
+        place = block[:, None] * d_model + column[None, :]
+        away = tl.load(means + place, mask=inside, other=0.0).to(tl.float64) - centre[None, :]
+        near = tl.load(squares + place, mask=inside, other=0.0).to(tl.float64)
+        spread += tl.sum(tl.where(inside, near + away * away * rows, 0.0), axis=0)
+    tl.store(out + column, spread, mask=column < d_model)
+
+
+def prepare(
+    batch: torch.Tensor, mean: torch.Tensor, inverse: float, bias: torch.Tensor, dtype: torch.dtype
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """What the encoder reads of a batch (rows, d_model) float32.
+
+    Args:
+        mean, bias: (d_model,). inverse: of the scale.
+        dtype: float32 or bfloat16.
+
+    Returns:
+        inputs: (rows, d_model) float32, (batch - mean) * inverse - bias.
+        The same in `dtype`.
+        variance: () float64, sum ||inputs - their mean||^2.
+    """
+    batch = batch.contiguous()
+    (rows, d_model), device = batch.shape, batch.device
+    inputs = torch.empty_like(batch)
+    copy = inputs if dtype == torch.float32 else torch.empty_like(batch, dtype=dtype)
+    blocks = triton.cdiv(rows, PREPARED)
+    means, squares = (torch.empty((blocks, d_model), dtype=torch.float32, device=device) for _ in range(2))
+    sizes = {"ROWS": PREPARED, "WIDTH": triton.next_power_of_2(d_model), "COPY": copy is not inputs}
+    given = (batch, mean, bias, inputs, copy, means, squares, inverse, rows, d_model)
+    _prepare[(blocks,)](*given, **sizes, num_warps=warps(d_model))
+    spread = torch.empty(d_model, dtype=torch.float64, device=device)
+    sizes = {"ROWS": PREPARED, "BLOCKS": min(128, triton.next_power_of_2(blocks)), "COLUMNS": 16}
+    _variance[(triton.cdiv(d_model, 16),)](means, squares, spread, rows, blocks, d_model, **sizes)
+    return inputs, copy, spread.sum()
 
 
 @triton.jit
@@ -83,70 +188,20 @@ def _tile(d_model: int, numbers: int, most: int) -> dict[str, int]:
     """Whole rows of about `numbers` numbers in all that a program gathers at once, and its warps."""
     width = triton.next_power_of_2(d_model)
     slots = max(1, min(numbers // width, triton.next_power_of_2(most)))
-    return {"SLOTS": slots, "WIDTH": width, "num_warps": 4 if width <= 1024 else 8}
+    return {"SLOTS": slots, "WIDTH": width, "num_warps": warps(d_model)}
+
+
+def warps(d_model: int) -> int:
+    """Warps of a program that sums rows: as many as read one row of bfloat16 at once, 16 bytes a thread.
+
+    With more, several rows are read side by side, and each sum over rows passes through shared memory: on an H200,
+    three times as slow.
+    """
+    return max(1, min(16, triton.next_power_of_2(d_model) // 256))
 
 
 @triton.jit
-def _sums(
-    first, last, order, rows, value, gradient, error, inputs, n_rows, d_model, SLOTS: tl.constexpr, WIDTH: tl.constexpr
-):
-    """Sums over entries order[first:last] of value * error row, gradient * input row, and gradient."""
-    column = tl.arange(0, WIDTH)
-    of_decoder = tl.zeros([WIDTH], tl.float32)
-    of_encoder = tl.zeros([WIDTH], tl.float32)
-    of_bias = tl.zeros([SLOTS], tl.float32)
-    for start in range(first, last, SLOTS):
-        place = start + tl.arange(0, SLOTS)
-        inside = place < last
-        entry = tl.load(order + place, mask=inside, other=0)
-        row = tl.load(rows + entry, mask=inside, other=0).to(tl.int64)
-        v = tl.load(value + entry, mask=inside, other=0.0)
-        g = tl.load(gradient + entry, mask=inside, other=0.0)
-        both = inside[:, None] & (column < d_model)[None, :]
-        e = tl.load(error + row[:, None] * d_model + column[None, :], mask=both, other=0.0).to(tl.float32)
-        input_row = tl.where(row < n_rows, row, row - n_rows)
-        x = tl.load(inputs + input_row[:, None] * d_model + column[None, :], mask=both, other=0.0).to(tl.float32)
-        of_decoder += tl.sum(e * v[:, None], axis=0)
-        of_encoder += tl.sum(x * g[:, None], axis=0)
-        of_bias += g
-    return of_decoder, of_encoder, tl.sum(of_bias, axis=0)
-
-
-@triton.jit
-def _span_sums(
-    latents,
-    order,
-    rows,
-    value,
-    gradient,
-    error,
-    inputs,
-    spans,
-    span_bias,
-    n_rows,
-    n_latents,
-    d_model,
-    SPAN: tl.constexpr,
-    SLOTS: tl.constexpr,
-    WIDTH: tl.constexpr,
-):
-    """`_sums` of entries program * SPAN and following, where all are of one latent; else nothing."""
-    span = tl.program_id(0)
-    first = span * SPAN
-    latent = tl.load(latents + first)
-    if (latent < n_latents) & (latent == tl.load(latents + first + SPAN - 1)):
-        of_decoder, of_encoder, of_bias = _sums(
-            first, first + SPAN, order, rows, value, gradient, error, inputs, n_rows, d_model, SLOTS, WIDTH
-        )
-        column = tl.arange(0, WIDTH)
-        out = spans + tl.cast(span, tl.int64) * 2 * d_model + column
-        tl.store(out, of_decoder, mask=column < d_model)
-        tl.store(out + d_model, of_encoder, mask=column < d_model)
-        tl.store(span_bias + span, of_bias)
-
-
-@triton.jit
-def _adam(
+def adam_step(
     weight, first, second, gradient, mask, rate, correction, B1: tl.constexpr, B2: tl.constexpr, EPS: tl.constexpr
 ):
     """The weights after one Adam step; moments are written."""
@@ -158,199 +213,14 @@ def _adam(
 
 
 @triton.jit
-def _update_latents(
-    offsets,
-    order,
-    rows,
-    value,
-    gradient,
-    error,
-    inputs,
-    spans,
-    span_bias,
-    scale,
-    silent,
-    encoder,
-    decoder,
-    bias,
-    encoder_first,
-    decoder_first,
-    bias_first,
-    encoder_second,
-    decoder_second,
-    bias_second,
-    encoder_copy,
-    decoder_copy,
-    bias_parts,
-    rate,
-    correction,
-    n_rows,
-    n_latents,
-    n_main,
-    d_model,
-    COPY: tl.constexpr,
-    SPAN: tl.constexpr,
-    LATENTS: tl.constexpr,
-    SLOTS: tl.constexpr,
-    WIDTH: tl.constexpr,
-    B1: tl.constexpr,
-    B2: tl.constexpr,
-    EPS: tl.constexpr,
-):
-    """See `update_latents`. Grid: (blocks of LATENTS latents,)."""
-    column = tl.arange(0, WIDTH)
-    across = column < d_model
-    factor = tl.load(scale)
-    bias_part = tl.zeros([WIDTH], tl.float32)
-    low = tl.program_id(0) * LATENTS
-    # Where the loss was not finite, nothing is overwritten.
-    high = tl.where(factor == factor, tl.minimum(low + LATENTS, n_latents), low)
-    for latent in range(low, high):
-        first = tl.load(offsets + latent)
-        last = tl.load(offsets + latent + 1)
-        head = tl.minimum(last, (first + SPAN - 1) // SPAN * SPAN)
-        tail = tl.maximum(head, last // SPAN * SPAN)
-        of_decoder, of_encoder, of_bias = _sums(
-            first, head, order, rows, value, gradient, error, inputs, n_rows, d_model, SLOTS, WIDTH
-        )
-        for span in range(head // SPAN, tail // SPAN):
-            part = spans + tl.cast(span, tl.int64) * 2 * d_model + column
-            of_decoder += tl.load(part, mask=across, other=0.0)
-            of_encoder += tl.load(part + d_model, mask=across, other=0.0)
-            of_bias += tl.load(span_bias + span)
-        more_decoder, more_encoder, more_bias = _sums(
-            tail, last, order, rows, value, gradient, error, inputs, n_rows, d_model, SLOTS, WIDTH
-        )
-        of_decoder = (of_decoder + more_decoder) * factor
-        of_encoder = (of_encoder + more_encoder) * factor
-        of_bias += more_bias
-
-        at = tl.cast(latent, tl.int64) * d_model + column
-        bias_part += of_bias * tl.load(encoder + at, mask=across, other=0.0)
-        new = _adam(
-            encoder + at, encoder_first + at, encoder_second + at, of_encoder, across, rate, correction, B1, B2, EPS
-        )
-        tl.store(encoder + at, new, mask=across)
-        if COPY:
-            tl.store(encoder_copy + at, new.to(tl.bfloat16), mask=across)
-
-        row = tl.load(decoder + at, mask=across, other=0.0)
-        of_decoder -= tl.sum(of_decoder * row, axis=0) * row
-        new = _adam(
-            decoder + at, decoder_first + at, decoder_second + at, of_decoder, across, rate, correction, B1, B2, EPS
-        )
-        new = new / tl.sqrt(tl.sum(new * new, axis=0))
-        tl.store(decoder + at, new, mask=across)
-        if COPY:
-            tl.store(decoder_copy + at, new.to(tl.bfloat16), mask=across)
-
-        one = tl.arange(0, 1)
-        new = _adam(
-            bias + latent + one,
-            bias_first + latent + one,
-            bias_second + latent + one,
-            of_bias * factor + one * 0.0,
-            one == 0,
-            rate,
-            correction,
-            B1,
-            B2,
-            EPS,
-        )
-        tl.store(bias + latent + one, new)
-        # A stable sort has the entries of the reconstruction before those of AuxK, which do not count.
-        earliest = tl.load(order + first, mask=first < last, other=n_main)
-        tl.store(silent + latent, tl.where(earliest < n_main, 0, tl.load(silent + latent) + n_rows))
-    tl.store(bias_parts + tl.program_id(0).to(tl.int64) * d_model + column, bias_part, mask=across)
-
-
-def update_latents(
-    index: torch.Tensor,
-    rows: torch.Tensor,
-    value: torch.Tensor,
-    gradient: torch.Tensor,
-    error: torch.Tensor,
-    inputs: torch.Tensor,
-    scale: torch.Tensor,
-    silent: torch.Tensor,
-    parameters: dict[str, torch.Tensor],
-    first: dict[str, torch.Tensor],
-    second: dict[str, torch.Tensor],
-    copies: dict[str, torch.Tensor],
-    factors: tuple[float, float],
-    n_main: int,
-) -> torch.Tensor:
-    """Gradients of encoder, decoder and encoder bias, and their Adam step, one latent at a time.
-
-    The gradients are never written out. Of the decoder's, the component along its (unit) row is removed, and the row
-    is renormalised after the step. Entries are sorted by latent; a latent with very many has them summed in spans
-    first, by programs of their own.
-
-    Args:
-        index, value, gradient: (entries,), the value and its gradient before `scale`.
-        rows: (entries,) int32 rows of `error`; those >= len(inputs) are AuxK's, row - len(inputs) of `inputs`.
-        error: (rows or 2 rows, d_model). inputs: (rows, d_model), x - decoder_bias.
-        scale: () float32 that both sums are multiplied by; NaN leaves everything as it is.
-        silent: (n_latents,) activations since a latent last fired, moved on.
-        parameters, first, second: encoder, decoder and encoder_bias with Adam's moments, updated.
-        copies: encoder and decoder in bfloat16, written; or the parameters themselves, left alone.
-        factors: from `step.adam_factors`.
-        n_main: entries before this one are the reconstruction's, the others AuxK's.
-
-    Returns:
-        (blocks, d_model): sums over latents of bias gradient, without `scale`, * encoder row before the step.
-    """
-    (n_latents, d_model), device = parameters["encoder"].shape, error.device
-    latents, order = torch.sort(index, stable=True)
-    bounds = torch.arange(n_latents + 1, dtype=torch.int32, device=device)
-    offsets = torch.searchsorted(latents, bounds, out_int32=True)
-    n_spans = len(index) // SPAN
-    spans = torch.empty((max(1, n_spans), 2, d_model), dtype=torch.float32, device=device)
-    span_bias = torch.empty(max(1, n_spans), dtype=torch.float32, device=device)
-    tile = {"SPAN": SPAN} | _tile(d_model, 4096, 4)
-    entries = (order, rows, value, gradient, error, inputs)
-    if n_spans:
-        _span_sums[(n_spans,)](latents, *entries, spans, span_bias, len(inputs), n_latents, d_model, **tile)
-    blocks = triton.cdiv(n_latents, LATENTS)
-    bias_parts = torch.empty((blocks, d_model), dtype=torch.float32, device=device)
-    names = ("encoder", "decoder", "encoder_bias")
-    tensors = [tensors[name] for tensors in (parameters, first, second) for name in names]
-    _update_latents[(blocks,)](
-        offsets,
-        *entries,
-        spans,
-        span_bias,
-        scale,
-        silent,
-        *tensors,
-        copies["encoder"],
-        copies["decoder"],
-        bias_parts,
-        *factors,
-        len(inputs),
-        n_latents,
-        n_main,
-        d_model,
-        COPY=copies["encoder"].dtype == torch.bfloat16,
-        LATENTS=LATENTS,
-        B1=BETA1,
-        B2=BETA2,
-        EPS=EPSILON,
-        **tile,
-    )
-    return bias_parts
-
-
-@triton.jit
 def _adam_vector(
     weight,
     first,
     second,
     gradient,
     scale,
+    factors,
     size,
-    rate,
-    correction,
     BLOCK: tl.constexpr,
     B1: tl.constexpr,
     B2: tl.constexpr,
@@ -361,16 +231,23 @@ def _adam_vector(
     factor = tl.load(scale + place * 0)
     mask = (place < size) & (factor == factor)
     g = tl.load(gradient + place, mask=mask, other=0.0) * factor
-    new = _adam(weight + place, first + place, second + place, g, mask, rate, correction, B1, B2, EPS)
+    rate, correction = tl.load(factors), tl.load(factors + 1)
+    new = adam_step(weight + place, first + place, second + place, g, mask, rate, correction, B1, B2, EPS)
     tl.store(weight + place, new, mask=mask)
 
 
-def adam(weight, first, second, gradient: torch.Tensor, scale: torch.Tensor, rate: float, correction: float) -> None:
-    """One Adam step of a tensor in place for gradient * scale; `scale` and factors as in `update_latents`."""
+def adam(weight, first, second, gradient: torch.Tensor, scale: torch.Tensor, factors: torch.Tensor) -> None:
+    """One Adam step of a tensor in place for gradient * scale.
+
+    Args:
+        weight, first, second: the tensor and its moments, updated. gradient: of the same shape.
+        scale: () float32; NaN leaves everything as it is.
+        factors: (2,) float32, from `step.adam_factors`.
+    """
     sizes = {"BLOCK": 1024, "B1": BETA1, "B2": BETA2, "EPS": EPSILON}
     grid = (triton.cdiv(weight.numel(), sizes["BLOCK"]),)
-    given = (weight, first, second, gradient.contiguous(), scale, weight.numel())
-    _adam_vector[grid](*given, rate, correction, **sizes)
+    given = (weight, first, second, gradient.contiguous(), scale, factors, weight.numel())
+    _adam_vector[grid](*given, **sizes)
 
 
 @triton.jit

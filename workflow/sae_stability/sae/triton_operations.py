@@ -12,6 +12,7 @@ class TritonOperations(Operations):
     def __init__(self, device: torch.device) -> None:
         super().__init__(device)
         self.one = torch.ones((), device=device)
+        self.known, self.factors = (0.0, 0.0), torch.zeros(2, device=device)
 
     def _dots(self, entries: Entries, error: torch.Tensor, decoder: torch.Tensor, shifts) -> torch.Tensor:
         rows = entries.rows if shifts is None else entries.rows + shifts[entries.latents]
@@ -19,4 +20,8 @@ class TritonOperations(Operations):
 
     def adam(self, weight, gradient, first, second, rate: float, correction: float) -> None:
         """One Adam step of a tensor in place, factors as from `step.adam_factors`."""
-        kernels.adam(weight, first, second, gradient, self.one, rate, correction)
+        if (rate, correction) != self.known:  # which change once a step
+            self.known = (rate, correction)
+            for i, factor in enumerate(self.known):
+                self.factors[i].fill_(factor)
+        kernels.adam(weight, first, second, gradient, self.one, self.factors)

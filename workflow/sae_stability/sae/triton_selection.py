@@ -13,6 +13,12 @@ def _keys(score):
 
 
 @triton.jit
+def _larger(a, b):
+    """The larger number; NaN where one is."""
+    return tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
 def _keep_largest(keys, k):
     """Which of `keys` (a vector) are the k largest above 0, of equal ones the earlier; and the place of each."""
     cut = tl.sum(keys * 0, axis=0)
@@ -43,8 +49,8 @@ def _group_maxima(
         scores = (
             tl.load(pre + tl.cast(row, tl.int64) * n_latents + latents, mask=inside, other=0.0).to(tl.float32) + shift
         )
-        best = tl.max(tl.where(inside, _keys(scores), 0), axis=1)
-        tl.store(maxima + tl.cast(row, tl.int64) * n_groups + groups, best, mask=groups < n_groups)
+        best = tl.reduce(tl.where(inside, scores, 0.0), 1, _larger)
+        tl.store(maxima + tl.cast(row, tl.int64) * n_groups + groups, _keys(best), mask=groups < n_groups)
 
 
 @triton.jit

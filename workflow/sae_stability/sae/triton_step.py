@@ -3,7 +3,8 @@
 The same arithmetic as `torch_step`, which is its reference. Pre-activations exist for a tile of rows at a time, and no
 tensor of shape (batch, k, d_model) or gradient of a parameter ever does: beyond parameters and moments, memory is
 `TILE_BYTES` and a few tensors of the batch's size. Nothing waits for the device, except AuxK for the number of dead
-latents; so a loss that is not finite is seen late, and the kernels themselves overwrite nothing then.
+latents; so a loss that is not finite is seen late, and the kernels themselves overwrite nothing then. A step without
+AuxK is recorded once and replayed (`recorded`), because launching its kernels takes longer than a small step itself.
 
 With `product_dtype` bfloat16 the product multiplies bfloat16 copies of inputs and encoder, and decoding and gradient
 sums read bfloat16 copies of decoder rows, inputs and errors; all sums are float32, and so are the parameters. With
@@ -18,12 +19,14 @@ import torch
 
 from sae_stability.sae import triton_kernels as kernels
 from sae_stability.sae.normalise import Normalisation
+from sae_stability.sae.recorded import Recorded
 from sae_stability.sae.settings import TrainSettings
 from sae_stability.sae.step import StepResult, adam_factors
 from sae_stability.sae.torch_step import TorchTopKStep
 from sae_stability.sae.triton_selection import largest
+from sae_stability.sae.triton_update import Moments, update_latents
 
-TILE_BYTES = 1 << 26  # of pre-activations at a time: about what the L2 cache of an H100 or H200 holds
+TILE_BYTES = 1 << 28  # of pre-activations at a time: enough rows to keep a large GPU busy
 
 
 class TritonTopKStep(TorchTopKStep):
@@ -39,26 +42,35 @@ class TritonTopKStep(TorchTopKStep):
         super().__init__(weights, settings, normalisation, device)
         bfloat16 = settings.product_dtype == "bfloat16"
         self.dtype = torch.bfloat16 if bfloat16 else torch.float32
-        self._copy()
+        self.copies = {name: self.parameters[name].to(self.dtype) for name in ("encoder", "decoder")}
+        self.factors = torch.empty(2, device=device)
+        on_cuda = torch.device(device).type == "cuda"
+        self.without_auxk = Recorded(self._advance) if on_cuda else self._advance
         torch.set_float32_matmul_precision("highest")
         torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
-
-    def _copy(self) -> None:
-        """What kernels read of encoder and decoder: bfloat16 copies, or the parameters themselves."""
-        self.copies = {name: self.parameters[name].to(self.dtype) for name in ("encoder", "decoder")}
 
     def load_state(self, state: dict[str, torch.Tensor]) -> None:
         """Take over what `state` returned."""
         super().load_state(state)
-        self._copy()
+        # In place, where a recorded step looks for them.
+        for name, copy in self.copies.items():
+            copy.copy_(self.parameters[name])
 
     def step(self, batch: torch.Tensor, rate: float) -> StepResult:
         """Advance by one batch (batch_size, d_model) at learning rate `rate`."""
         settings = self.settings
-        inputs = (batch.to(self.mean) - self.mean).mul_(1 / self.scale).sub_(self.parameters["decoder_bias"])
-        read = inputs.to(self.dtype)
-        variance = inputs.var(0, correction=0).sum(dtype=torch.float64) * len(inputs)
+        self.steps += 1
+        for i, factor in enumerate(adam_factors(rate, self.steps)):
+            self.factors[i].fill_(factor)
         dead = torch.nonzero(self.silent > settings.dead_tokens)[:, 0] if settings.auxk_alpha > 0 else self.silent[:0]
+        result = self._advance(batch, dead) if len(dead) else self.without_auxk(batch)
+        return StepResult(*result)
+
+    def _advance(self, batch: torch.Tensor, dead: torch.Tensor | None = None) -> torch.Tensor:
+        """A step with AuxK for the `dead` latents; what `StepResult` holds, (4,) float64."""
+        dead = self.silent[:0] if dead is None else dead
+        bias = self.parameters["decoder_bias"]
+        inputs, read, variance = kernels.prepare(batch.to(self.mean), self.mean, 1 / self.scale, bias, self.dtype)
         fired, revived = self._encode(read, dead)
         error, gradient, loss = kernels.decode(inputs, self.copies["decoder"], *fired)
         entries, errors, auxk = _listed(fired, gradient, 0), error, torch.zeros_like(variance)
@@ -67,15 +79,16 @@ class TritonTopKStep(TorchTopKStep):
             weight = min(1.0, len(dead) / half)
             left, gradient, left_loss = kernels.decode(-error, self.copies["decoder"], *revived)
             auxk = left_loss.sum(dtype=torch.float64) / variance * weight
-            factor = weight * settings.auxk_alpha
+            factor = weight * self.settings.auxk_alpha
             more = _listed((revived[0], revived[1] * factor), gradient * factor, len(inputs))
             entries = [torch.cat(lists) for lists in zip(entries, more, strict=True)]
             errors = torch.cat([error, left])
         fvu = loss.sum(dtype=torch.float64) / variance
         scale = torch.where(torch.isfinite(fvu), 2 / variance, torch.nan).float()
-        self._update_all(entries, error, errors, read, scale, rate, fired[0].numel())
+        self._update_all(entries, error, errors, read, scale, fired[0].numel())
         l0 = (fired[1] > 0).sum() / len(inputs)
-        return StepResult(fvu, auxk, l0, (self.silent > settings.dead_tokens).sum())
+        n_dead = (self.silent > self.settings.dead_tokens).sum()
+        return torch.stack([fvu, auxk, l0.double(), n_dead.double()])
 
     def _encode(self, inputs: torch.Tensor, dead: torch.Tensor):
         """(index, value) of the k largest latents of each row, and of the largest among the dead, tile by tile."""
@@ -97,16 +110,13 @@ class TritonTopKStep(TorchTopKStep):
             revived = names[revived[0].long()], revived[1]
         return fired, revived
 
-    def _update_all(self, entries, error, errors, inputs, scale, rate: float, n_main: int) -> None:
-        index, rows, value, gradient = entries
-        self.steps += 1
-        factors = adam_factors(rate, self.steps)
-        moments = (self.parameters, self.first, self.second)
-        bias_parts = kernels.update_latents(
-            index, rows, value, gradient, errors, inputs, scale, self.silent, *moments, self.copies, factors, n_main
-        )
-        bias = error.sum(0, dtype=torch.float32) - bias_parts.sum(0)
-        kernels.adam(*(tensors["decoder_bias"] for tensors in moments), bias, scale, *factors)
+    def _update_all(self, entries, error, errors, inputs, scale, n_main: int) -> None:
+        tensors = (self.parameters, self.first, self.second)
+        moments = [Moments(*(of[name] for name in Moments._fields)) for of in tensors]
+        copies = (self.copies["encoder"], self.copies["decoder"])
+        given = (*entries, errors, inputs, scale, self.silent, *moments, copies, self.factors, n_main)
+        gradient = error.sum(0, dtype=torch.float32) - update_latents(*given).sum(0)
+        kernels.adam(*(of["decoder_bias"] for of in tensors), gradient, scale, self.factors)
 
 
 def _slots(rows: int, k: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
