@@ -30,8 +30,8 @@ def main() -> None:
         "_pick_entries", [FLOAT, FLOAT, INT, INT, FLOAT, "i32"], {"SLOTS": 1, "SIZE": 4, "K": 1, "k": 1, "slots": 1}
     )
     prepared = [FLOAT, FLOAT, FLOAT, FLOAT, LOW, FLOAT, FLOAT, "fp32", "i32", "i32"]
-    compiled("_prepare", prepared, {"ROWS": 32, "WIDTH": 1024, "COPY": True})
-    compiled("_variance", [FLOAT, FLOAT, DOUBLE, *sizes], {"ROWS": 32, "BLOCKS": 128, "COLUMNS": 16})
+    compiled("_prepare", prepared, {"ROWS": 16, "WIDTH": 1024, "COPY": True})
+    compiled("_variance", [FLOAT, FLOAT, DOUBLE, *sizes], {"ROWS": 16, "BLOCKS": 512, "COLUMNS": 8})
     compiled("_decode", [FLOAT, LOW, INT, FLOAT, LOW, FLOAT, FLOAT, *sizes], {"SLOTS": 8, "WIDTH": 1024})
     compiled("_arrange", [LONG, INT, FLOAT, FLOAT, INT, FLOAT, FLOAT, "i32"], {"BLOCK": 1024})
     sums = [INT, FLOAT, LOW, FLOAT, FLOAT]

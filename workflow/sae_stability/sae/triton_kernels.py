@@ -14,7 +14,8 @@ import triton.language as tl
 
 from sae_stability.sae.step import BETA1, BETA2, EPSILON
 
-PREPARED = 32  # rows that one program prepares
+PREPARED = 16  # rows that one program prepares
+COLUMNS = 8  # columns whose variance one program sums
 
 
 @triton.jit
@@ -118,8 +119,8 @@ def prepare(
     given = (batch, mean, bias, inputs, copy, means, squares, inverse, rows, d_model)
     _prepare[(blocks,)](*given, **sizes, num_warps=warps(d_model))
     spread = torch.empty(d_model, dtype=torch.float64, device=device)
-    sizes = {"ROWS": PREPARED, "BLOCKS": min(128, triton.next_power_of_2(blocks)), "COLUMNS": 16}
-    _variance[(triton.cdiv(d_model, 16),)](means, squares, spread, rows, blocks, d_model, **sizes)
+    sizes = {"ROWS": PREPARED, "BLOCKS": min(512, triton.next_power_of_2(blocks)), "COLUMNS": COLUMNS}
+    _variance[(triton.cdiv(d_model, COLUMNS),)](means, squares, spread, rows, blocks, d_model, **sizes)
     return inputs, copy, spread.sum()
 
 

@@ -22,16 +22,18 @@ def _larger(a, b):
 def _keep_largest(keys, k):
     """Which of `keys` (a vector) are the k largest above 0, of equal ones the earlier; and the place of each."""
     cut = tl.sum(keys * 0, axis=0)
-    bit = cut + (1 << 30)
-    for _ in range(31):
+    bit, reached = cut + (1 << 30), cut - 1
+    while (bit > 0) & (reached != k):
         higher = cut | bit
-        reached = tl.sum((keys >= higher).to(tl.int32), axis=0)
-        cut = tl.where(reached >= k, higher, cut)
+        count = tl.sum((keys >= higher).to(tl.int32), axis=0)
+        cut, reached = tl.where(count >= k, higher, cut), tl.where(count >= k, count, reached)
         bit = bit >> 1
-    above = keys > cut
-    room = k - tl.sum(above.to(tl.int32), axis=0)
+    above = keys > tl.where(reached == k, cut - 1, cut)
     tied = (keys == cut) & (keys > 0)
-    keep = above | (tied & (tl.cumsum(tied.to(tl.int32), axis=0) <= room))
+    room = k - tl.sum(above.to(tl.int32), axis=0)
+    keep = above | (tied & (room > 0))
+    if tl.sum(keep.to(tl.int32), axis=0) > k:  # counting up is dear
+        keep = above | (tied & (tl.cumsum(tied.to(tl.int32), axis=0) <= room))
     return keep, tl.cumsum(keep.to(tl.int32), axis=0) - 1
 
 
@@ -93,7 +95,7 @@ def largest(pre: torch.Tensor, bias: torch.Tensor, k: int, index: torch.Tensor, 
 
     The k groups of neighbouring latents with the largest maxima hold all of them (an entry of any other group comes
     after k maxima), so a row is read once, and then k groups of it. The k-th largest is found by bisection on the
-    floats' bits.
+    floats' bits, as far as it takes to tell it from the next.
 
     Args:
         pre: (rows, n_latents) float32 or bfloat16. bias: (n_latents,) float32. k: at most n_latents.
