@@ -1,12 +1,15 @@
 """Holding every pair against the duals."""
 
 import numpy as np
+import pytest
 
-from sae_stability.match import pricing
+from sae_stability.match import pricing, products
+from sae_stability.match.accelerator import Torch
 from sae_stability.match.rows import prepare
 
 
-def test_pairs_that_break_large_prices_by_little_are_found():
+@pytest.mark.parametrize("tiles", [products.tiles, Torch("cpu").tiles], ids=["numpy", "torch"])
+def test_pairs_that_break_large_prices_by_little_are_found(tiles):
     """Prices in the thousands have a float32 spacing far above what a pair may break them by."""
     generator = np.random.default_rng(0)
     a, b = (prepare(generator.standard_normal((n, 24)), "rows") for n in (300, 500))
@@ -14,7 +17,7 @@ def test_pairs_that_break_large_prices_by_little_are_found():
     v = 5000 + generator.random(500)
     u = (exact - v).max(axis=1) - 1e-6
     limits, held_at = (np.ones(300), np.ones(500)), np.full(300, np.inf)
-    found = pricing.violations(a, b, *limits, u, v, held_at, threads=2)
+    found = pricing.violations(a, b, *limits, u, v, held_at, tiles=tiles, threads=2)
     rows, columns = np.nonzero(exact - u[:, None] - v > 1e-7)
     assert set(rows) == set(range(300))
     assert {*zip(rows, columns, strict=True)} <= {*zip(found.rows, found.columns, strict=True)}

@@ -1,6 +1,8 @@
 """Similarity in tiles by torch, for CUDA devices: the same lists as `candidates` gives, ties apart."""
 
+import contextlib
 import logging
+import threading
 
 import numpy as np
 
@@ -9,6 +11,7 @@ from sae_stability.match.rows import rounding_margin
 
 ROWS = 2048  # rows of a tile; its columns are as many as TILE_ENTRIES leaves
 TILE_ENTRIES = 2**28  # 1 GiB of float32
+COLUMNS = 8192  # columns priced at a time
 
 
 def available(device: str) -> bool:
@@ -26,19 +29,52 @@ class Torch:
 
     def __init__(self, device: str):
         self.device = device
+        self.held: dict[int, tuple] = {}  # arrays, so that they stay, and their copies on the device
+        self.lock = threading.Lock()
 
-    def best_partners(self, a, b, keep_a: int, keep_b: int, *, threads: int, progress=None) -> tuple[Best, Best]:
-        """The `keep_a` best partners in `b` of each row of `a`, and the other way round; see `candidates`."""
+    @contextlib.contextmanager
+    def session(self):
+        """What a matching is to happen in: full precision, whatever the program around has chosen."""
         import torch
 
         precision = torch.get_float32_matmul_precision()
         torch.set_float32_matmul_precision("highest")
         try:
-            return self._tiles(torch.from_numpy(a), torch.from_numpy(b).to(self.device), keep_a, keep_b, progress)
+            yield
         finally:
             torch.set_float32_matmul_precision(precision)
+            self.held.clear()
 
-    def _tiles(self, a, b, keep_a: int, keep_b: int, progress) -> tuple[Best, Best]:
+    def best_partners(self, a, b, keep_a: int, keep_b: int, *, threads: int, progress=None) -> tuple[Best, Best]:
+        """The `keep_a` best partners in `b` of each row of `a`, and the other way round; see `candidates`."""
+        import torch
+
+        return self._lists(torch.from_numpy(a), self._held(b), keep_a, keep_b, progress)
+
+    def tiles(self, a, b, rows, columns, limit, low):
+        """As `products.tiles`, without the columns that hold nothing of interest, which are nearly all."""
+        import torch
+
+        given = self._held(a)[torch.from_numpy(rows).to(self.device)]
+        limit = torch.from_numpy(limit).to(self.device)[:, None]
+        for start in range(0, columns.size, COLUMNS):
+            some, low_v = columns[start : start + COLUMNS], low[start : start + COLUMNS]
+            tile = given @ self._held(b)[torch.from_numpy(some).to(self.device)].T
+            kept = (tile - limit > torch.from_numpy(low_v).to(self.device)).any(0).nonzero()[:, 0]
+            place = kept.cpu().numpy()
+            if place.size:
+                yield tile[:, kept].cpu().numpy(), some[place], low_v[place]
+
+    def _held(self, array: np.ndarray):
+        """The array on the device; there is one copy, however often it is asked for."""
+        import torch
+
+        with self.lock:
+            if id(array) not in self.held:
+                self.held[id(array)] = array, torch.from_numpy(array).to(self.device)
+            return self.held[id(array)][1]
+
+    def _lists(self, a, b, keep_a: int, keep_b: int, progress) -> tuple[Best, Best]:
         import torch
 
         n, m = len(a), len(b)

@@ -84,10 +84,11 @@ def match_rows(
         )
     backend = _backend(device)
     threads = threads or len(os.sched_getaffinity(0))
-    if len(rows_a.given) > len(rows_b.given):
-        result = _transposed(_match(rows_b, rows_a, backend, threads, progress), len(rows_a.given))
-    else:
-        result = _match(rows_a, rows_b, backend, threads, progress)
+    with backend.session():
+        if len(rows_a.given) > len(rows_b.given):
+            result = _transposed(_match(rows_b, rows_a, backend, threads, progress), len(rows_a.given))
+        else:
+            result = _match(rows_a, rows_b, backend, threads, progress)
     return replace(result, seconds=time.perf_counter() - started, peak_bytes=peak_bytes())
 
 
@@ -108,8 +109,9 @@ def _match(a: Rows, b: Rows, backend, threads: int, progress) -> Assignment:
     )
     best, best_cosine = nearest(a, b, best_a, best_b, threads=threads)
     reverse_best, reverse_best_cosine = nearest(b, a, best_b, best_a, threads=threads)
-    copies.spread(best_a, a, b)
-    copies.spread(best_b, b, a)
+    groups_a, groups_b = copies.groups(a), copies.groups(b)
+    copies.spread(best_a, a, groups_a, groups_b)
+    copies.spread(best_b, b, groups_b, groups_a)
     edges = graph.build(a, b, best_a, best_b)
     state = solver.State.empty(n, m)
     # In float64: a float32 sum could round the error allowance away.
@@ -120,7 +122,7 @@ def _match(a: Rows, b: Rows, backend, threads: int, progress) -> Assignment:
     while True:
         u = solver.solve(edges, state)
         rounds += 1
-        found = pricing.violations(a, b, limit_a, limit_b, u, state.v, held_at, threads=threads)
+        found = pricing.violations(a, b, limit_a, limit_b, u, state.v, held_at, tiles=backend.tiles, threads=threads)
         if not found.rows.size:
             break
         edges = graph.extended(edges, found)

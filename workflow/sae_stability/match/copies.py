@@ -6,6 +6,8 @@ of a row is given a window of the equally good partners that starts at r instead
 neither does the bound on what is not listed.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 
@@ -13,18 +15,30 @@ from sae_stability.match.candidates import Best
 from sae_stability.match.rows import Rows
 
 
-def spread(best: Best, own: Rows, others: Rows) -> None:
-    """Spread the lists `best` of the rows of `own` over equally good rows of `others`, in place."""
-    group, place, _, start = groups(own)
-    other_group, _, other_members, other_start = groups(others)
-    if start.size - 1 == group.size and other_start.size - 1 == other_group.size:
-        return
-    zero = own.inverse_norm == 0
-    _spread(best.partner, best.count, place, zero, other_group, other_members, other_start)
+class Groups(NamedTuple):
+    """Groups of equal unit rows: group of each row, its place in it, rows by group, where each group starts."""
+
+    group: np.ndarray
+    place: np.ndarray
+    members: np.ndarray
+    start: np.ndarray
+
+    @property
+    def copies(self) -> bool:
+        """Whether any row has a copy."""
+        return self.start.size - 1 < self.group.size
 
 
-def groups(rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Groups of equal unit rows: (group of each row, its place in it, rows by group, where each group starts)."""
+def spread(best: Best, own: Rows, groups_own: Groups, groups_others: Groups) -> None:
+    """Spread the lists `best` of the rows of `own` over equally good rows of the others, in place."""
+    if groups_own.copies or groups_others.copies:
+        zero = own.inverse_norm == 0
+        group, _, members, start = groups_others
+        _spread(best.partner, best.count, groups_own.place, zero, group, members, start)
+
+
+def groups(rows: Rows) -> Groups:
+    """The groups of equal unit rows."""
     _, group = np.unique(_hashes(rows.unit.view(np.uint32)), return_inverse=True)
     _separate(rows.unit, group, np.full(group.size, -1), group.max() + 1)
     _, group, size = np.unique(group, return_inverse=True, return_counts=True)
@@ -32,7 +46,7 @@ def groups(rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     start = np.concatenate(([0], np.cumsum(size)))
     place = np.empty_like(members)
     place[members] = np.arange(members.size) - start[group[members]]
-    return group, place, members, start
+    return Groups(group, place, members, start)
 
 
 @njit(nogil=True, cache=True)

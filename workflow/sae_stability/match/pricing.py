@@ -14,7 +14,6 @@ from sae_stability.match.rows import Rows, cosine, rounding_margin
 from sae_stability.match.threads import workers
 
 ROWS = 512  # rows of one block: fewer follow the staircase closer, more keep the product efficient
-COLUMNS = 2048
 PICKS = 24  # violated pairs taken per row and round: the worst one, and a random choice of the others
 TOLERANCE = 1e-12  # float64 rounding of cosines and duals; the bound allows for it
 
@@ -28,7 +27,7 @@ class Violations:
     values: np.ndarray
 
 
-def violations(a: Rows, b: Rows, limit_a, limit_b, u, v, held_at, *, threads: int) -> Violations:
+def violations(a: Rows, b: Rows, limit_a, limit_b, u, v, held_at, *, tiles, threads: int) -> Violations:
     """Pairs with cosine above `u[i] + v[j]`; none only if no pair of all n x m is so.
 
     At most PICKS pairs of a row are returned. `limit_a` `(n,)` and `limit_b` `(m,)` bound the cosines of the pairs
@@ -36,6 +35,8 @@ def violations(a: Rows, b: Rows, limit_a, limit_b, u, v, held_at, *, threads: in
 
     `held_at` `(n,)` float64 is the row dual at which a row was last found to break nothing beyond what was returned;
     infinity before. As prices v only rise, a row needs no second look until its dual falls below. Updated in place.
+
+    `tiles(a, b, rows, columns, limit, low)` multiplies, as `products.tiles` does.
     """
     fallen = u < held_at - TOLERANCE / 10
     margin = rounding_margin(a.given.shape[1])
@@ -51,7 +52,7 @@ def violations(a: Rows, b: Rows, limit_a, limit_b, u, v, held_at, *, threads: in
         rows = row_order[start : start + ROWS]
         columns = column_order[: np.searchsorted(sorted_v, reach[rows[0]])]
         columns = columns[column_reach[columns] > u[rows].min()]
-        return _block(a, b, rows, columns, u, v, margin, held_at)
+        return _block(a, b, rows, columns, u, v, margin, held_at, tiles)
 
     starts = [start for start in range(0, len(row_order), ROWS) if reach[row_order[start]] > sorted_v[0]]
     with workers(threads) as pool:
@@ -60,24 +61,20 @@ def violations(a: Rows, b: Rows, limit_a, limit_b, u, v, held_at, *, threads: in
     return Violations(np.asarray(parts[0], np.int64), np.asarray(parts[1], np.int32), np.asarray(parts[2], np.float64))
 
 
-def _block(a: Rows, b: Rows, rows, columns, u, v, margin, held_at):
+def _block(a: Rows, b: Rows, rows, columns, u, v, margin, held_at, tiles):
     """Violations of one block of rows against `columns`; rows with more than PICKS must be looked at again."""
     picks = np.empty((rows.size, PICKS), np.int32)
     count = np.zeros(rows.size, np.int64)
     worst = np.zeros(rows.size)
-    unit_rows = a.unit[rows]
-    for start in range(0, columns.size, COLUMNS):
-        some = columns[start : start + COLUMNS]
-        tile = unit_rows @ b.unit[some].T
-        # Rounding to float32 must not raise the limit: the margin is twice the product's own error, and prices, which
-        # may be large, have one of their own.
-        rounding = 2.0**-22 * (1 + np.abs(v[some]) + np.abs(u[rows]).max())
-        low_v = (v[some] - 2 * margin - rounding).astype(np.float32)
-        _scan(
-            tile, rows, some, u, v, low_v, a.given, b.given, a.inverse_norm, b.inverse_norm, margin, picks, count, worst
-        )
+    # Rounding to float32 must not raise the limit: the margin is twice the product's own error, and prices, which
+    # may be large, have one of their own.
+    rounding = 2.0**-22 * (1 + np.abs(v[columns]) + np.abs(u[rows]).max())
+    low = (v[columns] - 2 * margin - rounding).astype(np.float32)
+    norms = (a.inverse_norm, b.inverse_norm)
+    for tile, some, low_v in tiles(a.unit, b.unit, rows, columns, u[rows].astype(np.float32), low):
+        _scan(tile, rows, some, u, v, low_v, a.given, b.given, *norms, margin, picks, count, worst)
     held_at[rows[count > PICKS]] = np.inf
-    return _collect(rows, picks, count, u, v, a.given, b.given, a.inverse_norm, b.inverse_norm)
+    return _collect(rows, picks, count, u, v, a.given, b.given, *norms)
 
 
 @njit(nogil=True, cache=True)

@@ -1,5 +1,8 @@
 """Products of two dictionaries on the CPU: float32 by BLAS, or twice as fast in 16-bit integers (`integer_kernel`)."""
 
+import contextlib
+from collections.abc import Iterator
+
 import numpy as np
 from numba import njit
 
@@ -18,10 +21,30 @@ def cpu():
     return Integer(kernel) if kernel else Blas()
 
 
+def tiles(a, b, rows, columns, limit, low) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Products of some rows of `a` `(n, d)` with some of `b` `(m, d)`, both float32, a tile after the other.
+
+    Of interest are products with product - limit > low: a backend may leave out columns without any.
+
+    Args:
+        rows: of `a`. columns: of `b`. limit: for each of the rows, low: for each of the columns, float32.
+
+    Yields:
+        tile (rows, some), float32; its columns (some,); `low` of these.
+    """
+    del limit
+    given = a[rows]
+    for start in range(0, columns.size, COLUMNS):
+        part = slice(start, start + COLUMNS)
+        yield given @ b[columns[part]].T, columns[part], low[part]
+
+
 class Blas:
     """float32 products by numpy's BLAS."""
 
     device = "cpu"
+    session = staticmethod(contextlib.nullcontext)
+    tiles = staticmethod(tiles)
 
     @staticmethod
     def best_partners(a, b, keep_a: int, keep_b: int, *, threads: int, progress=None) -> tuple[Best, Best]:
@@ -49,6 +72,8 @@ class Integer:
     """
 
     device = "cpu"
+    session = staticmethod(contextlib.nullcontext)
+    tiles = staticmethod(tiles)
 
     def __init__(self, kernel: Kernel):
         self.kernel = kernel
