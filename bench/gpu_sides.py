@@ -1,9 +1,9 @@
 """Training steps on a GPU in a process of their own, so that peak memory is their own: what `bench/gpu.py` times.
 
-    python bench/gpu_sides.py ours|sparsify '{"n_latents": 32768, "d_model": 768, "k": 32, "batch": 8192, ...}'
+    python bench/gpu_sides.py ours|sparsify|job '{"n_latents": 32768, "d_model": 768, "k": 32, "batch": 8192, ...}'
 
 Prints a line of JSON. Both sides: Adam at one learning rate, unit decoder rows, no auxiliary loss, the same
-activations, already on the device.
+activations, already on the device. `job` is a whole training of ours, several seeds from shards on disk.
 """
 
 import json
@@ -16,7 +16,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
 
 RATE = 1e-4
-WARM_UP, STEPS, BATCHES = 10, 50, 4
+WARM_UP, STEPS, BATCHES = 10, 20, 4
+SHARDS, SHARD_ROWS, EPOCHS = 16, 131072, 8
 
 
 def activations(rows: int, d_model: int, device: str = "cuda", seed: int = 0) -> torch.Tensor:
@@ -48,13 +49,9 @@ def training(shape: dict, seed: int, batch: torch.Tensor):
 
 
 def ours(shape: dict, batch: torch.Tensor):
-    """One step of each seed on the same batch."""
-    seeds = [training(shape, seed, batch) for seed in range(shape.get("seeds", 1))]
-
-    def step(x) -> torch.Tensor:
-        return [one.step(x, RATE) for one in seeds][-1].fvu
-
-    return step
+    """One step."""
+    one = training(shape, 0, batch)
+    return lambda x: one.step(x, RATE).fvu
 
 
 def sparsify(shape: dict, batch: torch.Tensor):
@@ -85,8 +82,74 @@ def sparsify(shape: dict, batch: torch.Tensor):
     return step
 
 
+def write_chunk(folder: Path, d_model: int, device: str = "cuda") -> Path:
+    """A chunk of SHARDS shards of float16 activations; made once."""
+    from safetensors.torch import save_file
+
+    from sae_stability.files import sha256, write_json
+
+    chunk = folder / "chunk-0000"
+    if (chunk / "manifest.json").exists():
+        return chunk
+    chunk.mkdir()
+    entries, total, norm = [], 0, 0.0
+    for number in range(SHARDS):
+        rows = activations(SHARD_ROWS, d_model, device, seed=number)
+        total, norm = total + rows.sum(0, dtype=torch.float64), norm + float((rows - rows.mean(0)).norm(dim=1).mean())
+        name = f"shard-{number:04d}.safetensors"
+        index = torch.arange(number * SHARD_ROWS, (number + 1) * SHARD_ROWS)
+        save_file({"activations": rows.half().cpu(), "token_index": index}, chunk / name)
+        entries.append({"name": name, "rows": SHARD_ROWS, "sha256": sha256(chunk / name)})
+    manifest = {"format": "sae-stability activations 1", "model": "synthetic", "revision": None, "hookpoint": "here"}
+    manifest |= {"dtype": "float16", "d_model": d_model, "rows": SHARDS * SHARD_ROWS, "context_length": 1}
+    manifest |= {"shards": entries, "mean": (total / SHARDS / SHARD_ROWS).tolist(), "mean_centred_norm": norm / SHARDS}
+    write_json(chunk / "manifest.json", manifest)
+    return chunk
+
+
+def job(shape: dict, device: str = "cuda") -> dict:
+    """Activations a second, times seeds, of a whole training: while shards are read and checked for the first time,
+    and in the epochs after; and the share of the time that the training waits for its next batch."""
+    from sae_stability.activations import store
+    from sae_stability.sae.settings import TrainSettings
+    from sae_stability.sae.train import Member, train_block
+
+    folder, rows, seeds = Path(shape["folder"]), SHARDS * SHARD_ROWS, shape["seeds"]
+    chunk = write_chunk(folder, shape["d_model"], device)
+    sizes = {"n_latents": shape["n_latents"], "k": shape["k"], "batch_size": shape["batch"], "learning_rate": RATE}
+    sizes |= {"tokens": rows * EPOCHS, "chunk_tokens": rows, "epochs": EPOCHS, "product_dtype": shape["dtype"]}
+    members = [Member(settings=TrainSettings(**sizes, init_seed=seed)) for seed in range(seeds)]
+    given, moments, waited = store.batches, [], []
+
+    def noted(*arguments, **options):
+        source = given(*arguments, **options)
+        while True:
+            started = time.perf_counter()
+            batch = next(source, None)
+            moments.append(time.perf_counter())
+            waited.append(moments[-1] - started)
+            if batch is None:
+                return
+            yield batch
+
+    store.batches = noted
+    train_block(members, chunk=chunk, chunk_index=0, device=device, progress=False)
+    # Every sixteenth step waits for the device, so these moments are its own; the first steps compile.
+    steps = (len(moments) - 1) // EPOCHS
+    spans = {"first": (16, steps // 16 * 16), "later": (steps // 16 * 16, (len(moments) - 1) // 16 * 16)}
+    found = {}
+    for name, (first, last) in spans.items():
+        seconds = moments[last] - moments[first]
+        found[name] = seeds * shape["batch"] * (last - first) / seconds
+        found[f"{name} waiting"] = sum(waited[first + 1 : last + 1]) / seconds
+    return found
+
+
 def main(side: str, shape: dict) -> None:
     """Time STEPS steps after WARM_UP, `runs` times over; seconds are the median run's, for one step."""
+    if side == "job":
+        print(json.dumps(job(shape)))
+        return
     batches = activations(shape["batch"] * BATCHES, shape["d_model"]).split(shape["batch"])
     data = torch.cuda.memory_allocated()
     step = {"ours": ours, "sparsify": sparsify}[side](shape, batches[0])
