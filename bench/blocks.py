@@ -134,7 +134,7 @@ def report(best: dict[Way, dict], load: float) -> str:
             f"| {way.name} | {way.threads} | {way.threads * way.at_a_time} | {run['seconds']:.1f} "
             f"| {tokens / run['seconds']:,.0f} | {tokens / run['steps']:,.0f} | {run['processor']:.1f} |"
         )
-    lines += ["", "On one GPU, tokens/s a seed beside those of one SAE alone: not measured (no such device here)."]
+    lines += ["", "On one GPU: see the section GPU (`make bench-gpu`)."]
     return "\n".join(lines)
 
 

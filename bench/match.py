@@ -175,7 +175,7 @@ def report(runs: list[dict]) -> str:
             f"| {run['case']} | {run['n']:,} | {run['d']} | {mine['seconds']:.2f} | {mine['rounds']} "
             f"| {mine['gap'] / run['n']:.0e} | {mine['peak_bytes'] / 1e9:.2f} | " + _dense_columns(run) + " |"
         )
-    lines += ["", "GPU, 131,072 latents, width 4,096: not measured (no such device here)."]
+    lines += ["", "On a GPU: see the section GPU (`make bench-gpu`)."]
     growth = [run for run in runs if run["case"] == "perturbed"]
     if {run["n"] for run in growth} >= set(GROWTH):
         lines += ["", f"Growth: log-log slope of time over 8,192 to 65,536 latents (width 768): {slope(growth):.2f}."]

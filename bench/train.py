@@ -148,7 +148,7 @@ def report(notes: dict) -> str:
                 "better than rates.",
                 "",
             ]
-    return "\n".join([*lines, "On a GPU: not measured (no such device here)."])
+    return "\n".join([*lines, "On a GPU: see the section GPU (`make bench-gpu`)."])
 
 
 def training_report(notes: dict) -> list[str]:

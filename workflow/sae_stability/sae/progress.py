@@ -88,9 +88,11 @@ class Waiting:
         self.steps = []
         if on_device:
             values = torch.stack([torch.stack([v.double() for v in result]) for _, _, result in steps]).tolist()
+            # One transfer for all.
+            read = torch.stack([ends for _, ends, _ in steps]).cpu()
         else:
-            values = [result for _, _, result in steps]
-        for (step, ends, _), (fvu, auxk, l0, dead) in zip(steps, values, strict=True):
+            values, read = ([item[part] for item in steps] for part in (2, 1))
+        for (step, _, _), ends, (fvu, auxk, l0, dead) in zip(steps, read, values, strict=True):
             yield step, ends, StepResult(fvu, auxk, l0, int(dead))
 
 
