@@ -51,7 +51,8 @@ def check_kernels() -> None:
 
 
 def check_steps() -> None:
-    """The step against the torch step; 50 steps twice; and 25, a state file, 25 more in a fresh object: same bits."""
+    """The step against the torch step; 50 steps recorded and launched one by one; and 25, a state file, 25 more in a
+    fresh object: same bits."""
     import torch
     from gpu_sides import RATE, activations, training
     from safetensors.torch import load_file, save_file
@@ -64,6 +65,7 @@ def check_steps() -> None:
         for alpha in (0.0, 1 / 32):
             shape |= {"dtype": dtype, "settings": {"auxk_alpha": alpha, "dead_tokens": 5000}}
             one, two, resumed = (training(shape, 0, batches[0]) for _ in range(3))
+            two.recorded = lambda function, given: function(given)  # launched one by one
             plain = TorchTopKStep({n: v.numpy() for n, v in one.weights().items()}, one.settings, _nothing(), "cuda")
             for i, batch in enumerate(batches):
                 result = one.step(batch, RATE)

@@ -122,6 +122,29 @@ def test_threads_do_not_change_a_bit(chunk):
     assert torch.equal(*found)
 
 
+@pytest.mark.parametrize(("room", "most"), [(0, 2), (3, 4), (100, 9)])
+def test_a_gpu_reads_more_shards_ahead_while_they_are_small(tmp_path, monkeypatch, room, most):
+    folder = make(tmp_path / "chunk-0000", rows=400, shards=16)
+    monkeypatch.setattr(store, "_DEVICE_BYTES", room * max(store.Chunk(folder).shard_rows) * WIDTH * 4)
+    monkeypatch.setattr(store, "_moved", lambda tensor, device: tensor.clone())  # there is no device here
+    alive, counts = weakref.WeakSet(), []
+    read = store._read
+
+    def counted(*arguments):
+        activations, order = read(*arguments)
+        alive.add(activations)
+        counts.append(len(alive))
+        return activations, order
+
+    monkeypatch.setattr(store, "_read", counted)
+    batches = []
+    for batch in store.batches(folder, batch_size=8, epochs=2, device="cuda"):
+        batches.append(batch[:, 0].int().tolist())
+        time.sleep(0.002)  # the readers come as far as they may
+    assert max(counts) == most
+    assert batches == taken(folder, batch_size=8, epochs=2)
+
+
 def test_at_most_two_shards_are_alive(tmp_path, monkeypatch):
     folder = make(tmp_path / "chunk-0000", rows=400, shards=20)
     alive: list[weakref.ref] = []

@@ -1,8 +1,12 @@
 """The CUDA code, run by torch on the CPU, against the CPU's own."""
 
+import contextlib
+
 import numpy as np
 import pytest
+import torch
 
+from sae_stability.errors import StudyError
 from sae_stability.match import accelerator
 from sae_stability.match.assignment import match_rows
 from sae_stability.match.products import Blas
@@ -32,12 +36,43 @@ def test_torch_lists_the_same_partners(n, m, keep, rows, monkeypatch):
 
 def test_torch_gives_the_same_matching(monkeypatch):
     a, b = dictionaries(400, 600, 16)
+    monkeypatch.setattr(accelerator, "COLUMNS", 50)
+    monkeypatch.setattr("sae_stability.match.assignment.CANDIDATES", 4)  # so few that pairs are priced
     monkeypatch.setattr("sae_stability.match.assignment._backend", lambda device: accelerator.Torch("cpu"))
     by_torch = match_rows(a, b)
     monkeypatch.undo()
     by_numpy = match_rows(a, b)
     assert (by_torch.counterpart == by_numpy.counterpart).all()
     assert by_torch.objective == pytest.approx(by_numpy.objective, abs=1e-12)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_matching_happens_in_full_precision(fails, monkeypatch):
+    seen = []
+    monkeypatch.setattr("sae_stability.match.assignment.CANDIDATES", 4)
+
+    def best_partners(*args, **kwargs):
+        seen.append(torch.get_float32_matmul_precision())
+        raise StudyError("no partners")
+
+    backend = accelerator.Torch("cpu")
+    if fails:
+        monkeypatch.setattr(backend, "best_partners", best_partners)
+    monkeypatch.setattr("sae_stability.match.assignment._backend", lambda device: backend)
+    tiles = backend.tiles
+    monkeypatch.setattr(
+        backend, "tiles", lambda *args: seen.append(torch.get_float32_matmul_precision()) or tiles(*args)
+    )
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        with pytest.raises(StudyError) if fails else contextlib.nullcontext():
+            match_rows(*dictionaries(400, 600, 16))
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert set(seen) == {"highest"}
+    assert not backend.held
 
 
 def test_without_a_cuda_device_the_cpu_is_used_with_a_message(caplog, monkeypatch):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from sae_stability import cli
 from sae_stability.activations import store
@@ -243,3 +244,28 @@ def test_the_command_trains_one_sae_or_several(planted, one_chunk, tmp_path, cap
     capsys.readouterr()
     assert cli.main([*words, *several, "--config-hash", "x"]) == 2
     assert "--config-hash is given 1 times for 2 SAEs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_results_that_lie_on_a_device_are_noted_as_numbers_are(batch_size):
+    from sae_stability.sae.progress import LOOK_EVERY, History, Waiting
+    from sae_stability.sae.step import StepResult
+
+    settings = TrainSettings(n_latents=16, k=2, tokens=batch_size * 40, chunk_tokens=8 * 40, batch_size=batch_size)
+    random = torch.Generator().manual_seed(0)
+    batches = torch.randn(40, batch_size, 3, generator=random)
+    results = torch.rand(40, 4, generator=random, dtype=torch.float64)
+    results[:, 3] = torch.arange(40)
+    histories = History(settings), History(settings)
+    numbers, tensors = Waiting(), Waiting()
+    for step in range(40):
+        numbers.add(step, batches[step], StepResult(*results[step].tolist()))
+        tensors.add(step, batches[step], StepResult(*results[step]))
+        for history, waiting in zip(histories, (numbers, tensors), strict=True):
+            taken = list(waiting.take(now=step == 39))
+            assert waiting is numbers or len(taken) in (0, LOOK_EVERY, 40 % LOOK_EVERY)
+            for number, ends, result in taken:
+                history.add(number, ends, result)
+    plain, from_device = (history.state() for history in histories)
+    for name, value in plain.items():
+        assert torch.equal(from_device[name], value), name

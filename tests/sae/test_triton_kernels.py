@@ -128,6 +128,7 @@ def test_operations_equal_those_of_torch(shifted):
     both = [[t.clone() for t in (decoder, gradient, first, second)] for _ in range(2)]
     for operations, (weight, *rest) in zip((theirs, ours), both, strict=True):
         operations.adam(weight, *rest, 1e-2, 1.5)
+        operations.adam(weight, *rest, 2e-3, 1.2)
     for expected, got in zip(*both, strict=True):
         torch.testing.assert_close(got, expected)
 
@@ -190,6 +191,24 @@ def test_bfloat16_goes_the_same_way_and_resumes_to_the_same_bits():
     resumed.step(batches[1], 1e-3)
     for name, value in ours.state().items():
         assert torch.equal(resumed.state()[name], value), name
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_loaded_state_lies_where_a_recorded_step_looks_for_it(dtype):
+    weights, settings, normalisation, batches = start(12, 9, 4, 8)
+    step = TritonTopKStep(weights, replace(settings, product_dtype=dtype), normalisation, "cpu")
+    held = {"silent": step.silent, "factors": step.factors}
+    for name in ("parameters", "first", "second", "copies"):
+        held |= {f"{name} {key}": tensor for key, tensor in getattr(step, name).items()}
+    places = {name: tensor.data_ptr() for name, tensor in held.items()}
+    state = step.state()
+    step.step(batches[0], 1e-3)
+    step.load_state(state)
+    step.step(batches[1], 1e-3)
+    now = {"silent": step.silent, "factors": step.factors}
+    for name in ("parameters", "first", "second", "copies"):
+        now |= {f"{name} {key}": tensor for key, tensor in getattr(step, name).items()}
+    assert {name: tensor.data_ptr() for name, tensor in now.items()} == places
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered")

@@ -2,7 +2,6 @@
 
 import collections
 import functools
-import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,13 +11,16 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 
+from sae_stability.activations.dtypes import torch_dtype
 from sae_stability.errors import StudyError
 from sae_stability.files import read_json, sha256
 from sae_stability.seeds import stream
 
 _FIELDS = ("format", "hookpoint", "dtype", "d_model", "rows", "mean", "mean_centred_norm", "shards")
 CPU = torch.device("cpu")
-_DEVICE_SHARDS = 8  # read ahead at once: a GPU uses rows up faster than one thread checks and copies them
+# A GPU uses rows up faster than one thread checks and copies them: so many shards are read ahead at once, if small.
+_DEVICE_SHARDS, _DEVICE_BYTES = 8, 2 << 30
+_PINNED_BYTES = 64 << 20  # copied at a time
 _verified: set[tuple] = set()  # shards that this process has checked, by path, size and time
 
 
@@ -111,8 +113,8 @@ def batches(
 
     An epoch takes shards in a random order and the rows of each in a random order; both depend on the order
     seed, the chunk's name and the epoch alone. Batches go on over shards and epochs; an incomplete last batch is
-    left out. Memory: two shards, the current one and the next, which a thread reads ahead; on a GPU, nine there and
-    eight in pinned memory.
+    left out. Memory: two shards, the current one and the next, which a thread reads ahead; a GPU holds up to 2 GiB of
+    small ones.
 
     Args:
         chunk_path: the chunk's folder.
@@ -187,7 +189,7 @@ def _read_ahead(
     chunk: Chunk, pieces: Iterator[_Piece], device: torch.device
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield (activations of a shard, row numbers to take in order), reading some shards ahead."""
-    ahead = 1 if device.type == "cpu" else _DEVICE_SHARDS
+    ahead = _shards_ahead(chunk, device)
     coming: collections.deque[Future] = collections.deque()
     with ThreadPoolExecutor(max_workers=ahead) as readers:
         try:
@@ -208,6 +210,13 @@ def _read(chunk: Chunk, piece: _Piece, device: torch.device = CPU) -> tuple[torc
     return _moved(activations, device), _moved(torch.from_numpy(order), device)
 
 
+def _shards_ahead(chunk: Chunk, device: torch.device) -> int:
+    if device.type == "cpu":
+        return 1
+    size = max(chunk.shard_rows) * chunk.d_model * torch_dtype(chunk.manifest["dtype"]).itemsize
+    return max(1, min(_DEVICE_SHARDS, _DEVICE_BYTES // size))
+
+
 def _moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     """A copy on the device; on CUDA by a stream of its own, so that training goes on meanwhile.
 
@@ -216,17 +225,20 @@ def _moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     """
     if device.type != "cuda":
         return tensor.to(device)
-    side = _copying(device, threading.get_ident())
+    side = _copying(device)
+    rows = max(1, _PINNED_BYTES // tensor[:1].nbytes)
     with torch.cuda.stream(side):
-        moved = tensor.pin_memory().to(device, non_blocking=True)
-    side.synchronize()
+        moved = torch.empty_like(tensor, device=device)
+        for there, here in zip(moved.split(rows), tensor.split(rows), strict=True):
+            there.copy_(here.pin_memory(), non_blocking=True)
+        copied = side.record_event()
+    copied.synchronize()
     moved.record_stream(torch.cuda.default_stream(device))
     return moved
 
 
 @functools.cache
-def _copying(device: torch.device, _thread: int) -> torch.cuda.Stream:
-    """A stream for each thread that copies."""
+def _copying(device: torch.device) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)
 
 

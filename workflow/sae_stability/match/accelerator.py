@@ -47,9 +47,8 @@ class Torch:
 
     def best_partners(self, a, b, keep_a: int, keep_b: int, *, threads: int, progress=None) -> tuple[Best, Best]:
         """The `keep_a` best partners in `b` of each row of `a`, and the other way round; see `candidates`."""
-        import torch
 
-        return self._lists(torch.from_numpy(a), self._held(b), keep_a, keep_b, progress)
+        return self._lists(self._held(a), self._held(b), keep_a, keep_b, progress)
 
     def tiles(self, a, b, rows, columns, limit, low):
         """As `products.tiles`, without the columns that hold nothing of interest, which are nearly all."""
@@ -83,7 +82,7 @@ class Torch:
         values, partners = [], []
         width = max(keep_a, TILE_ENTRIES // ROWS)
         for start in range(0, n, ROWS):
-            rows = a[start : start + ROWS].to(self.device)
+            rows = a[start : start + ROWS]
             value = torch.empty((len(rows), 0), device=self.device)
             partner = torch.empty((len(rows), 0), dtype=torch.int32, device=self.device)
             for first in range(0, m, width):

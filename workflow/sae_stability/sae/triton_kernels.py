@@ -237,13 +237,19 @@ def _adam_vector(
     tl.store(weight + place, new, mask=mask)
 
 
+def set_factors(factors: torch.Tensor, rate: float, correction: float) -> None:
+    """Write what `step.adam_factors` gave into a tensor (2,), without waiting for its device."""
+    factors[0].fill_(rate)
+    factors[1].fill_(correction)
+
+
 def adam(weight, first, second, gradient: torch.Tensor, scale: torch.Tensor, factors: torch.Tensor) -> None:
     """One Adam step of a tensor in place for gradient * scale.
 
     Args:
         weight, first, second: the tensor and its moments, updated. gradient: of the same shape.
         scale: () float32; NaN leaves everything as it is.
-        factors: (2,) float32, from `step.adam_factors`.
+        factors: (2,) float32, from `set_factors`.
     """
     sizes = {"BLOCK": 1024, "B1": BETA1, "B2": BETA2, "EPS": EPSILON}
     grid = (triton.cdiv(weight.numel(), sizes["BLOCK"]),)

@@ -22,6 +22,5 @@ class TritonOperations(Operations):
         """One Adam step of a tensor in place, factors as from `step.adam_factors`."""
         if (rate, correction) != self.known:  # which change once a step
             self.known = (rate, correction)
-            for i, factor in enumerate(self.known):
-                self.factors[i].fill_(factor)
+            kernels.set_factors(self.factors, *self.known)
         kernels.adam(weight, first, second, gradient, self.one, self.factors)

@@ -2,16 +2,18 @@
 
 The same arithmetic as `torch_step`, which is its reference. Pre-activations exist for a tile of rows at a time, and no
 tensor of shape (batch, k, d_model) or gradient of a parameter ever does: beyond parameters and moments, memory is
-`TILE_BYTES` and a few tensors of the batch's size. Nothing waits for the device, except AuxK for the number of dead
-latents; so a loss that is not finite is seen late, and the kernels themselves overwrite nothing then. A step without
-AuxK is recorded once and replayed (`recorded`), because launching its kernels takes longer than a small step itself.
+`TILE_BYTES` and a few tensors of the batch's size (twice that where AuxK applies now and then). Nothing waits for the
+device, except AuxK for the number of dead latents; so a loss that is not finite is seen late, and the kernels
+themselves overwrite nothing then. A step without AuxK is recorded once and replayed (`recorded`), because launching its
+kernels takes longer than a small step itself.
 
 With `product_dtype` bfloat16 the product multiplies bfloat16 copies of inputs and encoder, and decoding and gradient
 sums read bfloat16 copies of decoder rows, inputs and errors; all sums are float32, and so are the parameters. With
 float32, TF32 is off.
 
 Two runs on the same device give the same bits: no sum uses atomics, so there is no switch to set. cuBLAS repeats its
-bits as long as one stream uses it; whoever runs several in one process sets CUBLAS_WORKSPACE_CONFIG=:4096:8.
+bits as long as products do not run side by side; whoever runs them so in one process sets
+CUBLAS_WORKSPACE_CONFIG=:4096:8.
 """
 
 import numpy as np
@@ -44,8 +46,7 @@ class TritonTopKStep(TorchTopKStep):
         self.dtype = torch.bfloat16 if bfloat16 else torch.float32
         self.copies = {name: self.parameters[name].to(self.dtype) for name in ("encoder", "decoder")}
         self.factors = torch.empty(2, device=device)
-        on_cuda = torch.device(device).type == "cuda"
-        self.without_auxk = Recorded(self._advance) if on_cuda else self._advance
+        self.recorded = Recorded()
         torch.set_float32_matmul_precision("highest")
         torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
 
@@ -60,11 +61,11 @@ class TritonTopKStep(TorchTopKStep):
         """Advance by one batch (batch_size, d_model) at learning rate `rate`."""
         settings = self.settings
         self.steps += 1
-        for i, factor in enumerate(adam_factors(rate, self.steps)):
-            self.factors[i].fill_(factor)
+        kernels.set_factors(self.factors, *adam_factors(rate, self.steps))
         dead = torch.nonzero(self.silent > settings.dead_tokens)[:, 0] if settings.auxk_alpha > 0 else self.silent[:0]
-        result = self._advance(batch, dead) if len(dead) else self.without_auxk(batch)
-        return StepResult(*result)
+        if len(dead) or batch.device.type != "cuda":
+            return StepResult(*self._advance(batch, dead))
+        return StepResult(*self.recorded(self._advance, batch))
 
     def _advance(self, batch: torch.Tensor, dead: torch.Tensor | None = None) -> torch.Tensor:
         """A step with AuxK for the `dead` latents; what `StepResult` holds, (4,) float64."""
