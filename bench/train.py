@@ -129,8 +129,10 @@ What bounds it is the float32 products of the four layers up to the hookpoint, o
 other two gives where the plain loop computes as fast as this one. On an Intel Xeon (avx512f) in November 2026 they
 take 68 % of a forward pass, at 162 of the 177 G operations/s of a large product; attention 13 %, GELU 8 %, copies 5 %;
 sorting, checking and writing shards 6 % beside it. Tried there: 1,024 tokens a pass for 4,096 (6 % faster, kept); the
-check for NaN by the sums (1 %, kept); other attention kernels (2 to 4 x slower); memory kept by the allocator (a
-thirtieth of the page faults, no faster); 512 tokens a pass (6 % slower).
+check for NaN by the sums (1 %, kept); GELU in place (5 %, kept); other attention kernels (2 to 4 x slower); memory kept
+by the allocator (a thirtieth of the page faults, no faster); 512 tokens a pass (6 % slower); weights packed once for
+MKL (2 % of a pass beside GELU in place, what packing takes at 60,000 tokens) or oneDNN (the same, other bits), with
+GELU fused (no faster than in place, other bits); statistics and digests of shards in a second thread (under 1 %).
 """
 
 

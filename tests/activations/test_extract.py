@@ -314,3 +314,13 @@ def test_a_killed_extraction_leaves_nothing_that_is_believed(run, models, token_
     names = sorted(path.name for path in reference.iterdir())
     assert sorted(path.name for path in out.iterdir()) == names
     assert all((out / name).read_bytes() == (reference / name).read_bytes() for name in names)
+
+
+def test_gelus_are_computed_in_place(run, monkeypatch):
+    from sae_stability.activations import extract
+
+    models = []
+    monkeypatch.setattr(extract, "load_model", lambda *given: models.append(load_model(*given)) or models[0])
+    run("gpt_neox", hookpoints=["layers.1"])
+    values = torch.linspace(-3, 3, 10)
+    assert all(layer.mlp.act(values) is values for layer in models[0].layers)

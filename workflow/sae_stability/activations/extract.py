@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from sae_stability.activations import forward, sinks
 from sae_stability.activations.hooks import Hooks, hookpoint_width
+from sae_stability.activations.in_place import gelu_in_place
 from sae_stability.activations.model import load_model, resolve_model
 from sae_stability.activations.writer import ChunkWriter, NonFinite, RowOrder, Rows, shuffled_order, stored_order
 from sae_stability.corpus.blocks import BlockFile
@@ -89,6 +90,7 @@ def extract(
             writers[hookpoint] = ChunkWriter(Path(out), width, dtype, order, capacity, metadata)
         with Hooks(network, hookpoints) as hooks, forward.workers(device) as count:
             batch_tokens = batch_tokens or forward.suitable_tokens(device)
+            gelu_in_place(hooks)
             limits = {}
             if max_norm_multiple is not None:
                 sample = {"keep_special": keep_special, "batch_tokens": batch_tokens, "count": count}
