@@ -125,14 +125,15 @@ other weights and losses, so their FVU after few steps is no measure of quality.
 
 # From torch's profiler, one thread, and with one thing changed at a time.
 EXTRACTION = """
-What bounds it is the float32 products of the four layers up to the hookpoint, out of six: 1.5 x is what leaving out the
-other two gives where the plain loop computes as fast as this one. On an Intel Xeon (avx512f) in November 2026 they
-take 68 % of a forward pass, at 162 of the 177 G operations/s of a large product; attention 13 %, GELU 8 %, copies 5 %;
-sorting, checking and writing shards 6 % beside it. Tried there: 1,024 tokens a pass for 4,096 (6 % faster, kept); the
-check for NaN by the sums (1 %, kept); GELU in place (5 %, kept); other attention kernels (2 to 4 x slower); memory kept
-by the allocator (a thirtieth of the page faults, no faster); 512 tokens a pass (6 % slower); weights packed once for
-MKL (2 % of a pass beside GELU in place, what packing takes at 60,000 tokens) or oneDNN (the same, other bits), with
-GELU fused (no faster than in place, other bits); statistics and digests of shards in a second thread (under 1 %).
+What bounds it is the float32 products of the four layers up to the hookpoint, out of six: 1.5 x is what leaving out
+the other two gives where the plain loop computes as fast as this one. On an Intel Xeon (avx512f) in November 2026,
+before GELU was computed in place, they took 68 % of a forward pass, at 162 of the 177 G operations/s that a large
+product reached; attention 13 %, GELU 8 %, copies 5 %; sorting, checking and writing shards 6 % beside it. Tried
+there, and kept: 1,024 tokens a pass for 4,096 (6 % faster), the check for NaN by the sums (1 %), GELU in place (1 to
+6 % of a job, 5 % of a pass). Not kept: other attention kernels (2 to 4 x slower); memory held by the allocator (a
+thirtieth of the page faults, no faster); 512 tokens a pass (6 % slower); weights packed once for MKL (2 % of a pass,
+but packing takes as long at 60,000 tokens); weights packed for oneDNN, with or without GELU in the same kernel (no
+faster, and other bits); statistics and digests of shards in a second thread (under 1 %).
 """
 
 

@@ -61,17 +61,41 @@ def test_the_input_is_read_as_it_was_before_it_is_overwritten(models, last):
     assert f"{INTERMEDIATE}.intermediate_act_fn" in changed
 
 
-def test_an_input_that_is_read_again_is_not_overwritten(models):
-    def read_again(model):
+def read_again(dense, act, hidden):
+    hidden = dense(hidden)
+    return act(hidden) + hidden
+
+
+def a_parameter(dense, act, hidden):
+    return dense(hidden) + act(dense.bias)
+
+
+def a_slice(dense, act, hidden):
+    both = dense(hidden).repeat(1, 1, 2)
+    return act(both[..., : dense.out_features])
+
+
+def expanded(dense, act, hidden):
+    hidden = dense(hidden)
+    return hidden + act(hidden.mean(-1, keepdim=True).expand_as(hidden))
+
+
+CACHE: dict[torch.nn.Module, torch.Tensor] = {}
+
+
+def cached(dense, act, hidden):
+    hidden = dense(hidden)
+    return hidden + act(CACHE.setdefault(dense, torch.linspace(-1, 1, dense.out_features)))
+
+
+@pytest.mark.parametrize("use", [read_again, a_parameter, a_slice, expanded, cached])
+def test_an_input_that_others_use_is_not_overwritten(models, use):
+    def change(model):
         intermediate = model.encoder.layer[0].intermediate
+        dense, act = intermediate.dense, intermediate.intermediate_act_fn
+        intermediate.forward = lambda hidden: use(dense, act, hidden)
 
-        def forward(hidden: torch.Tensor) -> torch.Tensor:
-            hidden = intermediate.dense(hidden)
-            return intermediate.intermediate_act_fn(hidden) + hidden
-
-        intermediate.forward = forward
-
-    before, after, changed = made(models["bert"], ["encoder.layer.1"], change=read_again)
+    before, after, changed = made(models["bert"], ["encoder.layer.0"], change=change)
     assert changed == []
     assert_same(after, before)
 

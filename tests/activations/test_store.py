@@ -139,8 +139,9 @@ def test_a_gpu_reads_more_shards_ahead_while_they_are_small(tmp_path, monkeypatc
     monkeypatch.setattr(store, "_read", counted)
     batches = []
     for batch in store.batches(folder, batch_size=8, epochs=2, device="cuda"):
+        while len(counts) < most:  # so many reads are under way before the first batch
+            time.sleep(0.01)
         batches.append(batch[:, 0].int().tolist())
-        time.sleep(0.002)  # the readers come as far as they may
     assert max(counts) == most
     assert batches == taken(folder, batch_size=8, epochs=2)
 

@@ -51,11 +51,15 @@ def test_a_matching_happens_in_full_precision(fails, monkeypatch):
     seen = []
     monkeypatch.setattr("sae_stability.match.assignment.CANDIDATES", 4)
 
+    backend = accelerator.Torch("cpu")
+    listed = backend.best_partners
+
     def best_partners(*args, **kwargs):
         seen.append(torch.get_float32_matmul_precision())
+        listed(*args, **kwargs)
+        assert backend.held
         raise StudyError("no partners")
 
-    backend = accelerator.Torch("cpu")
     if fails:
         monkeypatch.setattr(backend, "best_partners", best_partners)
     monkeypatch.setattr("sae_stability.match.assignment._backend", lambda device: backend)

@@ -113,8 +113,8 @@ def batches(
 
     An epoch takes shards in a random order and the rows of each in a random order; both depend on the order
     seed, the chunk's name and the epoch alone. Batches go on over shards and epochs; an incomplete last batch is
-    left out. Memory: two shards, the current one and the next, which a thread reads ahead; a GPU holds up to 2 GiB of
-    small ones.
+    left out. Memory: two shards, the current one and the next, which a thread reads ahead. On a GPU, the current one
+    and up to eight more, as many as fit into 2 GiB, but one at least; and as much in host memory while they are read.
 
     Args:
         chunk_path: the chunk's folder.

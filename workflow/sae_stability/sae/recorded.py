@@ -9,9 +9,10 @@ import torch
 class Recorded:
     """A function of one tensor, recorded when it is called for the second time and replayed from then on.
 
-    The function must do the same launches whatever the numbers are, wait for nothing, and keep what outlasts a call in
-    tensors that it updates in place; it is called as usual the first time, when libraries and kernels get ready, and
-    whenever the tensor has another shape.
+    The function is the same at every call; it is not kept, because a bound method would keep what it belongs to alive
+    in a cycle. It must do the same launches whatever the numbers are, wait for nothing, and keep what outlasts a call
+    in tensors that it updates in place; it is called as usual the first time, when libraries and kernels get ready,
+    and whenever the tensor has another shape.
     """
 
     def __init__(self) -> None:
