@@ -126,11 +126,11 @@ Tried without gain: a fair queue of bids without steps, 40 or 60 bids a row, 32 
 round for 24 (as many rounds), steps in every round (prices drift: 48 rounds for 6 in perturbed).
 
 The least gain is where scipy has least to do: unequal_sizes leaves columns free, so that no price war begins. Here it
-is the sweep over all pairs, and of its processor seconds on an Intel Xeon (avx512f) 64 % are integer products, at 150 G
-multiply-adds/s a core for the 78 of float32 products there, and 32 % the scans for candidates: together three quarters
-of the time at 32,768, where 10 x would leave two thirds of it. Tried and kept: 512-bit products (1.37 x the 256-bit ones), no scan
-of zero rows (zero_rows 6.5 s to 2.7 s at 16,384). Tried without gain: rows and columns scanned in one reading of a tile
-(1.3 x slower), tiles of 96, 192 or 288 rows for 384.
+is the sweep over all pairs, and of its processor seconds on an Intel Xeon (avx512f) 64 % are integer products, at 150
+G multiply-adds/s a core for the 78 of float32 products there, and 32 % the scans for candidates: together three
+quarters of the time at 32,768, where 10 x would leave two thirds of it. Tried and kept: 512-bit products (1.37 x the
+256-bit ones), no scan of zero rows (zero_rows 6.5 s to 2.7 s at 16,384). Tried without gain: rows and columns scanned
+in one reading of a tile (1.3 x slower), tiles of 96, 192 or 288 rows for 384.
 """
 
 
