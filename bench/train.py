@@ -241,7 +241,7 @@ def main() -> None:
     measure = {
         "parts": lambda: measure_parts(chunk),
         "training": lambda: measure_training(rows, arguments.rounds),
-        "extraction": lambda: train_extraction.measure(FOLDER, TOKENS, 5),
+        "extraction": lambda: train_extraction.measure(FOLDER, TOKENS, 15),
     }
     for part in arguments.only:
         load = os.getloadavg()[0]
