@@ -5,7 +5,8 @@ import weakref
 import pytest
 import torch
 
-from sae_stability.activations.forward import in_order, workers
+from sae_stability.activations.ahead import in_order
+from sae_stability.activations.forward import workers
 
 
 class Result:

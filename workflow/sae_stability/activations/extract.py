@@ -9,6 +9,7 @@ import torch
 from tqdm import tqdm
 
 from sae_stability.activations import forward, sinks
+from sae_stability.activations.ahead import in_order
 from sae_stability.activations.hooks import Hooks, hookpoint_width
 from sae_stability.activations.in_place import gelu_in_place
 from sae_stability.activations.model import load_model, resolve_model
@@ -98,7 +99,7 @@ def extract(
             prepare = functools.partial(_prepared, hooks, writers, limits, blocks.context_length)
             batches = forward.batches(blocks.kept(keep_special=keep_special), batch_tokens)
             with tqdm(total=census["rows"], unit=" tokens", unit_scale=True, desc=f"extract {chunk}") as progress:
-                for prepared in forward.in_order(prepare, batches, count):
+                for prepared in in_order(prepare, batches, count):
                     for hookpoint, rows in prepared.items():
                         writers[hookpoint].append(rows)
                     progress.update(max(len(rows.token_index) for rows in prepared.values()))

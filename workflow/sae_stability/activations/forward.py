@@ -1,20 +1,14 @@
 """Forward passes over a token set's blocks: several at once, results in order."""
 
-import collections
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import torch
 
 from sae_stability.activations.hooks import Hooks
 from sae_stability.corpus.packing import Blocks
-
-Item, Result = TypeVar("Item"), TypeVar("Result")
-
 
 _CPU_TOKENS, _ACCELERATOR_TOKENS = 1024, 8192
 
@@ -88,22 +82,3 @@ def workers(device: str) -> Iterator[int]:
         yield threads if torch.device(device).type == "cpu" else 1
     finally:
         torch.set_num_threads(threads)
-
-
-def in_order(function: Callable[[Item], Result], items: Iterable[Item], count: int) -> Iterator[Result]:
-    """Yield `function` of each item, in the items' order, while `count` threads compute those that follow.
-
-    At most `count + 2` results exist at once. An exception comes when its item's turn has come.
-    """
-    waiting: collections.deque[Future] = collections.deque()
-    with ThreadPoolExecutor(count) as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > count:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from sae_stability.activations import forward
+from sae_stability.activations.ahead import in_order
 from sae_stability.activations.hooks import Hooks
 from sae_stability.activations.writer import NonFinite
 from sae_stability.corpus.blocks import BlockFile
@@ -46,7 +47,7 @@ def norm_limits(
         }
 
     batches = forward.batches(_sample(blocks, keep_special), batch_tokens)
-    for some in forward.in_order(norms, batches, count):
+    for some in in_order(norms, batches, count):
         for hookpoint, values in some.items():
             found[hookpoint].append(values)
     return {hookpoint: float(torch.cat(values).median()) * multiple for hookpoint, values in found.items()}

@@ -1,9 +1,8 @@
 """Reading chunks of activations: checked, in a fixed order, a shard or a few at a time."""
 
-import collections
 import functools
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 
+from sae_stability.activations.ahead import in_order
 from sae_stability.activations.dtypes import torch_dtype
 from sae_stability.errors import StudyError
 from sae_stability.files import read_json, sha256
@@ -189,19 +189,7 @@ def _read_ahead(
     chunk: Chunk, pieces: Iterator[_Piece], device: torch.device
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield (activations of a shard, row numbers to take in order), reading some shards ahead."""
-    ahead = _shards_ahead(chunk, device)
-    coming: collections.deque[Future] = collections.deque()
-    with ThreadPoolExecutor(max_workers=ahead) as readers:
-        try:
-            for piece in pieces:
-                coming.append(readers.submit(_read, chunk, piece, device))
-                if len(coming) > ahead:
-                    yield coming.popleft().result()
-            while coming:
-                yield coming.popleft().result()
-        finally:
-            for future in coming:
-                future.cancel()
+    return in_order(lambda piece: _read(chunk, piece, device), pieces, _shards_ahead(chunk, device))
 
 
 def _read(chunk: Chunk, piece: _Piece, device: torch.device = CPU) -> tuple[torch.Tensor, torch.Tensor]:
