@@ -46,6 +46,21 @@ def test_torch_gives_the_same_matching(monkeypatch):
     assert by_torch.objective == pytest.approx(by_numpy.objective, abs=1e-12)
 
 
+def test_a_device_that_multiplies_wrongly_is_named_rather_than_waited_for(monkeypatch):
+    backend = accelerator.Torch("cpu")
+    tiles = backend.tiles
+
+    def one_column_off(*args):
+        for tile, columns, low in tiles(*args):
+            yield tile, np.roll(columns, 1), low
+
+    monkeypatch.setattr(backend, "tiles", one_column_off)
+    monkeypatch.setattr("sae_stability.match.assignment.CANDIDATES", 4)  # so few that pairs are priced
+    monkeypatch.setattr("sae_stability.match.assignment._backend", lambda device: backend)
+    with pytest.raises(StudyError, match=r"^matching: the product of row \d+ and row \d+ is off"):
+        match_rows(*dictionaries(400, 600, 16))
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_matching_happens_in_full_precision(fails, monkeypatch):
     seen = []

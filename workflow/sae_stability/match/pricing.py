@@ -10,11 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+from sae_stability.errors import StudyError
 from sae_stability.match.rows import Rows, cosine, rounding_margin
 from sae_stability.match.threads import workers
 
 ROWS = 512  # rows of one block: fewer follow the staircase closer, more keep the product efficient
 PICKS = 24  # violated pairs taken per row and round: the worst one, and a random choice of the others
+_DTYPES = np.int64, np.int32, np.float64
 TOLERANCE = 1e-12  # float64 rounding of cosines and duals; the bound allows for it
 
 
@@ -37,6 +39,9 @@ def violations(a: Rows, b: Rows, limit_a, limit_b, u, v, held_at, *, tiles, thre
     infinity before. As prices v only rise, a row needs no second look until its dual falls below. Updated in place.
 
     `tiles(a, b, rows, columns, limit, low)` multiplies, as `products.tiles` does.
+
+    Raises:
+        StudyError: it multiplies wrongly: a pair's exact cosine breaks nothing. The matching would never end.
     """
     fallen = u < held_at - TOLERANCE / 10
     margin = rounding_margin(a.given.shape[1])
@@ -58,7 +63,15 @@ def violations(a: Rows, b: Rows, limit_a, limit_b, u, v, held_at, *, tiles, thre
     with workers(threads) as pool:
         found = list(pool.map(block, starts))
     parts = [np.concatenate(part) for part in zip(*found, strict=True)] if found else [[], [], []]
-    return Violations(np.asarray(parts[0], np.int64), np.asarray(parts[1], np.int32), np.asarray(parts[2], np.float64))
+    rows, columns, values = (np.asarray(part, dtype) for part, dtype in zip(parts, _DTYPES, strict=True))
+    false = np.flatnonzero(values <= u[rows] + v[columns])
+    if false.size:
+        i, j = rows[false[0]], columns[false[0]]
+        raise StudyError(
+            f"matching: the product of row {i} and row {j} is off by more than float32 rounds ({false.size} such "
+            "pairs); this is a fault of the device or its libraries: match on another one, or report it"
+        )
+    return Violations(rows, columns, values)
 
 
 def _block(a: Rows, b: Rows, rows, columns, u, v, margin, held_at, tiles):
