@@ -71,6 +71,21 @@ def test_the_forward_pass_is_that_of_the_library_itself(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_rows_of_any_precision_are_taken(name):
+    loaded = sae.load(checkpoint(name))
+    for dtype in (torch.float16, torch.bfloat16, torch.float64):
+        x = torch.randn(9, loaded.encoder.shape[1], generator=torch.Generator().manual_seed(0)).to(dtype)
+        assert torch.equal(loaded.forward(x), loaded.forward(x.float()))
+
+
+def test_an_embedding_s_scale_is_folded_in_at_its_place_in_the_release_alone(tmp_path):
+    plain = formats.read(FIXTURES / "gemma_scope")
+    for place, scale in (("embedding/layer_12/width_1/average_l0_41", 1), ("embedding/width_1/average_l0_6", 6**0.5)):
+        shutil.copytree(FIXTURES / "gemma_scope", tmp_path / place)
+        np.testing.assert_allclose(formats.read(tmp_path / place).decoder, plain.decoder * scale, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_the_format_is_told_by_the_files(name):
     assert formats.detect(checkpoint(name)) == name.split("-")[0]
 

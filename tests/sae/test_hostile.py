@@ -13,28 +13,41 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file, save_file
+from safetensors.torch import save_file as save_torch
 
 from sae_stability import sae
 from sae_stability.errors import StudyError
 from sae_stability.sae import formats
+from sae_stability.sae.info import describe
 
 FIXTURES = Path(__file__).parent / "fixtures"
 WEIGHTS = ("sae.safetensors", "sae_weights.safetensors", "ae.pt", "params.npz", "params.safetensors", "8.pt")
 KINDS = ["sparsify-topk", "saelens-topk", "dictionary_learning-AutoEncoderTopK", "gemma_scope", "gemma_scope_2"]
-KINDS += ["llama_scope", "openai-topk", "own"]
+KINDS += ["llama_scope", "openai-topk", "own-imported", "own-trained"]
 
 
 @pytest.fixture(params=KINDS)
 def files(request, tmp_path):
     """(path to load, weights file, settings file or None) of a checkpoint that a test may spoil."""
     folder = tmp_path / "sae"
-    if request.param == "own":
+    if request.param == "own-imported":
         formats.write(folder, formats.read(FIXTURES / "saelens-gated"), "own")
+    elif request.param == "own-trained":
+        trained(folder)
     else:
         shutil.copytree(FIXTURES / request.param, folder)
     found = [folder / name for name in (*WEIGHTS, "checkpoints/final.safetensors") if (folder / name).is_file()]
     settings = list(folder.glob("*.json"))
     return (found[0] if found[0].name == "8.pt" else folder), found[0], (settings or [None])[0]
+
+
+def trained(folder: Path, **changes) -> None:
+    """An SAE as training writes it, with some settings changed afterwards."""
+    weights = formats.read(FIXTURES / "saelens-topk")
+    cfg = {"architecture": "topk", "n_latents": weights.n_latents, "d_model": weights.d_model, "k": 3}
+    sae.save(folder, weights.tensors, cfg)
+    (folder / "cfg.json").write_text(json.dumps(cfg | changes))
 
 
 def message(path: Path, format: str | None = None) -> str:
@@ -48,7 +61,8 @@ def message(path: Path, format: str | None = None) -> str:
 def load_or_refuse(path: Path) -> None:
     """Nothing but a StudyError may come of it."""
     with contextlib.suppress(StudyError):
-        sae.load(path)
+        loaded = sae.load(path)
+        loaded.forward(torch.ones(2, loaded.encoder.shape[1]))
 
 
 @pytest.mark.parametrize("share", [0, 0.3, 0.9, 0.999])
@@ -83,11 +97,65 @@ def test_settings_of_any_kind_are_used_or_refused(files):
             load_or_refuse(path)
 
 
-def test_weights_that_are_not_finite_are_refused(tmp_path):
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_not_finite_are_refused(value, tmp_path):
     arrays = dict(np.load(FIXTURES / "gemma_scope" / "params.npz"))
-    arrays["W_dec"][0, 0] = np.nan
+    arrays["W_dec"][0, 0] = value
     np.savez(tmp_path / "params.npz", **arrays)
     assert "not finite" in message(tmp_path)
+    trained(tmp_path / "sae")
+    tensors = load_file(tmp_path / "sae" / "sae.safetensors")
+    tensors["decoder"][0, 0] = value
+    save_file(tensors, tmp_path / "sae" / "sae.safetensors")
+    assert "decoder holds values that are not finite" in message(tmp_path / "sae")
+
+
+@pytest.mark.parametrize("changes", [{"k": k} for k in (1000, 0, -1, None, 2.5, True)] + [{"n_latents": 0}])
+def test_an_sae_of_this_project_with_impossible_settings_is_refused(changes, tmp_path):
+    trained(tmp_path / "sae", **changes)
+    assert f"cfg.json: {next(iter(changes))} is " in message(tmp_path / "sae")
+
+
+def test_an_sae_of_this_project_in_another_precision_is_refused(tmp_path):
+    trained(tmp_path / "sae")
+    tensors = {name: torch.from_numpy(value) for name, value in load_file(tmp_path / "sae" / "sae.safetensors").items()}
+    for dtype in (torch.bfloat16, torch.float8_e4m3fn, torch.float16, torch.float64):
+        save_torch({name: value.to(dtype) for name, value in tensors.items()}, tmp_path / "sae" / "sae.safetensors")
+        assert "sae.safetensors: " in message(tmp_path / "sae")
+
+
+@pytest.mark.parametrize("changes", [{"d_sae": 999}, {"d_in": 3}])
+def test_sizes_in_the_settings_must_be_those_of_the_weights(changes, tmp_path):
+    (key, value), *_ = changes.items()
+    folder = shutil.copytree(FIXTURES / "saelens-topk", tmp_path / "saelens")
+    settings = json.loads((folder / "cfg.json").read_text())
+    (folder / "cfg.json").write_text(json.dumps(settings | changes))
+    assert f"{key} is {value}, but the weights have " in message(folder)
+    key = {"d_sae": "dict_size", "d_in": "activation_dim"}[key]
+    folder = shutil.copytree(FIXTURES / "dictionary_learning-AutoEncoderTopK", tmp_path / "theirs")
+    settings = json.loads((folder / "config.json").read_text())
+    settings["trainer"][key] = value
+    (folder / "config.json").write_text(json.dumps(settings))
+    assert f"{key} is {value}, but the weights have " in message(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("saelens-topk", "apply_b_dec_to_input"), ("sparsify-topk", "transcode"), ("sparsify-topk", "signed")],
+)
+def test_a_word_in_quotes_is_neither_true_nor_false(name, key, tmp_path):
+    folder = shutil.copytree(FIXTURES / name, tmp_path / "sae")
+    settings = json.loads((folder / "cfg.json").read_text())
+    (folder / "cfg.json").write_text(json.dumps(settings | {key: "false"}))
+    assert f"{key} is 'false'; must be true or false" in message(folder)
+
+
+@pytest.mark.parametrize("key", ["d_in", "k", "num_latents"])
+def test_a_fault_of_any_length_is_told_in_one_bearable_line(key, tmp_path):
+    folder = shutil.copytree(FIXTURES / "sparsify-topk", tmp_path / "sae")
+    settings = json.loads((folder / "cfg.json").read_text())
+    (folder / "cfg.json").write_text(json.dumps(settings | {key: "x\ny" * 100_000}))
+    message(folder)
 
 
 def test_shapes_that_disagree_are_both_told(tmp_path):
@@ -148,6 +216,87 @@ def test_a_tensor_that_repeats_one_number_is_refused(tmp_path):
     huge = torch.zeros(1).expand(10**6, 10**6)
     torch.save({"encoder.weight": huge, "bias": huge[0]}, tmp_path / "ae.pt")
     assert "larger than what the file holds" in message(tmp_path)
+
+
+def endless() -> dict:
+    found: dict = {}
+    found["a"] = found
+    return found
+
+
+ODD = {
+    "k is nan": lambda: {"k": torch.tensor(float("nan"))},
+    "k is infinite": lambda: {"k": torch.tensor(float("inf"))},
+    "k is complex": lambda: {"k": torch.tensor(2 + 1j)},
+    "k is a fraction": lambda: {"k": torch.tensor(2.7)},
+    "k is many": lambda: {"k": torch.tensor([2, 3])},
+    "a mapping in itself": lambda: {"more": endless()},
+    "a name of two lines": lambda: {"encoder.weight": 3, "x\ny" * 1000: 3},
+    "a complex matrix": lambda: {"encoder.weight": torch.ones(12, 6, dtype=torch.complex64)},
+    "a conjugate": lambda: {"encoder.weight": torch.ones(12, 6, dtype=torch.complex64).conj()},
+    "no numbers behind it": lambda: {"encoder.weight": torch.ones(12, 6, device="meta")},
+    "a row": lambda: {"encoder.weight": torch.ones(12)},
+}
+
+
+@pytest.mark.parametrize("what", ODD)
+@pytest.mark.parametrize("name", ["ae.pt", "8.pt"])
+def test_a_pickle_that_holds_odd_things_is_refused_in_one_line(name, what, tmp_path):
+    folder = FIXTURES / ("dictionary_learning-AutoEncoderTopK" if name == "ae.pt" else "openai-topk")
+    state = torch.load(folder / name, weights_only=True)
+    odd = ODD[what]()
+    if name == "8.pt" and "k" in odd:
+        odd = {"activation_state_dict": odd}
+    torch.save(state | odd, tmp_path / name)
+    if name == "ae.pt":
+        shutil.copy(folder / "config.json", tmp_path)
+    message(tmp_path / name)
+
+
+def test_an_encoder_that_is_no_matrix_is_refused_by_its_shape_alone(tmp_path):
+    folder = shutil.copytree(FIXTURES / "sparsify-topk", tmp_path / "sae")
+    save_file({"encoder.weight": np.ones(12, np.float32)}, folder / "sae.safetensors")
+    with pytest.raises(StudyError, match=r"the encoder has shape \(12,\); must be a matrix"):
+        formats.shape(folder)
+
+
+def test_what_is_said_of_an_sae_survives_metrics_of_any_kind(tmp_path):
+    trained(tmp_path / "sae")
+    (tmp_path / "sae" / "metrics.json").write_text("[1, 2]")
+    with pytest.raises(StudyError, match="metrics.json: must hold a JSON mapping"):
+        describe(tmp_path / "sae")
+
+
+def respelt(content: bytes, member: str, change) -> bytes:
+    """An archive with one member changed, and its checksum with it."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(out, "w") as new:
+        for info in old.infolist():
+            data = old.read(info)
+            new.writestr(info.filename, change(data) if info.filename.endswith(member) else data)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(("name", "member"), [("8.pt", "data.pkl"), ("params.npz", "W_enc.npy")])
+def test_an_archive_whose_inside_was_tampered_with_is_an_sae_or_a_one_line_error(name, member, tmp_path):
+    content = (FIXTURES / ("openai-topk" if name == "8.pt" else "gemma_scope") / name).read_bytes()
+    random = np.random.default_rng(0)
+
+    def change(data: bytes) -> bytes:
+        spoilt = bytearray(data)
+        spoilt[random.integers(min(len(spoilt), 2000))] = random.integers(256)
+        return bytes(spoilt)
+
+    for _ in range(300):
+        (tmp_path / name).write_bytes(respelt(content, member, change))
+        load_or_refuse(tmp_path / name)
+
+
+@pytest.mark.parametrize("values", [np.full((6, 12), "a"), np.ones((6, 12), complex), np.ones((6, 12), "M8[s]")])
+def test_values_that_are_no_real_numbers_are_refused(values, tmp_path):
+    arrays = dict(np.load(FIXTURES / "gemma_scope" / "params.npz"))
+    np.savez(tmp_path / "params.npz", **arrays | {"W_enc": values})
+    assert "must be real numbers" in message(tmp_path)
 
 
 def test_an_npz_of_python_objects_is_refused(tmp_path):

@@ -41,7 +41,7 @@ def read_json(path: str | os.PathLike) -> dict:
         return json.loads(Path(path).read_text())
     except FileNotFoundError:
         raise StudyError(f"{path}: no such file") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise StudyError(f"{path}: not readable as JSON ({error}); delete it and run again") from None
 
 

@@ -47,6 +47,10 @@ def read_cfg(path: Path) -> dict:
     wrong = [key for key, kind in kinds.items() if not isinstance(cfg[key], kind) or isinstance(cfg[key], bool)]
     if wrong:
         raise StudyError(f"{path}/cfg.json: {wrong[0]} is {cfg[wrong[0]]!r}; the file is damaged")
+    allowed = {"n_latents": cfg["n_latents"], "d_model": cfg["d_model"], "k": cfg["n_latents"]}
+    wrong = [key for key, most in allowed.items() if cfg[key] is not None and not 1 <= cfg[key] <= most]
+    if wrong:
+        raise StudyError(f"{path}/cfg.json: {wrong[0]} is {cfg[wrong[0]]}; the file is damaged")
     return cfg
 
 
@@ -69,14 +73,14 @@ def arrays(path: Path) -> dict[str, np.ndarray]:
         tensors = load_file(file)
     except FileNotFoundError:
         raise StudyError(f"{file}: no such file") from None
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise StudyError(f"{file}: not readable as safetensors ({error}); delete the folder and train again") from None
     check_shapes(path, tensors, cfg, TENSORS)
     return tensors
 
 
 def check_shapes(path: Path, tensors: dict[str, np.ndarray], cfg: dict, wanted: dict[str, str]) -> None:
-    """Raise a `StudyError` unless the wanted tensors are there, float32, with shapes as in `TENSORS`."""
+    """Raise a `StudyError` unless the wanted tensors are there, float32 and finite, with shapes as in `TENSORS`."""
     sizes = {"n": cfg["n_latents"], "d": cfg["d_model"]}
     for name, letters in wanted.items():
         expected = tuple(sizes[letter] for letter in letters)
@@ -88,3 +92,6 @@ def check_shapes(path: Path, tensors: dict[str, np.ndarray], cfg: dict, wanted: 
             )
         if tensors[name].dtype != np.float32:
             raise StudyError(f"{path}/sae.safetensors: {name} is {tensors[name].dtype}, expected float32")
+        # The ends tell without a copy: NaN is both of them.
+        if not np.isfinite((tensors[name].min(), tensors[name].max())).all():
+            raise StudyError(f"{path}/sae.safetensors: {name} holds values that are not finite; the file is damaged")

@@ -30,8 +30,8 @@ class GivenSAE:
         self.cfg = weights.settings | {"architecture": weights.activation} | weights.origin
 
     def encode(self, x: torch.Tensor) -> torch.Tensor:
-        """Latents (rows, n_latents) of raw activations x (rows, d_model)."""
-        x = self._normalised(x)[0]
+        """Latents (rows, n_latents) float32 of raw activations x (rows, d_model) of any precision."""
+        x = self._normalised(x.to(self.encoder.dtype))[0]
         if self._weights.subtract_decoder_bias:
             x = x - self.decoder_bias
         return getattr(self, f"_{self._weights.activation}")(x)
@@ -42,6 +42,7 @@ class GivenSAE:
 
     def reconstruct(self, latents: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """What the SAE puts in the place of x, from x's latents: `decode`, each row scaled back, plus skip x."""
+        x = x.to(self.encoder.dtype)
         _, shift, scale = self._normalised(x)
         x_hat = self.decode(latents) * scale + shift
         return x_hat + x @ self.extras["skip"].T if "skip" in self.extras else x_hat

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from sae_stability.files import read_json
 from sae_stability.sae import formats
 from sae_stability.sae.checkpoint import arrays, read_cfg
+from sae_stability.sae.formats.files import read_settings
 
 
 def describe(path: Path) -> str:
@@ -20,7 +20,7 @@ def describe(path: Path) -> str:
         weights = formats.read(path)
         tensors, settings = weights.tensors, weights.settings | weights.origin
     metrics_file = path / "metrics.json"
-    metrics = read_json(metrics_file) if metrics_file.exists() else {}
+    metrics = read_settings(metrics_file) if metrics_file.exists() else {}
     shapes = {name: f"{values.dtype} {values.shape}" for name, values in tensors.items()}
     lines = []
     for title, values in (("tensors", shapes), ("settings", settings), ("training", metrics)):

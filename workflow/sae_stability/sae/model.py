@@ -27,8 +27,8 @@ class SAE:
         self._encode = architecture(cfg["architecture"]).encode
 
     def encode(self, x: torch.Tensor) -> torch.Tensor:
-        """Latents (rows, n_latents) of activations x (rows, d_model)."""
-        return self._encode(self, x)
+        """Latents (rows, n_latents) float32 of activations x (rows, d_model) of any precision."""
+        return self._encode(self, x.to(self.encoder.dtype))
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Reconstruction (rows, d_model) of latents (rows, n_latents): latents @ decoder + decoder_bias."""
@@ -54,6 +54,8 @@ def load(path: Path, device: str | torch.device = "cpu") -> SAE:
         raise StudyError(
             f"{path}/cfg.json: architecture {cfg['architecture']!r} is not known; allowed: {', '.join(REGISTRY)}"
         )
+    if cfg["k"] is None:
+        raise StudyError(f"{path}/cfg.json: k is null; a {cfg['architecture']} SAE states its k")
     values = arrays(path)
     check_shapes(path, values, cfg, architecture(cfg["architecture"]).EXTRAS)
     return SAE({name: torch.from_numpy(value).to(device) for name, value in values.items()}, cfg)

@@ -86,6 +86,8 @@ def checked(weights: Weights, where: object) -> Weights:
         raise StudyError(f"{where}: encoder has shape {weights.encoder.shape}; must be (n_latents, d_model)")
     if weights.activation not in ACTIVATIONS or weights.input_norm not in INPUT_NORMS:
         raise StudyError(f"{where}: activation {weights.activation!r} with input {weights.input_norm!r} is not known")
+    if not isinstance(weights.subtract_decoder_bias, bool):
+        raise StudyError(f"{where}: subtract_decoder_bias must be true or false")
     missing = [name for name in _NEEDED.get(weights.activation, ()) if getattr(weights, name) is None]
     if missing:
         raise StudyError(f"{where}: no {' and '.join(missing)}, which a {weights.activation} SAE needs")
@@ -123,6 +125,8 @@ def _plain(weights: Weights, name: str, where: object) -> np.ndarray:
     value = getattr(weights, name)
     if value.shape != expected:
         raise StudyError(f"{where}: {name} has shape {value.shape}, but the encoder's asks for {expected}")
+    if value.dtype.kind not in "fiu":
+        raise StudyError(f"{where}: {name} holds {value.dtype} values; must be real numbers")
     value = np.ascontiguousarray(value, dtype=np.float32)
     if not np.isfinite(value).all():
         raise StudyError(f"{where}: {name} holds values that are not finite; the file is damaged")

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from sae_stability.errors import StudyError
+from sae_stability.sae.formats.files import one_line_errors
 from sae_stability.sae.weights import Weights
 
 # In the order in which they are tried; no two detect the same files.
@@ -58,15 +59,19 @@ def read(path: Path, format: str | None = None) -> Weights:
 
     path = Path(path)
     name = _named(format) if format else detect(path)
-    weights = _module(name).read(path)
+    with one_line_errors(path):
+        weights = _module(name).read(path)
     return dataclasses.replace(weights, origin={"format": name} | weights.origin)
 
 
 def shape(path: Path, format: str | None = None) -> tuple[int, int]:
     """(n_latents, d_model) of the SAE at `path`; from headers and settings where the format allows."""
     name = _named(format) if format else detect(path)
-    n_latents, d_model = _module(name).shape(Path(path))
-    return n_latents, d_model
+    with one_line_errors(path):
+        found = tuple(_module(name).shape(Path(path)))
+    if len(found) != 2:
+        raise StudyError(f"{path}: the encoder has shape {found}; must be a matrix")
+    return found
 
 
 def write(path: Path, weights: Weights, format: str) -> None:

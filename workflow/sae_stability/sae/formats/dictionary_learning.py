@@ -14,7 +14,16 @@ import numpy as np
 
 from sae_stability.errors import StudyError
 from sae_stability.files import atomic, write_json
-from sae_stability.sae.formats.files import constant, count, number, one_of, read_pickle, read_settings, tensor
+from sae_stability.sae.formats.files import (
+    check_sizes,
+    constant,
+    count,
+    number,
+    one_of,
+    read_pickle,
+    read_settings,
+    tensor,
+)
 from sae_stability.sae.weights import Weights, checked
 
 NAME = re.compile(r"ae(_\d+)?\.pt")
@@ -76,7 +85,9 @@ def read(path: Path) -> Weights:
         subtract_decoder_bias=name not in _RAW_INPUT,
         origin=_origin(trainer) | {"class": name},
     )
-    return checked(weights, file)
+    weights = checked(weights, file)
+    check_sizes(trainer, _config(file), dict_size=weights.n_latents, activation_dim=weights.d_model)
+    return weights
 
 
 def shape(path: Path) -> tuple[int, int]:
@@ -159,8 +170,8 @@ def _class(tensors: dict, trainer: dict, file: Path) -> str:
 
 
 def _k(tensors: dict, trainer: dict, file: Path) -> int:
-    if isinstance(tensors.get("k"), np.ndarray) and tensors["k"].size == 1:
-        return int(tensors["k"].item())
+    if isinstance(tensors.get("k"), np.ndarray):
+        return count(tensors["k"], file, "k")
     if "k" not in trainer:
         raise StudyError(f"{file}: no k, neither here nor in config.json")
     return count(trainer["k"], _config(file), "trainer.k")

@@ -1,12 +1,13 @@
 """Reading files that a stranger wrote: every fault is one line, nothing in a file is executed, sizes are checked."""
 
+import contextlib
 import json
 import math
 import pickle
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,21 @@ from sae_stability.errors import StudyError
 _MOST_EXPANSION = 20
 _JSON_BYTES = 1 << 24
 _LARGEST = 3e38
+
+
+@contextlib.contextmanager
+def one_line_errors(path: Path) -> Iterator[None]:
+    """Whatever reading the SAE at `path` runs into inside the block is a `StudyError` of one line.
+
+    Parsers raise all kinds of things at bytes that were made to break them; which one stays attached as the cause.
+    """
+    try:
+        yield
+    except StudyError:
+        raise
+    except Exception as error:
+        kind = type(error).__name__
+        raise StudyError(f"{path}: not readable as an SAE ({kind}: {_line(error)}); fetch it again") from error
 
 
 def read_settings(path: Path, *needed: str) -> dict:
@@ -37,22 +53,38 @@ def read_settings(path: Path, *needed: str) -> dict:
         raise StudyError(f"{path}: must hold a JSON mapping of settings")
     missing = [key for key in needed if key not in value]
     if missing:
-        raise StudyError(f"{path}: no {', '.join(missing)}; found {', '.join(list(value)[:12])}")
+        raise StudyError(f"{path}: no {', '.join(missing)}; found {_line(', '.join(list(value)[:12]))}")
     return value
 
 
 def count(value: object, path: Path, key: str) -> int:
-    """A setting that must be a whole number of at least 0."""
+    """A setting, or an array of one, that must be a whole number of at least 0."""
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.item()
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise StudyError(f"{path}: {key} is {value!r}; must be a whole number")
+        raise StudyError(f"{path}: {key} is {_line(repr(value))}; must be a whole number")
     return value
 
 
 def number(value: object, path: Path, key: str) -> float:
     """A setting that must be a number above 0, within the range of float32."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < _LARGEST:
-        raise StudyError(f"{path}: {key} is {value!r}; must be a number above 0")
+        raise StudyError(f"{path}: {key} is {_line(repr(value))}; must be a number above 0")
     return float(value)
+
+
+def boolean(value: object, path: Path, key: str) -> bool:
+    """A setting that must be true or false; "false" in quotes is neither."""
+    if not isinstance(value, bool):
+        raise StudyError(f"{path}: {key} is {_line(repr(value))}; must be true or false")
+    return value
+
+
+def check_sizes(settings: dict, path: Path, **sizes: int) -> None:
+    """Raise a `StudyError` where settings give a size and the weights have another one."""
+    for key, size in sizes.items():
+        if settings.get(key) not in (None, size):
+            raise StudyError(f"{path}: {key} is {_line(repr(settings[key]))}, but the weights have {size}")
 
 
 def one_of(value: object, allowed: Iterable[str], path: Path, key: str) -> str:
@@ -134,7 +166,11 @@ def read_pickle(path: Path) -> dict:
         raise StudyError(f"{path}: no such file") from None
     except pickle.UnpicklingError:
         raise StudyError(f"{path}: asks for code to be run, not for weights alone; it is not read") from None
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError) as error:
+    except zipfile.BadZipFile:
+        raise StudyError(
+            f"{path}: truncated, or not written by torch.save of PyTorch 1.6 or later; fetch it again"
+        ) from None
+    except (zlib.error, RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise StudyError(f"{path}: not readable as a PyTorch checkpoint ({_line(error)}); fetch it again") from None
     if not isinstance(state, dict):
         raise StudyError(f"{path}: holds a {type(state).__name__}, not the mapping of an SAE's tensors")
@@ -148,7 +184,7 @@ def tensor(tensors: dict, name: str, path: Path) -> np.ndarray:
         StudyError: there is none, or it is something else; names what there is.
     """
     if not isinstance(tensors.get(name), np.ndarray):
-        raise StudyError(f"{path}: no tensor {name!r}, found {', '.join(sorted(map(str, tensors))[:12])}")
+        raise StudyError(f"{path}: no tensor {name!r}, found {_line(', '.join(sorted(map(str, tensors))[:12]))}")
     return tensors[name]
 
 
@@ -178,7 +214,7 @@ def _npz_headers(path: Path, names: tuple[str, ...]) -> dict[str, tuple[int, ...
             members = {member.filename: member for member in archive.infolist()}
             missing = [name for name in names if f"{name}.npy" not in members]
             if missing:
-                raise StudyError(f"{path}: no array {missing[0]!r}, found {', '.join(sorted(members)[:12])}")
+                raise StudyError(f"{path}: no array {missing[0]!r}, found {_line(', '.join(sorted(members)[:12]))}")
             return {name: _npy_shape(archive, members[f"{name}.npy"], path) for name in names}
     except FileNotFoundError:
         raise StudyError(f"{path}: no such file") from None

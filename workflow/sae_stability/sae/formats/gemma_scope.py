@@ -36,7 +36,8 @@ def read(path: Path) -> Weights:
         subtract_decoder_bias=False,
     )
     weights = checked(weights, file)
-    if "embedding" in file.parts:
+    # embedding/width_*/average_l0_*/params.npz, as in the release; a folder above that is somebody's own.
+    if file.absolute().parts[-4:-3] == ("embedding",):
         scale = weights.d_model**0.5
         weights = dataclasses.replace(weights, encoder=weights.encoder / scale, decoder=weights.decoder * scale)
     return checked(weights, file)

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from sae_stability.sae import formats
+from sae_stability.sae.formats.files import one_line_errors
 from sae_stability.sae.given import GivenSAE, load_folder
 from sae_stability.sae.model import SAE
 
@@ -21,5 +22,6 @@ def load(path: Path, format: str | None = None, device: str | torch.device = "cp
         StudyError: there is no such SAE, or its files are damaged, disagree, or ask for code to be run.
     """
     if (format or formats.detect(path)) == "own":
-        return load_folder(path, device)
+        with one_line_errors(path):
+            return load_folder(path, device)
     return GivenSAE(formats.read(path, format), device)

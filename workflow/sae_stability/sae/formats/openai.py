@@ -6,10 +6,8 @@ function and `activation_state_dict` holds its k. TopK SAEs read each row less i
 
 from pathlib import Path
 
-import numpy as np
-
 from sae_stability.sae.formats import dictionary_learning
-from sae_stability.sae.formats.files import one_of, read_pickle, tensor
+from sae_stability.sae.formats.files import count, one_of, read_pickle, tensor
 from sae_stability.sae.weights import Weights, checked
 
 
@@ -35,7 +33,7 @@ def read(path: Path) -> Weights:
         encoder_bias=tensor(tensors, "latent_bias", path),
         decoder_bias=tensor(tensors, "pre_bias", path),
         activation=name.lower(),
-        k=_k(state) if name == "TopK" else None,
+        k=count(state.get("k"), path, "k") if name == "TopK" else None,
         input_norm="layer" if name == "TopK" else "none",
     )
     return checked(weights, path)
@@ -44,8 +42,3 @@ def read(path: Path) -> Weights:
 def shape(path: Path) -> tuple[int, int]:
     """(n_latents, d_model); the file has to be read for them."""
     return tensor(read_pickle(path), "encoder.weight", path).shape
-
-
-def _k(state: dict) -> object:
-    k = state.get("k")
-    return int(k.item()) if isinstance(k, np.ndarray) and k.size == 1 else k

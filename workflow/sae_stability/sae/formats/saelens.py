@@ -14,6 +14,8 @@ import numpy as np
 from sae_stability.errors import StudyError
 from sae_stability.files import atomic, write_json
 from sae_stability.sae.formats.files import (
+    boolean,
+    check_sizes,
     constant,
     one_of,
     read_safetensors,
@@ -70,6 +72,7 @@ def read(path: Path) -> Weights:
     activation = _ACTIVATIONS[architecture]
     bias = tensor(tensors, "b_mag" if activation == "gated" else "b_enc", file)
     metadata = settings.get("metadata") if isinstance(settings.get("metadata"), dict) else {}
+    subtract = settings.get("apply_b_dec_to_input", "transcoder" not in architecture)
     weights = Weights(
         encoder=tensor(tensors, "W_enc", file).T,
         decoder=tensor(tensors, "W_dec", file),
@@ -81,11 +84,12 @@ def read(path: Path) -> Weights:
         gate_bias=tensors.get("b_gate"),
         log_magnitude=tensors.get("r_mag"),
         skip=tensors.get("W_skip"),
-        subtract_decoder_bias=bool(settings.get("apply_b_dec_to_input", "transcoder" not in architecture)),
+        subtract_decoder_bias=boolean(subtract, cfg, "apply_b_dec_to_input"),
         input_norm=_NORMS[norm],
         origin=_origin(metadata),
     )
     weights = _scaled(checked(weights, file), tensors, settings, file)
+    check_sizes(settings, cfg, d_sae=weights.n_latents, d_in=weights.d_model)
     # Training checkpoints select by pre-activation times decoder norm unless told otherwise; saved SAEs by the former.
     if settings.get("rescale_acts_by_decoder_norm", architecture in _TRAINING_ONLY):
         weights = fold_norms(weights)

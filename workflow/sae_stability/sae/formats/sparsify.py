@@ -12,6 +12,7 @@ import numpy as np
 from sae_stability.errors import StudyError
 from sae_stability.files import atomic, write_json
 from sae_stability.sae.formats.files import (
+    boolean,
     count,
     one_of,
     read_safetensors,
@@ -51,9 +52,9 @@ def read(path: Path) -> Weights:
         decoder=tensor(tensors, "W_dec", file),
         decoder_bias=tensor(tensors, "b_dec", file),
         skip=tensors.get("W_skip"),
-        activation="abstopk" if settings.get("signed") else activation,
+        activation="abstopk" if boolean(settings.get("signed", False), path / "cfg.json", "signed") else activation,
         k=count(settings["k"], path / "cfg.json", "k"),
-        subtract_decoder_bias=not settings.get("transcode", False),
+        subtract_decoder_bias=not boolean(settings.get("transcode", False), path / "cfg.json", "transcode"),
         origin={"hookpoint": path.parent.name if path.name.startswith("seed") else path.name},
     )
     return checked(weights, file)
