@@ -263,7 +263,7 @@ def test_an_encoder_that_is_no_matrix_is_refused_by_its_shape_alone(tmp_path):
 def test_what_is_said_of_an_sae_survives_metrics_of_any_kind(tmp_path):
     trained(tmp_path / "sae")
     (tmp_path / "sae" / "metrics.json").write_text("[1, 2]")
-    with pytest.raises(StudyError, match="metrics.json: must hold a JSON mapping"):
+    with pytest.raises(StudyError, match=r"metrics\.json: must hold a JSON mapping"):
         describe(tmp_path / "sae")
 
 
