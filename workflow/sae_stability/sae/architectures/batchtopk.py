@@ -2,12 +2,14 @@
 
 Loss: sum ||x - x_hat||^2 over the batch + auxk_alpha * AuxK (Gao et al. 2024), where the batch_size * k largest
 positive pre-activations of the whole batch count, so rows differ in how many latents fire. Initialisation: decoder rows
-uniform with norm 1, encoder their transpose (here: rescaled, as for TopK), biases 0 but for the decoder's, which is the
-first batch's mean. Decoder rows are held at norm 1.
+uniform with norm 1, encoder their transpose (here: rescaled, as for TopK), biases 0. Decoder rows are held at norm 1.
 
 For inference a fixed threshold replaces the batch: the expectation over batches of the smallest activation that
 counted, here an exponential mean over about the last 100 steps, corrected for its start at 0 (without that, the
 threshold of a short training is far too low).
+
+Not as in the source: AuxK is TopK's, of up to d_model / 2 latents that have been silent for `dead_tokens`, where the
+authors' code takes up to 512 that have been silent for five batches; the decoder bias starts at the first batch's mean.
 """
 
 import numpy as np

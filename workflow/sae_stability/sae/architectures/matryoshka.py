@@ -4,8 +4,8 @@ sparse autoencoders", arXiv 2503.17547).
 BatchTopK whose first latents must reconstruct alone too: with `groups` G, prefixes of n (2^i - 1) / 2^G latents, i = 1
 to G - 1, and all n (G = 5 gives the paper's 1/32, 3/32, 7/32, 15/32, 1). Loss: the mean over the prefixes of sum
 ||x - x_hat of the prefix||^2, as in the authors' code (the paper writes the sum), + auxk_alpha * AuxK on what the whole
-reconstruction leaves. Which latents count is decided once, over all latents of the batch. Threshold for inference and
-initialisation as for BatchTopK.
+reconstruction leaves. Which latents count is decided once, over all latents of the batch. Threshold for inference,
+initialisation and what is not as in the source as for BatchTopK.
 """
 
 import numpy as np
