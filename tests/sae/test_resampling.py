@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 
 from sae_stability.activations import store
 from sae_stability.sae import resampling
@@ -14,6 +15,7 @@ from sae_stability.sae.normalise import Normalisation
 from sae_stability.sae.progress import History
 from sae_stability.sae.train import Member, train_block, train_chunk
 from sae_stability.sae.workers import Workers
+from tests.sae.test_architectures import start as fresh
 
 DEAD = [3, 17, 40]
 TIMES = [24, 48, 72, 96]  # of the 192 steps of `planted.settings`
@@ -157,6 +159,29 @@ def test_it_happens_at_its_steps_alone(planted, settings, workers, monkeypatch) 
     assert seen == TIMES
     assert [n for n in range(5) if resampling.due(n, 4)] == [1, 2]
     assert not resampling.due(0, 1)
+
+
+def test_chunk_by_chunk_it_resamples_as_in_one_loop(planted, train, settings, workers, monkeypatch) -> None:
+    settings = replace(settings, n_latents=256)
+    dead, resample = [], resampling.resample
+
+    def spy(step, *rest):
+        dead.append(int((step.silent >= resampling.window(step.settings)).sum()))
+        resample(step, *rest)
+
+    monkeypatch.setattr(resampling, "resample", spy)
+    tensors = load_file(train("a", settings) / "sae.safetensors")
+    data = store.Chunk(planted.chunks[0])
+    normalisation = Normalisation.from_manifest("centre-scale", data.manifest)
+    batches = [b for c in planted.chunks for b in store.batches(c, batch_size=128, epochs=3, order_seed=0)]
+    step = fresh(settings, normalisation, data.d_model, batches[0], workers)
+    for batch in batches:
+        step.step(batch, settings.rate(step.steps))
+    assert len(dead) == 8
+    assert dead[:4] == dead[4:]
+    assert sum(dead[:4]) > 10
+    for name, value in normalisation.fold({n: v.numpy() for n, v in step.weights().items()}).items():
+        np.testing.assert_array_equal(tensors[name], value)
 
 
 def test_resumed_beside_others_or_on_more_threads_it_resamples_the_same(
