@@ -15,11 +15,12 @@ DEAD_AFTER = 60
 
 
 def settings_for(n_latents: int, k: int, batch: int, auxk_alpha: float) -> TrainSettings:
+    # The steps compared, 12, are over before an eighth of the training, when a Gated SAE resamples dead latents.
     return TrainSettings(
         n_latents=n_latents,
         k=k,
-        tokens=batch * 100,
-        chunk_tokens=batch * 100,
+        tokens=batch * 200,
+        chunk_tokens=batch * 200,
         batch_size=batch,
         auxk_alpha=auxk_alpha,
         dead_tokens=DEAD_AFTER,

@@ -78,6 +78,9 @@ class EntryStep:
     def after(self, l0: float, rate: float) -> None:
         """What a subclass does at the end of a step, to its `memory`."""
 
+    def revive(self, inputs: torch.Tensor, error: torch.Tensor) -> None:
+        """What a subclass does at the end of a step for latents that have died; `inputs` and `error` as in `loss`."""
+
     def step(self, batch: torch.Tensor, rate: float) -> StepResult:
         """Advance by one batch (batch_size, d_model) at learning rate `rate`."""
         p, operations = self.parameters, self.operations
@@ -100,6 +103,7 @@ class EntryStep:
         l0 = float(loss.fired.sum()) / len(x)
         self._update(loss.gradients, rate)
         self.after(l0, rate)
+        self.revive(inputs, loss.error)
         return StepResult(loss.fvu, auxk, l0, int((self.silent > self.settings.dead_tokens).sum()))
 
     def reconstruct(self, entries: Entries, value: torch.Tensor, inputs: torch.Tensor, variance: float):

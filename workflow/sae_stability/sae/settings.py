@@ -63,7 +63,7 @@ class TrainSettings:
     """`centre-scale` trains on (x - mean) / scale, both from the first chunk; folded into the saved weights."""
 
     init_seed: int = 0
-    """Decides the initial weights and nothing else."""
+    """Decides the initial weights, and which inputs dead latents start anew from (Gated), and nothing else."""
 
     order_seed: int = 0
     """Decides the order of the activations and nothing else."""

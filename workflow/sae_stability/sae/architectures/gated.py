@@ -4,16 +4,19 @@ arXiv 2404.16014).
 With h = encoder (x - decoder_bias): the gate is h + encoder_bias, the magnitude exp(magnitude_scale) * h +
 magnitude_bias; a latent is ReLU(magnitude) where its gate is above 0, else 0. Loss: sum ||x - x_hat||^2 + coefficient *
 sum ReLU(gate) + sum ||x - x_hat of ReLU(gate) by a frozen decoder||^2. Initialisation: decoder rows uniform with norm
-1, encoder their transpose (here: rescaled, as for TopK), scale and biases 0. Decoder rows are held at norm 1. Here
-no AuxK and no resampling.
+1, encoder their transpose (here: rescaled, as for TopK), scale and biases 0. Decoder rows are held at norm 1. No AuxK;
+dead latents are resampled, a few times in the first half of a training (Bricken et al. 2023; see `resampling`).
 
 Not as in the source: `k` is the mean number of latents that fire, held by a controller of the coefficient
-(`sparsity.SparsityController`); the decoder bias starts at the first batch's mean; Adam's first beta is 0.9, not 0.
+(`sparsity.SparsityController`); the decoder bias starts at the first batch's mean; Adam's first beta is 0.9, not 0;
+when latents are resampled, from which inputs and with which bias is as `resampling` says, and the learning rate does
+not warm up again.
 """
 
 import numpy as np
 import torch
 
+from sae_stability.sae import resampling
 from sae_stability.sae.entry_step import Loss, make_operations
 from sae_stability.sae.operations import Entries
 from sae_stability.sae.sparsity import PenalisedStep
@@ -62,6 +65,11 @@ class GatedStep(PenalisedStep):
             "magnitude_scale": operations.sums(entries, through_magnitude * scaled),
         }
         return Loss(fvu, error, value > 0, gradients, sums)
+
+    def revive(self, inputs: torch.Tensor, error: torch.Tensor) -> None:
+        """Resample dead latents, a few times in a training."""
+        if resampling.due(self.steps, self.settings.total_steps):
+            resampling.resample(self, inputs, error)
 
 
 def make_step(weights: dict[str, np.ndarray], settings, normalisation, device, workers) -> GatedStep:
