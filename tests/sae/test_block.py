@@ -246,7 +246,7 @@ def test_the_command_trains_one_sae_or_several(planted, one_chunk, tmp_path, cap
     assert "--config-hash is given 1 times for 2 SAEs" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("batch_size", [1, 8])
+@pytest.mark.parametrize("batch_size", [2, 8])
 def test_results_that_lie_on_a_device_are_noted_as_numbers_are(batch_size):
     from sae_stability.sae.progress import LOOK_EVERY, History, Waiting
     from sae_stability.sae.step import StepResult
