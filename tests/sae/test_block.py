@@ -16,8 +16,9 @@ import torch
 from sae_stability import cli
 from sae_stability.activations import store
 from sae_stability.errors import StudyError
+from sae_stability.sae.members import Member
 from sae_stability.sae.settings import TrainSettings
-from sae_stability.sae.train import Member, train_block, train_chunk
+from sae_stability.sae.train import train_block, train_chunk
 
 FILES = ("sae.safetensors", "cfg.json", "metrics.json", "history.parquet")
 
