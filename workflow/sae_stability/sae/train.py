@@ -12,7 +12,7 @@ import torch
 
 from sae_stability.activations import store
 from sae_stability.errors import StudyError
-from sae_stability.files import sha256, write_json
+from sae_stability.files import discard, sha256, write_json
 from sae_stability.sae.architectures import architecture
 from sae_stability.sae.export import export
 from sae_stability.sae.initial import initial_weights
@@ -140,6 +140,7 @@ def train_block(
     # Not before all outputs are there: Snakemake deletes those of a job that fails on the last of them.
     for member in members:
         if member.checkpoint is not None:
+            discard(member.checkpoint)
             member.checkpoint.unlink(missing_ok=True)
 
 
