@@ -132,6 +132,7 @@ def train_block(
                 about = {"settings": run.settings.digest(), "chunk": chunk_index}
                 write_state(run.member.state_out, run.training, run.history, about)
             if run.member.out is not None:
+                run.watch.tell_missed_target(run.history.last_l0())
                 out, config_hash = Path(run.member.out), run.member.config_hash
                 export(out, run.training, run.history, run.settings, normalisation, first_manifest, config_hash)
                 seconds = time.perf_counter() - started
