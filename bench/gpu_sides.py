@@ -111,8 +111,9 @@ def job(shape: dict, device: str = "cuda") -> dict:
     """Activations a second, times seeds, of a whole training: while shards are read and checked for the first time,
     and in the epochs after; and the share of the time that the training waits for its next batch."""
     from sae_stability.activations import store
+    from sae_stability.sae.members import Member
     from sae_stability.sae.settings import TrainSettings
-    from sae_stability.sae.train import Member, train_block
+    from sae_stability.sae.train import train_block
 
     folder, rows, seeds = Path(shape["folder"]), SHARDS * SHARD_ROWS, shape["seeds"]
     chunk = write_chunk(folder, shape["d_model"], device)

@@ -78,7 +78,7 @@ def test_a_last_chunk_too_small_for_one_step_is_left_out():
     chunks=st.integers(1, 5),
     chunk=st.integers(50, 400),
     epochs=st.integers(1, 4),
-    batch=st.integers(1, 50),
+    batch=st.integers(2, 50),
     share=st.floats(0.2, 1),
 )
 @settings(max_examples=200, deadline=None)
@@ -439,6 +439,7 @@ MISTAKES = {
         "a chunk gives only 1,000 different activations",
     ),
     "warm-up above training": ("cohorts.base.warmup_steps", 40, "are only 40 steps"),
+    "batches of one": ("cohorts.base.batch_size", 1, "batch_size: 1 is out of range; must be at least 2"),
     "uneven chunks": ("tokens.tiny-web.chunk_tokens", 1500, "3,000 tokens would make 2 whole chunks"),
     "chunk above half": ("tokens.tiny-web.chunk_tokens", 3000, "3,000 tokens would make 1 whole chunk"),
     "chunk above budget": ("tokens.tiny-web.chunk_tokens", 5000, "5,000 is more than train_tokens"),

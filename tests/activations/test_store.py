@@ -209,13 +209,32 @@ def test_a_damaged_shard_is_named(tmp_path, damage):
         taken(folder, batch_size=1)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", None])
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", "3", "null"])
 def test_a_damaged_manifest_is_named(tmp_path, content):
     folder = make(tmp_path / "chunk-0000")
-    path = folder / "manifest.json"
-    if content is None:
-        manifest = json.loads(path.read_text())
-        content = json.dumps({**manifest, "rows": manifest["rows"] + 1})
-    path.write_text(content)
+    (folder / "manifest.json").write_text(content)
     with pytest.raises(StudyError, match=r"manifest\.json.*delete"):
+        store.Chunk(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"rows": ROWS + 1}, "rows is not the sum"),
+        ({"rows": None}, "rows is missing or cannot be"),
+        ({"mean": None}, "mean is missing or cannot be"),
+        ({"mean": ["a", "b", "c"]}, "mean is missing or cannot be"),
+        ({"mean": [0.0]}, "mean is not d_model numbers"),
+        ({"mean_centred_norm": "long"}, "mean_centred_norm is"),
+        ({"shards": 3}, "shards is"),
+        ({"shards": [3]}, r"shards\.name is"),
+        ({"d_model": 0, "mean": []}, "d_model is missing or cannot be"),
+        ({"dropped": None}, r"dropped\.sink is"),
+    ],
+)
+def test_what_is_wrong_in_a_manifest_is_named(tmp_path, change, found):
+    folder = make(tmp_path / "chunk-0000")
+    path = folder / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(StudyError, match=rf"manifest\.json is damaged: {found}.*; delete .*chunk-0000 and run again"):
         store.Chunk(folder)

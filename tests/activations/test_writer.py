@@ -1,6 +1,7 @@
 """Memory of the writer, and bytes that do not depend on threads."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -57,3 +58,32 @@ def write(folder: Path, threads: int) -> dict[str, bytes]:
 
 def test_the_number_of_threads_changes_no_byte(tmp_path):
     assert write(tmp_path / "one", 1) == write(tmp_path / "three", 3)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np, torch
+from sae_stability.activations import writer
+
+save_file = writer.save_file
+
+def save(tensors, path, metadata):
+    save_file(tensors, path, metadata)
+    path.with_name(".tmpA1b2C3").write_bytes(path.read_bytes())  # safetensors' own name, in the middle of its work
+    os.kill(os.getpid(), signal.SIGKILL)
+
+writer.save_file = save
+order = writer.shuffled_order(0, 0, 1)
+chunk = writer.ChunkWriter(Path(sys.argv[1]), 8, "float32", order, np.array([100]), {})
+chunk.add(torch.randn(100, 8), np.arange(100))
+chunk.finish({})
+"""
+
+
+def test_what_a_killed_job_left_of_a_chunk_is_gone_after_the_next(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "workflow")}
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], env=environment, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 4  # bins, their index, and a shard under both names
+    assert set(write(tmp_path, 1)) == {"manifest.json", "shard-0000.safetensors"}

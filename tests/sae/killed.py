@@ -1,5 +1,7 @@
 """The training that a test kills: a job a chunk, as the workflow runs them. Imported by the processes to be killed."""
 
+import os
+import signal
 from pathlib import Path
 
 from sae_stability.sae.settings import TrainSettings
@@ -25,3 +27,21 @@ def run(folder: Path, chunks: list[Path], settings: TrainSettings, checkpoint_se
                 checkpoint_seconds=checkpoint_seconds,
                 progress=False,
             )
+
+
+def run_to_a_save(folder: Path, chunks: list[Path], settings: TrainSettings, checkpoints: bool) -> None:
+    """As `run`, but killed when the first checkpoint, or without any the first state, is written and not yet named.
+
+    A file of safetensors' own lies beside it then, as if that, too, had been in the middle of its work.
+    """
+    from sae_stability.sae import state
+
+    save_file = state.save_file
+
+    def save(tensors, path, metadata):
+        save_file(tensors, path, metadata=metadata)
+        path.with_name(".tmpA1b2C3").write_bytes(path.read_bytes())
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    state.save_file = save
+    run(folder, chunks, settings, checkpoint_seconds=0 if checkpoints else 1000)

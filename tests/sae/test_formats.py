@@ -13,6 +13,7 @@ import torch
 from sae_stability import sae
 from sae_stability.errors import StudyError
 from sae_stability.sae import formats
+from sae_stability.sae.convert import convert
 from sae_stability.sae.weights import Weights
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -159,6 +160,45 @@ def test_a_trained_sae_leaves_for_every_written_format_and_stays_itself(tmp_path
     for format in formats.WRITTEN:
         formats.write(tmp_path / format, formats.read(tmp_path / "own"), format)
         assert torch.equal(sae.load(tmp_path / format).forward(x), expected)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("to", ["own", "sparsify", "saelens", "dictionary_learning"])
+def test_converting_never_writes_over_what_it_reads(to, tmp_path):
+    formats.write(tmp_path / "sae", example("topk"), "own")
+    (tmp_path / "link").symlink_to("sae")
+    before = files(tmp_path / "sae")
+    for checkpoint, out in (("sae", "sae"), ("sae", "link"), ("sae", "sae/../sae"), ("sae/cfg.json", "sae")):
+        with pytest.raises(StudyError, match="itself, which must not be overwritten; name another folder"):
+            convert(tmp_path / checkpoint, tmp_path / out, to=to)
+    assert files(tmp_path / "sae") == before
+
+
+def test_converting_never_writes_over_the_settings_above_a_step(tmp_path):
+    source = FIXTURES / "dictionary_learning-BatchTopKSAE"
+    (tmp_path / "checkpoints").mkdir()
+    shutil.copy(source / "ae.pt", tmp_path / "checkpoints" / "ae_200.pt")
+    shutil.copy(source / "config.json", tmp_path)
+    with pytest.raises(StudyError, match="itself, which must not be overwritten"):
+        convert(tmp_path / "checkpoints" / "ae_200.pt", tmp_path, to="own")
+
+
+@pytest.mark.parametrize("there", formats.WRITTEN)
+@pytest.mark.parametrize("to", formats.WRITTEN)
+def test_converting_writes_over_an_sae_of_its_own_format_alone(there, to, tmp_path):
+    formats.write(tmp_path / "new", example("topk", k=2), "own")
+    formats.write(tmp_path / "out", example("topk"), there)
+    before = files(tmp_path / "out")
+    if there == to:
+        convert(tmp_path / "new", tmp_path / "out", to=to)
+        assert formats.read(tmp_path / "out").k == 2
+    else:
+        with pytest.raises(StudyError, match=f"out: holds an SAE of the format {there}, which one of {to} would"):
+            convert(tmp_path / "new", tmp_path / "out", to=to)
+        assert files(tmp_path / "out") == before
 
 
 @pytest.mark.parametrize("name", ["AutoEncoder", "GatedAutoEncoder", "JumpReluAutoEncoder", "BatchTopKSAE"])

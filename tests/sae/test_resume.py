@@ -88,6 +88,23 @@ def test_a_training_killed_at_25_random_moments_ends_with_the_same_bytes(planted
             kills += 1
         for name in FILES:
             assert (folder / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), (folder, name)
+        assert files_beside_the_sae(folder) == ["state-0.safetensors"]
+
+
+def files_beside_the_sae(folder: Path) -> list[str]:
+    return [path.name for path in folder.rglob("*") if path.is_file() and path.parent.name != "sae"]
+
+
+def test_what_a_job_leaves_that_is_killed_while_it_saves_is_gone_in_the_end(planted, processes, tmp_path) -> None:
+    for kill in (1, 2):  # in the first checkpoint; in the state, where no checkpoint is written
+        process = processes(target=killed.run_to_a_save, args=(tmp_path, planted.chunks, planted.settings, kill == 1))
+        process.start()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        assert files_beside_the_sae(tmp_path)
+    killed.run(tmp_path, planted.chunks, planted.settings, checkpoint_seconds=1000)
+    assert files_beside_the_sae(tmp_path) == ["state-0.safetensors"]
+    assert {path.name for path in tmp_path.iterdir()} == {"sae", "state-0.safetensors"}
 
 
 class Interrupted(Exception):

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sae_stability.files import read_table
 from sae_stability.sae.evaluate import evaluate
 from sae_stability.sae.settings import TrainSettings
 from sae_stability.sae.sparsity import MEMORY, SparsityController
@@ -32,7 +33,7 @@ def uneven(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.mark.parametrize("architecture", ["relu", "gated", "jumprelu"])
-def test_l0_is_within_five_percent_of_its_target_on_heldout_rows(uneven, tmp_path, architecture) -> None:
+def test_l0_is_within_five_percent_of_its_target_on_heldout_rows(uneven, tmp_path, architecture, capsys) -> None:
     chunk, heldout = uneven
     settings = TrainSettings(
         architecture=architecture,
@@ -50,6 +51,30 @@ def test_l0_is_within_five_percent_of_its_target_on_heldout_rows(uneven, tmp_pat
     files = {"out_json": [tmp_path / "e.json"], "out_parquet": [tmp_path / "e.parquet"]}
     (metrics,) = evaluate(saes=[tmp_path / "sae"], chunk=heldout, **files)
     assert metrics["l0"] == pytest.approx(8, rel=0.05)
+    assert "L0" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("architecture", "lines"), [("gated", 1), ("topk", 0)])
+def test_a_missed_l0_is_told_once_where_it_was_a_target(uneven, tmp_path, architecture, lines, capsys) -> None:
+    """TopK's k is a limit: half of all latents are below 0, whatever it is."""
+    chunk, _ = uneven
+    k = {"gated": 8, "topk": 96}[architecture]
+    settings = TrainSettings(
+        architecture=architecture, n_latents=96, k=k, tokens=4096 * 2, chunk_tokens=4096, batch_size=128, init_seed=3
+    )
+    state, first = tmp_path / "state.safetensors", chunk / "manifest.json"
+    train_chunk(chunk=chunk, chunk_index=0, settings=settings, state_out=state, progress=False)
+    assert not capsys.readouterr().err
+    files = {"first_chunk_manifest": first, "previous": state, "out": tmp_path / "sae"}
+    train_chunk(chunk=chunk, chunk_index=1, settings=settings, progress=False, **files)
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == lines
+    history, _ = read_table(tmp_path / "sae/history.parquet")
+    l0 = history.l0[-len(history) // 10 :].mean()
+    assert abs(l0 / k - 1) > 0.05
+    for line in told:
+        start = f"init seed 3: L0 is {l0:.3g} at the end, {l0 / k - 1:+.0%} off its target k = 8. Train longer"
+        assert line.startswith(start)
 
 
 @pytest.mark.parametrize("first", [2e-4, 5.0])

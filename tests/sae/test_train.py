@@ -224,11 +224,25 @@ def test_a_loss_that_is_looked_at_late_names_its_own_step(planted, tmp_path, one
         ({"warmup_steps": 1000}, "warmup_steps: 1000 given, but training has 192 steps"),
         ({"learning_rate": 0.0}, "learning_rate: 0.0 given; it must be above 0"),
         ({"normalisation": "centre"}, "allowed: none, centre-scale"),
+        ({"batch_size": 1}, "batch_size: 1 given; one activation has no variance"),
+        ({"k": 2.5}, "k: 2.5 given; it must be a whole number"),
+        ({"n_latents": 64.5}, "n_latents: 64.5 given; it must be a whole number"),
+        ({"batch_size": 100.5}, "batch_size: 100.5 given; it must be a whole number"),
+        ({"architecture": "matryoshka", "groups": 2.5}, "groups: 2.5 given; it must be a whole number"),
+        ({"auxk_alpha": float("nan")}, "auxk_alpha: nan given; it must be a number, and a finite one"),
+        ({"learning_rate": float("inf")}, "learning_rate: inf given; it must be a number, and a finite one"),
+        ({"architecture": "jumprelu", "bandwidth": float("nan")}, "bandwidth: nan given"),
+        ({"learning_rate": "fast"}, "learning_rate: fast given; it must be a number"),
     ],
 )
 def test_impossible_settings_are_refused(planted, change, message) -> None:
     with pytest.raises(StudyError, match=message):
         replace(planted.settings, **change)
+
+
+def test_numbers_of_numpy_are_settings_like_any_other(planted) -> None:
+    change = {"k": np.int64(3), "learning_rate": np.float64(1e-3), "auxk_alpha": 0}
+    assert replace(planted.settings, **change).digest() == planted.settings.digest()
 
 
 def test_a_state_of_other_settings_is_refused(planted, train, tmp_path) -> None:

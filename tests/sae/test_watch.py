@@ -10,6 +10,7 @@ from sae_stability.activations import store
 from sae_stability.errors import StudyError
 from sae_stability.files import read_json
 from sae_stability.sae.cpu_step import CpuTopKStep
+from sae_stability.sae.progress import History
 from sae_stability.sae.train import train_chunk
 from sae_stability.sae.watch import PATIENCE, Spikes
 from tests.sae.chunks import planted_rows, write_chunk
@@ -82,6 +83,29 @@ def test_a_spike_is_reported_and_counted_and_training_goes_on(planted, tmp_path,
     assert "chunk-0000: loss is" in line
     assert f"at step {step} (step {step} of chunk 0): row " in line
     assert "of shard-0000.safetensors has the batch's largest norm" in line
+
+
+def test_a_training_resumed_after_a_spike_ends_as_the_uninterrupted_one(planted, tmp_path, monkeypatch, capsys) -> None:
+    chunk, step = with_flat_rows(planted, tmp_path, flat=256)
+    train(planted, chunk, tmp_path / "whole")
+    (told,) = capsys.readouterr().err.splitlines()
+
+    def stop(self, number, *rest):
+        if number == step + 1:
+            raise KeyboardInterrupt
+        return add(self, number, *rest)
+
+    add = History.add
+    with monkeypatch.context() as patch:
+        patch.setattr(History, "add", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(planted, chunk, tmp_path)
+    assert capsys.readouterr().err.splitlines() == [told]
+    train(planted, chunk, tmp_path)
+    assert not capsys.readouterr().err  # the next step is no new spike, but goes on with the last one
+    assert read_json(tmp_path / "sae/metrics.json")["spikes"] == 2
+    for name in ("sae.safetensors", "metrics.json", "history.parquet"):
+        assert (tmp_path / "sae" / name).read_bytes() == (tmp_path / "whole/sae" / name).read_bytes()
 
 
 def test_a_training_that_has_diverged_stops_and_names_the_step_where_it_began(planted, tmp_path) -> None:

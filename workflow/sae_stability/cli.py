@@ -17,6 +17,7 @@ def main(argv: list[str] | None = None) -> int:
 
     args = parser().parse_args(argv)
     try:
+        _check_threads(args)
         globals()[args.verb.replace("-", "_")](args)
     except StudyError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -24,6 +25,11 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader of our output went away (`... | head`): nothing to say, and nowhere to say it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        # A path that cannot be read or written, or a full disk.
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
+        return 2
     return 0
 
 
@@ -134,7 +140,8 @@ def train(args: argparse.Namespace) -> None:
     own = {name: getattr(args, name) for name in each if getattr(args, name)}
     settings = [TrainSettings(**shared, init_seed=seed) for seed in seeds]
     with claimed(args.device) as device:
-        from sae_stability.sae.train import Member, train_block
+        from sae_stability.sae.members import Member
+        from sae_stability.sae.train import train_block
 
         train_block(
             [
@@ -293,6 +300,12 @@ def info(args: argparse.Namespace) -> None:
     from sae_stability.sae.info import describe
 
     print(describe(args.checkpoint))
+
+
+def _check_threads(args: argparse.Namespace) -> None:
+    """Of the verbs that compute."""
+    if getattr(args, "threads", 1) < 1:
+        raise StudyError(f"{args.verb}: --threads is {args.threads}; it must be 1 or more")
 
 
 def _check_once_each(args: argparse.Namespace, names: tuple[str, ...], saes: int) -> None:

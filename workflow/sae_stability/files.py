@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,11 +23,42 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
         yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        _settle(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_alone(path: str | os.PathLike) -> Iterator[Path]:
+    """As `atomic`, for a large file that one process at a time writes: what a killed one left is removed first.
+
+    The temporary path lies in a folder of its own, because safetensors writes under a further, random name beside it.
+    """
+    path = Path(path)
+    discard(path)
+    folder = _unfinished(path)
+    folder.mkdir(parents=True)
+    try:
+        yield folder / path.name
+        _settle(folder / path.name, path)
+    finally:
+        discard(path)
+
+
+def discard(path: str | os.PathLike) -> None:
+    """Remove what `atomic_alone` has begun to write in place of `path`, if there is anything."""
+    if (folder := _unfinished(Path(path))).exists():
+        shutil.rmtree(folder)
+
+
+def _unfinished(path: Path) -> Path:
+    return path.with_name(f".{path.name}.tmp")
+
+
+def _settle(temporary: Path, path: Path) -> None:
+    with open(temporary, "rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
 
 
 def write_json(path: str | os.PathLike, value: object) -> None:

@@ -16,7 +16,10 @@ from sae_stability.errors import StudyError
 from sae_stability.files import read_json, sha256
 from sae_stability.seeds import stream
 
-_FIELDS = ("format", "hookpoint", "dtype", "d_model", "rows", "mean", "mean_centred_norm", "shards")
+_NUMBER = int | float
+_FIELDS = {"format": str, "hookpoint": str, "dtype": str, "d_model": int, "rows": int}
+_FIELDS |= {"mean": list, "mean_centred_norm": _NUMBER, "shards": list}
+_SHARD_FIELDS = {"name": str, "rows": int, "sha256": str}
 CPU = torch.device("cpu")
 # A GPU uses rows up faster than one thread checks and copies them: so many shards are read ahead at once, if small.
 _DEVICE_SHARDS, _DEVICE_BYTES = 8, 2 << 30
@@ -31,6 +34,7 @@ class Chunk:
         path: the folder.
         manifest: what `manifest.json` holds.
         rows: number of rows.
+        sinks: rows that were left out for their norm.
         d_model: their width.
         mean: mean row, (d_model,) float32.
         scale: mean norm of the centred rows over sqrt(d_model); (x - mean) / scale has a mean norm of sqrt(d_model).
@@ -42,17 +46,13 @@ class Chunk:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        self.manifest = read_json(self.path / "manifest.json")
-        missing = [field for field in _FIELDS if field not in self.manifest]
-        if missing:
-            raise self._damaged(self.path / "manifest.json", f"lacks {', '.join(missing)}")
+        self.manifest = read_manifest(self.path / "manifest.json")
         self.rows: int = self.manifest["rows"]
+        self.sinks: int = self.manifest.get("dropped", {"sink": 0})["sink"]
         self.d_model: int = self.manifest["d_model"]
         self.mean = torch.tensor(self.manifest["mean"], dtype=torch.float32)
         self.scale = self.manifest["mean_centred_norm"] / self.d_model**0.5
         self.shard_rows: list[int] = [shard["rows"] for shard in self.manifest["shards"]]
-        if sum(self.shard_rows) != self.rows or len(self.mean) != self.d_model:
-            raise self._damaged(self.path / "manifest.json", "contradicts itself")
 
     def shard(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Activations (rows, d_model) in the stored dtype and token_index (rows,) int64 of a shard.
@@ -67,11 +67,11 @@ class Chunk:
             with safe_open(path, framework="pt") as file:
                 activations, token_index = file.get_tensor("activations"), file.get_tensor("token_index")
         except FileNotFoundError:
-            raise self._damaged(path, "is missing") from None
+            raise _damaged(path, "is missing") from None
         except (SafetensorError, OSError) as error:
-            raise self._damaged(path, f"cannot be read ({error})") from None
+            raise _damaged(path, f"cannot be read ({error})") from None
         if activations.shape != (entry["rows"], self.d_model) or len(token_index) != entry["rows"]:
-            raise self._damaged(path, f"has the shape {tuple(activations.shape)}")
+            raise _damaged(path, f"has the shape {tuple(activations.shape)}")
         return activations, token_index
 
     def _verify(self, path: Path, expected: str) -> None:
@@ -79,11 +79,41 @@ class Chunk:
         key = (str(path.resolve()), status.st_size, status.st_mtime_ns, expected)
         if key not in _verified:
             if sha256(path) != expected:
-                raise self._damaged(path, "is not the file that its manifest describes (sha256 differs)")
+                raise _damaged(path, "is not the file that its manifest describes (sha256 differs)")
             _verified.add(key)
 
-    def _damaged(self, path: Path, what: str) -> StudyError:
-        return StudyError(f"{path} {what}; delete {self.path} and run again")
+
+def read_manifest(path: str | Path) -> dict:
+    """A chunk's `manifest.json`, without a look at the shards.
+
+    Raises:
+        StudyError: there is none, or it is damaged.
+    """
+    path = Path(path)
+    manifest = read_json(path)
+    wrong = _not_of_type(manifest, _FIELDS)
+    if not wrong:
+        wrong += ["mean"] * (not all(isinstance(value, _NUMBER) for value in manifest["mean"]))
+        wrong += ["d_model"] * (manifest["d_model"] < 1)
+        wrong += [f"shards.{name}" for shard in manifest["shards"] for name in _not_of_type(shard, _SHARD_FIELDS)]
+        wrong += [f"dropped.{name}" for name in _not_of_type(manifest.get("dropped", {"sink": 0}), {"sink": int})]
+    if wrong:
+        raise _damaged(path, f"is damaged: {wrong[0]} is missing or cannot be")
+    if sum(shard["rows"] for shard in manifest["shards"]) != manifest["rows"]:
+        raise _damaged(path, "is damaged: rows is not the sum of the shards' rows")
+    if len(manifest["mean"]) != manifest["d_model"]:
+        raise _damaged(path, "is damaged: mean is not d_model numbers")
+    return manifest
+
+
+def _not_of_type(value: object, fields: dict) -> list[str]:
+    """The `fields` that `value` lacks or has of another type than stated; all where it is no mapping."""
+    given = value if isinstance(value, dict) else {}
+    return [name for name, kind in fields.items() if not isinstance(given.get(name), kind)]
+
+
+def _damaged(path: Path, what: str) -> StudyError:
+    return StudyError(f"{path} {what}; delete {path.parent} and run again")
 
 
 def rows(chunk_path: str | Path) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

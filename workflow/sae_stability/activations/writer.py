@@ -249,7 +249,7 @@ def clear(folder: Path) -> None:
     """Make the folder, and remove the shards, bins and manifest that an earlier job left in it."""
     folder.mkdir(parents=True, exist_ok=True)
     # The manifest first: without it, nobody believes the shards.
-    for pattern in ("manifest.json", "shard-*.safetensors", ".*.tmp*"):
+    for pattern in ("manifest.json", "shard-*.safetensors", ".*.tmp*", ".tmp*"):  # the last ones are safetensors' own
         for path in folder.glob(pattern):
             path.unlink()
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from sae_stability.corpus.names import resolve_model
 from sae_stability.corpus.packing import Blocks, Document, Layout, one_a_block, pack
 from sae_stability.errors import StudyError
-from sae_stability.files import atomic, sha256, write_json
+from sae_stability.files import atomic_alone, discard, sha256, write_json
 
 FORMAT = "sae-stability tokens 1"
 _DOCUMENTS_A_BATCH = 1000
@@ -228,7 +228,7 @@ class _BlockWriter:
         self.count = 0
         self.last_document = None
         self.writer: pq.ParquetWriter | None = None
-        self.target = atomic(path)
+        self.target = atomic_alone(path)
         self.temporary = self.target.__enter__()
 
     def add(self, block: Blocks) -> None:
@@ -256,7 +256,7 @@ class _BlockWriter:
         """Remove what was written of a file that will not be finished."""
         if self.writer is not None:
             self.writer.close()
-        self.temporary.unlink(missing_ok=True)
+        discard(self.path)
 
 
 def _table(blocks: list[Blocks], metadata: dict) -> pa.Table:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from sae_stability.checkpoint_files import checkpoint_files
 from sae_stability.errors import StudyError
 from sae_stability.sae import formats
 from sae_stability.sae.imported import save_weights
@@ -21,15 +22,17 @@ def convert(
 
     Args:
         checkpoint: folder or file of the SAE.
-        out: folder to write.
+        out: folder to write; an SAE of the same format that is there already is overwritten.
         format: format of `checkpoint`; None to tell by its files.
         to: one of `formats.WRITTEN`.
         n_latents, d_model: the size that it must have; None for any.
         config_hash: recorded by the project's own format.
 
     Raises:
-        StudyError: it cannot be read, has another size, or the other format has no such SAEs.
+        StudyError: it cannot be read, has another size, or the other format has no such SAEs; or `out` is where it
+            lies itself, or holds an SAE of another format.
     """
+    _check_free(checkpoint, out, to)
     weights = formats.read(checkpoint, format)
     for what, found, wanted in (("latents", weights.n_latents, n_latents), ("width", weights.d_model, d_model)):
         if wanted is not None and found != wanted:
@@ -40,3 +43,13 @@ def convert(
         save_weights(out, weights, config_hash)
     else:
         formats.write(out, weights, to)
+
+
+def _check_free(checkpoint: Path, out: Path, to: str) -> None:
+    """Formats share file names: written over another one, an SAE would lose some of its files."""
+    if out.resolve() in {file.parent.resolve() for file in checkpoint_files(checkpoint)}:
+        raise StudyError(f"{out}: holds {checkpoint} itself, which must not be overwritten; name another folder")
+    if out.is_dir() and checkpoint_files(out) and (found := formats.detect(out)) != to:
+        raise StudyError(
+            f"{out}: holds an SAE of the format {found}, which one of {to} would damage; name another folder"
+        )

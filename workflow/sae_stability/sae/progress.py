@@ -45,6 +45,11 @@ class History:
         self.sums[:] = 0
         return True
 
+    def last_l0(self) -> float:
+        """L0 over the last tenth of the rows."""
+        last = self.rows[-max(1, len(self.rows) // 10) :]
+        return float(np.mean([row[COLUMNS.index("l0")] for row in last]))
+
     def table(self):
         """The history as a DataFrame with `COLUMNS`."""
         import pandas as pd

@@ -2,8 +2,11 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
-from typing import Literal
+import math
+import numbers
+import operator
+from dataclasses import asdict, dataclass, fields
+from typing import Literal, get_args
 
 from sae_stability.budget import Budget
 from sae_stability.errors import StudyError
@@ -74,6 +77,8 @@ class TrainSettings:
     def __post_init__(self) -> None:
         from sae_stability.sae.architectures import REGISTRY, useless_setting
 
+        for field in fields(self):
+            object.__setattr__(self, field.name, _plain(field.name, getattr(self, field.name), field.type))
         if self.architecture not in REGISTRY:
             raise StudyError(f"architecture {self.architecture!r}: not known; allowed: {', '.join(sorted(REGISTRY))}")
         for name in (
@@ -88,6 +93,8 @@ class TrainSettings:
         ):
             if not getattr(self, name) > 0:
                 raise StudyError(f"{name}: {getattr(self, name)} given; it must be above 0")
+        if self.batch_size == 1:
+            raise StudyError("batch_size: 1 given; one activation has no variance to measure errors by; give 2 or more")
         if self.k > self.n_latents:
             raise StudyError(f"k: {self.k} given, above n_latents = {self.n_latents}; lower k")
         if fault := useless_setting(self.architecture, asdict(self)):
@@ -151,3 +158,24 @@ class TrainSettings:
     def digest(self) -> str:
         """Hash of every field, to tell states and checkpoints of other settings apart."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _plain(name: str, value: object, kind: object) -> object:
+    """A setting as a plain int or float where `kind`, the type of its field, asks for a number; any other as it is.
+
+    Raises:
+        StudyError: it is no such number.
+    """
+    kinds = get_args(kind) or (kind,)
+    if value is None and type(None) in kinds:
+        return None
+    if int in kinds:
+        try:
+            return operator.index(value)
+        except TypeError:
+            raise StudyError(f"{name}: {value} given; it must be a whole number") from None
+    if float in kinds:
+        if not isinstance(value, numbers.Real) or not math.isfinite(value):
+            raise StudyError(f"{name}: {value} given; it must be a number, and a finite one")
+        return float(value)
+    return value

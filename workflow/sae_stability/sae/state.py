@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from sae_stability.errors import StudyError
-from sae_stability.files import atomic
+from sae_stability.files import atomic_alone
 from sae_stability.sae.progress import History
 from sae_stability.sae.step import Step
 
@@ -23,7 +23,7 @@ def write_state(path: Path, training: Step, history: History, about: dict) -> No
     tensors |= {f"history.{name}": value for name, value in history.state().items()}
     # One metadata key: the writer does not keep an order among several, and the same state should give the same bytes.
     about = json.dumps(about | {"format": FORMAT, "digest": _digest(tensors)}, sort_keys=True)
-    with atomic(path) as temporary:
+    with atomic_alone(path) as temporary:
         save_file(tensors, temporary, metadata={"about": about})
 
 

@@ -5,7 +5,6 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +12,11 @@ import torch
 
 from sae_stability.activations import store
 from sae_stability.errors import StudyError
-from sae_stability.files import read_json, sha256, write_json
+from sae_stability.files import discard, sha256, write_json
 from sae_stability.sae.architectures import architecture
 from sae_stability.sae.export import export
 from sae_stability.sae.initial import initial_weights
+from sae_stability.sae.members import Member, check_chunk, check_members, check_places
 from sae_stability.sae.normalise import Normalisation
 from sae_stability.sae.progress import EventFiles, History, Waiting
 from sae_stability.sae.settings import TrainSettings
@@ -24,19 +24,6 @@ from sae_stability.sae.state import load_state, resume, write_state
 from sae_stability.sae.step import Step, StepResult
 from sae_stability.sae.watch import Watch
 from sae_stability.sae.workers import Workers
-
-
-@dataclass(frozen=True, kw_only=True)
-class Member:
-    """One SAE of a block: what it is and what it reads and writes, as in `train_chunk`."""
-
-    settings: TrainSettings
-    previous: Path | None = None
-    out: Path | None = None
-    state_out: Path | None = None
-    checkpoint: Path | None = None
-    tensorboard: Path | None = None
-    config_hash: str = ""
 
 
 def train_chunk(
@@ -78,8 +65,8 @@ def train_chunk(
         config_hash: recorded in `cfg.json`.
 
     Raises:
-        StudyError: the chunk or state does not fit the settings, or the loss goes wrong (`watch`) or weights stop
-            being finite (then nothing is written).
+        StudyError: the chunk or state does not fit the settings, an output has no place, or the loss goes wrong
+            (`watch`) or weights stop being finite (then nothing is written).
     """
     member = Member(
         settings=settings,
@@ -126,13 +113,12 @@ def train_block(
             date, and nothing else is written. Also where members differ in more than the init seed.
     """
     started = time.perf_counter()
-    _check_members(members)
+    check_members(members)
     data = store.Chunk(chunk)
-    first_manifest = (
-        read_json(first_chunk_manifest) if first_chunk_manifest else read_json(Path(chunk) / "manifest.json")
-    )
+    first_manifest = store.read_manifest(first_chunk_manifest) if first_chunk_manifest else data.manifest
     for member in members:
-        _check(chunk, data, chunk_index, member.settings, member.previous, member.out)
+        check_chunk(member, data, chunk_index)
+        check_places(member)
     normalisation = Normalisation.from_manifest(members[0].settings.normalisation, first_manifest)
     # As many members at a time as there are threads; only what is left over splits up a member's own step.
     at_a_time = min(threads, len(members)) if device == "cpu" else 1
@@ -146,6 +132,7 @@ def train_block(
                 about = {"settings": run.settings.digest(), "chunk": chunk_index}
                 write_state(run.member.state_out, run.training, run.history, about)
             if run.member.out is not None:
+                run.watch.tell_missed_target(run.history.last_l0())
                 out, config_hash = Path(run.member.out), run.member.config_hash
                 export(out, run.training, run.history, run.settings, normalisation, first_manifest, config_hash)
                 seconds = time.perf_counter() - started
@@ -154,6 +141,7 @@ def train_block(
     # Not before all outputs are there: Snakemake deletes those of a job that fails on the last of them.
     for member in members:
         if member.checkpoint is not None:
+            discard(member.checkpoint)
             member.checkpoint.unlink(missing_ok=True)
 
 
@@ -289,34 +277,6 @@ class _Loop:
     def speed(self) -> float:
         """Tokens a second, for each SAE, of the steps that this process took."""
         return self.steps_run * self.settings.batch_size / self.seconds if self.seconds else 0.0
-
-
-def _check_members(members: Sequence[Member]) -> None:
-    settings = [asdict(member.settings) for member in members]
-    names = [
-        name for name in settings[0] if name != "init_seed" and any(s[name] != settings[0][name] for s in settings)
-    ]
-    if names:
-        raise StudyError(f"SAEs trained together must differ in init_seed alone; these differ in {', '.join(names)}")
-    paths = [path for member in members for path in (member.out, member.state_out, member.checkpoint) if path]
-    for what, given in (("init_seed", [s["init_seed"] for s in settings]), ("path", paths)):
-        if twice := [value for value in given if given.count(value) > 1]:
-            raise StudyError(f"SAEs trained together: the {what} {twice[0]} is given for two of them")
-
-
-def _check(
-    chunk: Path, data, chunk_index: int, settings: TrainSettings, previous: Path | None, out: Path | None
-) -> None:
-    if not 0 <= chunk_index < settings.n_chunks:
-        raise StudyError(f"chunk {chunk_index}: training has chunks 0 to {settings.n_chunks - 1}")
-    if (previous is None) != (chunk_index == 0):
-        raise StudyError(
-            f"chunk {chunk_index}: the state after chunk {chunk_index - 1} must be given, for chunk 0 none"
-        )
-    if out is not None and chunk_index != settings.n_chunks - 1:
-        raise StudyError(f"chunk {chunk_index}: an SAE is written after the last chunk, {settings.n_chunks - 1}")
-    if data.rows < settings.batch_size:
-        raise StudyError(f"{chunk}: {data.rows} rows, fewer than one batch of {settings.batch_size}")
 
 
 class _Start:

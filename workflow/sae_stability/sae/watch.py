@@ -7,6 +7,8 @@ and Adam, whose step does not grow with the loss, gets over it: it is reported a
 `PATIENCE` of them in a row are a training that has diverged, or data that are no longer what they were: it stops.
 
 Neither the first steps nor warm-up can be taken for a spike: what is usual then is the first batch's FVU.
+
+At the end it is told, too, if a controller of sparsity did not bring L0 to its target.
 """
 
 import sys
@@ -17,12 +19,14 @@ import torch
 
 from sae_stability.activations import store
 from sae_stability.sae.settings import TrainSettings
+from sae_stability.sae.sparsity import PenalisedStep
 from sae_stability.sae.step import Step
 
 TIMES = 3.0
 PATIENCE = 100
 KEEP = 0.99  # of the exponential mean, a step
 REPORTED = 3  # spikes that a job tells of
+NEAR = 0.05  # of its target is near enough for L0
 
 
 class Spikes:
@@ -88,6 +92,17 @@ class Watch:
         if all(torch.isfinite(value).all() for value in self.training.weights().values()):
             return None
         return f"{self.chunk}: weights went wrong by {self._where(chunk_step)}. Nothing was overwritten"
+
+    def tell_missed_target(self, l0: float) -> None:
+        """Say so where a controller was to bring L0 to `k`, and training has ended with another `l0`."""
+        settings = self.settings
+        missed = l0 / settings.k - 1
+        if isinstance(self.training, PenalisedStep) and abs(missed) > NEAR:
+            print(
+                f"init seed {settings.init_seed}: L0 is {l0:.3g} at the end, {missed:+.0%} off its target k = "
+                f"{settings.k}. Train longer: it takes some 800 steps as a rule, and this took {settings.total_steps}",
+                file=sys.stderr,
+            )
 
     def _where(self, chunk_step: int) -> str:
         step = self.settings.steps_before(self.chunk_index) + chunk_step

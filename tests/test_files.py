@@ -1,0 +1,53 @@
+"""Files that appear whole or not at all."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sae_stability.files import atomic_alone, discard
+
+KILLED = """
+import os, signal, sys
+from sae_stability.files import atomic_alone
+with atomic_alone(sys.argv[1]) as temporary:
+    temporary.write_text("half")
+    temporary.with_name(".tmpA1b2C3").write_text("another name for it")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A file that is there, beside which a killed process has begun to write the next one."""
+    (tmp_path / "large").write_text("old")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "workflow")}
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "large")], env=environment, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 3
+    return tmp_path / "large"
+
+
+def test_the_next_writer_removes_what_a_killed_one_left(path: Path):
+    with atomic_alone(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_so_does_one_that_fails(path: Path):
+    with pytest.raises(ValueError, match="mistake"), atomic_alone(path):
+        raise ValueError("mistake")
+    assert path.read_text() == "old"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_it_can_be_removed_without_writing(path: Path):
+    for _ in range(2):  # nothing to remove is no mistake
+        discard(path)
+    assert path.read_text() == "old"
+    assert list(path.parent.iterdir()) == [path]
