@@ -1,16 +1,21 @@
 """Importing this loads whatever a training needs, kernels included: a process forked afterwards starts at once."""
 
 import tempfile
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
 from sae_stability.sae.settings import TrainSettings
 from tests.sae import killed
 from tests.sae.chunks import planted_dictionary, planted_rows, write_chunk
 
-torch.set_num_threads(1)  # a process with threads of its own must not be forked
+# A process with threads of its own must not be forked.
+torch.set_num_threads(1)
+tqdm.monitor_interval = 0
+tqdm.set_lock(threading.RLock())  # the usual one is shared by all forks: killed inside it, one would stop the others
 with tempfile.TemporaryDirectory() as name:
     rows = planted_rows(planted_dictionary(8, 4), 64, active=2, seed=0)
     chunk = write_chunk(Path(name) / "chunk-0000", rows, shards=1)
