@@ -88,7 +88,8 @@ def test_a_training_killed_at_25_random_moments_ends_with_the_same_bytes(planted
             kills += 1
         for name in FILES:
             assert (folder / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), (folder, name)
-        assert files_beside_the_sae(folder) == ["state-0.safetensors"]
+        # A kill between the SAE's last file and the checkpoint's end leaves the checkpoint, but nothing half-written.
+        assert set(files_beside_the_sae(folder)) <= {"state-0.safetensors", "checkpoint.safetensors"}
 
 
 def files_beside_the_sae(folder: Path) -> list[str]:
