@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from sae_stability.errors import StudyError
-from sae_stability.files import atomic, read_json, write_json
+from sae_stability.files import atomic_alone, read_json, write_json
 
 TENSORS = {"encoder": "nd", "decoder": "nd", "encoder_bias": "n", "decoder_bias": "d"}
 
@@ -27,7 +27,7 @@ def save(path: Path, tensors: dict[str, np.ndarray], cfg: dict) -> None:
     path = Path(path)
     check_shapes(path, tensors, cfg, TENSORS)
     (path / "cfg.json").unlink(missing_ok=True)
-    with atomic(path / "sae.safetensors") as temporary:
+    with atomic_alone(path / "sae.safetensors") as temporary:
         save_file({name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}, temporary)
     write_json(path / "cfg.json", cfg)
 
