@@ -51,3 +51,11 @@ def test_it_can_be_removed_without_writing(path: Path):
         discard(path)
     assert path.read_text() == "old"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_file_in_the_place_of_the_folder_is_no_hindrance(tmp_path: Path):
+    (tmp_path / ".large.tmp").write_text("whose?")
+    with atomic_alone(tmp_path / "large") as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / "large").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["large"]

@@ -81,9 +81,11 @@ def test_rows_of_any_precision_are_taken(name):
 
 def test_an_embedding_s_scale_is_folded_in_at_its_place_in_the_release_alone(tmp_path):
     plain = formats.read(FIXTURES / "gemma_scope")
-    for place, scale in (("embedding/layer_12/width_1/average_l0_41", 1), ("embedding/width_1/average_l0_6", 6**0.5)):
+    scales = {"embedding/layer_12/width_1/average_l0_41": 1, "embedding/layer_12/average_l0_41": 1}
+    for place, scale in (scales | {"embedding/width_1/average_l0_6": 6**0.5}).items():
         shutil.copytree(FIXTURES / "gemma_scope", tmp_path / place)
-        np.testing.assert_allclose(formats.read(tmp_path / place).decoder, plain.decoder * scale, rtol=1e-6)
+        for path in (tmp_path / place, tmp_path / place / ".." / Path(place).name):
+            np.testing.assert_allclose(formats.read(path).decoder, plain.decoder * scale, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -196,9 +198,38 @@ def test_converting_writes_over_an_sae_of_its_own_format_alone(there, to, tmp_pa
         convert(tmp_path / "new", tmp_path / "out", to=to)
         assert formats.read(tmp_path / "out").k == 2
     else:
-        with pytest.raises(StudyError, match=f"out: holds an SAE of the format {there}, which one of {to} would"):
+        with pytest.raises(
+            StudyError, match=f"out: holds an SAE of the format {there}, which an SAE of the format {to} "
+        ):
             convert(tmp_path / "new", tmp_path / "out", to=to)
         assert files(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("to", formats.WRITTEN)
+def test_a_conversion_that_was_killed_before_the_settings_can_be_done_again(to, tmp_path):
+    formats.write(tmp_path / "new", example("topk", k=2), "own")
+    formats.write(tmp_path / "out", example("topk"), to)
+    (settings,) = (tmp_path / "out").glob("*.json")
+    settings.unlink()
+    convert(tmp_path / "new", tmp_path / "out", to=to)
+    assert formats.read(tmp_path / "out").k == 2
+
+
+@pytest.mark.parametrize("to", formats.WRITTEN)
+@pytest.mark.parametrize("name", ["cfg.json", "config.json"])
+def test_converting_does_not_write_beside_the_settings_of_something_else(to, name, tmp_path):
+    formats.write(tmp_path / "new", example("topk", k=2), "own")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text('{"model_type": "gpt2"}')
+    with pytest.raises(StudyError, match=f"out: holds files of something else, which an SAE of the format {to} "):
+        convert(tmp_path / "new", tmp_path / "out", to=to)
+    assert files(tmp_path / "out").keys() == {name}
+
+
+def test_a_device_that_is_not_there_is_no_fault_of_the_file(tmp_path):
+    formats.write(tmp_path / "own", example("topk"), "own")
+    with pytest.raises(RuntimeError, match="no-such-device"):
+        sae.load(tmp_path / "own", device="no-such-device")
 
 
 @pytest.mark.parametrize("name", ["AutoEncoder", "GatedAutoEncoder", "JumpReluAutoEncoder", "BatchTopKSAE"])

@@ -159,6 +159,7 @@ def test_it_happens_at_its_steps_alone(planted, settings, workers, monkeypatch) 
     assert seen == TIMES
     assert [n for n in range(5) if resampling.due(n, 4)] == [1, 2]
     assert not resampling.due(0, 1)
+    assert [n for n in (23, 24, 33, 34, 47, 48) if resampling.recent(n, settings.total_steps)] == [24, 33, 48]
 
 
 def test_chunk_by_chunk_it_resamples_as_in_one_loop(planted, train, settings, workers, monkeypatch) -> None:

@@ -80,7 +80,8 @@ def test_a_spike_is_reported_and_counted_and_training_goes_on(planted, tmp_path,
     train(planted, chunk, tmp_path)
     assert read_json(tmp_path / "sae/metrics.json")["spikes"] == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "chunk-0000: loss is" in line
+    assert "chunk-0000: init seed 0: loss is" in line
+    assert "resampled" not in line
     assert f"at step {step} (step {step} of chunk 0): row " in line
     assert "of shard-0000.safetensors has the batch's largest norm" in line
 

@@ -47,8 +47,11 @@ def atomic_alone(path: str | os.PathLike) -> Iterator[Path]:
 
 def discard(path: str | os.PathLike) -> None:
     """Remove what `atomic_alone` has begun to write in place of `path`, if there is anything."""
-    if (folder := _unfinished(Path(path))).exists():
+    folder = _unfinished(Path(path))
+    if folder.is_dir() and not folder.is_symlink():
         shutil.rmtree(folder)
+    else:
+        folder.unlink(missing_ok=True)
 
 
 def _unfinished(path: Path) -> Path:

@@ -64,7 +64,7 @@ def violations(a: Rows, b: Rows, limit_a, limit_b, u, v, held_at, *, tiles, thre
         found = list(pool.map(block, starts))
     parts = [np.concatenate(part) for part in zip(*found, strict=True)] if found else [[], [], []]
     rows, columns, values = (np.asarray(part, dtype) for part, dtype in zip(parts, _DTYPES, strict=True))
-    false = np.flatnonzero(values <= u[rows] + v[columns])
+    false = np.flatnonzero(values - u[rows] - v[columns] <= 0)
     if false.size:
         i, j = rows[false[0]], columns[false[0]]
         raise StudyError(

@@ -49,7 +49,11 @@ def _check_free(checkpoint: Path, out: Path, to: str) -> None:
     """Formats share file names: written over another one, an SAE would lose some of its files."""
     if out.resolve() in {file.parent.resolve() for file in checkpoint_files(checkpoint)}:
         raise StudyError(f"{out}: holds {checkpoint} itself, which must not be overwritten; name another folder")
-    if out.is_dir() and checkpoint_files(out) and (found := formats.detect(out)) != to:
-        raise StudyError(
-            f"{out}: holds an SAE of the format {found}, which one of {to} would damage; name another folder"
-        )
+    if not out.is_dir() or not checkpoint_files(out):
+        return
+    found = formats.recognised(out)
+    # Settings are written last: without them these may be the weights that a killed conversion left.
+    unfinished = found in (None, "own") and not list(out.glob("*.json"))
+    if found != to and not unfinished:
+        what = f"an SAE of the format {found}" if found else "files of something else"
+        raise StudyError(f"{out}: holds {what}, which an SAE of the format {to} would damage; name another folder")

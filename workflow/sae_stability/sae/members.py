@@ -47,16 +47,14 @@ def check_places(member: Member) -> None:
     Raises:
         StudyError: a path is of the wrong kind, or nothing can be written there.
     """
-    for path in (member.out, member.tensorboard):
-        if path is not None:
-            if path.exists() and not path.is_dir():
-                raise StudyError(f"{path}: is no folder; name a folder")
-            _check_writable(path, [path, *path.parents])
-    for path in (member.state_out, member.checkpoint):
-        if path is not None:
-            if path.exists() and not path.is_file():
-                raise StudyError(f"{path}: is no file; name a file")
-            _check_writable(path, path.parents)
+    for path in map(Path, filter(None, (member.out, member.tensorboard))):
+        if path.exists() and not path.is_dir():
+            raise StudyError(f"{path}: is no folder; name a folder")
+        _check_writable(path, [path, *path.parents])
+    for path in map(Path, filter(None, (member.state_out, member.checkpoint))):
+        if path.exists() and not path.is_file():
+            raise StudyError(f"{path}: is no file; name a file")
+        _check_writable(path, path.parents)
 
 
 def check_chunk(member: Member, data: Chunk, chunk_index: int) -> None:

@@ -29,6 +29,11 @@ def due(steps: int, total: int) -> bool:
     return steps > 0 and steps in [total * part // PARTS for part in range(1, TIMES + 1)]
 
 
+def recent(steps: int, total: int) -> bool:
+    """Whether latents were resampled after one of the last ten of `steps` steps."""
+    return any(due(before, total) for before in range(steps - 9, steps + 1))
+
+
 def window(settings: TrainSettings) -> int:
     """Activations without firing from which a latent is dead here: 1/16 of the training."""
     return max(1, settings.total_steps // (2 * PARTS)) * settings.batch_size

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from sae_stability.activations import store
+from sae_stability.sae import resampling
 from sae_stability.sae.settings import TrainSettings
 from sae_stability.sae.sparsity import PenalisedStep
 from sae_stability.sae.step import Step
@@ -25,7 +26,7 @@ from sae_stability.sae.step import Step
 TIMES = 3.0
 PATIENCE = 100
 KEEP = 0.99  # of the exponential mean, a step
-REPORTED = 3  # spikes that a job tells of
+REPORTED = 3  # spikes that a job tells of, for each SAE
 NEAR = 0.05  # of its target is near enough for L0
 
 
@@ -80,7 +81,10 @@ class Watch:
         if self.spikes.in_a_row == 1 and self.reported < REPORTED:
             self.reported += 1
             spike = f"loss is {fvu:.3g}, after {self.spikes.usual:.3g}, at {self._where(chunk_step)}"
-            print(f"{self.chunk}: {spike}. Training goes on", file=sys.stderr)
+            if self._resampled(chunk_step):
+                spike += " (or it is that dead latents were resampled just before)"
+            seed = self.settings.init_seed
+            print(f"{self.chunk}: init seed {seed}: {spike}. Training goes on", file=sys.stderr)
         if self.spikes.in_a_row < PATIENCE:
             return None
         what = f"loss is {fvu:.3g}, after {self.spikes.usual:.3g}, for {PATIENCE} steps"
@@ -103,6 +107,11 @@ class Watch:
                 f"{settings.k}. Train longer: it takes some 800 steps as a rule, and this took {settings.total_steps}",
                 file=sys.stderr,
             )
+
+    def _resampled(self, chunk_step: int) -> bool:
+        settings = self.settings
+        step = settings.steps_before(self.chunk_index) + chunk_step
+        return settings.architecture == "gated" and resampling.recent(step, settings.total_steps)
 
     def _where(self, chunk_step: int) -> str:
         step = self.settings.steps_before(self.chunk_index) + chunk_step

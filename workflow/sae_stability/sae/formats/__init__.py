@@ -37,13 +37,18 @@ def detect(path: Path) -> str:
     path = Path(path)
     if not path.exists():
         raise StudyError(f"{path}: no such file or folder")
-    found = next((name for name in REGISTRY if _module(name).detect(path)), None)
+    found = recognised(path)
     if found is None:
         inside = [member.name for member in _inside(path)]
         if inside:
             raise StudyError(f"{path}: holds several SAEs; name one of {', '.join(inside[:8])}")
         raise StudyError(f"{path}: in none of the formats that are read ({', '.join(REGISTRY)}), or files are missing")
     return found
+
+
+def recognised(path: Path) -> str | None:
+    """The name of the format whose files lie at `path`, if any."""
+    return next((name for name in REGISTRY if _module(name).detect(path)), None)
 
 
 def read(path: Path, format: str | None = None) -> Weights:
@@ -88,7 +93,7 @@ def write(path: Path, weights: Weights, format: str) -> None:
 def members(path: Path) -> list[Path]:
     """The SAEs that a path stands for: itself, or those in its sub-folders (sparsify's `seed0`, `seed1`), in order."""
     path = Path(path)
-    if any(_module(name).detect(path) for name in REGISTRY):
+    if recognised(path):
         return [path]
     return _inside(path) or [path]
 
@@ -97,7 +102,7 @@ def _inside(path: Path) -> list[Path]:
     if not path.is_dir():
         return []
     folders = [child for child in path.iterdir() if child.is_dir()]
-    found = [child for child in folders if any(_module(name).detect(child) for name in REGISTRY)]
+    found = [child for child in folders if recognised(child)]
     return sorted(found, key=lambda child: [int(part) if part.isdecimal() else part for part in _parts(child.name)])
 
 

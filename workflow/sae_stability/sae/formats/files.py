@@ -28,7 +28,7 @@ def one_line_errors(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except StudyError:
+    except (StudyError, MemoryError, ImportError):
         raise
     except Exception as error:
         kind = type(error).__name__
@@ -58,9 +58,10 @@ def read_settings(path: Path, *needed: str) -> dict:
 
 
 def count(value: object, path: Path, key: str) -> int:
-    """A setting, or an array of one, that must be a whole number of at least 0."""
+    """A setting that must be a whole number of at least 0; an array of one may hold it in any precision."""
     if isinstance(value, np.ndarray) and value.size == 1:
         value = value.item()
+        value = int(value) if isinstance(value, float) and value.is_integer() else value
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise StudyError(f"{path}: {key} is {_line(repr(value))}; must be a whole number")
     return value
@@ -74,7 +75,9 @@ def number(value: object, path: Path, key: str) -> float:
 
 
 def boolean(value: object, path: Path, key: str) -> bool:
-    """A setting that must be true or false; "false" in quotes is neither."""
+    """A setting that must be true or false (null is false); "false" in quotes is neither."""
+    if value is None:
+        return False
     if not isinstance(value, bool):
         raise StudyError(f"{path}: {key} is {_line(repr(value))}; must be true or false")
     return value

@@ -4,6 +4,7 @@ JumpReLU on x itself, without subtracting b_dec. SAEs of embeddings read them ti
 """
 
 import dataclasses
+import os
 from pathlib import Path
 
 from sae_stability.errors import StudyError
@@ -36,8 +37,7 @@ def read(path: Path) -> Weights:
         subtract_decoder_bias=False,
     )
     weights = checked(weights, file)
-    # embedding/width_*/average_l0_*/params.npz, as in the release; a folder above that is somebody's own.
-    if file.absolute().parts[-4:-3] == ("embedding",):
+    if _of_embeddings(file):
         scale = weights.d_model**0.5
         weights = dataclasses.replace(weights, encoder=weights.encoder / scale, decoder=weights.decoder * scale)
     return checked(weights, file)
@@ -49,6 +49,13 @@ def shape(path: Path) -> tuple[int, int]:
     if len(shape) != 2:
         raise StudyError(f"{_file(path)}: W_enc has shape {shape}; must be (d_model, n_latents)")
     return shape[::-1]
+
+
+def _of_embeddings(file: Path) -> bool:
+    """Whether it lies as in the release, embedding/width_*/average_l0_*: another `embedding` is somebody's own name."""
+    # Links, which a hub's cache is made of, must stay.
+    folders = Path(os.path.abspath(file)).parts[-4:-2]
+    return len(folders) == 2 and folders[0] == "embedding" and folders[1].startswith("width_")
 
 
 def _file(path: Path) -> Path:

@@ -22,6 +22,7 @@ def load(path: Path, format: str | None = None, device: str | torch.device = "cp
         StudyError: there is no such SAE, or its files are damaged, disagree, or ask for code to be run.
     """
     if (format or formats.detect(path)) == "own":
+        torch.empty(0, device=device)  # one that is not there is no fault of the file
         with one_line_errors(path):
             return load_folder(path, device)
     return GivenSAE(formats.read(path, format), device)
