@@ -1,3 +1,4 @@
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,6 +36,28 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
 @pytest.fixture
 def one_chunk(planted: SimpleNamespace) -> TrainSettings:
     return replace(planted.settings, tokens=4096 * 3)
+
+
+@pytest.fixture
+def interrupted_at(monkeypatch: pytest.MonkeyPatch):
+    """Within `interrupted_at(step)`, a training stops before it notes what that step did."""
+    from sae_stability.sae.progress import History
+
+    add = History.add
+
+    @contextlib.contextmanager
+    def interrupted(step: int):
+        def stop(self, number, *rest):
+            if number == step:
+                raise KeyboardInterrupt
+            return add(self, number, *rest)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(History, "add", stop)
+            with pytest.raises(KeyboardInterrupt):
+                yield
+
+    return interrupted
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ from sae_stability.sae.evaluate import evaluate
 from sae_stability.sae.initial import initial_weights
 from sae_stability.sae.model import SAE
 from sae_stability.sae.normalise import Normalisation, unit_decoder
-from sae_stability.sae.progress import History
 from sae_stability.sae.train import train_chunk
 from sae_stability.sae.workers import Workers
 
@@ -70,21 +69,12 @@ def test_chunk_by_chunk_with_any_threads_equals_one_uninterrupted_loop(planted, 
 
 
 @pytest.mark.parametrize("stopped_at", [0, 40])
-def test_an_interrupted_job_ends_with_the_same_bytes(planted, settings, tmp_path, monkeypatch, stopped_at) -> None:
+def test_an_interrupted_job_ends_with_the_same_bytes(planted, settings, tmp_path, interrupted_at, stopped_at) -> None:
     settings = replace(settings, tokens=4096 * 3)
     given = {"chunk": planted.chunks[0], "chunk_index": 0, "settings": settings, "progress": False}
-    add = History.add
-
-    def stop(self, step, *rest):
-        if step == stopped_at + 1:
-            raise KeyboardInterrupt
-        return add(self, step, *rest)
-
     checkpoint = {"checkpoint": tmp_path / "checkpoint", "checkpoint_seconds": 0.0}
-    with monkeypatch.context() as patch:
-        patch.setattr(History, "add", stop)
-        with pytest.raises(KeyboardInterrupt):
-            train_chunk(**given, **checkpoint, out=tmp_path / "stopped")
+    with interrupted_at(stopped_at + 1):
+        train_chunk(**given, **checkpoint, out=tmp_path / "stopped")
     assert checkpoint["checkpoint"].exists()
     train_chunk(**given, **checkpoint, out=tmp_path / "stopped")
     train_chunk(**given, out=tmp_path / "whole")

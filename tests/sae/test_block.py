@@ -145,35 +145,15 @@ def times(folder: Path) -> list[int]:
 
 
 def test_saes_go_on_from_checkpoints_of_different_steps_alone_or_in_another_block(
-    planted, settings, tmp_path, alone, monkeypatch
+    planted, settings, tmp_path, alone, interrupted_at
 ) -> None:
     """Seed 0 stopped after 20 steps, seed 1 after 10, seed 2 never began; then they are trained together."""
     expected = alone([0, 1, 2])
     folder = tmp_path / "together"
     for seed, steps in ((0, 20), (1, 10)):
-        interrupt(monkeypatch, steps)
-        with pytest.raises(Interrupted):
+        with interrupted_at(steps):
             block(planted, settings, folder, [seed], checkpoint_seconds=0.0)
-        monkeypatch.undo()
     assert both_chunks(planted, settings, folder, [2, 1, 0], threads=2) == expected
-
-
-class Interrupted(Exception):
-    pass
-
-
-def interrupt(monkeypatch, steps: int) -> None:
-    """Let a job stop at its step number `steps`."""
-    from sae_stability.sae.progress import History
-
-    add = History.add
-
-    def stop(self, step, *rest):
-        if step == steps:
-            raise Interrupted
-        return add(self, step, *rest)
-
-    monkeypatch.setattr(History, "add", stop)
 
 
 def spoil(state: Path, settings: TrainSettings, planted) -> None:

@@ -150,6 +150,23 @@ def test_a_word_in_quotes_is_neither_true_nor_false(name, key, tmp_path):
     assert f"{key} is 'false'; must be true or false" in message(folder)
 
 
+def test_what_is_null_in_the_settings_is_false(tmp_path):
+    folder = shutil.copytree(FIXTURES / "sparsify-topk", tmp_path / "sae")
+    settings = json.loads((folder / "cfg.json").read_text())
+    (folder / "cfg.json").write_text(json.dumps(settings | {"signed": None, "transcode": None}))
+    loaded = formats.read(folder)
+    assert (loaded.activation, loaded.subtract_decoder_bias) == ("topk", True)
+
+
+@pytest.mark.parametrize("name", ["ae.pt", "8.pt"])
+def test_k_may_be_a_whole_number_in_any_precision(name, tmp_path):
+    folder = FIXTURES / ("dictionary_learning-AutoEncoderTopK" if name == "ae.pt" else "openai-topk")
+    state, k = torch.load(folder / name, weights_only=True), torch.tensor(2.0, dtype=torch.bfloat16)
+    torch.save(state | {"k": k} if name == "ae.pt" else state | {"activation_state_dict": {"k": k}}, tmp_path / name)
+    shutil.copy(FIXTURES / "dictionary_learning-AutoEncoderTopK" / "config.json", tmp_path)
+    assert formats.read(tmp_path / name).k == 2
+
+
 @pytest.mark.parametrize("key", ["d_in", "k", "num_latents"])
 def test_a_fault_of_any_length_is_told_in_one_bearable_line(key, tmp_path):
     folder = shutil.copytree(FIXTURES / "sparsify-topk", tmp_path / "sae")

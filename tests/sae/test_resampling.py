@@ -12,7 +12,6 @@ from sae_stability.sae import resampling
 from sae_stability.sae.architectures import architecture
 from sae_stability.sae.initial import initial_weights
 from sae_stability.sae.normalise import Normalisation
-from sae_stability.sae.progress import History
 from sae_stability.sae.train import Member, train_block, train_chunk
 from sae_stability.sae.workers import Workers
 from tests.sae.test_architectures import start as fresh
@@ -186,7 +185,7 @@ def test_chunk_by_chunk_it_resamples_as_in_one_loop(planted, train, settings, wo
 
 
 def test_resumed_beside_others_or_on_more_threads_it_resamples_the_same(
-    planted, settings, tmp_path, monkeypatch
+    planted, settings, tmp_path, monkeypatch, interrupted_at
 ) -> None:
     """Stopped just before a resampling and just after it; 256 latents, of which many die."""
     settings = replace(settings, n_latents=256, tokens=4096 * 3)
@@ -207,19 +206,10 @@ def test_resumed_beside_others_or_on_more_threads_it_resamples_the_same(
     def same(folder) -> bool:
         return all((folder / name).read_bytes() == content for name, content in files.items())
 
-    add = History.add
     for stopped_at in (35, 36):
         checkpoint = {"checkpoint": tmp_path / "checkpoint", "checkpoint_seconds": 0.0}
-
-        def stop(self, step, *rest, stopped_at=stopped_at):
-            if step == stopped_at:
-                raise KeyboardInterrupt
-            return add(self, step, *rest)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(History, "add", stop)
-            with pytest.raises(KeyboardInterrupt):
-                train_chunk(**given, **checkpoint, settings=settings, out=tmp_path / "stopped")
+        with interrupted_at(stopped_at):
+            train_chunk(**given, **checkpoint, settings=settings, out=tmp_path / "stopped")
         train_chunk(**given, **checkpoint, settings=settings, out=tmp_path / "stopped", threads=2)
         assert same(tmp_path / "stopped")
     members = [Member(settings=replace(settings, init_seed=s), out=tmp_path / f"{s}") for s in (1, 0)]

@@ -108,15 +108,9 @@ def test_what_a_job_leaves_that_is_killed_while_it_saves_is_gone_in_the_end(plan
     assert {path.name for path in tmp_path.iterdir()} == {"sae", "state-0.safetensors"}
 
 
-class Interrupted(Exception):
-    pass
-
-
 @pytest.fixture
-def interrupted(planted, one_chunk, tmp_path, monkeypatch):
+def interrupted(planted, one_chunk, tmp_path, interrupted_at):
     """Arguments of a job that stopped at its 50th step, with a checkpoint after every step before."""
-    from sae_stability.sae.progress import History
-
     given = {
         "chunk": planted.chunks[0],
         "chunk_index": 0,
@@ -126,16 +120,8 @@ def interrupted(planted, one_chunk, tmp_path, monkeypatch):
         "progress": False,
     }
 
-    def stop(self, step, *rest):
-        if step == 50:
-            raise Interrupted
-        return add(self, step, *rest)
-
-    add = History.add
-    with monkeypatch.context() as patch:
-        patch.setattr(History, "add", stop)
-        with pytest.raises(Interrupted):
-            train_chunk(**given)
+    with interrupted_at(50):
+        train_chunk(**given)
     assert given["checkpoint"].exists()
     return given
 

@@ -2,17 +2,18 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from sae_stability.activations import store
 from sae_stability.errors import StudyError
 from sae_stability.files import read_json
 from sae_stability.sae.cpu_step import CpuTopKStep
-from sae_stability.sae.progress import History
 from sae_stability.sae.train import train_chunk
-from sae_stability.sae.watch import PATIENCE, Spikes
+from sae_stability.sae.watch import PATIENCE, Spikes, Watch
 from tests.sae.chunks import planted_rows, write_chunk
 
 
@@ -86,21 +87,14 @@ def test_a_spike_is_reported_and_counted_and_training_goes_on(planted, tmp_path,
     assert "of shard-0000.safetensors has the batch's largest norm" in line
 
 
-def test_a_training_resumed_after_a_spike_ends_as_the_uninterrupted_one(planted, tmp_path, monkeypatch, capsys) -> None:
+def test_a_training_resumed_after_a_spike_ends_as_the_uninterrupted_one(
+    planted, tmp_path, interrupted_at, capsys
+) -> None:
     chunk, step = with_flat_rows(planted, tmp_path, flat=256)
     train(planted, chunk, tmp_path / "whole")
     (told,) = capsys.readouterr().err.splitlines()
-
-    def stop(self, number, *rest):
-        if number == step + 1:
-            raise KeyboardInterrupt
-        return add(self, number, *rest)
-
-    add = History.add
-    with monkeypatch.context() as patch:
-        patch.setattr(History, "add", stop)
-        with pytest.raises(KeyboardInterrupt):
-            train(planted, chunk, tmp_path)
+    with interrupted_at(step + 1):
+        train(planted, chunk, tmp_path)
     assert capsys.readouterr().err.splitlines() == [told]
     train(planted, chunk, tmp_path)
     assert not capsys.readouterr().err  # the next step is no new spike, but goes on with the last one
@@ -134,6 +128,18 @@ def test_weights_that_go_wrong_are_named_with_step_shard_and_row(planted, tmp_pa
     with pytest.raises(StudyError, match=f"chunk-0000: weights went wrong by {where}.*Nothing was overwritten"):
         train(planted, chunk, tmp_path)
     assert not (tmp_path / "sae").exists()
+
+
+@pytest.mark.parametrize(
+    ("architecture", "step", "told"), [("gated", 24, True), ("gated", 40, False), ("topk", 24, False)]
+)
+def test_a_spike_just_after_a_resampling_may_be_its_doing(planted, capsys, architecture, step, told) -> None:
+    settings = replace(planted.settings, architecture=architecture)  # 192 steps: resampled after 24, 48, 72, 96
+    weights = SimpleNamespace(weights=lambda: {"encoder": torch.zeros(1)})
+    watch = Watch(planted.chunks[0], 0, settings, weights, Spikes())
+    for fvu in (0.1, 5.0):
+        assert watch.fault(step, fvu) is None
+    assert ("dead latents were resampled just before" in capsys.readouterr().err) == told
 
 
 def test_what_a_spike_is() -> None:
