@@ -59,3 +59,41 @@ def test_a_file_in_the_place_of_the_folder_is_no_hindrance(tmp_path: Path):
         temporary.write_text("new")
     assert (tmp_path / "large").read_text() == "new"
     assert [path.name for path in tmp_path.iterdir()] == ["large"]
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+import numpy as np
+from sae_stability import files
+from sae_stability.errors import StudyError
+
+path = Path(sys.argv[1])
+def text(temporary): temporary.write_text("x" * 100_000)
+def tensors(temporary):
+    from safetensors.numpy import save_file
+    save_file({"encoder": np.zeros(100_000)}, temporary)
+def table(temporary):
+    import pyarrow as pa, pyarrow.parquet as pq
+    pq.write_table(pa.table({"numbers": np.random.default_rng(0).random(100_000)}), temporary)
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+for atomic in (files.atomic, files.atomic_alone):
+    try:
+        with atomic(path) as temporary:
+            globals()[sys.argv[2]](temporary)
+    except StudyError as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize("kind", ["text", "tensors", "table"])
+def test_no_room_for_a_file_is_told_in_a_line_that_names_it(tmp_path: Path, kind: str):
+    (tmp_path / "large").write_text("old")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "workflow")}
+    command = [sys.executable, "-c", FULL, str(tmp_path / "large"), kind]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.count("File too large") == 2, done.stderr
+    assert all(line.startswith(f"{tmp_path}/large: cannot be written (") for line in done.stdout.splitlines())
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]

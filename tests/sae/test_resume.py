@@ -9,10 +9,13 @@ import time
 from dataclasses import replace
 from multiprocessing import forkserver
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from sae_stability.errors import StudyError
+from sae_stability.sae import train
+from sae_stability.sae.progress import History
 from sae_stability.sae.train import train_chunk
 from tests.sae import killed
 
@@ -128,8 +131,6 @@ def interrupted(planted, one_chunk, tmp_path, interrupted_at):
 
 def first_step_taken(given: dict, monkeypatch) -> int:
     """Run the job again; the step that it started with."""
-    from sae_stability.sae.progress import History
-
     seen, add = [], History.add
     monkeypatch.setattr(History, "add", lambda self, step, *rest: (seen.append(step), add(self, step, *rest))[1])
     train_chunk(**given)
@@ -182,3 +183,39 @@ def test_a_damaged_state_between_chunks_is_an_error_that_names_it(planted, train
             previous=state,
             progress=False,
         )
+
+
+@pytest.mark.parametrize(
+    ("pause", "takes", "saved_after"),
+    [
+        (10.0, 0.0, [11, 22, 33, 44, 55, 66, 77, 88]),
+        (10.0, 1.0, [11, 31, 51, 71, 91]),
+        (10.0, 10.0, [11]),
+        (0.0, 10.0, [*range(1, 97)]),
+    ],
+)
+def test_writing_checkpoints_takes_a_twentieth_of_the_time_at_most(
+    planted, one_chunk, tmp_path, monkeypatch, pause, takes, saved_after
+) -> None:
+    now, steps, saved = [0.0], [], []
+    add = History.add
+
+    def clock() -> float:
+        now[0] += 1e-6
+        return now[0]
+
+    def a_second(*arguments):
+        now[0] += 1
+        steps.append(arguments)
+        return add(*arguments)
+
+    def slowly(*_):
+        now[0] += takes
+        saved.append(len(steps))
+
+    monkeypatch.setattr(train, "time", SimpleNamespace(perf_counter=clock))
+    monkeypatch.setattr(train, "write_state", slowly)
+    monkeypatch.setattr(History, "add", a_second)
+    checkpoint = {"checkpoint": tmp_path / "checkpoint.safetensors", "checkpoint_seconds": pause}
+    train_chunk(chunk=planted.chunks[0], chunk_index=0, settings=one_chunk, progress=False, **checkpoint)
+    assert saved == saved_after

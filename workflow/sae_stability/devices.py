@@ -1,4 +1,4 @@
-"""Which device a job computes on."""
+"""What a job computes on."""
 
 import contextlib
 import fcntl
@@ -9,6 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sae_stability.errors import StudyError
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    # Not every system tells which.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextlib.contextmanager

@@ -16,14 +16,18 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success fsync it and rename it to `path`.
 
     An exception inside the block removes the temporary file and leaves `path` as it was.
+
+    Raises:
+        StudyError: there is no room for the file.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays last: some writers choose a format, or append an ending, by it.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
-        yield temporary
-        _settle(temporary, path)
+        with _named(path):
+            yield temporary
+            _settle(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -39,8 +43,9 @@ def atomic_alone(path: str | os.PathLike) -> Iterator[Path]:
     folder = _unfinished(path)
     folder.mkdir(parents=True)
     try:
-        yield folder / path.name
-        _settle(folder / path.name, path)
+        with _named(path):
+            yield folder / path.name
+            _settle(folder / path.name, path)
     finally:
         discard(path)
 
@@ -56,6 +61,19 @@ def discard(path: str | os.PathLike) -> None:
 
 def _unfinished(path: Path) -> Path:
     return path.with_name(f".{path.name}.tmp")
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Say which file it was, where the system's or safetensors' message on a failed write does not."""
+    try:
+        yield
+    except Exception as error:
+        from safetensors import SafetensorError  # most verbs need no tensors
+
+        if isinstance(error, SafetensorError) or (isinstance(error, OSError) and not error.filename):
+            raise StudyError(f"{path}: cannot be written ({error})") from None
+        raise
 
 
 def _settle(temporary: Path, path: Path) -> None:

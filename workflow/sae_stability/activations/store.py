@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from sae_stability.activations.ahead import in_order
 from sae_stability.activations.dtypes import torch_dtype
+from sae_stability.devices import cores
 from sae_stability.errors import StudyError
 from sae_stability.files import read_json, sha256
 from sae_stability.seeds import stream
@@ -21,9 +22,10 @@ _FIELDS = {"format": str, "hookpoint": str, "dtype": str, "d_model": int, "rows"
 _FIELDS |= {"mean": list, "mean_centred_norm": _NUMBER, "shards": list}
 _SHARD_FIELDS = {"name": str, "rows": int, "sha256": str}
 CPU = torch.device("cpu")
-# A GPU uses rows up faster than one thread checks and copies them: so many shards are read ahead at once, if small.
-_DEVICE_SHARDS, _DEVICE_BYTES = 8, 2 << 30
-_PINNED_BYTES = 64 << 20  # copied at a time
+# A GPU uses rows up faster than one thread checks and copies them (about 1 GB/s, the checking above all): so many
+# shards are read ahead at once, if there are cores and they are small.
+_DEVICE_SHARDS, _DEVICE_BYTES = 16, 4 << 30
+_PINNED_BYTES = 8 << 20  # copied at a time; pinning more holds up the driver, once for each thread
 _verified: set[tuple] = set()  # shards that this process has checked, by path, size and time
 
 
@@ -144,7 +146,8 @@ def batches(
     An epoch takes shards in a random order and the rows of each in a random order; both depend on the order
     seed, the chunk's name and the epoch alone. Batches go on over shards and epochs; an incomplete last batch is
     left out. Memory: two shards, the current one and the next, which a thread reads ahead. On a GPU, the current one
-    and up to eight more, as many as fit into 2 GiB, but one at least; and as much in host memory while they are read.
+    and up to 16 more, one a core and as many as fit into 4 GiB, but one at least; and as much in host memory while they
+    are read.
 
     Args:
         chunk_path: the chunk's folder.
@@ -232,7 +235,7 @@ def _shards_ahead(chunk: Chunk, device: torch.device) -> int:
     if device.type == "cpu":
         return 1
     size = max(chunk.shard_rows) * chunk.d_model * torch_dtype(chunk.manifest["dtype"]).itemsize
-    return max(1, min(_DEVICE_SHARDS, _DEVICE_BYTES // size))
+    return max(1, min(_DEVICE_SHARDS, cores(), _DEVICE_BYTES // size))
 
 
 def _moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:

@@ -1,12 +1,12 @@
 """The exact one-to-one assignment of two dictionaries by cosine, with a certificate of optimality."""
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from sae_stability.devices import cores
 from sae_stability.errors import StudyError
 from sae_stability.match import copies, graph, pricing, products, solver
 from sae_stability.match.memory import peak_bytes, reset_peak
@@ -83,7 +83,7 @@ def match_rows(
             "only dictionaries of one hookpoint can be matched"
         )
     backend = _backend(device)
-    threads = threads or len(os.sched_getaffinity(0))
+    threads = threads or cores()
     with backend.session():
         if len(rows_a.given) > len(rows_b.given):
             result = _transposed(_match(rows_b, rows_a, backend, threads, progress), len(rows_a.given))

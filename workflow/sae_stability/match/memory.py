@@ -2,6 +2,7 @@
 
 import re
 import resource
+import sys
 from pathlib import Path
 
 
@@ -18,4 +19,5 @@ def peak_bytes() -> int:
     try:
         return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text()).group(1)) * 1024
     except (OSError, AttributeError):
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        # Kilobytes, but on macOS.
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

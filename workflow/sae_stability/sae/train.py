@@ -58,7 +58,8 @@ def train_chunk(
         out: SAE folder to write after the last chunk: `sae.safetensors`, `cfg.json`, `metrics.json`,
             `history.parquet`, and `timing.json` (the only one whose bytes differ between runs).
         state_out: state file to write after this chunk.
-        checkpoint: file that a killed job resumes from, rewritten every `checkpoint_seconds`, removed at the end.
+        checkpoint: file that a killed job resumes from, rewritten every `checkpoint_seconds` (0: after every step), or
+            so much less often that writing takes a twentieth of the time; removed at the end.
         threads: CPU threads. device: "cpu" or a torch device.
         tensorboard: folder for TensorBoard event files.
         progress: whether to show a bar on stderr.
@@ -218,6 +219,7 @@ class _Loop:
         # Killed between two checkpoints of one moment, some SAEs are further than others, and let batches pass.
         done = min(run.done for run in self.runs)
         started = saved = time.perf_counter()
+        pause = self.checkpoint_seconds
         interval = 0.5 if sys.stderr.isatty() else 10.0
         options = {"unit": "tok", "unit_scale": settings.batch_size, "mininterval": interval, "disable": not progress}
         batches = store.batches(
@@ -232,16 +234,19 @@ class _Loop:
         )
         with tqdm(total=steps, initial=done, file=sys.stderr, **options) as bar:
             for step, batch in enumerate(batches, start=done):
-                due = time.perf_counter() - saved > self.checkpoint_seconds
+                due = time.perf_counter() - saved > pause
                 self._take(step, batch, now=due or step + 1 == steps)
                 bar.set_postfix_str(self._metrics(), refresh=False)
                 bar.update()
                 self.steps_run += 1
                 if due:
+                    begun = time.perf_counter()
                     for run in self.runs:
                         run.save()
                     self._stop_at_fault()
                     saved = time.perf_counter()
+                    # The state of a large SAE takes its time: hashed, written, on the disk for sure.
+                    pause = self.checkpoint_seconds and max(self.checkpoint_seconds, 19 * (saved - begun))
         self.seconds = time.perf_counter() - started
         for run in self.runs:
             run.events.close()
