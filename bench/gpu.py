@@ -24,7 +24,7 @@ SHAPE = {"n_latents": 32768, "d_model": 768, "k": 32}
 DTYPES, BATCH = ("float32", "bfloat16"), 8192
 CASES = [("float32", BATCH), ("bfloat16", BATCH), ("bfloat16", 2 * BATCH), ("bfloat16", 65536)]  # the last: sparsify's
 JOBS = (1, 4)  # seeds
-JOB_TEXT = "16 shards of 131,072 float16 activations, 8 epochs"
+JOB_TEXT = "64 shards of 131,072 float16 activations, 3 epochs"
 MATCH = (131072, 4096)
 NOT = "not measured"
 
@@ -202,6 +202,9 @@ def report(found: dict) -> str:
     lines += ["", f"A whole job in bfloat16, batches of {BATCH:,} from {JOB_TEXT}:", ""]
     lines += ["| seeds | activations/s x seeds, first epoch (sha256 checked) | later epochs | waiting, first | later |"]
     lines += ["|---|---|---|---|---|", *(_job_line(found, seeds) for seeds in JOBS)]
+    if job := found.get(f"job {JOBS[0]}"):
+        rates = f"checks {job['checking']:.1f} GB/s of shards and copies {job['copying']:.1f} GB/s to the device"
+        lines += ["", f"One thread {rates}; one seed uses up {job['later'] * 2 * d / 1e9:.1f} GB/s."]
     match = found.get("match")
     words = NOT
     if match and match["device"] != "cpu":

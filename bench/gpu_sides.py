@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
 
 RATE = 1e-4
 WARM_UP, STEPS, BATCHES = 10, 20, 4
-SHARDS, SHARD_ROWS, EPOCHS = 16, 131072, 8
+SHARDS, SHARD_ROWS, EPOCHS = 64, 131072, 3
 
 
 def activations(rows: int, d_model: int, device: str = "cuda", seed: int = 0) -> torch.Tensor:
@@ -120,6 +120,7 @@ def job(shape: dict, device: str = "cuda") -> dict:
     sizes = {"n_latents": shape["n_latents"], "k": shape["k"], "batch_size": shape["batch"], "learning_rate": RATE}
     sizes |= {"tokens": rows * EPOCHS, "chunk_tokens": rows, "epochs": EPOCHS, "product_dtype": shape["dtype"]}
     members = [Member(settings=TrainSettings(**sizes, init_seed=seed)) for seed in range(seeds)]
+    found = _shard_rates(chunk, torch.device(device))
     given, moments, waited = store.batches, [], []
 
     def noted(*arguments, **options):
@@ -138,12 +139,28 @@ def job(shape: dict, device: str = "cuda") -> dict:
     # Every sixteenth step waits for the device, so these moments are its own; the first steps compile.
     steps = (len(moments) - 1) // EPOCHS
     spans = {"first": (16, steps // 16 * 16), "later": (steps // 16 * 16, (len(moments) - 1) // 16 * 16)}
-    found = {}
     for name, (first, last) in spans.items():
         seconds = moments[last] - moments[first]
         found[name] = seeds * shape["batch"] * (last - first) / seconds
         found[f"{name} waiting"] = sum(waited[first + 1 : last + 1]) / seconds
     return found
+
+
+def _shard_rates(chunk: Path, device: torch.device) -> dict:
+    from sae_stability.activations import store
+    from sae_stability.files import sha256
+
+    path = min(chunk.glob("shard-*"))
+    moments = []
+    for _ in range(2):  # the first time, the file is read from disk and memory is pinned
+        moments = [time.perf_counter()]
+        sha256(path)
+        moments.append(time.perf_counter())
+        store._moved(store.Chunk(chunk).shard(0)[0], device)
+        moments.append(time.perf_counter())
+    store._verified.clear()
+    size = path.stat().st_size / 1e9
+    return {"checking": size / (moments[1] - moments[0]), "copying": size / (moments[2] - moments[1])}
 
 
 def main(side: str, shape: dict) -> None:
