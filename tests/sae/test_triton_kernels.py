@@ -122,8 +122,8 @@ def test_operations_equal_those_of_torch(shifted):
     theirs, ours = Operations(torch.device("cpu")), TritonOperations(torch.device("cpu"))
     entries = theirs.above(pre, torch.full((30,), 2.0))
     shifts = 6 * torch.arange(30).remainder(3) if shifted else None
-    expected = theirs._dots(entries, error, decoder, shifts)
-    torch.testing.assert_close(ours._dots(entries, error, decoder, shifts), expected)
+    expected = theirs.dots(entries, error, decoder, shifts)
+    torch.testing.assert_close(ours.dots(entries, error, decoder, shifts), expected)
     first, second, gradient = moments[0], moments[1].square(), moments[2].T.contiguous().T
     both = [[t.clone() for t in (decoder, gradient, first, second)] for _ in range(2)]
     for operations, (weight, *rest) in zip((theirs, ours), both, strict=True):

@@ -13,15 +13,22 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], count: i
 
     At most `count + 2` results exist at once. An exception comes when its item's turn has come.
     """
-    waiting: collections.deque[Future] = collections.deque()
     with ThreadPoolExecutor(count) as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > count:
-                    yield waiting.popleft().result()
-            while waiting:
+        yield from in_order_by(pool, function, items, count)
+
+
+def in_order_by(
+    pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], count: int
+) -> Iterator[Result]:
+    """As `in_order`, by the threads of a pool."""
+    waiting: collections.deque[Future] = collections.deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > count:
                 yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()

@@ -1,14 +1,20 @@
 """`operations` on a CPU: numba kernels on shared-out blocks in place of torch's single-threaded ones."""
 
+import threading
+from collections.abc import Callable, Iterable, Iterator
+
 import numpy as np
 import torch
 
 from sae_stability.sae import entry_kernels, kernels
-from sae_stability.sae.operations import Entries, Operations
+from sae_stability.sae.dense_entries import DenseEntries
+from sae_stability.sae.operations import Entries, Operations, many
 from sae_stability.sae.step import BETA1, BETA2, EPSILON
 from sae_stability.sae.workers import Workers
 
 _BLOCK = 1 << 16  # numbers of a parameter that one thread updates at once
+NEARBY = 0.9  # of the last batch's smallest activation that counted: this batch's is hardly ever below
+_room = threading.local()  # for pre-activations: new memory costs as much as a third of the product that fills it
 
 
 class CpuOperations(Operations):
@@ -18,33 +24,80 @@ class CpuOperations(Operations):
         super().__init__(torch.device("cpu"), dtype)
         self.workers = workers
         self.constants = tuple(self._number(c) for c in (BETA1, 1 - BETA1, BETA2, 1 - BETA2, EPSILON))
+        self.likely = 0.0  # what the entries of `largest_of_all` are above; it decides how fast, not which
 
     def _number(self, value: float):
         return (np.float32 if self.dtype == torch.float32 else np.float64)(value)
 
+    def in_order(self, function: Callable, items: Iterable) -> Iterator:
+        """Yield `function` of each item, in the items' order."""
+        return self.workers.in_order(function, items)
+
+    def centred(self, batch: torch.Tensor, mean: torch.Tensor, scale: float, bias: torch.Tensor):
+        """x - bias (rows, d_model) for x = (batch - mean) / scale, and sum ||x - mean(x)||^2."""
+        rows, block = len(batch), _block(len(batch))
+        out = torch.empty((rows, len(mean)), dtype=self.dtype)
+        squares, sums = np.empty(-(-rows // block)), np.zeros((-(-rows // block), len(mean)))
+        given, mean, bias, inverse = batch.numpy(), mean.numpy(), bias.numpy(), self._number(1 / scale)
+
+        def centre(low: int, high: int) -> None:
+            i = low // block
+            squares[i] = kernels.centre(given[low:high], mean, inverse, bias, out[low:high].numpy(), sums[i])
+
+        self.workers.each(rows, block, centre)
+        # x - bias has the same variance as x.
+        return out, float(squares.sum() - (sums.sum(axis=0) ** 2).sum() / rows)
+
     def product(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """a @ b, by blocks of rows."""
         out = torch.empty((len(a), b.shape[1]), dtype=self.dtype)
-        block = max(64, min(512, -(-len(a) // 8)))
-        self.workers.each(len(a), block, lambda low, high: torch.mm(a[low:high], b, out=out[low:high]))
+        self.workers.each(len(a), _block(len(a)), lambda low, high: torch.mm(a[low:high], b, out=out[low:high]))
         return out
 
-    def above(self, pre: torch.Tensor, floor: torch.Tensor) -> Entries:
+    def encode(self, inputs: torch.Tensor, encoder: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        """Pre-activations (rows, n_latents), bias included; good until this thread's next call."""
+        pre = self._pre(len(inputs), len(encoder))
+
+        def encode(low: int, high: int) -> None:
+            torch.mm(inputs[low:high], encoder.T, out=pre[low:high])
+            pre[low:high] += bias
+
+        self.workers.each(len(inputs), _block(len(inputs)), encode)
+        return pre
+
+    def _pre(self, rows: int, n_latents: int) -> torch.Tensor:
+        room = getattr(_room, "floats", None)
+        if room is None or room.dtype != self.dtype or len(room) < rows * n_latents:
+            room = _room.floats = torch.empty(rows * n_latents, dtype=self.dtype)
+        return room[: rows * n_latents].view(rows, n_latents)
+
+    def above(self, pre: torch.Tensor, floor: torch.Tensor) -> Entries | DenseEntries:
         """The entries of pre (rows, n_latents) above floor (n_latents,)."""
-        pre, floor, counts = pre.numpy(), floor.numpy(), np.empty(len(pre), np.int64)
-        block = _block(len(pre))
-        self.workers.each(
-            len(pre), block, lambda low, high: entry_kernels.count_above(pre[low:high], floor, counts[low:high])
-        )
-        starts = np.cumsum(counts) - counts
-        latents, values = np.empty(counts.sum(), np.int32), np.empty(counts.sum(), pre.dtype)
+        counts = self._counts(pre, floor.numpy())
+        if many(counts.sum(), pre):
+            return DenseEntries(pre, floor)
+        return self._entries(counts, *self._found(pre, floor.numpy(), counts), pre.shape[1])
+
+    def _counts(self, pre: torch.Tensor, floor: np.ndarray) -> np.ndarray:
+        given, counts = pre.numpy(), np.empty(len(pre), np.int64)
+
+        def count(low: int, high: int) -> None:
+            entry_kernels.count_above(given[low:high], floor, counts[low:high])
+
+        self.workers.each(len(pre), _block(len(pre)), count)
+        return counts
+
+    def _found(self, pre: torch.Tensor, floor: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Flat lists of the latents above the floor, as many a row as were counted, and of their values."""
+        given, starts = pre.numpy(), np.cumsum(counts) - counts
+        latents, values = np.empty(counts.sum(), np.int32), np.empty(counts.sum(), given.dtype)
 
         def fill(low: int, high: int) -> None:
             part = slice(low, high)
-            entry_kernels.fill_above(pre[part], floor, starts[part], counts[part], latents, values)
+            entry_kernels.fill_above(given[part], floor, starts[part], counts[part], latents, values)
 
-        self.workers.each(len(pre), block, fill)
-        return _entries(starts, counts, latents, values, pre.shape[1])
+        self.workers.each(len(pre), _block(len(pre)), fill)
+        return latents, values
 
     def largest(self, pre: torch.Tensor, among: torch.Tensor, k: int) -> Entries:
         """The k largest positive entries of each row among some latents (indices, ascending)."""
@@ -62,42 +115,61 @@ class CpuOperations(Operations):
         self.workers.each(rows, _block(rows), select)
         found = (np.arange(k) < counts[:, None]).ravel()
         latents = among[latents[found]].astype(np.int32)
-        return _entries(np.cumsum(counts) - counts, counts, latents, values[found], pre.shape[1])
+        return self._entries(counts, latents, values[found], pre.shape[1])
 
-    def left_out(self, pre: torch.Tensor, kept: int) -> float:
-        """The largest positive number of `pre` that is not among the `kept` largest; 0 where there is none."""
-        values = pre.numpy().ravel()
-        bits, shift = values.view(f"i{values.itemsize}"), values.itemsize * 8 - 16
-        block = max(1, -(-len(values) // 8))
-        counts = np.zeros((8, entry_kernels.KEYS), np.int64)
+    def largest_of_all(self, pre: torch.Tensor, count: int) -> Entries:
+        """The `count` largest positive entries of the batch; of several equal ones at the border, none."""
+        floor = np.full(pre.shape[1], self.likely, pre.numpy().dtype)
+        counts = self._counts(pre, floor)
+        if counts.sum() <= count and self.likely:
+            floor[:] = 0
+            counts = self._counts(pre, floor)
+        latents, values = self._found(pre, floor, counts)
+        if len(values) > count:
+            place = len(values) - count - 1
+            border = np.partition(values, place)[place]
+            kept = values > border
+            before = np.concatenate([[0], np.cumsum(kept)])
+            ends = np.cumsum(counts)
+            counts, latents, values = before[ends] - before[ends - counts], latents[kept], values[kept]
+            self.likely = NEARBY * float(border)
+        return self._entries(counts, latents, values, pre.shape[1])
 
-        def count(low: int, high: int) -> None:
-            entry_kernels.count_keys(bits[low:high], shift, counts[low // block])
+    def _entries(self, counts: np.ndarray, latents: np.ndarray, values: np.ndarray, n_latents: int) -> Entries:
+        starts, offsets = np.cumsum(counts) - counts, np.zeros(n_latents + 1, np.int64)
+        order = np.empty(len(latents), np.int64)
+        kernels.count_by_latent(starts, counts, latents, offsets)
+        np.cumsum(offsets, out=offsets)
+        entry_kernels.order_by_latent(starts, counts, latents, offsets, order)
+        rows = np.repeat(np.arange(len(starts), dtype=np.int64), counts)
+        arrays = (starts, counts, rows, latents, values, order, offsets)
+        return Entries(*(torch.from_numpy(a) for a in arrays), self)
 
-        self.workers.each(len(values), block, count)
-        above = counts.sum(axis=0)[::-1].cumsum()  # entries with this key or a larger one, largest first
-        if above[-1] <= kept:
-            return 0.0
-        place = int(np.searchsorted(above, kept, side="right"))
-        key, before = len(above) - 1 - place, int(above[place - 1]) if place else 0
-        same = np.empty(above[place] - before, values.dtype)
-        entry_kernels.collect_key(bits, values, shift, key, same)
-        return float(np.sort(same)[::-1][kept - before])
-
-    def _decode(self, entries: Entries, value: torch.Tensor, decoder: torch.Tensor) -> torch.Tensor:
-        out = torch.empty((entries.shape[0], decoder.shape[1]), dtype=self.dtype)
-        starts, counts, latents = (t.numpy() for t in (entries.starts, entries.counts, entries.latents))
+    def reconstruct(self, entries: Entries, value, decoder: torch.Tensor, target: torch.Tensor, factor: float):
+        """See `Entries.reconstruct`."""
+        rows = len(target)
+        error, through, losses = torch.empty_like(target), torch.empty_like(value), np.empty(rows)
+        lists = [t.numpy() for t in (entries.starts, entries.counts)]
+        flat = [t.numpy() for t in (entries.latents, value)]
+        given, written = [t.numpy() for t in (target, decoder)], [t.numpy() for t in (error, through)]
 
         def decode(low: int, high: int) -> None:
-            part = slice(low, high)
-            entry_kernels.decode_rows(
-                starts[part], counts[part], latents, value.numpy(), decoder.numpy(), out[part].numpy()
-            )
+            part, unused = slice(low, high), np.zeros_like(given[0][0])
+            rest = (written[0][part], written[1], losses[part], unused)
+            kernels.decode(given[0][part], given[1], *(a[part] for a in lists), *flat, *rest)
 
-        self.workers.each(len(out), _block(len(out)), decode)
+        self.workers.each(rows, _block(rows), decode)
+        return error, float(losses.sum()), through.mul_(factor)
+
+    def decode(self, starts, counts, latents, value: torch.Tensor, decoder: torch.Tensor) -> torch.Tensor:
+        """(rows, d_model): decoder rows times `value`, added up over each row's entries, which lie side by side."""
+        out = torch.empty((len(starts), decoder.shape[1]), dtype=self.dtype)
+        arrays = [t.numpy() for t in (starts, counts, latents, value, decoder, out)]
+        self.workers.each(len(out), _block(len(out)), lambda low, high: entry_kernels.decode_rows(low, high, *arrays))
         return out
 
-    def _dots(self, entries: Entries, error: torch.Tensor, decoder: torch.Tensor, shifts) -> torch.Tensor:
+    def dots(self, entries: Entries, error: torch.Tensor, decoder: torch.Tensor, shifts=None) -> torch.Tensor:
+        """(entries,): error[row] . decoder[latent]; with `shifts` (n_latents,), error[row + shifts[latent]]."""
         out = torch.empty_like(entries.pre)
         given = (entries.starts, entries.counts, entries.latents, error, _shifts(shifts, entries), decoder, out)
         arrays = [t.numpy() for t in given]
@@ -106,13 +178,14 @@ class CpuOperations(Operations):
         return out
 
     def sums(self, entries: Entries, weights: torch.Tensor) -> torch.Tensor:
-        """(n_latents,): sum of each latent's `weights` (entries,)."""
+        """See `Entries.sums`."""
         out = torch.zeros(entries.shape[1], dtype=weights.dtype)
         arrays = [t.numpy() for t in (entries.offsets, weights[entries.order], out)]
         entry_kernels.sums_by_latent(0, len(out), *arrays)
         return out
 
-    def _row_sums(self, entries: Entries, weights: torch.Tensor, matrix: torch.Tensor, shifts) -> torch.Tensor:
+    def row_sums(self, entries: Entries, weights: torch.Tensor, matrix: torch.Tensor, shifts=None) -> torch.Tensor:
+        """See `Entries.row_sums`; of matrix[row + shift] with `shifts` as in `dots`."""
         n_latents, order = entries.shape[1], entries.order
         out = torch.empty((n_latents, matrix.shape[1]), dtype=self.dtype)
         given = (entries.offsets, entries.rows[order], weights[order], matrix, _shifts(shifts, entries), out)
@@ -128,6 +201,16 @@ class CpuOperations(Operations):
             weight.numel(), _BLOCK, lambda low, high: kernels.adam(*(a[low:high] for a in arrays), *factors)
         )
 
+    def adam_unit_rows(self, weight, gradient, first, second, rate: float, correction: float) -> None:
+        """The same for rows held at norm 1: the gradient along them removed before, they rescaled after."""
+        arrays = [t.numpy() for t in (weight, gradient, first, second)]
+        factors = self._number(rate), self._number(correction), self.constants
+        self.workers.each(
+            len(weight),
+            _block(len(weight)),
+            lambda low, high: entry_kernels.adam_unit_rows(*(a[low:high] for a in arrays), *factors),
+        )
+
 
 def _block(size: int) -> int:
     return max(64, min(512, -(-size // 8)))
@@ -135,12 +218,3 @@ def _block(size: int) -> int:
 
 def _shifts(shifts: torch.Tensor | None, entries: Entries) -> torch.Tensor:
     return torch.zeros(entries.shape[1], dtype=torch.int64) if shifts is None else shifts
-
-
-def _entries(starts: np.ndarray, counts: np.ndarray, latents: np.ndarray, values: np.ndarray, n: int) -> Entries:
-    offsets, order = np.zeros(n + 1, np.int64), np.empty(len(latents), np.int64)
-    kernels.count_by_latent(starts, counts, latents, offsets)
-    np.cumsum(offsets, out=offsets)
-    entry_kernels.order_by_latent(starts, counts, latents, offsets, order)
-    rows = np.repeat(np.arange(len(starts), dtype=np.int64), counts)
-    return Entries(*(torch.from_numpy(a) for a in (starts, counts, rows, latents, values, order, offsets)))

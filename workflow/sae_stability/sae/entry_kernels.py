@@ -3,53 +3,45 @@
 As in `kernels`, each call writes its own range and adds in an order that does not depend on the range.
 """
 
+import math
+
 import numpy as np
 from numba import njit
 
-from sae_stability.sae.kernels import FAST, add_rows, dot
+from sae_stability.sae.kernels import FAST, adam, add_rows, dot
 
-KEYS = 1 << 15  # the upper 16 bits of a positive float, sign left out
+RUN = 64  # latents that are looked at one by one where any of them is above
 
 
 @njit(nogil=True, cache=True)
 def count_above(pre, floor, counts):
     """counts[row] = number of latents j with pre[row, j] > floor[j]."""
     for row in range(pre.shape[0]):
-        n = 0
-        for j in range(pre.shape[1]):
-            n += pre[row, j] > floor[j]
-        counts[row] = n
+        counts[row] = _reaching(pre[row], floor)
+
+
+@njit(nogil=True, cache=True)
+def _reaching(values, floor):
+    count = np.int32(0)  # wider ones would fill the vectors of the loop
+    for j in range(len(values)):
+        count += np.int32(values[j] > floor[j])
+    return count
 
 
 @njit(nogil=True, cache=True)
 def fill_above(pre, floor, starts, counts, latents, values):
     """Write the latents that `count_above` counted, ascending, and their values, from starts[row] on."""
+    n_latents = pre.shape[1]
     for row in range(pre.shape[0]):
         at, end = starts[row], starts[row] + counts[row]
-        for j in range(pre.shape[1]):
-            if at < end and pre[row, j] > floor[j]:
-                latents[at] = j
-                values[at] = pre[row, j]
-                at += 1
-
-
-@njit(nogil=True, cache=True)
-def count_keys(bits, shift, counts):
-    """Histogram of the positive floats whose bit patterns are `bits`, by their upper bits: keys sort like values."""
-    for b in bits:
-        if b > 0:
-            counts[b >> shift] += 1
-
-
-@njit(nogil=True, cache=True)
-def collect_key(bits, values, shift, key, out):
-    """Write the values with this key to `out`; returns how many."""
-    n = 0
-    for i in range(len(bits)):
-        if bits[i] > 0 and bits[i] >> shift == key:
-            out[n] = values[i]
-            n += 1
-    return n
+        for low in range(0, n_latents, RUN):
+            high = min(low + RUN, n_latents)
+            if at < end and _reaching(pre[row, low:high], floor[low:high]):
+                for j in range(low, high):
+                    if pre[row, j] > floor[j]:
+                        latents[at] = j
+                        values[at] = pre[row, j]
+                        at += 1
 
 
 @njit(nogil=True, cache=True)
@@ -92,8 +84,23 @@ def row_dots(low, high, starts, counts, latents, errors, shifts, decoder, out):
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
-def decode_rows(starts, counts, latents, values, decoder, out):
-    """out[row] = sum over the row's entries of value * decoder[latent]."""
-    out[:] = 0
-    for row in range(out.shape[0]):
+def decode_rows(low, high, starts, counts, latents, values, decoder, out):
+    """out[row] = sum over the row's entries of value * decoder[latent], for rows low..high-1."""
+    out[low:high] = 0
+    for row in range(low, high):
         add_rows(out[row], decoder, latents, values, starts[row], starts[row] + counts[row], 0)
+
+
+@njit(nogil=True, cache=True, fastmath=FAST)
+def adam_unit_rows(weight, gradient, first, second, rate, correction, constants):
+    """Rows of norm 1: their gradient less its component along them (written), an Adam step, norm 1 again."""
+    zero = np.zeros(1, weight.dtype)[0]
+    for row in range(weight.shape[0]):
+        w, g = weight[row], gradient[row]
+        along = dot(g, w, zero)
+        for j in range(w.shape[0]):
+            g[j] -= along * w[j]
+        adam(w, g, first[row], second[row], rate, correction, constants)
+        norm = math.sqrt(dot(w, w, zero))
+        for j in range(w.shape[0]):
+            w[j] /= norm

@@ -5,6 +5,7 @@ An architecture subclasses `EntryStep` and says which latents count (`select`) a
 All losses are divided by the batch's variance, sum ||x - mean(x)||^2, as in TopK's; Adam does not notice.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -20,14 +21,14 @@ from sae_stability.sae.workers import Workers
 
 @dataclass
 class Loss:
-    """What `EntryStep.loss` returns; everything already divided by the variance.
+    """What `EntryStep.loss` returns of some rows; everything already divided by the batch's variance.
 
     Attributes:
         fvu: squared error of the whole reconstruction.
         error: (rows, d_model) x_hat - x.
-        fired: (entries,) whether the latent is above 0.
+        fired: (n_latents,) in how many rows each latent is above 0.
         gradients: of every parameter; of `decoder_bias` only what does not come through the encoder's input.
-        through_input: (n_latents,) gradient of each latent's encoder product, summed over the batch.
+        through_input: (n_latents,) gradient of each latent's encoder product, summed over the rows.
     """
 
     fvu: float
@@ -35,6 +36,22 @@ class Loss:
     fired: torch.Tensor
     gradients: dict[str, torch.Tensor]
     through_input: torch.Tensor
+
+    @classmethod
+    def of_all(cls, parts: Iterator["Loss"]) -> "Loss":
+        """The loss of all rows from those of some, in order; the first one is used up."""
+        whole = next(parts)
+        errors = [whole.error]
+        for part in parts:
+            whole.fvu += part.fvu
+            whole.fired += part.fired
+            # Not in place: a gradient may be the same tensor.
+            whole.through_input = whole.through_input + part.through_input
+            for name, gradient in part.gradients.items():
+                whole.gradients[name] += gradient
+            errors.append(part.error)
+        whole.error = torch.cat(errors) if len(errors) > 1 else errors[0]
+        return whole
 
 
 class EntryStep:
@@ -72,8 +89,14 @@ class EntryStep:
         raise NotImplementedError
 
     def loss(self, inputs: torch.Tensor, entries: Entries, variance: float) -> Loss:
-        """Loss and gradients; `inputs` (rows, d_model) is x - decoder_bias."""
+        """Loss and gradients of some rows; `inputs` (rows, d_model) is x - decoder_bias. Threads call it side by side.
+
+        Where many latents fire, `entries` is a `DenseEntries`.
+        """
         raise NotImplementedError
+
+    def before(self, variance: float, numbers: int) -> None:
+        """What a subclass needs of the batch's variance and its `numbers` before it computes losses of parts."""
 
     def after(self, l0: float, rate: float) -> None:
         """What a subclass does at the end of a step, to its `memory`."""
@@ -84,49 +107,47 @@ class EntryStep:
     def step(self, batch: torch.Tensor, rate: float) -> StepResult:
         """Advance by one batch (batch_size, d_model) at learning rate `rate`."""
         p, operations = self.parameters, self.operations
-        x = (batch.to(self.mean) - self.mean).mul_(1 / self.scale)
-        inputs = x - p["decoder_bias"]
-        variance = float((x - x.mean(0)).square().sum(dtype=torch.float64))
+        inputs, variance = operations.centred(batch, self.mean, self.scale, p["decoder_bias"])
         if not variance > 0:
             return StepResult(float("nan"), 0.0, 0.0, 0)
-        pre = operations.product(inputs, p["encoder"].T).add_(p["encoder_bias"])
+        pre = operations.encode(inputs, p["encoder"], p["encoder_bias"])
         entries = self.select(pre)
-        loss = self.loss(inputs, entries, variance)
+        self.before(variance, inputs.numel())
+        of_parts = operations.in_order(lambda part: self.loss(inputs[part[0]], part[1], variance), entries.parts())
+        loss = Loss.of_all(of_parts)
         if not np.isfinite(loss.fvu):
             return StepResult(loss.fvu, 0.0, 0.0, 0)
         dead = torch.nonzero(self.silent > self.settings.dead_tokens)[:, 0]
         auxk = self._add_auxiliary(inputs, pre, loss, dead, variance) if self.settings.auxk_alpha and len(dead) else 0.0
-        bias = loss.gradients["decoder_bias"] - self.operations.product(loss.through_input[None], p["encoder"])[0]
+        bias = loss.gradients["decoder_bias"] - operations.product(loss.through_input[None], p["encoder"])[0]
         loss.gradients["decoder_bias"] = bias
-        self.silent += len(x)
-        self.silent[entries.latents[loss.fired].long()] = 0
-        l0 = float(loss.fired.sum()) / len(x)
-        self._update(loss.gradients, rate)
+        self.silent += len(inputs)
+        self.silent[loss.fired > 0] = 0
+        l0 = float(loss.fired.sum()) / len(inputs)
+        self.update(loss.gradients, rate)
         self.after(l0, rate)
         self.revive(inputs, loss.error)
         return StepResult(loss.fvu, auxk, l0, int((self.silent > self.settings.dead_tokens).sum()))
 
-    def reconstruct(self, entries: Entries, value: torch.Tensor, inputs: torch.Tensor, variance: float):
+    def reconstruct(self, entries: Entries, value: torch.Tensor, target: torch.Tensor, variance: float):
         """x_hat - x (rows, d_model); sum ||x_hat - x||^2 / variance; the gradient of this for `value` (entries,)."""
-        decoder = self.parameters["decoder"]
-        error = self.operations.decode(entries, value, decoder, inputs)
-        fvu = float(error.square().sum(dtype=torch.float64)) / variance
-        return error, fvu, self.operations.dots(entries, error, decoder).mul_(2 / variance)
+        error, square, through = entries.reconstruct(value, self.parameters["decoder"], target, 2 / variance)
+        return error, square / variance, through
 
     def linear_gradients(self, entries: Entries, inputs, error, value, through_pre, variance: float):
         """Gradients of encoder, decoder and decoder bias (direct part), and each latent's sum of `through_pre`.
 
         Args:
             error: (rows, d_model). value: (entries,) what multiplies the decoder rows.
-            through_pre: (entries,) gradient of the loss for each entry's encoder product.
+            through_pre: (entries,) gradient of the loss for each entry's encoder product. Both 0 where no entry is.
         """
-        operations = self.operations
+        error = error * (2 / variance)
         gradients = {
-            "encoder": operations.row_sums(entries, through_pre, inputs),
-            "decoder": operations.row_sums(entries, value * (2 / variance), error),
-            "decoder_bias": error.sum(0) * (2 / variance),
+            "encoder": entries.row_sums(through_pre, inputs),
+            "decoder": entries.row_sums(value, error),
+            "decoder_bias": error.sum(0),
         }
-        return gradients, operations.sums(entries, through_pre)
+        return gradients, entries.sums(through_pre)
 
     def _add_auxiliary(self, inputs, pre: torch.Tensor, loss: Loss, dead: torch.Tensor, variance: float) -> float:
         """AuxK as TopK has it (`cpu_step.AuxiliaryEntries`); adds its gradients and returns it without its weight."""
@@ -142,17 +163,14 @@ class EntryStep:
         loss.through_input = loss.through_input + sums * factor
         return weight * auxk
 
-    def _update(self, gradients: dict[str, torch.Tensor], rate: float) -> None:
-        decoder = self.parameters["decoder"]
-        if self.unit_decoder:
-            gradient = gradients["decoder"]
-            gradient -= (gradient * decoder).sum(1, keepdim=True) * decoder
+    def update(self, gradients: dict[str, torch.Tensor], rate: float) -> None:
+        """Let Adam move every parameter by the gradients of the whole batch."""
         self.steps += 1
         factors = adam_factors(rate, self.steps)
         for name, weight in self.parameters.items():
-            self.operations.adam(weight, gradients[name], self.first[name], self.second[name], *factors)
-        if self.unit_decoder:
-            decoder /= decoder.norm(dim=1, keepdim=True)
+            unit = self.unit_decoder and name == "decoder"
+            adam = self.operations.adam_unit_rows if unit else self.operations.adam
+            adam(weight, gradients[name], self.first[name], self.second[name], *factors)
 
     def state(self) -> dict[str, torch.Tensor]:
         """Parameters, both moments, dead counters, the step number and `memory`."""

@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-import torch
 
 from sae_stability.sae.entry_step import EntryStep
 
@@ -74,10 +73,10 @@ class PenalisedStep(EntryStep):
         learning_time = self.settings.peak_learning_rate * self.settings.total_steps / 2
         self.controller = SparsityController(self.memory, self.settings.k, self.proportional, learning_time)
 
-    def coefficient(self, inputs: torch.Tensor, variance: float) -> float:
+    def before(self, variance: float, numbers: int) -> None:
         """The coefficient in force, divided by the variance as the whole loss is."""
-        unit = (variance / inputs.numel()) ** (self.power / 2)
-        return self.controller.coefficient(self.start * unit) / variance
+        unit = (variance / numbers) ** (self.power / 2)
+        self.coefficient = self.controller.coefficient(self.start * unit) / variance
 
     def after(self, l0: float, rate: float) -> None:
         """Steer the coefficient."""

@@ -34,4 +34,4 @@ class TorchTopKStep(EntryStep):
         """Squared error."""
         error, fvu, through_pre = self.reconstruct(entries, entries.pre, inputs, variance)
         gradients, sums = self.linear_gradients(entries, inputs, error, entries.pre, through_pre, variance)
-        return Loss(fvu, error, entries.pre > 0, gradients | {"encoder_bias": sums}, sums)
+        return Loss(fvu, error, entries.count(entries.pre > 0), gradients | {"encoder_bias": sums}, sums)

@@ -14,7 +14,8 @@ class TritonOperations(Operations):
         self.one = torch.ones((), device=device)
         self.known, self.factors = (0.0, 0.0), torch.zeros(2, device=device)
 
-    def _dots(self, entries: Entries, error: torch.Tensor, decoder: torch.Tensor, shifts) -> torch.Tensor:
+    def dots(self, entries: Entries, error: torch.Tensor, decoder: torch.Tensor, shifts=None) -> torch.Tensor:
+        """As `Operations.dots`."""
         rows = entries.rows if shifts is None else entries.rows + shifts[entries.latents]
         return kernels.dots(error, decoder, rows, entries.latents)
 

@@ -4,10 +4,12 @@ The blocks depend on the problem's size alone, never on the number of threads, a
 so the same bits come out whatever the number of threads. Kernels and matrix products release the interpreter's lock.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
+
+from sae_stability.activations.ahead import Item, Result, in_order_by
 
 
 class Workers:
@@ -42,6 +44,12 @@ class Workers:
         else:
             for _ in self._pool.map(lambda start: work(start, min(start + block, size)), starts):
                 pass
+
+    def in_order(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """Yield `function` of each item, in the items' order; a few that follow are computed meanwhile."""
+        if self._pool is None:
+            return map(function, items)
+        return in_order_by(self._pool, function, items, self.threads)
 
 
 def _prepare_thread() -> None:

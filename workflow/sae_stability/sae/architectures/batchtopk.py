@@ -36,8 +36,7 @@ class BatchTopKStep(EntryStep):
 
     def select(self, pre: torch.Tensor) -> Entries:
         """The batch_size * k largest positive pre-activations; of several equal ones at the border, none."""
-        left_out = self.operations.left_out(pre, len(pre) * self.settings.k)
-        entries = self.operations.above(pre, torch.full_like(self.parameters["encoder_bias"], left_out))
+        entries = self.operations.largest_of_all(pre, len(pre) * self.settings.k)
         if len(entries.pre):
             self.memory *= KEEP
             self.memory += float(entries.pre.min()) * (1 - KEEP), 1 - KEEP
@@ -47,7 +46,7 @@ class BatchTopKStep(EntryStep):
         """Squared error."""
         error, fvu, through_pre = self.reconstruct(entries, entries.pre, inputs, variance)
         gradients, sums = self.linear_gradients(entries, inputs, error, entries.pre, through_pre, variance)
-        return Loss(fvu, error, entries.pre > 0, gradients | {"encoder_bias": sums}, sums)
+        return Loss(fvu, error, entries.count(entries.pre > 0), gradients | {"encoder_bias": sums}, sums)
 
     def threshold(self) -> float:
         """The mean of the batches' smallest activations."""

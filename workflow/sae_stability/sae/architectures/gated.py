@@ -50,21 +50,21 @@ class GatedStep(PenalisedStep):
 
     def loss(self, inputs: torch.Tensor, entries: Entries, variance: float) -> Loss:
         """Squared error, the penalty, and the squared error of the gates alone."""
-        p, operations, latents, gate = self.parameters, self.operations, entries.latents, entries.pre
-        scaled = (gate - p["encoder_bias"][latents]) * p["magnitude_scale"].exp()[latents]
-        value = torch.relu(scaled + p["magnitude_bias"][latents])
+        p, gate = self.parameters, entries.pre
+        size = entries.at(p["magnitude_scale"].exp())
+        scaled = (gate - entries.at(p["encoder_bias"])).mul_(size)
+        value = entries.only((scaled + entries.at(p["magnitude_bias"])).relu_())
         error, fvu, through_value = self.reconstruct(entries, value, inputs, variance)
-        through_magnitude = through_value * (value > 0)
+        fires = value > 0
+        through_magnitude = through_value.mul_(fires)
         _, _, through_gate = self.reconstruct(entries, gate, inputs, variance)
-        through_gate += self.coefficient(inputs, variance)
-        through_product = through_gate + through_magnitude * p["magnitude_scale"].exp()[latents]
+        through_gate = entries.only(through_gate.add_(self.coefficient))
+        gate_sums, magnitude_sums = entries.sums(through_gate), entries.sums(through_magnitude)
+        scale_sums = entries.sums(scaled.mul_(through_magnitude))
+        through_product = through_gate.add_(through_magnitude.mul_(size))
         gradients, sums = self.linear_gradients(entries, inputs, error, value, through_product, variance)
-        gradients |= {
-            "encoder_bias": operations.sums(entries, through_gate),
-            "magnitude_bias": operations.sums(entries, through_magnitude),
-            "magnitude_scale": operations.sums(entries, through_magnitude * scaled),
-        }
-        return Loss(fvu, error, value > 0, gradients, sums)
+        gradients |= {"encoder_bias": gate_sums, "magnitude_bias": magnitude_sums, "magnitude_scale": scale_sums}
+        return Loss(fvu, error, entries.count(fires), gradients, sums)
 
     def revive(self, inputs: torch.Tensor, error: torch.Tensor) -> None:
         """Resample dead latents, a few times in a training."""

@@ -57,16 +57,16 @@ class JumpReLUStep(PenalisedStep):
 
     def loss(self, inputs: torch.Tensor, entries: Entries, variance: float) -> Loss:
         """Squared error and the penalty."""
-        threshold = self.parameters["threshold"][entries.latents]
+        threshold = entries.at(self.parameters["threshold"])
         fires = entries.pre > threshold
         value = entries.pre * fires
         error, fvu, through_value = self.reconstruct(entries, value, inputs, variance)
-        near = (entries.pre - threshold).abs() < self.bandwidth / 2
-        cost = through_value * threshold + self.coefficient(inputs, variance)
-        through_threshold = near * cost * (-1 / self.bandwidth)
-        gradients, sums = self.linear_gradients(entries, inputs, error, value, through_value * fires, variance)
-        gradients |= {"encoder_bias": sums, "threshold": self.operations.sums(entries, through_threshold)}
-        return Loss(fvu, error, fires, gradients, sums)
+        near = (entries.pre - threshold).abs_() < self.bandwidth / 2
+        cost = (through_value * threshold).add_(self.coefficient).mul_(-1 / self.bandwidth)
+        through_threshold = entries.only(cost.mul_(near))
+        gradients, sums = self.linear_gradients(entries, inputs, error, value, through_value.mul_(fires), variance)
+        gradients |= {"encoder_bias": sums, "threshold": entries.sums(through_threshold)}
+        return Loss(fvu, error, entries.count(fires), gradients, sums)
 
     def after(self, l0: float, rate: float) -> None:
         """Steer the coefficient, let the thresholds follow L0, and keep them from falling below 0."""

@@ -40,26 +40,30 @@ class MatryoshkaStep(BatchTopKStep):
     def loss(self, inputs: torch.Tensor, entries: Entries, variance: float) -> Loss:
         """Mean squared error over the prefixes."""
         operations, decoder, value = self.operations, self.parameters["decoder"], entries.pre
-        groups = self.group[entries.latents]
-        rows, last = len(inputs), len(self.ends) - 1
-        errors = torch.empty((len(self.ends), *inputs.shape), dtype=inputs.dtype, device=inputs.device)
-        for i in range(len(self.ends)):
-            errors[i] = operations.decode(entries, value * (groups <= i), decoder, inputs)
-        whole = errors[last].clone()
+        (rows, width), groups = inputs.shape, len(self.ends)
+        # Latents ascend within a row, and so do their groups: a row's entries are `groups` runs.
+        runs = entries.rows * groups + self.group[entries.latents]
+        counts = torch.bincount(runs, minlength=rows * groups)
+        own = operations.decode(torch.cumsum(counts, 0) - counts, counts, entries.latents, value, decoder)
+        own = own.view(rows, groups, width)
+        errors = torch.empty((groups, rows, width), dtype=inputs.dtype, device=inputs.device)
+        for i in range(groups):
+            torch.add(own[:, i], errors[i - 1] if i else -inputs, out=errors[i])
+        whole = errors[-1].clone()
         fvu = float(whole.square().sum(dtype=torch.float64)) / variance
-        for i in reversed(range(last)):
+        for i in reversed(range(groups - 1)):
             errors[i] += errors[i + 1]  # from here on: the sum of the errors of prefix i and all larger ones
-        factor = 2 / variance / len(self.ends)
+        factor = 2 / variance / groups
         felt, shifts = errors.flatten(0, 1), self.group * rows
         through_pre = operations.dots(entries, felt, decoder, shifts).mul_(factor)
-        sums = operations.sums(entries, through_pre)
+        sums = entries.sums(through_pre)
         gradients = {
-            "encoder": operations.row_sums(entries, through_pre, inputs),
+            "encoder": entries.row_sums(through_pre, inputs),
             "decoder": operations.row_sums(entries, value * factor, felt, shifts),
             "encoder_bias": sums,
             "decoder_bias": errors[0].sum(0) * factor,
         }
-        return Loss(fvu, whole, value > 0, gradients, sums)
+        return Loss(fvu, whole, entries.count(value > 0), gradients, sums)
 
 
 def make_step(weights: dict[str, np.ndarray], settings, normalisation, device, workers) -> MatryoshkaStep:

@@ -44,17 +44,25 @@ class ReLUStep(PenalisedStep):
         """Every positive pre-activation."""
         return self.operations.above(pre, torch.zeros_like(self.parameters["encoder_bias"]))
 
+    def before(self, variance: float, numbers: int) -> None:
+        """The coefficient and the decoder rows' norms."""
+        super().before(variance, numbers)
+        self.norms = self.parameters["decoder"].norm(dim=1)
+
     def loss(self, inputs: torch.Tensor, entries: Entries, variance: float) -> Loss:
-        """Squared error and the penalty."""
-        decoder, value = self.parameters["decoder"], entries.pre
-        coefficient = self.coefficient(inputs, variance)
+        """Squared error and the penalty, whose gradient for the decoder waits for each latent's `total`."""
+        value = entries.pre
         error, fvu, through_pre = self.reconstruct(entries, value, inputs, variance)
-        norms = decoder.norm(dim=1)
-        through_pre += coefficient * norms[entries.latents]
+        through_pre = entries.only(through_pre.add_(entries.at(self.coefficient * self.norms)))
         gradients, sums = self.linear_gradients(entries, inputs, error, value, through_pre, variance)
-        total = self.operations.sums(entries, value)
-        gradients["decoder"] += (coefficient * total / norms.clamp(min=1e-30))[:, None] * decoder
-        return Loss(fvu, error, value > 0, gradients | {"encoder_bias": sums}, sums)
+        gradients |= {"encoder_bias": sums, "total": entries.sums(value)}
+        return Loss(fvu, error, entries.count(value > 0), gradients, sums)
+
+    def update(self, gradients: dict[str, torch.Tensor], rate: float) -> None:
+        """Add the penalty's gradient for the decoder, then as ever."""
+        share = self.coefficient * gradients.pop("total") / self.norms.clamp(min=1e-30)
+        gradients["decoder"].addcmul_(share[:, None], self.parameters["decoder"])
+        super().update(gradients, rate)
 
     def weights(self) -> dict[str, torch.Tensor]:
         """The parameters, with unit decoder rows."""
