@@ -179,6 +179,7 @@ def test_a_perfect_sae_recovers_the_whole_loss_and_a_zero_one_none(language, tmp
         assert nothing["ce_recovered_zero"] == pytest.approx(0, abs=1e-4)
 
 
+@pytest.mark.parametrize("language", ["causal"], indirect=True)
 def test_inside_the_model_on_a_device(language, tmp_path, monkeypatch) -> None:
     """On a stand-in for a device, which knows nothing of inference mode, or of how transformers loads a model."""
     given = {"tensors": SILENT | {"encoder_bias": torch.zeros(32)}, "k": 4, "max_norm": 100.0}
