@@ -32,6 +32,11 @@ class OnDevice(torch.Tensor):
 
     def __init__(self, held: torch.Tensor) -> None:
         self.held = held
+        self.streams: list = []
+
+    def record_stream(self, stream) -> None:
+        """Note a stream that its memory is kept for."""
+        self.streams.append(stream)
 
     def numpy(self, *, force: bool = False):
         """An array, by force alone."""

@@ -196,17 +196,39 @@ def test_a_state_goes_from_device_to_device(device, name) -> None:
         assert equal(resumed.state(), whole.state())
 
 
-def moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """A tensor where it is to be, in any thread, and without memory to pin."""
-    return tensor if device.type == "cpu" else OnDevice(tensor.clone())
+@pytest.fixture
+def moved(monkeypatch) -> list[OnDevice]:
+    """What was read ahead for the device, by threads that know nothing of the stand-in; there is no memory to pin."""
+    moved = []
+
+    def move(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+        if device.type == "cpu":
+            return tensor
+        moved.append(OnDevice(tensor.clone()))
+        return moved[-1]
+
+    monkeypatch.setattr(store, "_moved", move)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"current stream of {device}")
+    return moved
+
+
+def test_batches_are_on_the_device_and_shards_are_kept_for_the_stream_that_takes_them(planted, device, moved) -> None:
+    order = {"batch_size": 300, "epochs": 2, "order_seed": 1}
+    for here, there in zip(
+        store.batches(planted.chunks[0], **order),
+        store.batches(planted.chunks[0], **order, device=device),
+        strict=True,
+    ):
+        assert type(there) is OnDevice
+        assert torch.equal(there.cpu(), here)
+    assert [tensor.streams for tensor in moved] == [["current stream of cuda:0"]] * 12  # rows and order of 6 shards
 
 
 FILES = ("sae.safetensors", "cfg.json", "metrics.json", "history.parquet")
 
 
 @pytest.mark.parametrize("name", REGISTRY)
-def test_a_whole_training_and_its_evaluation_on_a_device(planted, train, tmp_path, monkeypatch, device, name) -> None:
-    monkeypatch.setattr(store, "_moved", moved)
+def test_a_whole_training_and_its_evaluation_on_a_device(planted, train, tmp_path, device, moved, name) -> None:
     settings = replace(settings_for(name), tokens=2 * 5 * ROWS, chunk_tokens=5 * ROWS, normalisation="centre-scale")
     checkpoint = {"checkpoint": tmp_path / "checkpoint", "checkpoint_seconds": 0.0}
     outs = {

@@ -59,7 +59,7 @@ def train_chunk(
             `history.parquet`, and `timing.json` (the only one whose bytes differ between runs).
         state_out: state file to write after this chunk.
         checkpoint: file that a killed job resumes from, rewritten every `checkpoint_seconds`, removed at the end.
-        threads: CPU threads. device: "cpu" or a torch device.
+        threads: CPU threads. device: "cpu" or "cuda", PyTorch's current device; Triton's kernels run on no other.
         tensorboard: folder for TensorBoard event files.
         progress: whether to show a bar on stderr.
         config_hash: recorded in `cfg.json`.
