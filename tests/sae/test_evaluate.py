@@ -10,10 +10,12 @@ import torch
 from sae_stability import sae
 from sae_stability.activations import store
 from sae_stability.activations.extract import extract
+from sae_stability.activations.model import load_model
 from sae_stability.corpus.tokenize import tokenize
 from sae_stability.files import read_json, read_table, write_json
 from sae_stability.sae.evaluate import LANGUAGE, evaluate
 from tests import tiny
+from tests.sae.device_stand_in import device_stand_in
 
 
 def test_metrics_equal_plain_sums(planted, train, one_chunk, tmp_path) -> None:
@@ -87,7 +89,7 @@ def language(request, tmp_path_factory):
     return folder, model, hookpoint
 
 
-def evaluated(language, tmp_path, tensors: dict[str, torch.Tensor], k: int, **extracted) -> dict:
+def evaluated(language, tmp_path, tensors: dict[str, torch.Tensor], k: int, device="cpu", **extracted) -> dict:
     """Metrics inside the model, with the held-out manifest saying that activations were `extracted` otherwise."""
     folder, model, hookpoint = language
     chunk = folder / "heldout"
@@ -104,6 +106,7 @@ def evaluated(language, tmp_path, tensors: dict[str, torch.Tensor], k: int, **ex
         out_parquet=[tmp_path / "e.parquet"],
         tokens=folder / "tokens" / "heldout.parquet",
         model=model,
+        device=device,
     )
     return metrics
 
@@ -174,3 +177,18 @@ def test_a_perfect_sae_recovers_the_whole_loss_and_a_zero_one_none(language, tmp
     assert nothing["kl"] > 1e-4
     if nothing["ce_recovered_zero"] is not None:
         assert nothing["ce_recovered_zero"] == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.parametrize("language", ["causal"], indirect=True)
+def test_inside_the_model_on_a_device(language, tmp_path, monkeypatch) -> None:
+    """On a stand-in for a device, which knows nothing of inference mode, or of how transformers loads a model."""
+    given = {"tensors": SILENT | {"encoder_bias": torch.zeros(32)}, "k": 4, "max_norm": 100.0}
+    here = evaluated(language, tmp_path, **given)
+    network = load_model(language[1], None, "float32", "cpu", lm_head=True)
+    monkeypatch.setattr("sae_stability.sae.language.load_model", lambda *_, **__: network.to("cuda"))
+    monkeypatch.setattr(torch, "inference_mode", torch.no_grad)
+    with device_stand_in():
+        there = evaluated(language, tmp_path, **given, device="cuda")
+    assert here["ce_sae"] != here["ce_clean"]
+    for name in ("fvu", "l0", "ce_clean", "ce_sae", "ce_zero", "ce_mean", "kl", "ce_tokens"):
+        assert there[name] == pytest.approx(here[name], abs=1e-6), name  # attention is computed in another order

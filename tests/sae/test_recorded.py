@@ -62,6 +62,7 @@ def pools(monkeypatch) -> list[int]:
 
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
     monkeypatch.setattr(torch.cuda, "graph", record)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: device)
     monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
     monkeypatch.setattr(recorded, "_latest", weakref.WeakValueDictionary())
     return used
@@ -98,6 +99,15 @@ def test_recordings_share_a_pool_while_one_that_uses_it_lives(pools):
     three.step(torch.ones(1))
     three.step(torch.ones(1))
     assert pools == [0, 0, 2]
+
+
+def test_recordings_of_streams_that_may_run_side_by_side_share_none(pools, monkeypatch):
+    steps = [Sum() for _ in range(4)]
+    for _ in range(2):
+        for number, one in enumerate(steps):
+            monkeypatch.setattr(torch.cuda, "current_stream", lambda device, number=number: f"stream {number % 2}")
+            one.step(torch.ones(1))
+    assert pools == [0, 1, 0, 1]
 
 
 def test_what_is_recorded_is_let_go_without_waiting_for_a_collection():

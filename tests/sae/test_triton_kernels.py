@@ -10,14 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import _disable_current_modes
 
+from sae_stability.sae.architectures import REGISTRY, architecture
 from sae_stability.sae.initial import initial_weights
 from sae_stability.sae.normalise import Normalisation
 from sae_stability.sae.operations import Operations
+from sae_stability.sae.progress import Waiting
+from sae_stability.sae.recorded import Recorded
 from sae_stability.sae.settings import TrainSettings
 from sae_stability.sae.torch_step import TorchTopKStep
 from tests.sae import triton_reference as reference
 from tests.sae.dense import DenseTopK
+from tests.sae.device_stand_in import CPU, OnDevice, device_stand_in
 
 if importlib.util.find_spec("triton") is None:
     pytest.skip("Triton is not installed (it exists for Linux alone)", allow_module_level=True)
@@ -209,6 +214,46 @@ def test_a_loaded_state_lies_where_a_recorded_step_looks_for_it(dtype):
     for name in ("parameters", "first", "second", "copies"):
         now |= {f"{name} {key}": tensor for key, tensor in getattr(step, name).items()}
     assert {name: tensor.data_ptr() for name, tensor in now.items()} == places
+
+
+@pytest.fixture
+def device(monkeypatch):
+    """A stand-in for a device, whose kernels take no tensor from the CPU, and where nothing is recorded."""
+
+    def launched(kernel, grid):
+        def launch(*given, **sizes):
+            assert len({value.device for value in given if isinstance(value, torch.Tensor)}) == 1
+            held = [value.held if isinstance(value, OnDevice) else value for value in given]
+            with _disable_current_modes(), torch._C.DisableTorchFunction():  # they would only slow it down
+                return kernel.run(*held, grid=grid, warmup=False, **sizes)
+
+        return launch
+
+    monkeypatch.setattr(type(kernels._decode), "__getitem__", launched)
+    monkeypatch.setattr(Recorded, "__call__", lambda self, function, given: function(given))
+    with device_stand_in() as device:
+        yield device
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_steps_by_kernels_on_a_device_give_the_bits_of_those_on_the_cpu(device, name):
+    alpha = 1 / 32 if "auxk_alpha" in REGISTRY[name].settings else 0.0
+    weights, settings, normalisation, batches = start(20, 8, 3, 8, alpha)
+    settings = replace(settings, architecture=name)
+    there = architecture(name).make_step(weights, settings, normalisation, device, None)
+    here = type(there)(weights, settings, normalisation, CPU if name == "topk" else TritonOperations(CPU))
+    for step in (here, there):
+        step.silent[::2] = settings.dead_tokens  # most of which are dead after the first step
+    expected, waiting, batches = [], Waiting(), batches[:2]
+    for i, batch in enumerate(batches):
+        expected.append(tuple(float(value) for value in here.step(batch, 1e-2)))
+        waiting.add(i, batch.to(device), there.step(batch.to(device), 1e-2))
+    taken = list(waiting.take(now=True))
+    assert [result for _, _, result in taken] == expected
+    assert all(torch.equal(ends.cpu(), batch[[0, -1]]) for (_, ends, _), batch in zip(taken, batches, strict=True))
+    assert bool(expected[-1][1]) == bool(alpha)
+    for state, value in here.state().items():
+        assert torch.equal(there.state()[state], value), state
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered")

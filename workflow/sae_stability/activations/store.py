@@ -222,7 +222,7 @@ def _read_ahead(
     chunk: Chunk, pieces: Iterator[_Piece], device: torch.device
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield (activations of a shard, row numbers to take in order), reading some shards ahead."""
-    return in_order(lambda piece: _read(chunk, piece, device), pieces, _shards_ahead(chunk, device))
+    return map(_kept, in_order(lambda piece: _read(chunk, piece, device), pieces, _shards_ahead(chunk, device)))
 
 
 def _read(chunk: Chunk, piece: _Piece, device: torch.device = CPU) -> tuple[torch.Tensor, torch.Tensor]:
@@ -254,8 +254,15 @@ def _moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
             there.copy_(here.pin_memory(), non_blocking=True)
         copied = side.record_event()
     copied.synchronize()
-    moved.record_stream(torch.cuda.default_stream(device))
     return moved
+
+
+def _kept(tensors: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    """The same; on CUDA their memory is not used again before what this thread's stream does with them is done."""
+    for tensor in tensors:
+        if tensor.is_cuda:
+            tensor.record_stream(torch.cuda.current_stream(tensor.device))
+    return tensors
 
 
 @functools.cache

@@ -195,6 +195,7 @@ class EntryStep:
 
 def make_operations(device: torch.device, workers: Workers) -> Operations:
     """Kernels on shared-out blocks on a CPU and, with Triton, on CUDA; torch operations elsewhere."""
+    torch.set_float32_matmul_precision("highest")  # no TF32
     if device.type == "cpu":
         from sae_stability.sae.cpu_operations import CpuOperations
 

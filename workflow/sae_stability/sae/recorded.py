@@ -19,7 +19,7 @@ class Recorded:
         self.given = self.graph = self.result = None
 
     def __call__(self, function: Callable[[torch.Tensor], torch.Tensor], given: torch.Tensor) -> torch.Tensor:
-        """What `function` returns, in a tensor of its own; both tensors are on one CUDA device."""
+        """What `function` returns, in a tensor of its own; both on one CUDA device, and calls on one of its streams."""
         if self.given is None or given.shape != self.given.shape:
             self.graph = self.result = None
             self.given = torch.empty_like(given)
@@ -32,15 +32,16 @@ class Recorded:
 
     def _record(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
         device = self.given.device
-        # Recordings of a device share memory, as one runs at a time; a pool is gone with the last graph that uses it.
-        last = _latest.get(device)
+        # Recordings of a stream share memory, as one runs at a time; a pool is gone with the last graph that uses it.
+        stream = torch.cuda.current_stream(device)
+        last = _latest.get(stream)
         pool = last.graph.pool() if last is not None and last.graph is not None else None
         graph = torch.cuda.CUDAGraph()
         # Other threads may go on using the device, as the one does that reads ahead.
         with torch.cuda.device(device), torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
             self.result = function(self.given)
         self.graph = graph
-        _latest[device] = self
+        _latest[stream] = self
 
 
-_latest: WeakValueDictionary[torch.device, Recorded] = WeakValueDictionary()
+_latest: WeakValueDictionary[torch.Stream, Recorded] = WeakValueDictionary()

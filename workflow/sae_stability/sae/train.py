@@ -60,7 +60,7 @@ def train_chunk(
         state_out: state file to write after this chunk.
         checkpoint: file that a killed job resumes from, rewritten every `checkpoint_seconds` (0: after every step), or
             so much less often that writing takes a twentieth of the time; removed at the end.
-        threads: CPU threads. device: "cpu" or a torch device.
+        threads: CPU threads. device: "cpu" or "cuda", PyTorch's current device; Triton's kernels run on no other.
         tensorboard: folder for TensorBoard event files.
         progress: whether to show a bar on stderr.
         config_hash: recorded in `cfg.json`.

@@ -107,7 +107,7 @@ class TritonTopKStep(TorchTopKStep):
             if len(dead):
                 largest(pre[:, dead], bias[dead], revived[0].shape[1], revived[0][part], revived[1][part])
         if len(dead):
-            names = torch.cat([dead, dead.new_tensor([n_latents])]).to(torch.int32)
+            names = torch.cat([dead, dead.new_full((1,), n_latents)]).to(torch.int32)
             revived = names[revived[0].long()], revived[1]
         return fired, revived
 
