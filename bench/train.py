@@ -39,6 +39,8 @@ SHAPES = {
     "large": {"n_latents": 8192, "k": 32, "batch_size": 4096, "threads": 2, "rate": 1e-3, "steps": 2},
     "embedded study": {"n_latents": 384, "k": 16, "batch_size": 256, "threads": 1, "rate": 2e-3, "steps": 100},
 }
+ARCHITECTURES = ("batchtopk", "matryoshka", "relu", "gated", "jumprelu")
+PENALISED = ARCHITECTURES[2:]  # L0 falls to its target in the first hundreds of steps
 
 
 class Side:
@@ -59,9 +61,9 @@ class Side:
         self.process.wait()
 
 
-def compare(shape: dict, rows: Path, rounds: int) -> dict[str, dict]:
+def compare(sides: dict[str, tuple], shape: dict, rows: Path, rounds: int) -> dict[str, dict]:
     """Tokens a second in every round, and FVU after the same steps, of every side."""
-    sides = {name: Side(*arguments, shape, rows) for name, arguments in SIDES.items()}
+    sides = {name: Side(*arguments, shape, rows) for name, arguments in sides.items()}
     results = {name: {"rates": []} for name in sides}
     for name, side in sides.items():
         side.take(2)  # compiles, and lets allocators settle
@@ -140,7 +142,7 @@ faster, and other bits); statistics and digests of shards in a second thread (un
 def report(notes: dict) -> str:
     """The section of RESULTS.md; what was not measured says so."""
     lines = [f"`make bench-train`: {machine(('torch', 'numba', 'numpy', 'transformers'))}. All on CPU.", ""]
-    for part, write in (("training", training_report), ("extraction", extraction_report), ("parts", parts_report)):
+    for part, write in REPORTS.items():
         if part not in notes:
             lines += [f"{part.capitalize()}: not measured.", ""]
             continue
@@ -167,6 +169,24 @@ def training_report(notes: dict) -> list[str]:
         "float32.",
         "",
     ]
+
+
+def architectures_report(notes: dict) -> list[str]:
+    shape = SHAPES["large"]
+    lines = [
+        f"Other architectures, large, float32, {shape['steps']} steps at a time, {notes['rounds']} times, turn about. "
+        "In relu, gated and jumprelu half of the latents fire at first, and k of them after some hundred steps; what "
+        "dictionary_learning does is the same at both. Tokens/s, median (slowest to fastest).",
+        "",
+        "| architecture | this project, at first | where k fire | dictionary_learning 0.1.0 | this project is |",
+        "|---|---|---|---|---|",
+    ]
+    for name, sides in notes["results"].items():
+        ours, theirs, sparse = (sides.get(side, {}).get("rates") for side in ("ours", "theirs", "sparse"))
+        times = [f"{np.median(rates) / np.median(theirs):.2f} x" for rates in (ours, sparse) if rates]
+        cells = [name, middle(ours), middle(sparse) if sparse else "", middle(theirs), ", then ".join(times)]
+        lines.append("| " + " | ".join(cells) + " |")
+    return [*lines, ""]
 
 
 def extraction_report(notes: dict) -> list[str]:
@@ -207,6 +227,14 @@ def parts_report(notes: dict) -> list[str]:
     return lines
 
 
+REPORTS = {
+    "training": training_report,
+    "architectures": architectures_report,
+    "extraction": extraction_report,
+    "parts": parts_report,
+}
+
+
 def bfloat16_units() -> str:
     if cpu_step.BFLOAT16_PRODUCTS:
         return "with instructions for it"
@@ -216,8 +244,19 @@ def bfloat16_units() -> str:
 def measure_training(rows: Path, rounds: int) -> dict:
     for name in peers.PEERS:
         peers.environment(name)
-    results = {name: compare(shape, rows, rounds) for name, shape in SHAPES.items()}
+    results = {name: compare(SIDES, shape, rows, rounds) for name, shape in SHAPES.items()}
     return {"rounds": rounds, "bfloat16": bfloat16_units(), "results": results}
+
+
+def measure_architectures(rows: Path, rounds: int) -> dict:
+    results = {}
+    for name in ARCHITECTURES:
+        given = {"architecture": name}
+        sides = {"ours": ("ours", None, given), "theirs": ("dictionary_learning", "dictionary-learning", given)}
+        if name in PENALISED:
+            sides["sparse"] = ("ours", None, given | {"sparse": True, "rate": 1e-6})
+        results[name] = compare(sides, SHAPES["large"], rows, rounds)
+    return {"rounds": rounds, "results": results}
 
 
 def measure_parts(chunk: Path) -> dict:
@@ -231,8 +270,7 @@ def measure_parts(chunk: Path) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7, help="measurements of each trainer")
-    what = ("parts", "training", "extraction")
-    parser.add_argument("--only", nargs="*", choices=what, default=what, help="what to measure")
+    parser.add_argument("--only", nargs="*", choices=REPORTS, default=list(REPORTS), help="what to measure")
     arguments = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
     file = FOLDER / "train.json"
@@ -241,6 +279,7 @@ def main() -> None:
     measure = {
         "parts": lambda: measure_parts(chunk),
         "training": lambda: measure_training(rows, arguments.rounds),
+        "architectures": lambda: measure_architectures(rows, arguments.rounds),
         "extraction": lambda: train_extraction.measure(FOLDER, TOKENS, 15),
     }
     for part in arguments.only:

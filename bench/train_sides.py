@@ -31,7 +31,9 @@ def ours(shape: dict, batch: np.ndarray) -> Step:
     from sae_stability.sae.settings import TrainSettings
     from sae_stability.sae.workers import Workers
 
+    name = shape.get("architecture", "topk")
     settings = TrainSettings(
+        architecture=name,
         n_latents=shape["n_latents"],
         k=shape["k"],
         tokens=2**40,
@@ -43,7 +45,11 @@ def ours(shape: dict, batch: np.ndarray) -> Step:
     weights = initial_weights(settings.n_latents, d_model, 0, "bench") | {"decoder_bias": batch.mean(axis=0)}
     workers = Workers(shape["threads"]).__enter__()
     nothing = Normalisation(np.zeros(d_model, np.float32), 1.0)
-    training = architecture("topk").make_step(weights, settings, nothing, torch.device("cpu"), workers)
+    training = architecture(name).make_step(weights, settings, nothing, torch.device("cpu"), workers)
+    if shape.get("sparse"):  # as after some hundred steps: k latents of a row fire, not half of them (and stay so few)
+        inputs = torch.from_numpy(batch - batch.mean(axis=0))
+        pre = (inputs @ training.parameters["encoder"].T).flatten()
+        training.parameters["encoder_bias"].fill_(-pre.topk(len(batch) * shape["k"]).values[-1])
 
     def step(x) -> Callable[[], float]:
         result = training.step(x, shape["rate"])
@@ -111,20 +117,34 @@ def _variance(x) -> float:
 
 
 def dictionary_learning(shape: dict, batch: np.ndarray) -> Step:
-    """Its `TopKTrainer.update`."""
+    """Its trainers' `update`, of which TopK's alone returns the squared error."""
     from formats import dictionary_classes
 
     dictionary_classes()
-    from dictionary_learning.trainers.top_k import TopKTrainer
+    from dictionary_learning.trainers import batch_top_k, gdm, jumprelu, matryoshka_batch_top_k, standard, top_k
 
-    options = {"steps": 2**31, "activation_dim": batch.shape[1], "dict_size": shape["n_latents"], "k": shape["k"]}
-    options |= {"lr": shape["rate"], "auxk_alpha": 0, "warmup_steps": 0, "layer": 0, "lm_name": "", "device": "cpu"}
-    trainer = TopKTrainer(**options)
-    steps = iter(range(2**31))
+    k = {"k": shape["k"], "auxk_alpha": 0}
+    penalty = {"sparsity_warmup_steps": None}
+    name = shape.get("architecture", "topk")
+    kind, own = {
+        "topk": (top_k.TopKTrainer, k),
+        "batchtopk": (batch_top_k.BatchTopKTrainer, k),
+        "matryoshka": (
+            matryoshka_batch_top_k.MatryoshkaBatchTopKTrainer,
+            k | {"group_fractions": [1 / 32, 1 / 32, 1 / 16, 1 / 8, 3 / 4]},
+        ),
+        "relu": (standard.StandardTrainerAprilUpdate, penalty),
+        "gated": (gdm.GatedSAETrainer, penalty),
+        "jumprelu": (jumprelu.JumpReluTrainer, penalty | {"target_l0": shape["k"]}),
+    }[name]
+    options = {"steps": 2**31, "activation_dim": batch.shape[1], "dict_size": shape["n_latents"], "lr": shape["rate"]}
+    options |= {"warmup_steps": 0, "layer": 0, "lm_name": "", "device": "cpu"}
+    trainer = kind(**options, **own)
+    steps = iter(range(1, 2**31))
 
     def step(x) -> Callable[[], float]:
         loss = trainer.update(next(steps), x)
-        return lambda: loss * len(x) / _variance(x)
+        return lambda: loss * len(x) / _variance(x) if name == "topk" else float("nan")
 
     return step
 
