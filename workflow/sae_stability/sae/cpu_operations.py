@@ -45,8 +45,7 @@ class CpuOperations(Operations):
             squares[i] = kernels.centre(given[low:high], mean, inverse, bias, out[low:high].numpy(), sums[i])
 
         self.workers.each(rows, block, centre)
-        # x - bias has the same variance as x.
-        return out, float(squares.sum() - (sums.sum(axis=0) ** 2).sum() / rows)
+        return out, kernels.variance(squares, sums, rows)
 
     def product(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """a @ b, by blocks of rows."""

@@ -75,7 +75,7 @@ class CpuTopKStep:
         if self.settings.product_dtype == "bfloat16":
             self.low_encoder = _bfloat16(torch.from_numpy(self.parameters["encoder"]))
         self.workers.each(len(x), self.tile_rows, lambda start, stop: self._forward(x, start, stop, auxiliary))
-        variance = self._variance(len(x))
+        variance = kernels.variance(self.squares, self.sums, len(x))
         loss = self.row_loss.sum()
         fvu = float(loss / variance) if variance > 0 else float("nan")
         if not np.isfinite(fvu):
@@ -146,10 +146,6 @@ class CpuTopKStep:
             torch.mm(_bfloat16(inputs), self.low_encoder.T, out=pre)
         else:
             pre.copy_(_bfloat16(inputs) @ self.low_encoder.T)
-
-    def _variance(self, rows: int) -> float:
-        """sum ||x - mean(x)||^2 of the batch; x - decoder_bias has the same, and is better conditioned."""
-        return float(self.squares.sum() - (self.sums.sum(axis=0) ** 2).sum() / rows)
 
     def _backward(self, variance: float, auxiliary: "AuxiliaryEntries | None", rate: float) -> None:
         dtype = self.inputs.dtype.type

@@ -6,6 +6,7 @@ from functools import cached_property
 import torch
 
 ROWS = 256  # at a time: a few matrices of these stay near the processor
+DEVICE_NUMBERS = 1 << 26  # of a matrix at a time elsewhere: enough to keep a GPU busy
 
 
 class DenseEntries:
@@ -29,9 +30,11 @@ class DenseEntries:
 
     def parts(self) -> Iterator[tuple[slice, "DenseEntries"]]:
         """Rows to work on at a time, and their entries."""
-        for low in range(0, len(self._all), ROWS):
-            rows = slice(low, low + ROWS)
-            yield rows, DenseEntries(self._all[rows], self._floor)
+        pre = self._all
+        size = ROWS if pre.device.type == "cpu" else max(ROWS, DEVICE_NUMBERS // pre.shape[1])
+        for low in range(0, len(pre), size):
+            rows = slice(low, low + size)
+            yield rows, DenseEntries(pre[rows], self._floor)
 
     def at(self, values: torch.Tensor) -> torch.Tensor:
         """`values` (n_latents,), to be taken for every row."""

@@ -122,17 +122,19 @@ def _reconstruction(sae: SAE | GivenSAE, data: store.Chunk, device: str):
     fired = torch.zeros(n_latents, dtype=torch.int64, device=device)
     activation = torch.zeros(n_latents, dtype=torch.float64, device=device)
     shift = data.mean.to(device)  # near the mean, so that the squares below do not cancel
-    rows, loss, square, total = 0, 0.0, 0.0, torch.zeros(data.d_model, dtype=torch.float64, device=device)
+    rows, total = 0, torch.zeros(data.d_model, dtype=torch.float64, device=device)
+    squares = torch.zeros(2, dtype=torch.float64, device=device)  # of what is left over, and of all
     for activations, _ in store.rows(data.path):
         for x in activations.split(max(_BLOCK_ROWS, _BLOCK_ENTRIES // n_latents)):
             x = x.to(device)
             latents = sae.encode(x)
             fired += (latents != 0).sum(0)  # below 0 too: some imported SAEs keep signs
             activation += latents.sum(0, dtype=torch.float64)
-            loss += float((sae.reconstruct(latents, x) - x).square().sum(dtype=torch.float64))
-            square += float((x - shift).square().sum(dtype=torch.float64))
+            squares[0] += (sae.reconstruct(latents, x) - x).square().sum(dtype=torch.float64)
+            squares[1] += (x - shift).square().sum(dtype=torch.float64)
             total += (x - shift).sum(0, dtype=torch.float64)
             rows += len(x)
+    loss, square = squares.tolist()
     variance = square - float(total.square().sum()) / rows
     count, activation = fired.cpu().numpy(), activation.cpu().numpy()
     metrics = {

@@ -39,6 +39,15 @@ def centre(x, mean, inverse_scale, decoder_bias, out, column_sums):
     return square
 
 
+def variance(squares, column_sums, rows):
+    """sum ||x - mean(x)||^2 of `rows` rows, from what `centre` gave for parts of them: (parts,) and (parts, d).
+
+    x - decoder_bias has the same, and is better conditioned. NaN where a row is not finite.
+    """
+    with np.errstate(invalid="ignore"):
+        return float(squares.sum() - (column_sums.sum(axis=0) ** 2).sum() / rows)
+
+
 @njit(nogil=True, cache=True)
 def _reaching(values, n, threshold):
     """How many of values[:n] are not below the threshold; NaN is not."""
