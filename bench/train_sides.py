@@ -131,7 +131,7 @@ def dictionary_learning(shape: dict, batch: np.ndarray) -> Step:
         "batchtopk": (batch_top_k.BatchTopKTrainer, k),
         "matryoshka": (
             matryoshka_batch_top_k.MatryoshkaBatchTopKTrainer,
-            k | {"group_fractions": [1 / 32, 1 / 32, 1 / 16, 1 / 8, 3 / 4]},
+            k | {"group_fractions": [1 / 32, 1 / 16, 1 / 8, 1 / 4, 17 / 32]},
         ),
         "relu": (standard.StandardTrainerAprilUpdate, penalty),
         "gated": (gdm.GatedSAETrainer, penalty),
@@ -140,7 +140,7 @@ def dictionary_learning(shape: dict, batch: np.ndarray) -> Step:
     options = {"steps": 2**31, "activation_dim": batch.shape[1], "dict_size": shape["n_latents"], "lr": shape["rate"]}
     options |= {"warmup_steps": 0, "layer": 0, "lm_name": "", "device": "cpu"}
     trainer = kind(**options, **own)
-    steps = iter(range(1, 2**31))
+    steps = iter(range(2**31))  # from 0, where some take the decoder bias from the batch
 
     def step(x) -> Callable[[], float]:
         loss = trainer.update(next(steps), x)

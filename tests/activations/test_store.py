@@ -122,11 +122,16 @@ def test_threads_do_not_change_a_bit(chunk):
     assert torch.equal(*found)
 
 
-@pytest.mark.parametrize(("room", "cores", "most"), [(0, 16, 2), (3, 16, 4), (100, 5, 6), (100, 64, 17)])
-def test_a_gpu_reads_more_shards_ahead_while_they_are_small(tmp_path, monkeypatch, room, cores, most):
+@pytest.mark.parametrize(
+    ("room", "free", "cores", "most"),
+    [(0, 400, 16, 2), (3, 400, 16, 4), (100, 400, 5, 6), (100, 400, 64, 17), (100, 8, 16, 3)],
+)
+def test_a_gpu_reads_more_shards_ahead_while_they_are_small(tmp_path, monkeypatch, room, free, cores, most):
     folder = make(tmp_path / "chunk-0000", rows=400, shards=16)
-    monkeypatch.setattr(store, "_DEVICE_BYTES", room * max(store.Chunk(folder).shard_rows) * WIDTH * 4)
+    shard = max(store.Chunk(folder).shard_rows) * WIDTH * 4
+    monkeypatch.setattr(store, "_DEVICE_BYTES", room * shard)
     monkeypatch.setattr(store, "cores", lambda: cores)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free * shard, 0))
     monkeypatch.setattr(store, "_moved", lambda tensor, device: tensor.clone())  # there is no device here
     alive, counts = weakref.WeakSet(), []
     read = store._read

@@ -1,4 +1,5 @@
 import json
+import resource
 from collections import Counter
 from pathlib import Path
 
@@ -202,6 +203,17 @@ def test_files_say_their_place_and_the_same_corpus_gives_the_same_bytes(models, 
     entry = first["chunks"][1]
     assert metadata(tmp_path / "a" / entry["file"]) == {key: entry[key] for key in ("first_block", "skip", "tokens")}
     assert json.loads((tmp_path / "a" / "manifest.json").read_text()) == first
+
+
+def test_a_full_disk_is_told_of_with_the_file_and_leaves_no_other(models, tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(StudyError, match=r"heldout.parquet: cannot be written \(.*File too large"):
+            write(tmp_path / "out", models["bert"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
 
 
 def test_a_missing_tokenizer_is_named(tmp_path):

@@ -208,6 +208,7 @@ def moved(monkeypatch) -> list[OnDevice]:
         return moved[-1]
 
     monkeypatch.setattr(store, "_moved", move)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1 << 30, 1 << 30))
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"current stream of {device}")
     return moved
 

@@ -1,5 +1,6 @@
 """Entries on a CPU: which ones, and the same bits however their work is shared out."""
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +18,8 @@ from sae_stability.sae.operations import Operations
 from sae_stability.sae.workers import Workers
 from tests.sae.test_gradients import settings_for, start
 
+ARCHITECTURES = ("batchtopk", "matryoshka", "relu", "gated", "jumprelu")
+PENALISED = ARCHITECTURES[2:]
 LISTS = ("starts", "counts", "rows", "latents", "pre", "order", "offsets")
 
 
@@ -62,11 +65,16 @@ def test_entries_are_what_is_above_the_floor(seed, rows, n_latents, floor):
     assert type(ours) is type(theirs)
     dense = int((pre > floors).sum()) > operations.DENSE_FROM * pre.numel()
     assert isinstance(ours, DenseEntries) == dense
-    assert torch.equal(ours.pre, theirs.pre) if dense else same(theirs, ours)
+    if dense:
+        assert all(torch.equal(entries.pre, torch.where(pre > floors, pre, 0)) for entries in (ours, theirs))
+    else:
+        assert same(theirs, ours)
 
 
-@pytest.mark.parametrize("dense", [False, True], ids=["entry by entry", "dense products"])
-@pytest.mark.parametrize("name", ["batchtopk", "matryoshka", "relu", "gated", "jumprelu"])
+@pytest.mark.parametrize(
+    ("name", "dense"),
+    [*((name, False) for name in ARCHITECTURES), *((name, True) for name in PENALISED)],
+)
 def test_threads_do_not_change_a_bit(name, dense, monkeypatch):
     monkeypatch.setattr(operations, "DENSE_FROM", 0 if dense else 2)
     monkeypatch.setattr(dense_entries, "ROWS", 64)
@@ -83,3 +91,10 @@ def test_threads_do_not_change_a_bit(name, dense, monkeypatch):
             states.append(step.state())
     for other in states[1:]:
         assert all(torch.equal(value, other[n]) for n, value in states[0].items())
+
+
+def test_results_come_in_order_and_a_single_one_from_the_calling_thread():
+    """That one may share out work itself; in a thread of the pool it would wait for its own pool."""
+    with Workers(3) as workers:
+        assert list(workers.in_order(lambda i: i * i, iter(range(20)))) == [i * i for i in range(20)]
+        assert list(workers.in_order(lambda _: threading.get_ident(), [0])) == [threading.get_ident()]

@@ -75,7 +75,7 @@ def test_a_training_killed_at_25_random_moments_ends_with_the_same_bytes(planted
     settings = replace(planted.settings, **change)
 
     def process(folder: Path):
-        return processes(target=killed.run, args=(folder, planted.chunks, settings, 0.005))
+        return processes(target=killed.run, args=(folder, planted.chunks, settings))
 
     whole = process(tmp_path / "whole")
     whole.start()
@@ -190,7 +190,8 @@ def test_a_damaged_state_between_chunks_is_an_error_that_names_it(planted, train
     [
         (10.0, 0.0, [11, 22, 33, 44, 55, 66, 77, 88]),
         (10.0, 1.0, [11, 31, 51, 71, 91]),
-        (10.0, 10.0, [11]),
+        (10.0, 5.0, [11]),
+        (1.0, 10.0, [2, 13, 24, 35, 46, 57, 68, 79, 90]),  # at most ten times the pause asked for
         (0.0, 10.0, [*range(1, 97)]),
     ],
 )

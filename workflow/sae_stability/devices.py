@@ -1,7 +1,6 @@
 """What a job computes on."""
 
 import contextlib
-import fcntl
 import os
 import tempfile
 import time
@@ -62,6 +61,8 @@ def _visible_gpus() -> list[str]:
 
 
 def _lock_one(ids: list[str], stack: contextlib.ExitStack) -> str:
+    import fcntl  # not on every system, and seldom needed
+
     while True:
         for number in ids:
             name = f"sae-stability-gpu-{number.replace('/', '-')}.lock"

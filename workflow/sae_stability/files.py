@@ -18,14 +18,14 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
     An exception inside the block removes the temporary file and leaves `path` as it was.
 
     Raises:
-        StudyError: there is no room for the file.
+        StudyError: the file cannot be written, where the writer's own message would not name it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays last: some writers choose a format, or append an ending, by it.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
-        with _named(path):
+        with named(path):
             yield temporary
             _settle(temporary, path)
     finally:
@@ -37,13 +37,14 @@ def atomic_alone(path: str | os.PathLike) -> Iterator[Path]:
     """As `atomic`, for a large file that one process at a time writes: what a killed one left is removed first.
 
     The temporary path lies in a folder of its own, because safetensors writes under a further, random name beside it.
+    Errors as there.
     """
     path = Path(path)
     discard(path)
     folder = _unfinished(path)
     folder.mkdir(parents=True)
     try:
-        with _named(path):
+        with named(path):
             yield folder / path.name
             _settle(folder / path.name, path)
     finally:
@@ -64,7 +65,7 @@ def _unfinished(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _named(path: Path) -> Iterator[None]:
+def named(path: str | os.PathLike) -> Iterator[None]:
     """Say which file it was, where the system's or safetensors' message on a failed write does not."""
     try:
         yield

@@ -146,8 +146,8 @@ def batches(
     An epoch takes shards in a random order and the rows of each in a random order; both depend on the order
     seed, the chunk's name and the epoch alone. Batches go on over shards and epochs; an incomplete last batch is
     left out. Memory: two shards, the current one and the next, which a thread reads ahead. On a GPU, the current one
-    and up to 16 more, one a core and as many as fit into 4 GiB, but one at least; and as much in host memory while they
-    are read.
+    and up to 16 more, one a core and as many as fit into 4 GiB and a quarter of its free memory, but one at least; and
+    as much in host memory while they are read.
 
     Args:
         chunk_path: the chunk's folder.
@@ -235,7 +235,8 @@ def _shards_ahead(chunk: Chunk, device: torch.device) -> int:
     if device.type == "cpu":
         return 1
     size = max(chunk.shard_rows) * chunk.d_model * torch_dtype(chunk.manifest["dtype"]).itemsize
-    return max(1, min(_DEVICE_SHARDS, cores(), _DEVICE_BYTES // size))
+    room = min(_DEVICE_BYTES, torch.cuda.mem_get_info(device)[0] // 4)
+    return max(1, min(_DEVICE_SHARDS, cores(), room // size))
 
 
 def _moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:

@@ -1,5 +1,6 @@
 """Documents to token blocks on disk: held-out blocks first, then training blocks in chunk files."""
 
+import contextlib
 import itertools
 import json
 from collections.abc import Iterable, Iterator
@@ -13,7 +14,7 @@ from tqdm import tqdm
 from sae_stability.corpus.names import resolve_model
 from sae_stability.corpus.packing import Blocks, Document, Layout, one_a_block, pack
 from sae_stability.errors import StudyError
-from sae_stability.files import atomic_alone, discard, sha256, write_json
+from sae_stability.files import atomic_alone, discard, named, sha256, write_json
 
 FORMAT = "sae-stability tokens 1"
 _DOCUMENTS_A_BATCH = 1000
@@ -239,23 +240,26 @@ class _BlockWriter:
 
     def _flush(self) -> None:
         table = _table(self.waiting, self.metadata)
-        if self.writer is None:
-            self.writer = pq.ParquetWriter(self.temporary, table.schema, compression="zstd")
-        self.writer.write_table(table, row_group_size=len(self.waiting))
+        with named(self.path):
+            if self.writer is None:
+                self.writer = pq.ParquetWriter(self.temporary, table.schema, compression="zstd")
+            self.writer.write_table(table, row_group_size=len(self.waiting))
         self.waiting = []
 
     def finish(self) -> dict:
         if self.waiting:
             self._flush()
         assert self.writer is not None
-        self.writer.close()
+        with named(self.path):
+            self.writer.close()
         self.target.__exit__(None, None, None)
         return {"file": self.path.name, "blocks": self.count, **self.metadata, "sha256": sha256(self.path)}
 
     def discard(self) -> None:
         """Remove what was written of a file that will not be finished."""
         if self.writer is not None:
-            self.writer.close()
+            with contextlib.suppress(OSError):  # a full disk may be why
+                self.writer.close()
         discard(self.path)
 
 

@@ -91,7 +91,7 @@ def decode_rows(low, high, starts, counts, latents, values, decoder, out):
         add_rows(out[row], decoder, latents, values, starts[row], starts[row] + counts[row], 0)
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")
 def adam_unit_rows(weight, gradient, first, second, rate, correction, constants):
     """Rows of norm 1: their gradient less its component along them (written), an Adam step, norm 1 again."""
     zero = np.zeros(1, weight.dtype)[0]

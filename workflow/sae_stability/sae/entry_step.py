@@ -12,6 +12,7 @@ from importlib.util import find_spec
 import numpy as np
 import torch
 
+from sae_stability.sae.dense_entries import DenseEntries
 from sae_stability.sae.normalise import Normalisation
 from sae_stability.sae.operations import Entries, Operations
 from sae_stability.sae.settings import TrainSettings
@@ -27,7 +28,8 @@ class Loss:
         fvu: squared error of the whole reconstruction.
         error: (rows, d_model) x_hat - x.
         fired: (n_latents,) in how many rows each latent is above 0.
-        gradients: of every parameter; of `decoder_bias` only what does not come through the encoder's input.
+        gradients: of every parameter, and what `update` needs besides, by a name of its own; of `decoder_bias` only
+            what does not come through the encoder's input.
         through_input: (n_latents,) gradient of each latent's encoder product, summed over the rows.
     """
 
@@ -55,7 +57,7 @@ class Loss:
 
 
 class EntryStep:
-    """An SAE in training; see the module. Parameters besides the four of every SAE come from `extra_parameters`."""
+    """An SAE in training; see the module. Parameters besides the four of every SAE come from `initial`."""
 
     unit_decoder = True
     """Whether decoder rows are held at norm 1 (the gradient along them removed, rows renormalised after each step)."""
@@ -84,7 +86,7 @@ class EntryStep:
         """The parameters before the first step, from `initial.initial_weights` and the decoder bias."""
         return weights
 
-    def select(self, pre: torch.Tensor) -> Entries:
+    def select(self, pre: torch.Tensor) -> Entries | DenseEntries:
         """The latents that take part, from pre-activations (rows, n_latents), bias included."""
         raise NotImplementedError
 

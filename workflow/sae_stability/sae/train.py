@@ -58,8 +58,9 @@ def train_chunk(
         out: SAE folder to write after the last chunk: `sae.safetensors`, `cfg.json`, `metrics.json`,
             `history.parquet`, and `timing.json` (the only one whose bytes differ between runs).
         state_out: state file to write after this chunk.
-        checkpoint: file that a killed job resumes from, rewritten every `checkpoint_seconds` (0: after every step), or
-            so much less often that writing takes a twentieth of the time; removed at the end.
+        checkpoint: file that a killed job resumes from, rewritten every `checkpoint_seconds` (0: after every step), or,
+            where writing would take more than a twentieth of the time, less often, down to a tenth as often; removed at
+            the end.
         threads: CPU threads. device: "cpu" or "cuda", PyTorch's current device; Triton's kernels run on no other.
         tensorboard: folder for TensorBoard event files.
         progress: whether to show a bar on stderr.
@@ -246,7 +247,7 @@ class _Loop:
                     self._stop_at_fault()
                     saved = time.perf_counter()
                     # The state of a large SAE takes its time: hashed, written, on the disk for sure.
-                    pause = self.checkpoint_seconds and max(self.checkpoint_seconds, 19 * (saved - begun))
+                    pause = max(self.checkpoint_seconds, min(19 * (saved - begun), 10 * self.checkpoint_seconds))
         self.seconds = time.perf_counter() - started
         for run in self.runs:
             run.events.close()

@@ -11,6 +11,8 @@ import torch
 
 from sae_stability.activations.ahead import Item, Result, in_order_by
 
+MEANWHILE = 8  # results that may be large
+
 
 class Workers:
     """`threads` threads; use as a context manager.
@@ -46,10 +48,15 @@ class Workers:
                 pass
 
     def in_order(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """Yield `function` of each item, in the items' order; a few that follow are computed meanwhile."""
-        if self._pool is None:
+        """Yield `function` of each item, in the items' order, while threads compute up to MEANWHILE that follow.
+
+        A function that shares out work itself must be called for one item alone, here, or its threads would wait for
+        each other.
+        """
+        items = list(items)
+        if self._pool is None or len(items) == 1:
             return map(function, items)
-        return in_order_by(self._pool, function, items, self.threads)
+        return in_order_by(self._pool, function, items, min(self.threads, MEANWHILE))
 
 
 def _prepare_thread() -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from sae_stability.sae import resampling
+from sae_stability.sae.dense_entries import DenseEntries
 from sae_stability.sae.entry_step import Loss, make_operations
 from sae_stability.sae.operations import Entries
 from sae_stability.sae.sparsity import PenalisedStep
@@ -44,7 +45,7 @@ class GatedStep(PenalisedStep):
         zeros = np.zeros(self.settings.n_latents, np.float32)
         return weights | {"magnitude_scale": zeros, "magnitude_bias": zeros}
 
-    def select(self, pre: torch.Tensor) -> Entries:
+    def select(self, pre: torch.Tensor) -> Entries | DenseEntries:
         """Every latent whose gate is above 0."""
         return self.operations.above(pre, torch.zeros_like(self.parameters["encoder_bias"]))
 

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from sae_stability.sae.architectures.batchtopk import AS_WEIGHTS, encode
+from sae_stability.sae.dense_entries import DenseEntries
 from sae_stability.sae.entry_step import Loss, make_operations
 from sae_stability.sae.operations import Entries
 from sae_stability.sae.sparsity import HIGHEST, PenalisedStep
@@ -50,7 +51,7 @@ class JumpReLUStep(PenalisedStep):
         self.bandwidth = (self.settings.bandwidth or BANDWIDTH) * unit
         return weights | {"threshold": np.full(self.settings.n_latents, THRESHOLD * unit)}
 
-    def select(self, pre: torch.Tensor) -> Entries:
+    def select(self, pre: torch.Tensor) -> Entries | DenseEntries:
         """The latents that fire or are within the kernel's reach."""
         threshold = self.parameters["threshold"]
         return self.operations.above(pre, (threshold - self.bandwidth / 2).clamp_(min=0))

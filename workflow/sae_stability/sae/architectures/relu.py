@@ -15,6 +15,7 @@ not clipped.
 import numpy as np
 import torch
 
+from sae_stability.sae.dense_entries import DenseEntries
 from sae_stability.sae.entry_step import Loss, make_operations
 from sae_stability.sae.normalise import unit_decoder
 from sae_stability.sae.operations import Entries
@@ -40,7 +41,7 @@ class ReLUStep(PenalisedStep):
         decoder = weights["decoder"] * weights["decoder"].dtype.type(NORM)
         return weights | {"encoder": decoder, "decoder": decoder}
 
-    def select(self, pre: torch.Tensor) -> Entries:
+    def select(self, pre: torch.Tensor) -> Entries | DenseEntries:
         """Every positive pre-activation."""
         return self.operations.above(pre, torch.zeros_like(self.parameters["encoder_bias"]))
 

@@ -7,6 +7,7 @@ Matryoshka SAEs act as they do in use: relu(pre) above their one threshold, whic
 1,000 steps.
 """
 
+import io
 import re
 from pathlib import Path
 
@@ -126,7 +127,9 @@ def write(path: Path, weights: Weights) -> None:
         **{theirs: weights.origin.get(own) for own, theirs in names.items()},
     }
     with atomic(path / "ae.pt") as temporary:
-        torch.save(state, temporary)
+        # By way of memory: on a full disk torch's own writer says neither what is wrong nor where.
+        torch.save(state, buffer := io.BytesIO())
+        temporary.write_bytes(buffer.getbuffer())
     write_json(path / "config.json", {"trainer": trainer})
 
 
