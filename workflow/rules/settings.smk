@@ -193,9 +193,13 @@ def extract_memory(pass_) -> int:
 def sae_memory(cohort, saes: int = 1) -> int:
     # Two shards; weights, Adam's two moments and a copy of each on its way to the disk, for encoder and decoder.
     shards = 3 * shard_bytes(cohort.pass_) if cohort.pass_ else 0
+    return megabytes(shards, saes * 12 * 4 * cohort.n_latents * cohort.d_model)
+
+
+def training_memory(cohort, saes: int = 1) -> int:
     # All but TopK: pre-activations of a batch, and while many latents fire, gradients of up to ten parts of it.
     step = 0 if cohort.architecture == "topk" else saes * cohort.batch_size + 20 * cohort.d_model
-    return megabytes(shards, 4 * cohort.n_latents * (saes * 12 * cohort.d_model + step))
+    return sae_memory(cohort, saes) + 4 * cohort.n_latents * step // 10**6
 
 
 def sae_threads(cohort, saes: int = 1) -> int:

@@ -33,7 +33,7 @@ for _block, _cohorts in BLOCKS.items():
         threads: of_block(sae_threads, _block)
         resources:
             gpu=GPUS,
-            mem_mb=of_block(sae_memory, _block),
+            mem_mb=of_block(training_memory, _block),
             runtime=720,
         params:
             settings=train_settings(_block),
@@ -60,7 +60,7 @@ for _block, _cohorts in BLOCKS.items():
         threads: of_block(sae_threads, _block)
         resources:
             gpu=GPUS,
-            mem_mb=of_block(sae_memory, _block),
+            mem_mb=of_block(training_memory, _block),
             runtime=720,
         params:
             settings=train_settings(_block),
