@@ -100,10 +100,10 @@ def _parts(dtype: str) -> dict[str, tuple[float, float, float]]:
     from gpu_sides import RATE, activations, training
     from triton.testing import do_bench_cudagraph
 
-    from sae_stability.sae import triton_kernels as kernels
-    from sae_stability.sae import triton_step
-    from sae_stability.sae.triton_selection import largest
-    from sae_stability.sae.triton_update import Moments, update_latents
+    from sae_stability.sae.training.kernels import triton_sparse as kernels
+    from sae_stability.sae.training.kernels.triton_topk import largest
+    from sae_stability.sae.training.kernels.triton_update import Moments, update_latents
+    from sae_stability.sae.training.steps import topk_triton
 
     (n, d, k), rows = SHAPE.values(), BATCH
     batch = activations(rows, d)
@@ -114,9 +114,9 @@ def _parts(dtype: str) -> dict[str, tuple[float, float, float]]:
     inputs, read, _ = kernels.prepare(*normalising)
     fired, _ = step._encode(read, step.silent[:0])
     error, gradient, _ = kernels.decode(inputs, decoder, *fired)
-    entries, scale = triton_step._listed(fired, gradient, 0), torch.tensor(1e-6, device="cuda")
+    entries, scale = topk_triton._listed(fired, gradient, 0), torch.tensor(1e-6, device="cuda")
     size = step.dtype.itemsize
-    height = min(rows, triton_step.TILE_BYTES // (n * size))
+    height = min(rows, topk_triton.TILE_BYTES // (n * size))
     tile = torch.empty(height, n, device="cuda", dtype=step.dtype)
     moments = [Moments(*(of[name] for name in Moments._fields)) for of in (step.parameters, step.first, step.second)]
     given = (*entries, error, read, scale, step.silent, *moments, (step.copies["encoder"], decoder), step.factors)

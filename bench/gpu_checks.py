@@ -14,9 +14,9 @@ def check_kernels() -> None:
     import torch
     import triton_reference as reference
 
-    from sae_stability.sae import triton_kernels as kernels
-    from sae_stability.sae.triton_selection import largest
-    from sae_stability.sae.triton_update import Moments, update_latents
+    from sae_stability.sae.training.kernels import triton_sparse as kernels
+    from sae_stability.sae.training.kernels.triton_topk import largest
+    from sae_stability.sae.training.kernels.triton_update import Moments, update_latents
 
     def close(got, expected, tolerance):
         torch.testing.assert_close(got.double(), expected.double(), rtol=tolerance, atol=tolerance)
@@ -57,7 +57,7 @@ def check_steps() -> None:
     from gpu_sides import RATE, activations, training
     from safetensors.torch import load_file, save_file
 
-    from sae_stability.sae.torch_step import TorchTopKStep
+    from sae_stability.sae.training.steps.topk_torch import TorchTopKStep
 
     shape = {"n_latents": 4096, "d_model": 768, "k": 32}
     batches = activations(50 * 1024, 768).split(1024)
@@ -89,10 +89,10 @@ def check_training() -> None:
     import torch
     from chunks import planted_dictionary, planted_rows, write_chunk
 
-    from sae_stability.activations import store
+    from sae_stability.activations import reader
     from sae_stability.files import read_json
-    from sae_stability.sae.settings import TrainSettings
-    from sae_stability.sae.train import train_chunk
+    from sae_stability.sae.training.settings import TrainSettings
+    from sae_stability.sae.training.train import train_chunk
 
     sizes = {"n_latents": 256, "k": 8, "batch_size": 512, "tokens": 512 * 80, "chunk_tokens": 512 * 40, "epochs": 2}
     settings = TrainSettings(**sizes, learning_rate=1e-3, auxk_alpha=1 / 32, dead_tokens=5000)
@@ -100,12 +100,12 @@ def check_training() -> None:
         rows = planted_rows(planted_dictionary(512, 64), 512 * 40, active=8, seed=0)
         chunk = write_chunk(Path(folder) / "chunk-0000", rows, shards=3)
         order = {"batch_size": 512, "rows": len(rows), "epochs": 2}
-        pinned, store._PINNED_BYTES = store._PINNED_BYTES, 1 << 16  # several pieces a shard
+        pinned, reader._PINNED_BYTES = reader._PINNED_BYTES, 1 << 16  # several pieces a shard
         for here, there in zip(
-            store.batches(chunk, **order), store.batches(chunk, **order, device="cuda"), strict=True
+            reader.batches(chunk, **order), reader.batches(chunk, **order, device="cuda"), strict=True
         ):
             assert torch.equal(here, there.cpu())
-        store._PINNED_BYTES = pinned
+        reader._PINNED_BYTES = pinned
         outs = {name: Path(folder) / name for name in ("cuda", "cuda again", "cpu")}
         for name, out in outs.items():
             often = 0.0 if name == "cuda" else 1e9
@@ -120,6 +120,6 @@ def check_training() -> None:
 def _nothing():
     import numpy as np
 
-    from sae_stability.sae.normalise import Normalisation
+    from sae_stability.sae.training.normalisation import Normalisation
 
     return Normalisation(np.zeros(768, np.float32), 1.0)

@@ -33,19 +33,19 @@ def activations(rows: int, d_model: int, device: str = "cuda", seed: int = 0) ->
 
 def training(shape: dict, seed: int, batch: torch.Tensor):
     """Our step for CUDA."""
-    from sae_stability.sae import triton_step
-    from sae_stability.sae.initial import initial_weights
-    from sae_stability.sae.normalise import Normalisation
-    from sae_stability.sae.settings import TrainSettings
+    from sae_stability.sae.training.initial_weights import initial_weights
+    from sae_stability.sae.training.normalisation import Normalisation
+    from sae_stability.sae.training.settings import TrainSettings
+    from sae_stability.sae.training.steps import topk_triton
 
-    triton_step.TILE_BYTES = shape.get("tile_bytes", triton_step.TILE_BYTES)
+    topk_triton.TILE_BYTES = shape.get("tile_bytes", topk_triton.TILE_BYTES)
     sizes = {"n_latents": shape["n_latents"], "k": shape["k"], "batch_size": len(batch)}
     sizes |= {"tokens": 2**40, "chunk_tokens": 2**40, "product_dtype": shape["dtype"]}
     settings = TrainSettings(**sizes, **shape.get("settings", {}))
     weights = initial_weights(shape["n_latents"], shape["d_model"], seed, "bench")
     weights["decoder_bias"] = batch.mean(0).cpu().numpy()
     nothing = Normalisation(0 * weights["decoder_bias"], 1.0)
-    return triton_step.TritonTopKStep(weights, settings, nothing, batch.device)
+    return topk_triton.TritonTopKStep(weights, settings, nothing, batch.device)
 
 
 def ours(shape: dict, batch: torch.Tensor):
@@ -110,10 +110,10 @@ def write_chunk(folder: Path, d_model: int, device: str = "cuda") -> Path:
 def job(shape: dict, device: str = "cuda") -> dict:
     """Activations a second, times seeds, of a whole training: while shards are read and checked for the first time,
     and in the epochs after; and the share of the time that the training waits for its next batch."""
-    from sae_stability.activations import store
-    from sae_stability.sae.members import Member
-    from sae_stability.sae.settings import TrainSettings
-    from sae_stability.sae.train import train_block
+    from sae_stability.activations import reader
+    from sae_stability.sae.training.job import Member
+    from sae_stability.sae.training.settings import TrainSettings
+    from sae_stability.sae.training.train import train_block
 
     folder, rows, seeds = Path(shape["folder"]), SHARDS * SHARD_ROWS, shape["seeds"]
     chunk = write_chunk(folder, shape["d_model"], device)
@@ -121,7 +121,7 @@ def job(shape: dict, device: str = "cuda") -> dict:
     sizes |= {"tokens": rows * EPOCHS, "chunk_tokens": rows, "epochs": EPOCHS, "product_dtype": shape["dtype"]}
     members = [Member(settings=TrainSettings(**sizes, init_seed=seed)) for seed in range(seeds)]
     found = _shard_rates(chunk, torch.device(device))
-    given, moments, waited = store.batches, [], []
+    given, moments, waited = reader.batches, [], []
 
     def noted(*arguments, **options):
         source = given(*arguments, **options)
@@ -134,7 +134,7 @@ def job(shape: dict, device: str = "cuda") -> dict:
                 return
             yield batch
 
-    store.batches = noted
+    reader.batches = noted
     train_block(members, chunk=chunk, chunk_index=0, device=device, progress=False)
     # Every sixteenth step waits for the device, so these moments are its own; the first steps compile.
     steps = (len(moments) - 1) // EPOCHS
@@ -147,7 +147,7 @@ def job(shape: dict, device: str = "cuda") -> dict:
 
 
 def _shard_rates(chunk: Path, device: torch.device) -> dict:
-    from sae_stability.activations import store
+    from sae_stability.activations import reader
     from sae_stability.files import sha256
 
     path = min(chunk.glob("shard-*"))
@@ -156,9 +156,9 @@ def _shard_rates(chunk: Path, device: torch.device) -> dict:
         moments = [time.perf_counter()]
         sha256(path)
         moments.append(time.perf_counter())
-        store._moved(store.Chunk(chunk).shard(0)[0], device)
+        reader._moved(reader.Chunk(chunk).shard(0)[0], device)
         moments.append(time.perf_counter())
-    store._verified.clear()
+    reader._verified.clear()
     size = path.stat().st_size / 1e9
     return {"checking": size / (moments[1] - moments[0]), "copying": size / (moments[2] - moments[1])}
 

@@ -61,7 +61,7 @@ def scipy(case: str, n: int, d: int) -> dict:
     """Time the cosine matrix in float32 and scipy's dense solver; the objective is summed from float64 cosines."""
     from scipy.optimize import linear_sum_assignment
 
-    from sae_stability.match.memory import peak_bytes, reset_peak
+    from sae_stability.match.peak_memory import peak_bytes, reset_peak
 
     a, b = match_cases.pair(case, n, d)
     reset_peak()

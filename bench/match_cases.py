@@ -79,8 +79,8 @@ def trained(tokens: int):
 def _trained_sae(tokens: int, seed: int) -> Path:
     out = TRAINED / f"{LATENTS}-latents-{tokens}-tokens/seed-{seed}"
     if not (out / "sae.safetensors").exists():
-        from sae_stability.sae.settings import TrainSettings
-        from sae_stability.sae.train import train_chunk
+        from sae_stability.sae.training.settings import TrainSettings
+        from sae_stability.sae.training.train import train_chunk
 
         settings = TrainSettings(
             n_latents=LATENTS,

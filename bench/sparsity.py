@@ -31,9 +31,9 @@ WANTED = 0.05
 
 def case(activations: Path, **settings) -> dict:
     """The evaluation of one SAE."""
-    from sae_stability.sae.evaluate import evaluate
-    from sae_stability.sae.settings import TrainSettings
-    from sae_stability.sae.train import train_chunk
+    from sae_stability.sae.quality.evaluate import evaluate
+    from sae_stability.sae.training.settings import TrainSettings
+    from sae_stability.sae.training.train import train_chunk
 
     settings = TrainSettings(**SETTINGS, **settings, chunk_tokens=settings["tokens"], hookpoint=HOOKPOINT)
     with tempfile.TemporaryDirectory() as folder:

@@ -21,8 +21,8 @@ import train_extraction
 import train_parts
 from results_file import machine, write_section
 
-from sae_stability.activations import store
-from sae_stability.sae import cpu_step
+from sae_stability.activations import reader
+from sae_stability.sae.training.steps import topk_cpu
 
 HERE, FOLDER = Path(__file__).parent, Path("results/bench")
 TOKENS = 60_000
@@ -84,8 +84,8 @@ def prepare(tokens: int) -> tuple[Path, Path]:
     blocks, chunk = train_extraction.make_tokens(FOLDER, tokens)
     if not (chunk / "manifest.json").exists():
         train_extraction.ours(blocks, chunk)
-    data = store.Chunk(chunk)
-    rows = np.concatenate([part.numpy() for part, _ in store.rows(chunk)])
+    data = reader.Chunk(chunk)
+    rows = np.concatenate([part.numpy() for part, _ in reader.rows(chunk)])
     path = FOLDER / "train-rows.npy"
     np.save(path, ((rows - data.mean.numpy()) / data.scale).astype(np.float32))
     return chunk, path
@@ -246,7 +246,7 @@ REPORTS = {
 
 
 def bfloat16_units() -> str:
-    if cpu_step.BFLOAT16_PRODUCTS:
+    if topk_cpu.BFLOAT16_PRODUCTS:
         return "with instructions for it"
     return "of rounded numbers in float32, as this processor has no instructions for it"
 

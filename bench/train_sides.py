@@ -25,11 +25,11 @@ def ours(shape: dict, batch: np.ndarray) -> Step:
     sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
     import torch
 
-    from sae_stability.sae.architectures import architecture
-    from sae_stability.sae.initial import initial_weights
-    from sae_stability.sae.normalise import Normalisation
-    from sae_stability.sae.settings import TrainSettings
-    from sae_stability.sae.workers import Workers
+    from sae_stability.sae.training.initial_weights import initial_weights
+    from sae_stability.sae.training.normalisation import Normalisation
+    from sae_stability.sae.training.settings import TrainSettings
+    from sae_stability.sae.training.steps import architecture
+    from sae_stability.sae.training.workers import Workers
 
     name = shape.get("architecture", "topk")
     settings = TrainSettings(

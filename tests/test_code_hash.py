@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "workflow" / "sae_stability"
 
 
 def hashes(root: Path, *verbs: str) -> list[str]:
-    code = f"from sae_stability.code_hash import code_hash; print(*map(code_hash, {verbs!r}))"
+    code = f"from sae_stability.pipeline.code_hash import code_hash; print(*map(code_hash, {verbs!r}))"
     environment = {**os.environ, "PYTHONPATH": str(root)}
     result = subprocess.run(
         [sys.executable, "-P", "-c", code], env=environment, cwd=root, check=True, capture_output=True, text=True
@@ -69,7 +69,7 @@ def test_a_package_init_on_the_way_counts(copy: Path):
 
 
 def test_an_unknown_verb_is_an_error():
-    from sae_stability.code_hash import code_hash
+    from sae_stability.pipeline.code_hash import code_hash
 
     with pytest.raises(KeyError):
         code_hash("no-such-verb")

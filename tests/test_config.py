@@ -15,11 +15,11 @@ import pytest
 import yaml
 from hypothesis import given, settings
 
-from sae_stability.config import Study, complete, load_study, merge
-from sae_stability.config_schema import check, load_yaml, schema
 from sae_stability.errors import StudyError
-from sae_stability.headers import has_lm_head
-from sae_stability.sae.settings import TrainSettings
+from sae_stability.models.headers import has_lm_head
+from sae_stability.sae.training.settings import TrainSettings
+from sae_stability.study.build import Study, complete, load_study, merge
+from sae_stability.study.schema import check, load_yaml, schema
 from tests.study_config import small_config
 
 ROOT = Path(__file__).parents[1]
@@ -339,7 +339,7 @@ def test_snakemake_reads_the_same_study():
 
 def test_reading_a_study_imports_nothing_heavy():
     code = (
-        "import sys; from sae_stability.config import load_study; load_study('config.yaml');"
+        "import sys; from sae_stability.study.build import load_study; load_study('config.yaml');"
         "print(*{'torch', 'transformers', 'numpy', 'pandas', 'pyarrow', 'snakemake'} & set(sys.modules))"
     )
     environment = {"PYTHONPATH": "workflow"}

@@ -2,9 +2,9 @@
 
 import pytest
 
-from sae_stability.config import Study
-from sae_stability.config_hookpoints import check_hookpoints
 from sae_stability.errors import StudyError
+from sae_stability.study.build import Study
+from sae_stability.study.hookpoints import check_hookpoints
 from tests.study_config import small_config
 from tests.tiny import tiny_bert, tiny_gpt_neox
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from sae_stability.config import Study
 from sae_stability.errors import StudyError
-from sae_stability.sae.settings import TrainSettings
-from sae_stability.study import same_training
+from sae_stability.sae.training.settings import TrainSettings
+from sae_stability.study.build import Study
+from sae_stability.study.parts import same_training
 from tests.study_config import small_config
 
 BASE = {"hookpoint": "layers.0.mlp", "n_latents": 64}

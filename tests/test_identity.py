@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sae_stability.identity import Contents
-from sae_stability.study import Model
+from sae_stability.pipeline.contents import Contents
+from sae_stability.study.parts import Model
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin", "tokenizer.json"])

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sae_stability.config import Study, load_study
-from sae_stability.plan import format_plan, plan
+from sae_stability.pipeline.plan import format_plan, plan
+from sae_stability.study.build import Study, load_study
 from tests.study_config import small_config
 
 ROOT = Path(__file__).parents[1]

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from sae_stability.activations.extract import extract
+from sae_stability.activations.extraction import extract
 from sae_stability.corpus.tokenize import tokenize
 from tests.tiny import HOOKPOINTS, sentences, tiny_bert, tiny_gpt2, tiny_gpt_neox
 

@@ -10,11 +10,12 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from sae_stability.activations.model import load_model
-from sae_stability.activations.store import Chunk, rows
+from sae_stability.activations import extraction
+from sae_stability.activations.reader import Chunk, rows
 from sae_stability.activations.writer import shuffled_order
 from sae_stability.corpus.blocks import BlockFile
 from sae_stability.errors import StudyError
+from sae_stability.models.loading import load_model
 from tests.tiny import HOOKPOINTS
 
 
@@ -317,10 +318,9 @@ def test_a_killed_extraction_leaves_nothing_that_is_believed(run, models, token_
 
 
 def test_gelus_are_computed_in_place(run, monkeypatch):
-    from sae_stability.activations import extract
 
     models = []
-    monkeypatch.setattr(extract, "load_model", lambda *given: models.append(load_model(*given)) or models[0])
+    monkeypatch.setattr(extraction, "load_model", lambda *given: models.append(load_model(*given)) or models[0])
     run("gpt_neox", hookpoints=["layers.1"])
     values = torch.linspace(-3, 3, 10)
     assert all(layer.mlp.act(values) is values for layer in models[0].layers)

@@ -5,8 +5,8 @@ import weakref
 import pytest
 import torch
 
-from sae_stability.activations.ahead import in_order
 from sae_stability.activations.forward import workers
+from sae_stability.threads import in_order
 
 
 class Result:

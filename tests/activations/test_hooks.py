@@ -8,12 +8,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sae_stability.activations.dtypes import torch_dtype
 from sae_stability.activations.hooks import Hooks, hookpoint_width, list_hookpoints, replace
-from sae_stability.activations.model import head_kind, load_model, model_config
-from sae_stability.corpus.names import resolve_model
 from sae_stability.errors import StudyError
 from sae_stability.files import sha256
+from sae_stability.models.dtypes import torch_dtype
+from sae_stability.models.loading import head_kind, load_model, model_config
+from sae_stability.models.names import resolve_model
 from tests.tiny import WIDTH
 
 ROOT = Path(__file__).parents[2]
@@ -179,7 +179,7 @@ def test_a_model_on_the_hub_that_is_out_of_reach_says_what_to_check(tmp_path):
     # A port that nobody listens on, a cache of nothing, and retries without the waits between them.
     code = (
         "import time\ntime.sleep = lambda seconds: None\n"
-        "from sae_stability.activations.model import model_config\n"
+        "from sae_stability.models.loading import model_config\n"
         "from sae_stability.errors import StudyError\n"
         "try: model_config('nobody/none')\nexcept StudyError as error: print(error)"
     )

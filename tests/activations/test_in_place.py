@@ -5,8 +5,8 @@ import torch
 from transformers.activations import GELUActivation
 
 from sae_stability.activations.hooks import Hooks
-from sae_stability.activations.in_place import gelu_in_place
-from sae_stability.activations.model import load_model
+from sae_stability.activations.inplace_gelu import gelu_in_place
+from sae_stability.models.loading import load_model
 from tests.tiny import HOOKPOINTS
 
 TOKENS = torch.arange(5, 69).reshape(4, 16)

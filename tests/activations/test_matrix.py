@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from sae_stability.activations.matrix import import_matrix
-from sae_stability.activations.store import Chunk, rows
+from sae_stability.activations.reader import Chunk, rows
 from sae_stability.errors import StudyError
 
 MATRIX = np.random.default_rng(0).normal(size=(100, 5)).astype(np.float32)

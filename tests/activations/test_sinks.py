@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from sae_stability.activations import sinks
-from sae_stability.activations.model import load_model
 from sae_stability.corpus.blocks import BlockFile
+from sae_stability.models.loading import load_model
 from tests.activations.test_extract import contents, plain_rows
 
 HOOKPOINTS = ["layers.0.mlp", "layers.1:in"]

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sae_stability.activations import store
+from sae_stability.activations import reader
 from sae_stability.activations.writer import ChunkWriter, shuffled_order
 from sae_stability.errors import StudyError
 
@@ -35,7 +35,7 @@ def chunk(tmp_path_factory):
 
 def taken(chunk, **options) -> list[list[int]]:
     """Row numbers of each batch."""
-    return [batch[:, 0].int().tolist() for batch in store.batches(chunk, **options)]
+    return [batch[:, 0].int().tolist() for batch in reader.batches(chunk, **options)]
 
 
 def flat(batches: list[list[int]]) -> list[int]:
@@ -43,8 +43,8 @@ def flat(batches: list[list[int]]) -> list[int]:
 
 
 def test_rows_come_in_stored_order_with_their_index(chunk):
-    parts = list(store.rows(chunk))
-    assert [len(index) for _, index in parts] == store.Chunk(chunk).shard_rows
+    parts = list(reader.rows(chunk))
+    assert [len(index) for _, index in parts] == reader.Chunk(chunk).shard_rows
     assert all(torch.equal(activations[:, 0].long(), index) for activations, index in parts)
     assert sorted(torch.cat([index for _, index in parts]).tolist()) == list(range(ROWS))
 
@@ -55,7 +55,7 @@ def test_an_epoch_takes_every_row_once(chunk):
 
 
 def test_batches_are_whole_float32_and_go_on_over_epochs(chunk):
-    batches = list(store.batches(chunk, batch_size=10, epochs=3))
+    batches = list(reader.batches(chunk, batch_size=10, epochs=3))
     assert len(batches) == ROWS * 3 // 10
     assert {(tuple(batch.shape), batch.dtype) for batch in batches} == {((10, WIDTH), torch.float32)}
     assert sorted(flat(taken(chunk, batch_size=10, epochs=3))[:ROWS]) == list(range(ROWS))
@@ -64,7 +64,7 @@ def test_batches_are_whole_float32_and_go_on_over_epochs(chunk):
 def test_epochs_differ_and_shards_are_mixed_in_order(chunk):
     rows = flat(taken(chunk, batch_size=1, epochs=2))
     assert rows[:ROWS] != rows[ROWS:]
-    assert rows[:ROWS] != torch.cat([index for _, index in store.rows(chunk)]).tolist()
+    assert rows[:ROWS] != torch.cat([index for _, index in reader.rows(chunk)]).tolist()
 
 
 def test_the_order_seed_changes_the_order_only(chunk):
@@ -82,7 +82,7 @@ def test_steps_go_on_into_further_epochs(chunk):
 
 
 def test_only_the_first_rows_are_taken_on_request(chunk):
-    stored = torch.cat([index for _, index in store.rows(chunk)]).tolist()
+    stored = torch.cat([index for _, index in reader.rows(chunk)]).tolist()
     assert sorted(flat(taken(chunk, batch_size=1, rows=60))) == sorted(stored[:60])
 
 
@@ -104,7 +104,7 @@ def test_resuming_does_not_read_what_it_skips(tmp_path):
     folder = make(tmp_path / "chunk-0000")
     whole = taken(folder, batch_size=10)
     last = {index for batch in whole[-1:] for index in batch}
-    for number, (_, index) in enumerate(store.rows(folder)):
+    for number, (_, index) in enumerate(reader.rows(folder)):
         if not last & set(index.tolist()):
             (folder / f"shard-{number:04d}.safetensors").unlink()
     assert taken(folder, batch_size=10, start=len(whole) - 1) == whole[-1:]
@@ -116,7 +116,7 @@ def test_threads_do_not_change_a_bit(chunk):
         found = []
         for number in (1, 2):
             torch.set_num_threads(number)
-            found.append(torch.cat(list(store.batches(chunk, batch_size=7, epochs=2))))
+            found.append(torch.cat(list(reader.batches(chunk, batch_size=7, epochs=2))))
     finally:
         torch.set_num_threads(threads)
     assert torch.equal(*found)
@@ -128,13 +128,13 @@ def test_threads_do_not_change_a_bit(chunk):
 )
 def test_a_gpu_reads_more_shards_ahead_while_they_are_small(tmp_path, monkeypatch, room, free, cores, most):
     folder = make(tmp_path / "chunk-0000", rows=400, shards=16)
-    shard = max(store.Chunk(folder).shard_rows) * WIDTH * 4
-    monkeypatch.setattr(store, "_DEVICE_BYTES", room * shard)
-    monkeypatch.setattr(store, "cores", lambda: cores)
+    shard = max(reader.Chunk(folder).shard_rows) * WIDTH * 4
+    monkeypatch.setattr(reader, "_DEVICE_BYTES", room * shard)
+    monkeypatch.setattr(reader, "cores", lambda: cores)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free * shard, 0))
-    monkeypatch.setattr(store, "_moved", lambda tensor, device: tensor.clone())  # there is no device here
+    monkeypatch.setattr(reader, "_moved", lambda tensor, device: tensor.clone())  # there is no device here
     alive, counts = weakref.WeakSet(), []
-    read = store._read
+    read = reader._read
 
     def counted(*arguments):
         activations, order = read(*arguments)
@@ -142,9 +142,9 @@ def test_a_gpu_reads_more_shards_ahead_while_they_are_small(tmp_path, monkeypatc
         counts.append(len(alive))
         return activations, order
 
-    monkeypatch.setattr(store, "_read", counted)
+    monkeypatch.setattr(reader, "_read", counted)
     batches = []
-    for batch in store.batches(folder, batch_size=8, epochs=2, device="cuda"):
+    for batch in reader.batches(folder, batch_size=8, epochs=2, device="cuda"):
         while len(counts) < most:  # so many reads are under way before the first batch
             time.sleep(0.01)
         batches.append(batch[:, 0].int().tolist())
@@ -156,7 +156,7 @@ def test_at_most_two_shards_are_alive(tmp_path, monkeypatch):
     folder = make(tmp_path / "chunk-0000", rows=400, shards=20)
     alive: list[weakref.ref] = []
     most = 0
-    read = store.Chunk.shard
+    read = reader.Chunk.shard
 
     def counted(self, number):
         nonlocal most
@@ -165,8 +165,8 @@ def test_at_most_two_shards_are_alive(tmp_path, monkeypatch):
         most = max(most, sum(reference() is not None for reference in alive))
         return activations, index
 
-    monkeypatch.setattr(store.Chunk, "shard", counted)
-    batches = store.batches(folder, batch_size=3, epochs=2)
+    monkeypatch.setattr(reader.Chunk, "shard", counted)
+    batches = reader.batches(folder, batch_size=3, epochs=2)
     next(batches)
     # While the first shard is being taken, and the next batch made of it, the thread reads the second, and then waits.
     while len(alive) < 2:
@@ -181,13 +181,13 @@ def test_at_most_two_shards_are_alive(tmp_path, monkeypatch):
 
 def test_an_empty_shard_is_no_obstacle(tmp_path):
     folder = make(tmp_path / "chunk-0000", rows=3, shards=9)
-    assert 0 in store.Chunk(folder).shard_rows
+    assert 0 in reader.Chunk(folder).shard_rows
     assert sorted(flat(taken(folder, batch_size=1, epochs=2))) == [0, 0, 1, 1, 2, 2]
 
 
 def test_half_precision_is_read_back_as_float32(tmp_path):
     folder = make(tmp_path / "chunk-0000", dtype="bfloat16")
-    activations = torch.cat([activations for activations, _ in store.rows(folder)])
+    activations = torch.cat([activations for activations, _ in reader.rows(folder)])
     assert activations.dtype == torch.float32
     assert sorted(activations[:, 0].tolist()) == sorted(torch.arange(ROWS).bfloat16().float().tolist())
 
@@ -220,7 +220,7 @@ def test_a_damaged_manifest_is_named(tmp_path, content):
     folder = make(tmp_path / "chunk-0000")
     (folder / "manifest.json").write_text(content)
     with pytest.raises(StudyError, match=r"manifest\.json.*delete"):
-        store.Chunk(folder)
+        reader.Chunk(folder)
 
 
 @pytest.mark.parametrize(
@@ -243,4 +243,4 @@ def test_what_is_wrong_in_a_manifest_is_named(tmp_path, change, found):
     path = folder / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(StudyError, match=rf"manifest\.json is damaged: {found}.*; delete .*chunk-0000 and run again"):
-        store.Chunk(folder)
+        reader.Chunk(folder)

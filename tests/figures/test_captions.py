@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from sae_stability import files
-from sae_stability.figures import registry, summary, words
+from sae_stability.figures import phrases, registry, summary
 
 NAN = float("nan")
 
@@ -225,7 +225,7 @@ HOSTILE = [
 @pytest.mark.parametrize("text", HOSTILE)
 def test_config_text_comes_out_as_the_words_it_was(text, make):
     expected = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    body = html(f"Before {words.escape(text)} after.")
+    body = html(f"Before {phrases.escape(text)} after.")
     assert "<a " not in body
     assert docutils_text(body) == f"Before {expected} after."
     folder = make.pairs("p", [pair(0, 1, shared=0.5)])
@@ -243,7 +243,7 @@ def docutils_text(body: str) -> str:
     ("fraction", "text"), [(0.3416, "34.2%"), (0.0, "0.0%"), (0.0004, "0.04%"), (1.0, "100.0%"), (NAN, "not measured")]
 )
 def test_percentages_do_not_round_a_small_fraction_to_nothing(fraction, text):
-    assert words.percent(fraction) == text
+    assert phrases.percent(fraction) == text
 
 
 def test_the_summary_states_the_numbers_of_the_base_cohort(make):

@@ -9,7 +9,7 @@ import pytest
 from sae_stability import files
 from sae_stability.figures import registry, summary
 from sae_stability.match.floors import write_floor
-from sae_stability.match.overlap import write_overlap
+from sae_stability.match.overlap_tables import write_overlap
 from sae_stability.match.pairs import write_match
 
 N, D, COMMON = 40, 16, 15

@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from sae_stability.match import overlap
+from sae_stability.match import overlap_tables
 from sae_stability.match.floors import write_floor
 from sae_stability.match.pairs import match_pair
 
@@ -48,5 +48,5 @@ def planted(tmp_path_factory):
         "saes": {seed: path[0] for seed, path in paths.items()},
         "threshold": 0.7,
     }
-    overlap.write_overlap(**call, out=root / "overlap")
+    overlap_tables.write_overlap(**call, out=root / "overlap")
     return root, call, orders, tables(root / "overlap")

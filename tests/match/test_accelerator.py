@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from sae_stability.errors import StudyError
-from sae_stability.match import accelerator
+from sae_stability.match import cuda_products
 from sae_stability.match.assignment import match_rows
-from sae_stability.match.products import Blas
+from sae_stability.match.cpu_products import Blas
 
 
 def dictionaries(n, m, d):
@@ -21,11 +21,11 @@ def dictionaries(n, m, d):
 @pytest.mark.parametrize(("n", "m", "keep"), [(500, 700, 16), (700, 500, 3), (5, 700, 5), (1, 1, 1)])
 @pytest.mark.parametrize("rows", [64, 2048])
 def test_torch_lists_the_same_partners(n, m, keep, rows, monkeypatch):
-    monkeypatch.setattr(accelerator, "ROWS", rows)
-    monkeypatch.setattr(accelerator, "TILE_ENTRIES", rows * 100)
+    monkeypatch.setattr(cuda_products, "ROWS", rows)
+    monkeypatch.setattr(cuda_products, "TILE_ENTRIES", rows * 100)
     a, b = dictionaries(n, m, 24)
     numpy_lists = Blas.best_partners(a, b, keep, keep if n > keep else n, threads=1)
-    torch_lists = accelerator.Torch("cpu").best_partners(a, b, keep, keep if n > keep else n, threads=1)
+    torch_lists = cuda_products.Torch("cpu").best_partners(a, b, keep, keep if n > keep else n, threads=1)
     for ours, theirs in zip(torch_lists, numpy_lists, strict=True):
         k = ours.count[0]
         np.testing.assert_allclose(np.sort(ours.value[:, :k]), np.sort(theirs.value[:, :k]), atol=1e-6)
@@ -36,9 +36,9 @@ def test_torch_lists_the_same_partners(n, m, keep, rows, monkeypatch):
 
 def test_torch_gives_the_same_matching(monkeypatch):
     a, b = dictionaries(400, 600, 16)
-    monkeypatch.setattr(accelerator, "COLUMNS", 50)
+    monkeypatch.setattr(cuda_products, "COLUMNS", 50)
     monkeypatch.setattr("sae_stability.match.assignment.CANDIDATES", 4)  # so few that pairs are priced
-    monkeypatch.setattr("sae_stability.match.assignment._backend", lambda device: accelerator.Torch("cpu"))
+    monkeypatch.setattr("sae_stability.match.assignment._backend", lambda device: cuda_products.Torch("cpu"))
     by_torch = match_rows(a, b)
     monkeypatch.undo()
     by_numpy = match_rows(a, b)
@@ -47,7 +47,7 @@ def test_torch_gives_the_same_matching(monkeypatch):
 
 
 def test_a_device_that_multiplies_wrongly_is_named_rather_than_waited_for(monkeypatch):
-    backend = accelerator.Torch("cpu")
+    backend = cuda_products.Torch("cpu")
     tiles = backend.tiles
 
     def one_column_off(*args):
@@ -66,7 +66,7 @@ def test_a_matching_happens_in_full_precision(fails, monkeypatch):
     seen = []
     monkeypatch.setattr("sae_stability.match.assignment.CANDIDATES", 4)
 
-    backend = accelerator.Torch("cpu")
+    backend = cuda_products.Torch("cpu")
     listed = backend.best_partners
 
     def best_partners(*args, **kwargs):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from sae_stability.errors import StudyError
-from sae_stability.match import assignment, memory, pricing
+from sae_stability.match import assignment, peak_memory, pricing
 from sae_stability.match.assignment import match_rows
 
 
@@ -274,8 +274,8 @@ def test_number_of_threads_changes_nothing():
 def test_the_whole_matrix_is_never_in_memory():
     n = 8000
     a, b = (random(np.random.default_rng(seed), n, 8).astype(np.float32) for seed in (0, 1))
-    memory.reset_peak()
-    held = memory.peak_bytes()
+    peak_memory.reset_peak()
+    held = peak_memory.peak_bytes()
     assert match_rows(a, b, threads=2).peak_bytes - held < n * n  # a quarter of it in float32
 
 

@@ -2,15 +2,15 @@
 
 import numpy as np
 
-from sae_stability.match import copies
-from sae_stability.match.products import cpu
+from sae_stability.match import duplicate_rows
+from sae_stability.match.cpu_products import cpu
 from sae_stability.match.rows import prepare
 
 
 def listed(a, b, keep):
     a, b = prepare(a, "a"), prepare(b, "b")
     best, _ = cpu().best_partners(a.unit, b.unit, keep, keep, threads=1)
-    copies.spread(best, a, copies.groups(a), copies.groups(b))
+    duplicate_rows.spread(best, a, duplicate_rows.groups(a), duplicate_rows.groups(b))
     return best.partner[:, :keep]
 
 
@@ -40,7 +40,7 @@ def test_no_partner_is_listed_twice():
 
 def test_groups_are_the_sets_of_equal_rows():
     rows = prepare([[1, 0], [0, 1], [2, 0], [0, 0], [0, 3]], "a")
-    group, place, *_ = copies.groups(rows)
+    group, place, *_ = duplicate_rows.groups(rows)
     assert group[0] == group[2]
     assert group[1] == group[4]
     assert len(set(group)) == 3

@@ -8,9 +8,9 @@ import pytest
 
 from sae_stability.errors import StudyError
 from sae_stability.files import read_table, write_table
-from sae_stability.match import overlap, seed_counts
+from sae_stability.match import overlap_tables, seed_counts
 from sae_stability.match.assignment import match_rows
-from sae_stability.sae.initial import initial_weights
+from sae_stability.sae.training.initial_weights import initial_weights
 
 from .studies import TABLES, tables, write_planted_match
 
@@ -43,7 +43,7 @@ def counted(tmp_path):
         0: evaluation(tmp_path / "e0.parquet", [True, False, True, True, True, True]),
         1: evaluation(tmp_path / "e1.parquet", [True, True, True, False, True, True]),
     }
-    overlap.write_overlap(
+    overlap_tables.write_overlap(
         cohort="base", matches=[match], floors=[], latents=evaluations, threshold=0.7, out=tmp_path / "out"
     )
     return tables(tmp_path / "out")
@@ -168,7 +168,7 @@ def test_live_values_of_saes_that_were_shown_no_activations_are_nan(planted):
     for seed, path in call["latents"].items():
         blind[seed] = root / f"blind/{seed}.parquet"
         write_table(blind[seed], read_table(path)[0].assign(rate=np.nan, alive=True))
-    overlap.write_overlap(**call | {"latents": blind}, out=root / "unseen")
+    overlap_tables.write_overlap(**call | {"latents": blind}, out=root / "unseen")
     pairs = tables(root / "unseen")["pairs"].query("source == 'trained'").set_index("latents")
     assert pairs.loc["live", ["shared", "same_counterpart"]].isna().all(axis=None)
     assert (pairs.loc["live", "n"] == 0).all()
@@ -190,7 +190,7 @@ def test_unshared_random_latents_overlap_no_more_than_chance(planted):
 
 def test_the_same_inputs_give_the_same_bytes(planted):
     root, call, _, _ = planted
-    overlap.write_overlap(**call, out=root / "again")
+    overlap_tables.write_overlap(**call, out=root / "again")
     for name in TABLES:
         assert (root / f"again/{name}.parquet").read_bytes() == (root / f"overlap/{name}.parquet").read_bytes()
 
@@ -198,10 +198,10 @@ def test_the_same_inputs_give_the_same_bytes(planted):
 def test_a_missing_pair_is_named(planted):
     root, call, _, _ = planted
     with pytest.raises(StudyError, match=r"need each of their 6 pairs once, got 5 match files, pair \(1, 3\) missing"):
-        overlap.write_overlap(**call | {"matches": call["matches"][:1] + call["matches"][2:]}, out=root / "no")
+        overlap_tables.write_overlap(**call | {"matches": call["matches"][:1] + call["matches"][2:]}, out=root / "no")
 
 
 def test_another_cohort_is_refused(planted):
     root, call, _, _ = planted
     with pytest.raises(StudyError, match="a match file is of cohort base"):
-        overlap.write_overlap(**call | {"cohort": "wide"}, out=root / "no")
+        overlap_tables.write_overlap(**call | {"cohort": "wide"}, out=root / "no")

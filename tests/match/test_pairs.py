@@ -7,9 +7,9 @@ from safetensors.numpy import save_file
 from sae_stability.errors import StudyError
 from sae_stability.files import read_metadata, read_table
 from sae_stability.match import pairs as pairs_module
-from sae_stability.match.batches import batches
 from sae_stability.match.floors import write_floor, write_floors
 from sae_stability.match.pairs import match_pair
+from sae_stability.pipeline.batches import batches
 
 from .studies import write_sae
 

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from sae_stability.match import accelerator, pricing, products
+from sae_stability.match import cpu_products, cuda_products, pricing
 from sae_stability.match.rows import prepare
 
 
-@pytest.mark.parametrize("tiles", [products.tiles, accelerator.Torch("cpu").tiles], ids=["numpy", "torch"])
+@pytest.mark.parametrize("tiles", [cpu_products.tiles, cuda_products.Torch("cpu").tiles], ids=["numpy", "torch"])
 def test_pairs_that_break_large_prices_by_little_are_found(tiles, monkeypatch):
     """Prices in the thousands have a float32 spacing far above what a pair may break them by."""
-    monkeypatch.setattr(accelerator, "COLUMNS", 64)
-    monkeypatch.setattr(products, "COLUMNS", 64)
+    monkeypatch.setattr(cuda_products, "COLUMNS", 64)
+    monkeypatch.setattr(cpu_products, "COLUMNS", 64)
     generator = np.random.default_rng(0)
     a, b = (prepare(generator.standard_normal((n, 24)), "rows") for n in (300, 500))
     exact = a.unit.astype(np.float64) @ b.unit.T.astype(np.float64)

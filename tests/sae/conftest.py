@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sae_stability.sae.settings import TrainSettings
+from sae_stability.sae.training.settings import TrainSettings
 from tests.sae.chunks import planted_dictionary, planted_rows, write_chunk
 
 
@@ -41,7 +41,7 @@ def one_chunk(planted: SimpleNamespace) -> TrainSettings:
 @pytest.fixture
 def interrupted_at(monkeypatch: pytest.MonkeyPatch):
     """Within `interrupted_at(step)`, a training stops before it notes what that step did."""
-    from sae_stability.sae.progress import History
+    from sae_stability.sae.training.history import History
 
     add = History.add
 
@@ -63,7 +63,7 @@ def interrupted_at(monkeypatch: pytest.MonkeyPatch):
 @pytest.fixture
 def train(planted: SimpleNamespace, tmp_path: Path):
     """Train on all chunks, a state file between them; returns the SAE folder."""
-    from sae_stability.sae.train import train_chunk
+    from sae_stability.sae.training.train import train_chunk
 
     def run(name: str, settings: TrainSettings, **options) -> Path:
         for c in range(settings.n_chunks):

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from sae_stability.sae.architectures.matryoshka import prefixes
+from sae_stability.sae.training.steps.matryoshka import prefixes
 
 
 class Rectangle(torch.autograd.Function):

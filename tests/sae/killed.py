@@ -4,8 +4,8 @@ import os
 import signal
 from pathlib import Path
 
-from sae_stability.sae.settings import TrainSettings
-from sae_stability.sae.train import train_chunk
+from sae_stability.sae.training.settings import TrainSettings
+from sae_stability.sae.training.train import train_chunk
 
 
 def run(folder: Path, chunks: list[Path], settings: TrainSettings, checkpoint_seconds: float = 0.0) -> None:
@@ -34,7 +34,7 @@ def run_to_a_save(folder: Path, chunks: list[Path], settings: TrainSettings, che
 
     A file of safetensors' own lies beside it then, as if that, too, had been in the middle of its work.
     """
-    from sae_stability.sae import state
+    from sae_stability.sae.training import state
 
     save_file = state.save_file
 

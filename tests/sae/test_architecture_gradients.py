@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from sae_stability.sae import dense_entries, operations
-from sae_stability.sae.architectures import REGISTRY, architecture
-from sae_stability.sae.cpu_operations import CpuOperations
-from sae_stability.sae.cpu_step import CpuTopKStep
-from sae_stability.sae.normalise import Normalisation
-from sae_stability.sae.operations import Operations
-from sae_stability.sae.torch_step import TorchTopKStep
-from sae_stability.sae.workers import Workers
+from sae_stability.sae.architectures import REGISTRY
+from sae_stability.sae.training.kernels import dense_latents, torch_ops
+from sae_stability.sae.training.kernels.cpu_ops import CpuOperations
+from sae_stability.sae.training.kernels.torch_ops import Operations
+from sae_stability.sae.training.normalisation import Normalisation
+from sae_stability.sae.training.steps import architecture
+from sae_stability.sae.training.steps.topk_cpu import CpuTopKStep
+from sae_stability.sae.training.steps.topk_torch import TorchTopKStep
+from sae_stability.sae.training.workers import Workers
 from tests.sae.dense import DENSE
 from tests.sae.test_gradients import settings_for, start
 
@@ -56,8 +57,8 @@ def coefficient_of(step, batch: torch.Tensor) -> float:
     ("case", "name", "dense"), [(*pair, dense) for pair in PAIRS for dense in (False, True)[: 1 + (pair[1] in MANY)]]
 )
 def test_steps_equal_dense_autograd_in_float64(case, name, kind, dense, monkeypatch) -> None:
-    monkeypatch.setattr(operations, "DENSE_FROM", 0 if dense else 2)
-    monkeypatch.setattr(dense_entries, "ROWS", 5)  # several parts a batch, the last one incomplete
+    monkeypatch.setattr(torch_ops, "DENSE_FROM", 0 if dense else 2)
+    monkeypatch.setattr(dense_latents, "ROWS", 5)  # several parts a batch, the last one incomplete
     (n_latents, d_model, k, batch), auxk_alpha = CASES[case][1:]
     settings = replace(settings_for(n_latents, k, batch, auxk_alpha), architecture=name, **OWN.get(name, {}))
     random = np.random.default_rng(2)

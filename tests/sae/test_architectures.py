@@ -10,18 +10,19 @@ import pytest
 import torch
 
 from sae_stability import sae
-from sae_stability.activations import store
-from sae_stability.config_schema import definition
+from sae_stability.activations import reader
 from sae_stability.errors import StudyError
 from sae_stability.files import read_json
-from sae_stability.sae.architectures import REGISTRY, architecture
-from sae_stability.sae.architectures.matryoshka import prefixes
-from sae_stability.sae.evaluate import evaluate
-from sae_stability.sae.initial import initial_weights
+from sae_stability.sae.architectures import REGISTRY
 from sae_stability.sae.model import SAE
-from sae_stability.sae.normalise import Normalisation, unit_decoder
-from sae_stability.sae.train import train_chunk
-from sae_stability.sae.workers import Workers
+from sae_stability.sae.quality.evaluate import evaluate
+from sae_stability.sae.training.initial_weights import initial_weights
+from sae_stability.sae.training.normalisation import Normalisation, unit_decoder
+from sae_stability.sae.training.steps import architecture
+from sae_stability.sae.training.steps.matryoshka import prefixes
+from sae_stability.sae.training.train import train_chunk
+from sae_stability.sae.training.workers import Workers
+from sae_stability.study.schema import definition
 
 OWN = {"jumprelu": {"bandwidth": 0.1}, "matryoshka": {"groups": 3, "auxk_alpha": 1 / 32, "dead_tokens": 1000}}
 NAMES = list(REGISTRY)
@@ -47,14 +48,14 @@ def start(settings, normalisation, d_model: int, batch: torch.Tensor, workers):
 def test_chunk_by_chunk_with_any_threads_equals_one_uninterrupted_loop(planted, train, settings) -> None:
     out = train("a", settings)
     assert same_bytes(out, train("b", settings, threads=3))
-    data = store.Chunk(planted.chunks[0])
+    data = reader.Chunk(planted.chunks[0])
     normalisation = Normalisation.from_manifest("centre-scale", data.manifest)
     with Workers(1) as workers:
-        first = next(store.batches(planted.chunks[0], batch_size=128, order_seed=0))
+        first = next(reader.batches(planted.chunks[0], batch_size=128, order_seed=0))
         training = start(settings, normalisation, data.d_model, first, workers)
         done = 0
         for chunk in planted.chunks:
-            for batch in store.batches(chunk, batch_size=128, epochs=3, order_seed=0):
+            for batch in reader.batches(chunk, batch_size=128, epochs=3, order_seed=0):
                 training.step(batch, settings.rate(done))
                 done += 1
         expected = normalisation.fold({name: value.numpy() for name, value in training.weights().items()})
@@ -101,9 +102,9 @@ def test_a_trained_sae_has_the_sparsity_asked_for_unit_decoder_rows_and_finds_fe
 def test_the_saved_sae_reconstructs_as_the_trained_one(planted, name) -> None:
     """At learning rate 0 a step's FVU and L0 are those of the weights that would be saved."""
     settings = replace(planted.settings, architecture=name, **OWN.get(name, {}), batch_size=512)
-    data = store.Chunk(planted.chunks[0])
+    data = reader.Chunk(planted.chunks[0])
     normalisation = Normalisation.from_manifest("centre-scale", data.manifest)
-    batches = list(store.batches(planted.chunks[0], batch_size=512, epochs=8, order_seed=0))
+    batches = list(reader.batches(planted.chunks[0], batch_size=512, epochs=8, order_seed=0))
     exact = name in ("topk", "relu", "gated", "jumprelu")  # the others use a threshold, near the batch's own
     with Workers(1) as workers:
         training = start(settings, normalisation, data.d_model, batches[0], workers)

@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from sae_stability import cli
-from sae_stability.activations import store
+from sae_stability.activations import reader
 from sae_stability.errors import StudyError
-from sae_stability.sae.members import Member
-from sae_stability.sae.settings import TrainSettings
-from sae_stability.sae.train import train_block, train_chunk
+from sae_stability.sae.training.job import Member
+from sae_stability.sae.training.settings import TrainSettings
+from sae_stability.sae.training.train import train_block, train_chunk
 
 FILES = ("sae.safetensors", "cfg.json", "metrics.json", "history.parquet")
 
@@ -93,8 +93,8 @@ def test_so_it_is_with_other_architectures_and_losses(planted, settings, tmp_pat
 
 
 def test_each_shard_is_read_once_for_all(planted, settings, tmp_path, monkeypatch) -> None:
-    read, shard = [], store.Chunk.shard
-    monkeypatch.setattr(store.Chunk, "shard", lambda self, number: (read.append(number), shard(self, number))[1])
+    read, shard = [], reader.Chunk.shard
+    monkeypatch.setattr(reader.Chunk, "shard", lambda self, number: (read.append(number), shard(self, number))[1])
     counts = []
     for seeds in ([0], [0, 1, 2]):
         block(planted, settings, tmp_path / str(len(seeds)), seeds)
@@ -158,12 +158,12 @@ def test_saes_go_on_from_checkpoints_of_different_steps_alone_or_in_another_bloc
 
 def spoil(state: Path, settings: TrainSettings, planted) -> None:
     """Make one weight of a state NaN."""
-    from sae_stability.sae.cpu_step import CpuTopKStep
-    from sae_stability.sae.initial import initial_weights
-    from sae_stability.sae.normalise import Normalisation
-    from sae_stability.sae.progress import History
-    from sae_stability.sae.state import load_state, write_state
-    from sae_stability.sae.workers import Workers
+    from sae_stability.sae.training.history import History
+    from sae_stability.sae.training.initial_weights import initial_weights
+    from sae_stability.sae.training.normalisation import Normalisation
+    from sae_stability.sae.training.state import load_state, write_state
+    from sae_stability.sae.training.steps.topk_cpu import CpuTopKStep
+    from sae_stability.sae.training.workers import Workers
 
     weights = initial_weights(settings.n_latents, 24, 0, "here") | {"decoder_bias": np.zeros(24, np.float32)}
     training = CpuTopKStep(weights, settings, Normalisation(np.zeros(24, np.float32), 1.0), Workers(1))
@@ -229,8 +229,8 @@ def test_the_command_trains_one_sae_or_several(planted, one_chunk, tmp_path, cap
 
 @pytest.mark.parametrize("batch_size", [2, 8])
 def test_results_that_lie_on_a_device_are_noted_as_numbers_are(batch_size):
-    from sae_stability.sae.progress import LOOK_EVERY, History, Waiting
-    from sae_stability.sae.step import StepResult
+    from sae_stability.sae.training.history import LOOK_EVERY, History, Waiting
+    from sae_stability.sae.training.steps.protocol import StepResult
 
     settings = TrainSettings(n_latents=16, k=2, tokens=batch_size * 40, chunk_tokens=8 * 40, batch_size=batch_size)
     random = torch.Generator().manual_seed(0)

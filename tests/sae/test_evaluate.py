@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from sae_stability import sae
-from sae_stability.activations import store
-from sae_stability.activations.extract import extract
-from sae_stability.activations.model import load_model
+from sae_stability.activations import reader
+from sae_stability.activations.extraction import extract
 from sae_stability.corpus.tokenize import tokenize
 from sae_stability.files import read_json, read_table, write_json
-from sae_stability.sae.evaluate import LANGUAGE, evaluate
+from sae_stability.models.loading import load_model
+from sae_stability.sae.quality.evaluate import LANGUAGE, evaluate
 from tests import tiny
 from tests.sae.device_stand_in import device_stand_in
 
@@ -21,7 +21,7 @@ from tests.sae.device_stand_in import device_stand_in
 def test_metrics_equal_plain_sums(planted, train, one_chunk, tmp_path) -> None:
     out = train("a", replace(one_chunk, tokens=1280, chunk_tokens=1280, epochs=1, n_latents=200))
     evaluate(saes=[out], chunk=planted.heldout, out_json=[tmp_path / "e.json"], out_parquet=[tmp_path / "e.parquet"])
-    x = torch.cat([rows for rows, _ in store.rows(planted.heldout)]).double()
+    x = torch.cat([rows for rows, _ in reader.rows(planted.heldout)]).double()
     w = {name: torch.from_numpy(value).double() for name, value in sae.arrays(out).items()}
     pre = torch.relu((x - w["decoder_bias"]) @ w["encoder"].T + w["encoder_bias"])
     latents = torch.where(pre >= pre.topk(3).values[:, -1:], pre, 0.0)
@@ -120,7 +120,7 @@ SILENT = {
 
 
 def test_rows_dropped_as_sinks_keep_their_activation(language, tmp_path) -> None:
-    norms = torch.cat([rows for rows, _ in store.rows(language[0] / "heldout")]).norm(dim=1)
+    norms = torch.cat([rows for rows, _ in reader.rows(language[0] / "heldout")]).norm(dim=1)
     everywhere = evaluated(language, tmp_path, SILENT, 4)
     # Above every norm (some of the model's rows are masked or special, and not among these): nothing is a sink.
     assert evaluated(language, tmp_path, SILENT, 4, max_norm=100 * float(norms.max())) == everywhere
@@ -185,7 +185,7 @@ def test_inside_the_model_on_a_device(language, tmp_path, monkeypatch) -> None:
     given = {"tensors": SILENT | {"encoder_bias": torch.zeros(32)}, "k": 4, "max_norm": 100.0}
     here = evaluated(language, tmp_path, **given)
     network = load_model(language[1], None, "float32", "cpu", lm_head=True)
-    monkeypatch.setattr("sae_stability.sae.language.load_model", lambda *_, **__: network.to("cuda"))
+    monkeypatch.setattr("sae_stability.sae.quality.language_model.load_model", lambda *_, **__: network.to("cuda"))
     monkeypatch.setattr(torch, "inference_mode", torch.no_grad)
     with device_stand_in():
         there = evaluated(language, tmp_path, **given, device="cuda")

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from sae_stability.sae.cpu_step import CpuTopKStep
-from sae_stability.sae.initial import initial_weights
-from sae_stability.sae.normalise import Normalisation
-from sae_stability.sae.settings import TrainSettings
-from sae_stability.sae.torch_step import TorchTopKStep
-from sae_stability.sae.workers import Workers
+from sae_stability.sae.training.initial_weights import initial_weights
+from sae_stability.sae.training.normalisation import Normalisation
+from sae_stability.sae.training.settings import TrainSettings
+from sae_stability.sae.training.steps.topk_cpu import CpuTopKStep
+from sae_stability.sae.training.steps.topk_torch import TorchTopKStep
+from sae_stability.sae.training.workers import Workers
 
 DEAD_AFTER = 60
 

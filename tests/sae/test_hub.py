@@ -13,9 +13,9 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import pytest
 
-from sae_stability.checkpoint_files import checked_folder, checkpoint_files
 from sae_stability.errors import StudyError
 from sae_stability.sae import formats
+from sae_stability.sae.checkpoint_files import checked_folder, checkpoint_files
 
 FIXTURES = Path(__file__).parent / "fixtures"
 COMMIT = "0123456789" * 4

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sae_stability import cli
-from sae_stability.sae.train import train_chunk
+from sae_stability.sae.training.train import train_chunk
 from tests.sae.test_block import command
 
 
@@ -42,7 +42,7 @@ def test_a_mistake_is_told_in_one_line_before_training(
     planted, one_chunk, folder, monkeypatch, capsys, words, message
 ) -> None:
     monkeypatch.chdir(folder)
-    monkeypatch.setattr("sae_stability.sae.train._Loop.run", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr("sae_stability.sae.training.train._Loop.run", lambda *_: pytest.fail("trained"))
     assert cli.main([*command(one_chunk, planted), *words.split()]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")

@@ -10,17 +10,19 @@ import pytest
 import torch
 
 from sae_stability import sae
-from sae_stability.activations import store
+from sae_stability.activations import reader
 from sae_stability.files import read_json
-from sae_stability.sae import cpu_operations, cpu_step, entry_step, operations, resampling
-from sae_stability.sae.architectures import REGISTRY, architecture, topk
-from sae_stability.sae.evaluate import evaluate
+from sae_stability.sae.architectures import REGISTRY
 from sae_stability.sae.given import GivenSAE
-from sae_stability.sae.initial import initial_weights
-from sae_stability.sae.normalise import Normalisation
-from sae_stability.sae.operations import Operations
-from sae_stability.sae.settings import TrainSettings
-from sae_stability.sae.torch_step import TorchTopKStep
+from sae_stability.sae.quality.evaluate import evaluate
+from sae_stability.sae.training import resampling
+from sae_stability.sae.training.initial_weights import initial_weights
+from sae_stability.sae.training.kernels import cpu_ops, torch_ops
+from sae_stability.sae.training.kernels.torch_ops import Operations
+from sae_stability.sae.training.normalisation import Normalisation
+from sae_stability.sae.training.settings import TrainSettings
+from sae_stability.sae.training.steps import architecture, topk, topk_cpu, variable_l0
+from sae_stability.sae.training.steps.topk_torch import TorchTopKStep
 from sae_stability.sae.weights import ACTIVATIONS, INPUT_NORMS, OPTIONAL, Weights
 from tests.sae.device_stand_in import CPU, OnDevice, device_stand_in
 
@@ -35,9 +37,9 @@ OWN = {"jumprelu": {"bandwidth": 0.1}, "matryoshka": {"groups": 3}}
 @pytest.fixture(autouse=True)
 def torch_operations(monkeypatch) -> None:
     """Plain torch operations on both devices, as where there is no Triton."""
-    monkeypatch.setattr(cpu_operations, "CpuOperations", lambda workers: Operations(CPU))
-    monkeypatch.setattr(cpu_step, "CpuTopKStep", lambda *given: TorchTopKStep(*given[:3], CPU))
-    for module in (entry_step, topk):
+    monkeypatch.setattr(cpu_ops, "CpuOperations", lambda workers: Operations(CPU))
+    monkeypatch.setattr(topk_cpu, "CpuTopKStep", lambda *given: TorchTopKStep(*given[:3], CPU))
+    for module in (variable_l0, topk):
         monkeypatch.setattr(module, "find_spec", lambda name: None)
 
 
@@ -161,7 +163,7 @@ def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 def test_steps_on_a_device_give_the_bits_of_the_same_operations_on_the_cpu(
     device, monkeypatch, name, auxk_alpha, dense
 ) -> None:
-    monkeypatch.setattr(operations, "DENSE_FROM", 0 if dense else 2)
+    monkeypatch.setattr(torch_ops, "DENSE_FROM", 0 if dense else 2)
     drawn, draw = [], resampling.draw
     monkeypatch.setattr(resampling, "draw", lambda *given: drawn.append(draw(*given)) or drawn[-1])
     settings = settings_for(name, auxk_alpha)
@@ -207,7 +209,7 @@ def moved(monkeypatch) -> list[OnDevice]:
         moved.append(OnDevice(tensor.clone()))
         return moved[-1]
 
-    monkeypatch.setattr(store, "_moved", move)
+    monkeypatch.setattr(reader, "_moved", move)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1 << 30, 1 << 30))
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"current stream of {device}")
     return moved
@@ -216,8 +218,8 @@ def moved(monkeypatch) -> list[OnDevice]:
 def test_batches_are_on_the_device_and_shards_are_kept_for_the_stream_that_takes_them(planted, device, moved) -> None:
     order = {"batch_size": 300, "epochs": 2, "order_seed": 1}
     for here, there in zip(
-        store.batches(planted.chunks[0], **order),
-        store.batches(planted.chunks[0], **order, device=device),
+        reader.batches(planted.chunks[0], **order),
+        reader.batches(planted.chunks[0], **order, device=device),
         strict=True,
     ):
         assert type(there) is OnDevice
@@ -242,7 +244,7 @@ def test_a_whole_training_and_its_evaluation_on_a_device(planted, train, tmp_pat
         evaluate(saes=[out], chunk=planted.heldout, **files, device=on)
     assert read_json(tmp_path / "cuda.json") == read_json(tmp_path / "cpu.json")
     assert (tmp_path / "cuda.parquet").read_bytes() == (tmp_path / "cpu.parquet").read_bytes()
-    x = next(store.rows(planted.heldout))[0][:50]
+    x = next(reader.rows(planted.heldout))[0][:50]
     there = sae.load(outs["cuda"], device="cuda").forward(x.to(device))
     assert type(there) is OnDevice
     assert torch.equal(there.cpu(), sae.load(outs["cpu"]).forward(x))

@@ -9,13 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sae_stability.sae import dense_entries, operations
-from sae_stability.sae.architectures import architecture
-from sae_stability.sae.cpu_operations import CpuOperations
-from sae_stability.sae.dense_entries import DenseEntries
-from sae_stability.sae.normalise import Normalisation
-from sae_stability.sae.operations import Operations
-from sae_stability.sae.workers import Workers
+from sae_stability.sae.training.kernels import dense_latents, torch_ops
+from sae_stability.sae.training.kernels.cpu_ops import CpuOperations
+from sae_stability.sae.training.kernels.dense_latents import DenseEntries
+from sae_stability.sae.training.kernels.torch_ops import Operations
+from sae_stability.sae.training.normalisation import Normalisation
+from sae_stability.sae.training.steps import architecture
+from sae_stability.sae.training.workers import Workers
 from tests.sae.test_gradients import settings_for, start
 
 ARCHITECTURES = ("batchtopk", "matryoshka", "relu", "gated", "jumprelu")
@@ -63,7 +63,7 @@ def test_entries_are_what_is_above_the_floor(seed, rows, n_latents, floor):
         ours = CpuOperations(workers).above(pre, floors)
     theirs = Operations(torch.device("cpu")).above(pre, floors)
     assert type(ours) is type(theirs)
-    dense = int((pre > floors).sum()) > operations.DENSE_FROM * pre.numel()
+    dense = int((pre > floors).sum()) > torch_ops.DENSE_FROM * pre.numel()
     assert isinstance(ours, DenseEntries) == dense
     if dense:
         assert all(torch.equal(entries.pre, torch.where(pre > floors, pre, 0)) for entries in (ours, theirs))
@@ -76,8 +76,8 @@ def test_entries_are_what_is_above_the_floor(seed, rows, n_latents, floor):
     [*((name, False) for name in ARCHITECTURES), *((name, True) for name in PENALISED)],
 )
 def test_threads_do_not_change_a_bit(name, dense, monkeypatch):
-    monkeypatch.setattr(operations, "DENSE_FROM", 0 if dense else 2)
-    monkeypatch.setattr(dense_entries, "ROWS", 64)
+    monkeypatch.setattr(torch_ops, "DENSE_FROM", 0 if dense else 2)
+    monkeypatch.setattr(dense_latents, "ROWS", 64)
     given = replace(settings_for(700, 20, 300, 1 / 32 if name == "batchtopk" else 0.0), architecture=name)
     nothing, random = Normalisation(np.zeros(40, np.float32), 1.0), np.random.default_rng(0)
     batches = [torch.from_numpy(random.normal(size=(300, 40)).astype(np.float32)) for _ in range(4)]

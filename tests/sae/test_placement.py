@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sae_stability.sae import kernels
+from sae_stability.sae.training.kernels import cpu_topk
 
 ENTRIES = 1 << 20
 ONE = np.float32(1)
@@ -39,7 +39,7 @@ def bias_moment(gradients: np.ndarray, entries: int) -> float:
     rows, values, x = np.zeros(entries, np.int32), np.zeros(entries, ONE.dtype), np.ones((1, 1), ONE.dtype)
     offsets, touched, parts = np.array([0, entries]), np.ones(1, bool), np.zeros((1, 1), ONE.dtype)
     given = (0, 1, offsets, rows, values, gradients, x, x, weights, firsts, seconds, touched, 1, parts)
-    kernels.update_latents(*given, (ONE, ONE, tuple(np.float32([0.9, 0.1, 0.999, 0.001, 1e-8]))))
+    cpu_topk.update_latents(*given, (ONE, ONE, tuple(np.float32([0.9, 0.1, 0.999, 0.001, 1e-8]))))
     return float(firsts[2][0])
 
 

@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from sae_stability.sae import cpu_step, kernels
-from sae_stability.sae.cpu_step import CpuTopKStep
-from sae_stability.sae.initial import initial_weights
-from sae_stability.sae.normalise import Normalisation
-from sae_stability.sae.workers import Workers
+from sae_stability.sae.training.initial_weights import initial_weights
+from sae_stability.sae.training.kernels import cpu_topk
+from sae_stability.sae.training.normalisation import Normalisation
+from sae_stability.sae.training.steps import topk_cpu
+from sae_stability.sae.training.steps.topk_cpu import CpuTopKStep
+from sae_stability.sae.training.workers import Workers
 from tests.sae.chunks import planted_rows
 
 
@@ -20,7 +21,7 @@ def test_values_are_those_of_the_float32_product_and_negative_ones_go() -> None:
     chosen = random.random((50, 64)).argpartition(5, axis=1)[:, :5]
     starts, counts = np.arange(50) * 5, np.full(50, 5)
     index, value = chosen.astype(np.int32).ravel(), np.zeros(250, np.float32)
-    kernels.evaluate(inputs, encoder, bias, starts, counts, index, value)
+    cpu_topk.evaluate(inputs, encoder, bias, starts, counts, index, value)
     exact = inputs.astype(float) @ encoder.T + bias
     for row in range(50):
         kept = [latent for latent in chosen[row] if exact[row, latent] > 0]
@@ -53,8 +54,8 @@ def test_numbers_are_rounded_alike_where_float32_multiplies_them(monkeypatch) ->
     values = torch.from_numpy(np.random.default_rng(0).normal(size=(20, 30)).astype(np.float32))
     found = {}
     for there in (True, False):
-        monkeypatch.setattr(cpu_step, "BFLOAT16_PRODUCTS", there)
-        found[there] = cpu_step._bfloat16(values)
+        monkeypatch.setattr(topk_cpu, "BFLOAT16_PRODUCTS", there)
+        found[there] = topk_cpu._bfloat16(values)
     assert (found[True].dtype, found[False].dtype) == (torch.bfloat16, torch.float32)
     assert torch.equal(found[True].float(), found[False])
     assert not torch.equal(found[False], values)

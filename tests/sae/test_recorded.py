@@ -7,8 +7,8 @@ import weakref
 import pytest
 import torch
 
-from sae_stability.sae import recorded
-from sae_stability.sae.recorded import Recorded
+from sae_stability.sae.training.kernels import cuda_graph
+from sae_stability.sae.training.kernels.cuda_graph import Recorded
 
 
 class Graph:
@@ -64,7 +64,7 @@ def pools(monkeypatch) -> list[int]:
     monkeypatch.setattr(torch.cuda, "graph", record)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: device)
     monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
-    monkeypatch.setattr(recorded, "_latest", weakref.WeakValueDictionary())
+    monkeypatch.setattr(cuda_graph, "_latest", weakref.WeakValueDictionary())
     return used
 
 

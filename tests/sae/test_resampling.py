@@ -7,13 +7,13 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from sae_stability.activations import store
-from sae_stability.sae import resampling
-from sae_stability.sae.architectures import architecture
-from sae_stability.sae.initial import initial_weights
-from sae_stability.sae.normalise import Normalisation
-from sae_stability.sae.train import Member, train_block, train_chunk
-from sae_stability.sae.workers import Workers
+from sae_stability.activations import reader
+from sae_stability.sae.training import resampling
+from sae_stability.sae.training.initial_weights import initial_weights
+from sae_stability.sae.training.normalisation import Normalisation
+from sae_stability.sae.training.steps import architecture
+from sae_stability.sae.training.train import Member, train_block, train_chunk
+from sae_stability.sae.training.workers import Workers
 from tests.sae.test_architectures import start as fresh
 
 DEAD = [3, 17, 40]
@@ -33,13 +33,13 @@ def workers():
 
 def start(planted, settings, workers, dead=()):
     """A Gated SAE before its first step, gates of the `dead` latents shut, and the batches that it is to see."""
-    data = store.Chunk(planted.chunks[0])
+    data = reader.Chunk(planted.chunks[0])
     normalisation = Normalisation.from_manifest("centre-scale", data.manifest)
     weights = initial_weights(settings.n_latents, data.d_model, settings.init_seed, settings.hookpoint)
     weights["decoder_bias"] = np.zeros(data.d_model, np.float32)
     weights["encoder_bias"][list(dead)] = -100
     step = architecture("gated").make_step(weights, settings, normalisation, torch.device("cpu"), workers)
-    return step, store.batches(planted.chunks[0], batch_size=settings.batch_size, epochs=6, order_seed=0)
+    return step, reader.batches(planted.chunks[0], batch_size=settings.batch_size, epochs=6, order_seed=0)
 
 
 def copy(step) -> dict[str, torch.Tensor]:
@@ -171,9 +171,9 @@ def test_chunk_by_chunk_it_resamples_as_in_one_loop(planted, train, settings, wo
 
     monkeypatch.setattr(resampling, "resample", spy)
     tensors = load_file(train("a", settings) / "sae.safetensors")
-    data = store.Chunk(planted.chunks[0])
+    data = reader.Chunk(planted.chunks[0])
     normalisation = Normalisation.from_manifest("centre-scale", data.manifest)
-    batches = [b for c in planted.chunks for b in store.batches(c, batch_size=128, epochs=3, order_seed=0)]
+    batches = [b for c in planted.chunks for b in reader.batches(c, batch_size=128, epochs=3, order_seed=0)]
     step = fresh(settings, normalisation, data.d_model, batches[0], workers)
     for batch in batches:
         step.step(batch, settings.rate(step.steps))

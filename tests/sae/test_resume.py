@@ -14,9 +14,9 @@ from types import SimpleNamespace
 import pytest
 
 from sae_stability.errors import StudyError
-from sae_stability.sae import train
-from sae_stability.sae.progress import History
-from sae_stability.sae.train import train_chunk
+from sae_stability.sae.training import train
+from sae_stability.sae.training.history import History
+from sae_stability.sae.training.train import train_chunk
 from tests.sae import killed
 
 KILLS = 25

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sae_stability.sae import kernels
+from sae_stability.sae.training.kernels import cpu_topk
 
 
 def select(pre: np.ndarray, bias: np.ndarray, k: int) -> list[list[tuple[int, float]]]:
@@ -13,7 +13,7 @@ def select(pre: np.ndarray, bias: np.ndarray, k: int) -> list[list[tuple[int, fl
     starts, counts = np.arange(rows) * k, np.zeros(rows, np.int64)
     index, value = np.full(rows * k, -1, np.int32), np.zeros(rows * k, np.float32)
     scores = pre.copy()
-    kernels.select(scores, scores.view(np.int32), bias, k, starts, counts, index, value)
+    cpu_topk.select(scores, scores.view(np.int32), bias, k, starts, counts, index, value)
     return [[(int(index[s + i]), float(value[s + i])) for i in range(c)] for s, c in zip(starts, counts, strict=True)]
 
 

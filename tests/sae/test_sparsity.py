@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from sae_stability.files import read_table
-from sae_stability.sae.evaluate import evaluate
-from sae_stability.sae.settings import TrainSettings
-from sae_stability.sae.sparsity import MEMORY, SparsityController
-from sae_stability.sae.train import train_chunk
+from sae_stability.sae.quality.evaluate import evaluate
+from sae_stability.sae.training.settings import TrainSettings
+from sae_stability.sae.training.sparsity_controller import MEMORY, SparsityController
+from sae_stability.sae.training.train import train_chunk
 from tests.sae.chunks import planted_dictionary, write_chunk
 
 

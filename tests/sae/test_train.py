@@ -10,16 +10,16 @@ import pytest
 import torch
 
 from sae_stability import sae
-from sae_stability.activations import store
+from sae_stability.activations import reader
 from sae_stability.errors import StudyError
 from sae_stability.files import read_json, read_table
-from sae_stability.sae.cpu_step import CpuTopKStep
-from sae_stability.sae.initial import initial_weights
-from sae_stability.sae.normalise import Normalisation
-from sae_stability.sae.progress import History
-from sae_stability.sae.step import StepResult
-from sae_stability.sae.train import train_chunk
-from sae_stability.sae.workers import Workers
+from sae_stability.sae.training.history import History
+from sae_stability.sae.training.initial_weights import initial_weights
+from sae_stability.sae.training.normalisation import Normalisation
+from sae_stability.sae.training.steps.protocol import StepResult
+from sae_stability.sae.training.steps.topk_cpu import CpuTopKStep
+from sae_stability.sae.training.train import train_chunk
+from sae_stability.sae.training.workers import Workers
 
 
 def same_bytes(a: Path, b: Path, names=("sae.safetensors", "cfg.json", "metrics.json", "history.parquet")) -> bool:
@@ -49,16 +49,16 @@ def test_two_runs_give_the_same_bytes_whatever_the_number_of_threads(planted, tr
 def test_chunk_by_chunk_equals_one_uninterrupted_loop(planted, train) -> None:
     settings = planted.settings
     out = train("a", settings)
-    data = store.Chunk(planted.chunks[0])
+    data = reader.Chunk(planted.chunks[0])
     normalisation = Normalisation.from_manifest("centre-scale", data.manifest)
     weights = initial_weights(settings.n_latents, data.d_model, settings.init_seed, settings.hookpoint)
-    first = next(store.batches(planted.chunks[0], batch_size=128, order_seed=0)).double().mean(0).numpy()
+    first = next(reader.batches(planted.chunks[0], batch_size=128, order_seed=0)).double().mean(0).numpy()
     weights["decoder_bias"] = (first - normalisation.mean) / normalisation.scale
     with Workers(1) as workers:
         training = CpuTopKStep(weights, settings, normalisation, workers)
         done = 0
         for chunk in planted.chunks:
-            for batch in store.batches(chunk, batch_size=128, epochs=3, order_seed=0):
+            for batch in reader.batches(chunk, batch_size=128, epochs=3, order_seed=0):
                 training.step(batch, settings.rate(done))
                 done += 1
         expected = normalisation.fold({name: value.numpy() for name, value in training.weights().items()})
@@ -106,7 +106,7 @@ def test_two_init_seeds_see_the_same_rows_in_the_same_order(planted, train, monk
             seen.append(hashlib.sha256(batch.numpy(force=True).tobytes()).digest())
             return super().add(step, batch, result)
 
-    monkeypatch.setattr("sae_stability.sae.train.History", WholeBatches)
+    monkeypatch.setattr("sae_stability.sae.training.train.History", WholeBatches)
     read = []
     for name, change in [("a", {}), ("b", {"init_seed": 1}), ("c", {"order_seed": 1})]:
         train(name, replace(planted.settings, **change))
@@ -131,7 +131,7 @@ def test_decoder_rows_keep_norm_one_and_exactly_k_latents_fire_every_step(plante
     nothing = Normalisation(np.zeros(24, np.float32), 1.0)
     with Workers(1) as workers:
         training = CpuTopKStep(weights, one_chunk, nothing, workers)
-        for batch in store.batches(planted.chunks[0], batch_size=128, steps=30):
+        for batch in reader.batches(planted.chunks[0], batch_size=128, steps=30):
             result = training.step(batch, 1e-2)
             np.testing.assert_allclose(training.weights()["decoder"].norm(dim=1), 1, atol=1e-6)
             assert result.l0 <= 3
@@ -148,7 +148,7 @@ def test_auxk_revives_dead_latents(planted, one_chunk) -> None:
         settings = replace(one_chunk, auxk_alpha=alpha, dead_tokens=256)
         with Workers(1) as workers:
             training = CpuTopKStep(weights, settings, nothing, workers)
-            for batch in store.batches(planted.chunks[0], batch_size=128, steps=200):
+            for batch in reader.batches(planted.chunks[0], batch_size=128, steps=200):
                 result = training.step(batch, 3e-3)
         dead[alpha] = result.dead
     assert dead[0.0] >= 10
@@ -188,18 +188,18 @@ class OnDevice(CpuTopKStep):
 
 def test_results_that_are_looked_at_late_are_the_same(planted, train, one_chunk, monkeypatch) -> None:
     at_once = train("at-once", one_chunk)
-    monkeypatch.setattr("sae_stability.sae.cpu_step.CpuTopKStep", OnDevice)
+    monkeypatch.setattr("sae_stability.sae.training.steps.topk_cpu.CpuTopKStep", OnDevice)
     assert same_bytes(at_once, train("late", one_chunk))
 
 
 def test_a_loss_that_is_looked_at_late_names_its_own_step(planted, tmp_path, one_chunk, monkeypatch) -> None:
     from tests.sae.chunks import planted_rows, write_chunk
 
-    monkeypatch.setattr("sae_stability.sae.cpu_step.CpuTopKStep", OnDevice)
+    monkeypatch.setattr("sae_stability.sae.training.steps.topk_cpu.CpuTopKStep", OnDevice)
     rows = planted_rows(planted.dictionary, 128 * 8, active=3, seed=0)
     settings = replace(one_chunk, tokens=len(rows), chunk_tokens=len(rows), epochs=1, warmup_steps=0)
     chunk = write_chunk(tmp_path / "chunk-0000", rows)
-    batches = store.batches(chunk, batch_size=128, rows=len(rows), order_seed=settings.order_seed)
+    batches = reader.batches(chunk, batch_size=128, rows=len(rows), order_seed=settings.order_seed)
     fifth = next(batch for i, batch in enumerate(batches) if i == 5)
     rows[(rows == fifth[7].numpy()).all(axis=1)] = np.nan
     chunk = write_chunk(tmp_path / "again" / "chunk-0000", rows)
@@ -270,7 +270,7 @@ def test_schedule_warms_up_then_falls_to_zero(planted) -> None:
 
 
 def test_torch_steps_follow_the_numba_steps_in_float32(planted, one_chunk) -> None:
-    from sae_stability.sae.torch_step import TorchTopKStep
+    from sae_stability.sae.training.steps.topk_torch import TorchTopKStep
 
     weights = initial_weights(64, 24, 0, "here") | {"decoder_bias": np.full(24, 0.3, np.float32)}
     nothing = Normalisation(np.zeros(24, np.float32), 1.0)
@@ -279,6 +279,6 @@ def test_torch_steps_follow_the_numba_steps_in_float32(planted, one_chunk) -> No
             CpuTopKStep(weights, one_chunk, nothing, workers),
             TorchTopKStep(weights, one_chunk, nothing, torch.device("cpu")),
         ]
-        for batch in store.batches(planted.chunks[0], batch_size=128, steps=10):
+        for batch in reader.batches(planted.chunks[0], batch_size=128, steps=10):
             fvu = [step.step(batch, 1e-3).fvu for step in steps]
             assert fvu[0] == pytest.approx(fvu[1], rel=1e-4)

@@ -12,14 +12,16 @@ import pytest
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
-from sae_stability.sae.architectures import REGISTRY, architecture
-from sae_stability.sae.initial import initial_weights
-from sae_stability.sae.normalise import Normalisation
-from sae_stability.sae.operations import Operations
-from sae_stability.sae.progress import Waiting
-from sae_stability.sae.recorded import Recorded
-from sae_stability.sae.settings import TrainSettings
-from sae_stability.sae.torch_step import TorchTopKStep
+from sae_stability.sae.architectures import REGISTRY
+from sae_stability.sae.training.history import Waiting
+from sae_stability.sae.training.initial_weights import initial_weights
+from sae_stability.sae.training.kernels import triton_topk
+from sae_stability.sae.training.kernels.cuda_graph import Recorded
+from sae_stability.sae.training.kernels.torch_ops import Operations
+from sae_stability.sae.training.normalisation import Normalisation
+from sae_stability.sae.training.settings import TrainSettings
+from sae_stability.sae.training.steps import architecture, topk_triton
+from sae_stability.sae.training.steps.topk_torch import TorchTopKStep
 from tests.sae import triton_reference as reference
 from tests.sae.dense import DenseTopK
 from tests.sae.device_stand_in import CPU, OnDevice, device_stand_in
@@ -27,12 +29,12 @@ from tests.sae.device_stand_in import CPU, OnDevice, device_stand_in
 if importlib.util.find_spec("triton") is None:
     pytest.skip("Triton is not installed (it exists for Linux alone)", allow_module_level=True)
 
-from sae_stability.sae import triton_kernels as kernels
-from sae_stability.sae import triton_selection, triton_step, triton_update
-from sae_stability.sae.triton_operations import TritonOperations
-from sae_stability.sae.triton_selection import largest
-from sae_stability.sae.triton_step import TritonTopKStep
-from sae_stability.sae.triton_update import Moments, update_latents
+from sae_stability.sae.training.kernels import triton_sparse as kernels
+from sae_stability.sae.training.kernels import triton_update
+from sae_stability.sae.training.kernels.triton_ops import TritonOperations
+from sae_stability.sae.training.kernels.triton_topk import largest
+from sae_stability.sae.training.kernels.triton_update import Moments, update_latents
+from sae_stability.sae.training.steps.topk_triton import TritonTopKStep
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 ROUNDING = {torch.float32: 1e-5, torch.bfloat16: 2.0**-8}
@@ -160,7 +162,7 @@ def start(n_latents, d_model, k, batch, auxk_alpha=0.0):
 
 @pytest.mark.parametrize("auxk_alpha", [0.0, 1 / 32])
 def test_the_step_equals_the_torch_step(auxk_alpha, monkeypatch):
-    monkeypatch.setattr(triton_step, "TILE_BYTES", 5 * 20 * 4)  # the batch takes two tiles, the second one partial
+    monkeypatch.setattr(topk_triton, "TILE_BYTES", 5 * 20 * 4)  # the batch takes two tiles, the second one partial
     weights, settings, normalisation, batches = start(20, 8, 3, 8, auxk_alpha)
     theirs, ours = (c(weights, settings, normalisation, torch.device("cpu")) for c in (TorchTopKStep, TritonTopKStep))
     saw_auxk = False
@@ -276,7 +278,7 @@ def test_every_kernel_compiles_for_an_h100(tmp_path):
     done = subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     compiled, everything = done.stdout.split(), {}
-    for module in (kernels, triton_selection, triton_update):
+    for module in (kernels, triton_topk, triton_update):
         everything |= vars(module)
     assert set(compiled) == {name for name, value in everything.items() if _is_kernel(name, value)}
 

@@ -8,23 +8,23 @@ import numpy as np
 import pytest
 import torch
 
-from sae_stability.activations import store
+from sae_stability.activations import reader
 from sae_stability.errors import StudyError
 from sae_stability.files import read_json
-from sae_stability.sae.cpu_step import CpuTopKStep
-from sae_stability.sae.train import train_chunk
-from sae_stability.sae.watch import PATIENCE, Spikes, Watch
+from sae_stability.sae.training.divergence import PATIENCE, Spikes, Watch
+from sae_stability.sae.training.steps.topk_cpu import CpuTopKStep
+from sae_stability.sae.training.train import train_chunk
 from tests.sae.chunks import planted_rows, write_chunk
 
 
 def step_that_reads(chunk: Path, wanted) -> int:
     """The first step whose batch satisfies `wanted`."""
-    batches = store.batches(chunk, batch_size=128, order_seed=0)
+    batches = reader.batches(chunk, batch_size=128, order_seed=0)
     return next(step for step, batch in enumerate(batches) if wanted(batch))
 
 
 def train(planted, chunk: Path, folder: Path, **change) -> None:
-    rows = store.Chunk(chunk).rows
+    rows = reader.Chunk(chunk).rows
     train_chunk(
         chunk=chunk,
         chunk_index=0,

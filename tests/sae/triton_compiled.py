@@ -4,7 +4,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from sae_stability.sae import triton_kernels, triton_selection, triton_update
+from sae_stability.sae.training.kernels import triton_sparse, triton_topk, triton_update
 
 TARGET = GPUTarget("cuda", 90, 32)
 FLOAT, LOW, INT, LONG, DOUBLE = "*fp32", "*bf16", "*i32", "*i64", "*fp64"
@@ -14,7 +14,7 @@ TILE = {"SPAN": 128, "SLOTS": 4, "WIDTH": 1024}
 
 def compiled(name: str, types: list[str], constants: dict) -> None:
     """Compile a kernel; `types` are those of its arguments, constants apart (an integer that is 1 becomes one)."""
-    kernel = (vars(triton_kernels) | vars(triton_selection) | vars(triton_update))[name]
+    kernel = (vars(triton_sparse) | vars(triton_topk) | vars(triton_update))[name]
     given = [argument for argument in kernel.arg_names if argument not in constants]
     signature = dict.fromkeys(kernel.arg_names, "constexpr") | dict(zip(given, types, strict=True))
     triton.compile(ASTSource(fn=kernel, signature=signature, constexprs=constants), target=TARGET)

@@ -2,7 +2,7 @@
 
 import torch
 
-from sae_stability.sae.step import BETA1, BETA2, EPSILON
+from sae_stability.sae.training.kernels.adam import BETA1, BETA2, EPSILON
 
 NAMES = ("encoder", "decoder", "encoder_bias")
 

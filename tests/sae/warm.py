@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from sae_stability.sae.settings import TrainSettings
+from sae_stability.sae.training.settings import TrainSettings
 from tests.sae import killed
 from tests.sae.chunks import planted_dictionary, planted_rows, write_chunk
 

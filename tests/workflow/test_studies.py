@@ -6,8 +6,8 @@ from pathlib import Path
 
 import yaml
 
-from sae_stability.config import load_study
-from sae_stability.plan import plan
+from sae_stability.pipeline.plan import plan
+from sae_stability.study.build import load_study
 from tests.workflow.conftest import ROOT, new_project
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sae_stability.figures import words
+from sae_stability.figures import phrases
 from sae_stability.files import read_json
 from tests.workflow.conftest import Project, new_project, tiny_study
 
@@ -30,7 +30,7 @@ def test_the_report_shows_captions_and_key_numbers(finished_neox: Project):
     html = (results / "report.html").read_text()
     pairs = pd.read_parquet(results / "overlap" / "base" / "pairs.parquet").set_index(["source", "latents"])
     (shared,) = pairs.loc[[("trained", "all")], "shared"]
-    assert f"Of the latents of one base SAE, {words.percent(shared)} are shared" in html
+    assert f"Of the latents of one base SAE, {phrases.percent(shared)} are shared" in html
     for figure in ("joint", "seeds", "size"):
         first_words = " ".join((results / "figures" / f"{figure}.rst").read_text().split()[:5])
         assert f"<p>{first_words}" in html

@@ -5,13 +5,16 @@ import functools
 import json
 import shlex
 
-from sae_stability.code_hash import code_hash
-from sae_stability.config import Study, complete
-from sae_stability.config_schema import load_yaml
+from sae_stability.pipeline.code_hash import code_hash
+from sae_stability.study.build import Study, complete
+from sae_stability.study.schema import load_yaml
 from sae_stability.errors import StudyError
 from sae_stability.files import read_json, read_metadata
-from sae_stability.identity import Contents, check_sources, key
-from sae_stability.match.batches import KEPT_BYTES, batches
+from sae_stability.pipeline.contents import Contents
+from sae_stability.study.sources import check_sources
+from sae_stability.fingerprint import key
+from sae_stability.pipeline.batches import batches
+from sae_stability.match.limits import KEPT_BYTES
 
 ENVIRONMENT = "../../envs/sae-stability.yaml"
 

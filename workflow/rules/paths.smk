@@ -1,6 +1,6 @@
 """Where every result lies, and what each job reads."""
 
-from sae_stability.checkpoint_files import checkpoint_files
+from sae_stability.sae.checkpoint_files import checkpoint_files
 from sae_stability.corpus.documents import local_files
 
 OVERLAP_TABLES = ["pairs", "thresholds", "seeds", "latents", "intervals"]

@@ -13,7 +13,7 @@ from sae_stability.errors import StudyError
 
 def main(argv: list[str] | None = None) -> int:
     """Run one verb. Returns the exit code: 0, or 2 with one or two lines on stderr for a mistake one can mend."""
-    from sae_stability.arguments import parser
+    from sae_stability.verbs_old import parser
 
     args = parser().parse_args(argv)
     try:
@@ -35,9 +35,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def validate(args: argparse.Namespace) -> None:
     """Check a study's file, then that its text is there, then its hookpoints against the model."""
-    from sae_stability.config import load_study
-    from sae_stability.config_hookpoints import check_hookpoints
-    from sae_stability.identity import check_corpora
+    from sae_stability.study.build import load_study
+    from sae_stability.study.hookpoints import check_hookpoints
+    from sae_stability.study.sources import check_corpora
 
     study = load_study(args.study)
     check_corpora(study)
@@ -48,9 +48,9 @@ def validate(args: argparse.Namespace) -> None:
 
 def plan(args: argparse.Namespace) -> None:
     """Print what a study will cost."""
-    from sae_stability.config import load_study
-    from sae_stability.plan import format_plan
-    from sae_stability.plan import plan as plan_of
+    from sae_stability.pipeline.plan import format_plan
+    from sae_stability.pipeline.plan import plan as plan_of
+    from sae_stability.study.build import load_study
 
     print(format_plan(plan_of(load_study(args.study))))
 
@@ -78,7 +78,7 @@ def extract(args: argparse.Namespace) -> None:
     from sae_stability.devices import claimed
 
     with claimed(args.device) as device:
-        from sae_stability.activations.extract import extract as write_shards
+        from sae_stability.activations.extraction import extract as write_shards
 
         _set_threads(args.threads)
         write_shards(
@@ -127,7 +127,7 @@ def train(args: argparse.Namespace) -> None:
 
     from sae_stability.devices import claimed
     from sae_stability.files import check_made_from
-    from sae_stability.sae.settings import TrainSettings
+    from sae_stability.sae.training.settings import TrainSettings
 
     check_made_from(args.chunk / "manifest.json", args.activations_hash)
     names = [field.name for field in dataclasses.fields(TrainSettings) if field.name != "init_seed"]
@@ -140,8 +140,8 @@ def train(args: argparse.Namespace) -> None:
     own = {name: getattr(args, name) for name in each if getattr(args, name)}
     settings = [TrainSettings(**shared, init_seed=seed) for seed in seeds]
     with claimed(args.device) as device:
-        from sae_stability.sae.members import Member
-        from sae_stability.sae.train import train_block
+        from sae_stability.sae.training.job import Member
+        from sae_stability.sae.training.train import train_block
 
         train_block(
             [
@@ -167,7 +167,7 @@ def evaluate(args: argparse.Namespace) -> None:
     for sae, made_from in zip(args.sae, args.sae_hash, strict=False):
         check_made_from(sae / "cfg.json", made_from)
     with claimed(args.device) as device:
-        from sae_stability.sae.evaluate import evaluate as write_evaluation
+        from sae_stability.sae.quality.evaluate import evaluate as write_evaluation
 
         _set_threads(args.threads)
         write_evaluation(
@@ -212,7 +212,7 @@ def match(args: argparse.Namespace) -> None:
     """Match pairs of SAEs one to one, encoder and decoder apart, with the proof."""
     from sae_stability.devices import claimed
     from sae_stability.match.pairs import match_pairs
-    from sae_stability.match.words import in_words
+    from sae_stability.match.summary_line import in_words
 
     with claimed(args.device) as device:
         match_pairs(
@@ -248,7 +248,7 @@ def floor(args: argparse.Namespace) -> None:
 
 def overlap(args: argparse.Namespace) -> None:
     """Matches of a cohort to overlap tables."""
-    from sae_stability.match.overlap import write_overlap
+    from sae_stability.match.overlap_tables import write_overlap
 
     write_overlap(
         cohort=args.cohort,

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 import torch
 import transformers
 
-from sae_stability.activations.model import skeleton
 from sae_stability.errors import StudyError
+from sae_stability.models.loading import skeleton
 
 
 class _Stop(Exception):

@@ -7,13 +7,13 @@ import numpy as np
 import torch
 
 from sae_stability.activations import forward
-from sae_stability.activations.ahead import in_order
 from sae_stability.activations.hooks import Hooks
 from sae_stability.activations.writer import NonFinite
 from sae_stability.corpus.blocks import BlockFile
 from sae_stability.corpus.packing import Blocks
 from sae_stability.errors import StudyError
-from sae_stability.seeds import stream
+from sae_stability.random_streams import stream
+from sae_stability.threads import in_order
 
 SAMPLE_ROWS = 20_000  # rows that the median norm is estimated on, about
 

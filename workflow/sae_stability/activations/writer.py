@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from sae_stability.activations.dtypes import torch_dtype
 from sae_stability.errors import StudyError
 from sae_stability.files import atomic, sha256, write_json
-from sae_stability.seeds import stream
+from sae_stability.models.dtypes import torch_dtype
+from sae_stability.random_streams import stream
 
 FORMAT = "sae-stability activations 1"
 _BINS, _INDEX = ".bins.tmp", ".index.tmp"

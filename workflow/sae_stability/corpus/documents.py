@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sae_stability.corpus.docstrings import docstrings, find_package
 from sae_stability.errors import StudyError
-from sae_stability.seeds import stream
+from sae_stability.random_streams import stream
 
 # Local files are shuffled through a window, so that a corpus larger than memory can be read.
 SHUFFLE_WINDOW = 20_000

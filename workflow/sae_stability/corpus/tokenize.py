@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from sae_stability.corpus.names import resolve_model
 from sae_stability.corpus.packing import Blocks, Document, Layout, one_a_block, pack
 from sae_stability.errors import StudyError
 from sae_stability.files import atomic_alone, discard, named, sha256, write_json
+from sae_stability.models.names import resolve_model
 
 FORMAT = "sae-stability tokens 1"
 _DOCUMENTS_A_BATCH = 1000

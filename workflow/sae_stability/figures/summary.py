@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from sae_stability import files
-from sae_stability.figures import words
+from sae_stability.figures import phrases
 from sae_stability.figures.tables import overlap, seed_counts
 
 QUALITY = (
@@ -53,9 +53,9 @@ def summary(
     seeds = seed_counts.rows_of([(base, folder)], "only_in_base")
     quality = pd.DataFrame([{"cohort": cohort, **files.read_json(path)} for cohort, path in evaluations])
     parts = [
-        f"Study **{words.escape(study)}**: {words.count(len(quality), 'SAE')} in "
-        f"{words.count(len(overlaps), 'cohort')}; base "
-        f"cohort {words.escape(base)} with {words.count(int(seeds['n_seeds'].iloc[0]), 'seed')}.",
+        f"Study **{phrases.escape(study)}**: {phrases.count(len(quality), 'SAE')} in "
+        f"{phrases.count(len(overlaps), 'cohort')}; base "
+        f"cohort {phrases.escape(base)} with {phrases.count(int(seeds['n_seeds'].iloc[0]), 'seed')}.",
         _answer(pairs),
         *_studied(base, about),
         _table([("", *_HEADINGS), *_overlap_rows(pairs, seeds)]),
@@ -68,12 +68,12 @@ def summary(
 
 
 def _answer(pairs: pd.DataFrame) -> str:
-    shared = words.pick(pairs, source="trained", latents="all")["shared"].mean()
+    shared = phrases.pick(pairs, source="trained", latents="all")["shared"].mean()
     if pd.isna(shared):
         return "**No pair has a shared fraction.**"
     return (
-        f"**Of the latents of one base SAE, {words.percent(shared)} are shared with another that differs from it "
-        f"in its seed only; {words.percent(1 - shared)} are not.**"
+        f"**Of the latents of one base SAE, {phrases.percent(shared)} are shared with another that differs from it "
+        f"in its seed only; {phrases.percent(1 - shared)} are not.**"
     )
 
 
@@ -93,30 +93,30 @@ _COLUMNS = (("trained", "all"), ("trained", "live"), ("floor", "all"), ("tied", 
 
 def _pair_cell(pairs: pd.DataFrame, source: str, latents: str, statistic: str) -> str:
     """Mean, range and number of pairs; for one pair no range."""
-    fractions = words.pick(pairs, source=source, latents=latents)[statistic].dropna()
+    fractions = phrases.pick(pairs, source=source, latents=latents)[statistic].dropna()
     if fractions.empty:
-        return words.NOT_MEASURED
-    number = words.count(len(fractions), "pair" if source == "trained" else "repetition")
-    spread = "no spread" if len(fractions) == 1 else words.span(fractions)
-    return f"{words.percent(fractions.mean())} ({spread}, n = {number})"
+        return phrases.NOT_MEASURED
+    number = phrases.count(len(fractions), "pair" if source == "trained" else "repetition")
+    spread = "no spread" if len(fractions) == 1 else phrases.span(fractions)
+    return f"{phrases.percent(fractions.mean())} ({spread}, n = {number})"
 
 
 def _seed_cell(seeds: pd.DataFrame, source: str, latents: str, most: int) -> str:
     """Mean and standard deviation over bases (floors: repetitions), where there are more than two SAEs."""
-    rows = words.pick(seeds, source=source, latents=latents, m=most).dropna(subset=["mean"])
+    rows = phrases.pick(seeds, source=source, latents=latents, m=most).dropna(subset=["mean"])
     if rows.empty:
-        return words.NOT_MEASURED
+        return phrases.NOT_MEASURED
     row = rows.iloc[0]
     if most <= 2 or pd.isna(row["std"]):
-        return words.percent(row["mean"])
-    number = words.count(int(row["n"]), "base" if source == "trained" else "repetition")
-    return f"{words.percent(row['mean'])} (standard deviation {words.percent(row['std'])}, n = {number})"
+        return phrases.percent(row["mean"])
+    number = phrases.count(int(row["n"]), "base" if source == "trained" else "repetition")
+    return f"{phrases.percent(row['mean'])} (standard deviation {phrases.percent(row['std'])}, n = {number})"
 
 
 def _studied(base: str, about: list[tuple[str, str]]) -> list[str]:
     """The base cohort's settings; they are config text, and so escaped."""
-    settings = "; ".join(f"{name} {words.escape(value)}" for name, value in about)
-    return [f"What was studied, in the base cohort {words.escape(base)}: {settings}."] if about else []
+    settings = "; ".join(f"{name} {phrases.escape(value)}" for name, value in about)
+    return [f"What was studied, in the base cohort {phrases.escape(base)}: {settings}."] if about else []
 
 
 def _quality(quality: pd.DataFrame) -> list[str]:
@@ -126,9 +126,9 @@ def _quality(quality: pd.DataFrame) -> list[str]:
         return ["FVU, L0, dead latents and CE recovered: not measured, the SAEs were shown no activations."]
     rows = [
         (
-            words.escape(cohort),
+            phrases.escape(cohort),
             str(len(saes)),
-            words.counts(saes["n_rows"]),
+            phrases.counts(saes["n_rows"]),
             *(_range(saes[key], form) for key, _, form in measured),
         )
         for cohort, saes in quality.groupby("cohort", sort=False)
@@ -146,13 +146,13 @@ def _quality(quality: pd.DataFrame) -> list[str]:
 def _range(values: pd.Series, form: str) -> str:
     values = values.dropna()
     if values.empty:
-        return words.NOT_MEASURED
+        return phrases.NOT_MEASURED
     mean, low, high = (form.format(value) for value in (values.mean(), values.min(), values.max()))
     return mean if low == high else f"{mean} ({low} to {high})"
 
 
 def _how_to_read(pairs: pd.DataFrame, threshold: float) -> str:
-    live = words.pick(pairs, source="trained", latents="live")
+    live = phrases.pick(pairs, source="trained", latents="live")
     tell = (
         "Live latents are those that fired on the held-out rows; a live-only fraction counts live latents of the base, "
         "and a dead counterpart does not count as found."
@@ -160,7 +160,7 @@ def _how_to_read(pairs: pd.DataFrame, threshold: float) -> str:
         else "Which latents are live was not measured, or none is."
     )
     return (
-        f"How to read it: {words.definition(threshold)} {tell} The random floor is what the same matching gives for "
+        f"How to read it: {phrases.definition(threshold)} {tell} The random floor is what the same matching gives for "
         "random dictionaries of the same shape. The tied floor is the same with each encoder equal to its decoder, as "
         "they are before training. Only what stands above both is evidence of a feature that both SAEs found. "
         "*Same counterpart* never does: two untrained SAEs agree on every counterpart, so that fraction says how far "
@@ -170,8 +170,8 @@ def _how_to_read(pairs: pd.DataFrame, threshold: float) -> str:
 
 
 def _limits(pairs: pd.DataFrame, n_seeds: int) -> str:
-    number = len(words.pick(pairs, source="trained", latents="all"))
-    counted = f"{words.count(n_seeds, 'seed')} and {words.count(number, 'pair')}"
+    number = len(phrases.pick(pairs, source="trained", latents="all"))
+    counted = f"{phrases.count(n_seeds, 'seed')} and {phrases.count(number, 'pair')}"
     spread = (
         f"from {counted} of the base cohort, how much it varies with the choice of seeds"
         if number > 1

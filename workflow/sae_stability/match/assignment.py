@@ -8,9 +8,9 @@ import numpy as np
 
 from sae_stability.devices import cores
 from sae_stability.errors import StudyError
-from sae_stability.match import copies, graph, pricing, products, solver
-from sae_stability.match.memory import peak_bytes, reset_peak
+from sae_stability.match import cpu_products, duplicate_rows, graph, pricing, solver
 from sae_stability.match.nearest import nearest
+from sae_stability.match.peak_memory import peak_bytes, reset_peak
 from sae_stability.match.rows import Rows, prepare
 
 CANDIDATES = 16  # partners kept a row and a column; the proof adds the few pairs that are missing
@@ -95,10 +95,10 @@ def match_rows(
 def _backend(device: str | None):
     """The module that multiplies: numpy's for the CPU, torch's for CUDA."""
     if device is None or str(device) == "cpu":
-        return products.cpu()
-    from sae_stability.match.accelerator import Torch, available
+        return cpu_products.cpu()
+    from sae_stability.match.cuda_products import Torch, available
 
-    return Torch(str(device)) if available(str(device)) else products.cpu()
+    return Torch(str(device)) if available(str(device)) else cpu_products.cpu()
 
 
 def _match(a: Rows, b: Rows, backend, threads: int, progress) -> Assignment:
@@ -109,9 +109,9 @@ def _match(a: Rows, b: Rows, backend, threads: int, progress) -> Assignment:
     )
     best, best_cosine = nearest(a, b, best_a, best_b, threads=threads)
     reverse_best, reverse_best_cosine = nearest(b, a, best_b, best_a, threads=threads)
-    groups_a, groups_b = copies.groups(a), copies.groups(b)
-    copies.spread(best_a, a, groups_a, groups_b)
-    copies.spread(best_b, b, groups_b, groups_a)
+    groups_a, groups_b = duplicate_rows.groups(a), duplicate_rows.groups(b)
+    duplicate_rows.spread(best_a, a, groups_a, groups_b)
+    duplicate_rows.spread(best_b, b, groups_b, groups_a)
     edges = graph.build(a, b, best_a, best_b)
     state = solver.State.empty(n, m)
     # In float64: a float32 sum could round the error allowance away.

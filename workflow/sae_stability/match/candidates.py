@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from sae_stability.match.threads import workers
+from sae_stability.match.blas_threads import workers
 
 COLUMNS = 2048  # columns of a tile
 STRIDE = 32  # entries tested together; one register comparison each, so a tile is read at memory speed

@@ -7,7 +7,7 @@ import numpy as np
 
 from sae_stability.errors import StudyError
 from sae_stability.match.pairs import SIDES, steps, write_match
-from sae_stability.seeds import stream
+from sae_stability.random_streams import stream
 
 
 def write_floors(

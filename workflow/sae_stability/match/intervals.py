@@ -6,7 +6,7 @@ from math import factorial
 import numpy as np
 import pandas as pd
 
-from sae_stability.seeds import stream
+from sae_stability.random_streams import stream
 
 LEVEL = 0.95
 ENUMERATED = 9  # up to so many seeds every resample is listed (24,310 at nine); beyond, 20,000 are drawn

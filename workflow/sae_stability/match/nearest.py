@@ -3,9 +3,9 @@
 import numpy as np
 from numba import njit
 
+from sae_stability.match.blas_threads import workers
 from sae_stability.match.candidates import COLUMNS, Best
 from sae_stability.match.rows import Rows, cosine, rounding_margin
-from sae_stability.match.threads import workers
 
 ROWS = 512
 

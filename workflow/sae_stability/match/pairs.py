@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from sae_stability.checkpoint_files import checkpoint_files
 from sae_stability.errors import StudyError
 from sae_stability.files import read_table, write_table
 from sae_stability.match.assignment import Assignment, match_rows
-from sae_stability.match.batches import KEPT_BYTES
+from sae_stability.match.limits import KEPT_BYTES
 from sae_stability.match.rows import Rows, prepare
+from sae_stability.sae.checkpoint_files import checkpoint_files
 
 SIDES = ("encoder", "decoder")
 

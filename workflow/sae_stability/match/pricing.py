@@ -11,8 +11,8 @@ import numpy as np
 from numba import njit
 
 from sae_stability.errors import StudyError
+from sae_stability.match.blas_threads import workers
 from sae_stability.match.rows import Rows, cosine, rounding_margin
-from sae_stability.match.threads import workers
 
 ROWS = 512  # rows of one block: fewer follow the staircase closer, more keep the product efficient
 PICKS = 24  # violated pairs taken per row and round: the worst one, and a random choice of the others

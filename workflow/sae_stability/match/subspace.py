@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from sae_stability.match.pairs import dictionaries
-from sae_stability.seeds import stream
+from sae_stability.random_streams import stream
 
 ENERGY = 0.5  # more directions and any two subspaces of a space this small overlap
 DRAWS = 20

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from sae_stability.checkpoint_files import checkpoint_files
 from sae_stability.errors import StudyError
 from sae_stability.sae import formats
+from sae_stability.sae.checkpoint_files import checkpoint_files
 from sae_stability.sae.imported import save_weights
 
 

@@ -3,8 +3,8 @@
 import shutil
 from pathlib import Path
 
-from sae_stability.checkpoint_files import FILES, checked_folder
 from sae_stability.errors import StudyError
+from sae_stability.sae.checkpoint_files import FILES, checked_folder
 
 
 def fetch(repo: str, folder: str, out: Path, revision: str | None = None) -> Path:

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from sae_stability.errors import StudyError
-from sae_stability.sae.architectures import REGISTRY, architecture
+from sae_stability.sae.architectures import REGISTRY
 from sae_stability.sae.checkpoint import arrays, read_cfg, save
+from sae_stability.sae.training.steps import architecture
 from sae_stability.sae.weights import OPTIONAL, Weights, checked
 
 ARCHITECTURE = "imported"

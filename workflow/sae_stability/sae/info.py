@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sae_stability.sae import formats
 from sae_stability.sae.checkpoint import arrays, read_cfg
-from sae_stability.sae.formats.files import read_settings
+from sae_stability.sae.formats.untrusted import read_settings
 
 
 def describe(path: Path) -> str:

@@ -5,8 +5,9 @@ from pathlib import Path
 import torch
 
 from sae_stability.errors import StudyError
-from sae_stability.sae.architectures import REGISTRY, architecture
+from sae_stability.sae.architectures import REGISTRY
 from sae_stability.sae.checkpoint import arrays, check_shapes, read_cfg
+from sae_stability.sae.training.steps import architecture
 
 
 class SAE:

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from sae_stability.errors import StudyError
-from sae_stability.figures import words
-from sae_stability.figures.drawings import marks, sweep, sweep_words
+from sae_stability.figures import phrases
+from sae_stability.figures.drawings import marks, sweep, sweep_phrases
 from sae_stability.figures.drawings import style as styles
 from sae_stability.figures.published import PAPER
 
@@ -31,8 +31,8 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
         StudyError: more architectures than the palette has colours.
     """
     style = styles.resolve(style)
-    run = words.pick(table, statistic="shared", matched="")
-    names = list(dict.fromkeys(words.pick(run, source="trained")["value"]))
+    run = phrases.pick(table, statistic="shared", matched="")
+    names = list(dict.fromkeys(phrases.pick(run, source="trained")["value"]))
     if len(names) > len(style["palette"]):
         raise StudyError(
             f"figure 'architecture': {len(names)} architectures but {len(style['palette'])} colours in style.palette"
@@ -44,21 +44,21 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
             rows = run.assign(x=run[by])
             marks.draw_floor(axes, marks.means(rows, source="floor", latents="all"))
             for name, colour in zip(names, style["palette"], strict=False):
-                marks.draw_pairs(axes, words.pick(rows, value=name), colour)
-            for value in words.pick(table, matched=by)[by].head(1):
+                marks.draw_pairs(axes, phrases.pick(rows, value=name), colour)
+            for value in phrases.pick(table, matched=by)[by].head(1):
                 axes.axvline(value, zorder=0, **COMMON)
         styles.fraction_axis(panels["fvu"].yaxis)
         panels["fvu"].xaxis.set_major_locator(MaxNLocator(3))
         panels["fvu"].margins(x=0.12)  # dots are drawn beside their value
         panels["fvu"].set(xlabel="FVU", ylabel="shared fraction of latents")
-        _l0_axis(panels["l0"], words.pick(run, source="trained")["l0"], style)
+        _l0_axis(panels["l0"], phrases.pick(run, source="trained")["l0"], style)
         handles = [
             styles.mark(NAMES.get(name, name), color=colour, **marks.ALL_DOT)
             for name, colour in zip(names, style["palette"], strict=False)
         ]
         handles.append(styles.mark("live latents only", color="#404040", **marks.LIVE_LINE, **marks.LIVE_DOT))
         handles += [styles.mark("compared here", **COMMON), marks.floor_key()]
-        published = words.pick(table, source="published")
+        published = phrases.pick(table, source="published")
         if len(published):
             _draw_published(panels["l0"], published, style)
             handles.append(
@@ -91,23 +91,23 @@ def _draw_published(axes, published: pd.DataFrame, style: dict) -> None:
 
 def caption(table: pd.DataFrame) -> str:
     """What the figure shows in this run, as reStructuredText."""
-    trained = words.pick(table, source="trained", statistic="shared")
-    floor = words.pick(table, source="floor", latents="all", statistic="shared")["fraction"]
+    trained = phrases.pick(table, source="trained", statistic="shared")
+    floor = phrases.pick(table, source="floor", latents="all", statistic="shared")["fraction"]
     # A place is a cohort here: two architectures may have the same FVU.
     placed = trained.assign(x=trained["cohort"].factorize()[0])
     names = {
-        x: f"{words.escape(NAMES.get(value, value))} with L0 {l0:.1f}"
+        x: f"{phrases.escape(NAMES.get(value, value))} with L0 {l0:.1f}"
         for x, value, l0 in zip(placed["x"], placed["value"], placed["l0"], strict=True)
     }
-    spread = sweep_words.pairs(words.pick(placed, latents="all"), names)
+    spread = sweep_phrases.pairs(phrases.pick(placed, latents="all"), names)
     sentences = [
         f"Shared fraction {_compared(table, 'fvu', 'shared')}; {_compared(table, 'l0', 'shared')}: values on the lines "
         "between cohorts, never beyond them, so where an architecture's cohorts all lie on one side it reads not "
         "reached.",
-        f"{spread[0].upper()}{spread[1:]}; {marks.BESIDE}; {words.floor(floor)}; {_dead(trained)}.",
-        words.definition(trained["threshold"].iloc[0]),
+        f"{spread[0].upper()}{spread[1:]}; {marks.BESIDE}; {phrases.floor(floor)}; {_dead(trained)}.",
+        phrases.definition(trained["threshold"].iloc[0]),
     ]
-    if len(words.pick(table, source="published")):
+    if len(phrases.pick(table, source="published")):
         here = _compared(table, "fvu", "decoder_only")
         sentences.append(
             f"Black squares: {PAPER}, Figure 5 right, GPT-2 layer 6 MLP, without FVU and, but for TopK (k = 32), L0; "
@@ -119,21 +119,21 @@ def caption(table: pd.DataFrame) -> str:
 
 def _compared(table: pd.DataFrame, by: str, statistic: str) -> str:
     """Every architecture at the common value, as a part of a sentence."""
-    rows = words.pick(table, matched=by, statistic=statistic)
-    trained = words.pick(table, source="trained")
+    rows = phrases.pick(table, matched=by, statistic=statistic)
+    trained = phrases.pick(table, source="trained")
     name, form = AT[by]
     parts = []
     for architecture in dict.fromkeys(rows["value"]):
-        own = words.pick(rows, value=architecture)
-        every, live = (words.pick(own, latents=latents)["fraction"].mean() for latents in ("all", "live"))
-        ends = words.pick(trained, value=architecture)[by]
+        own = phrases.pick(rows, value=architecture)
+        every, live = (phrases.pick(own, latents=latents)["fraction"].mean() for latents in ("all", "live"))
+        ends = phrases.pick(trained, value=architecture)[by]
         span = " to ".join(dict.fromkeys(form.format(end) for end in (ends.min(), ends.max())))
-        found = f"{words.percent(every)} (live latents only {words.percent(live)})"
+        found = f"{phrases.percent(every)} (live latents only {phrases.percent(live)})"
         found = f"not reached ({name} {span})" if np.isnan(every) else found
-        parts.append(f"{words.escape(NAMES.get(architecture, architecture))} {found}")
+        parts.append(f"{phrases.escape(NAMES.get(architecture, architecture))} {found}")
     return f"at the same {name}, {form.format(rows[by].iloc[0])}: {', '.join(parts)}"
 
 
 def _dead(trained: pd.DataFrame) -> str:
     """How far the cohorts differ in dead latents, as a clause."""
-    return f"dead latents make up {words.span(trained['dead_fraction'])} of an SAE"
+    return f"dead latents make up {phrases.span(trained['dead_fraction'])} of an SAE"

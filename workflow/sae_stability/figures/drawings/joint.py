@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from sae_stability.figures import words
+from sae_stability.figures import phrases
 from sae_stability.figures.drawings import marks
 from sae_stability.figures.drawings import style as styles
 from sae_stability.figures.published import JOINT, MODEL, PAPER
@@ -26,7 +26,7 @@ OUTSIDE = 0.1
 def draw(table: pd.DataFrame, style: dict) -> Figure:
     """A dot a latent, coloured by same or different counterpart, with contours and marginals (kernel densities)."""
     style = styles.resolve(style)
-    latents = words.pick(table, row="latent").dropna(subset=COSINES)
+    latents = phrases.pick(table, row="latent").dropna(subset=COSINES)
     low = min([-HIGH + 1, *(latents[COSINES].min() - 0.03)])
     with matplotlib.rc_context(styles.settings(style)):
         picture = styles.figure(style, 4.0)
@@ -38,7 +38,7 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
         handles = []
         groups = ((True, "same counterpart"), (False, "different counterparts"))
         for (same, label), colour in zip(groups, style["palette"], strict=False):
-            rows = words.pick(latents, same_counterpart=same)
+            rows = phrases.pick(latents, same_counterpart=same)
             _draw_cloud(axes, rows, colour, shrink)
             handles.append(styles.mark(label, color=colour, linestyle="none", marker="o", markersize=4))
         _draw_densities(axes, top, right, latents, style["palette"], low)
@@ -104,7 +104,7 @@ def _draw_dead(axes: Axes, latents: pd.DataFrame, shrink: float) -> list[Line2D]
 
 def _draw_means(axes: Axes, table: pd.DataFrame) -> list[Line2D]:
     """The means of the random floor and of the paper, as one mark each."""
-    floor, published = (words.pick(table, row="mean", source=source) for source in ("floor", "published"))
+    floor, published = (phrases.pick(table, row="mean", source=source) for source in ("floor", "published"))
     floor_look = {"marker": "P", "markersize": 6.5, "markerfacecolor": styles.FLOOR, "linestyle": "none"}
     floor_look |= {"markeredgecolor": "white", "markeredgewidth": 0.7}
     published_look = {**marks.PUBLISHED_DOT, "markersize": 5.5, "color": styles.PUBLISHED, "linestyle": "none"}
@@ -142,25 +142,25 @@ def _draw_threshold(axes: Axes, threshold: float, style: dict) -> None:
 
 def caption(table: pd.DataFrame) -> str:
     """What the figure shows in this run, as reStructuredText."""
-    latents = words.pick(table, row="latent")
+    latents = phrases.pick(table, row="latent")
     threshold = latents["threshold"].iloc[0]
     first = latents.iloc[0]
-    floors = words.pick(table, row="mean").rename(columns={"fraction_same": "fraction"})
+    floors = phrases.pick(table, row="mean").rename(columns={"fraction_same": "fraction"})
     sentences = [
-        f"Every latent of seed {words.escape(first['a'])} of cohort {words.escape(first['cohort'])} (n = "
-        f"{words.count(len(latents), 'latent')} of n = 1 pair, so no spread can be given) at its matched decoder and "
-        f"encoder cosine in seed {words.escape(first['b'])}, the means being {_means(latents)}.",
-        f"{words.percent(latents['same_counterpart'].mean())} have the same counterpart by both assignments "
-        f"({_live(latents, 'same_counterpart')}; {words.counterpart_floors(floors)}) and "
-        f"{words.percent(latents['shared'].mean())} are shared ({_live(latents, 'shared')}; "
-        f"{words.floor(words.pick(floors, source='floor')['fraction_shared'])}){_floor(table)}.",
-        words.definition(threshold),
+        f"Every latent of seed {phrases.escape(first['a'])} of cohort {phrases.escape(first['cohort'])} (n = "
+        f"{phrases.count(len(latents), 'latent')} of n = 1 pair, so no spread can be given) at its matched decoder and "
+        f"encoder cosine in seed {phrases.escape(first['b'])}, the means being {_means(latents)}.",
+        f"{phrases.percent(latents['same_counterpart'].mean())} have the same counterpart by both assignments "
+        f"({_live(latents, 'same_counterpart')}; {phrases.counterpart_floors(floors)}) and "
+        f"{phrases.percent(latents['shared'].mean())} are shared ({_live(latents, 'shared')}; "
+        f"{phrases.floor(phrases.pick(floors, source='floor')['fraction_shared'])}){_floor(table)}.",
+        phrases.definition(threshold),
     ]
-    if len(words.pick(table, source="published")):
+    if len(phrases.pick(table, source="published")):
         sentences.append(
-            f"Black square: mean of {PAPER}, Pythia-160M, Figure 1, where {words.percent(JOINT['same_counterpart'])} "
-            f"have the same counterpart and {words.percent(JOINT['joint'])} are *joint* (both cosines above 0.7, same "
-            "counterpart not asked for)."
+            f"Black square: mean of {PAPER}, Pythia-160M, Figure 1, where {phrases.percent(JOINT['same_counterpart'])} "
+            f"have the same counterpart and {phrases.percent(JOINT['joint'])} are *joint* (both cosines above 0.7, "
+            "same counterpart not asked for)."
         )
     return " ".join(sentences)
 
@@ -172,15 +172,15 @@ def _means(rows: pd.DataFrame) -> str:
 def _live(latents: pd.DataFrame, test: str) -> str:
     if not latents["live_measured"].any():
         return "live latents not measured"
-    live = words.pick(latents, alive=True)
+    live = phrases.pick(latents, alive=True)
     if live.empty:
         return "no latent is live"
     found = (live[test] & live["counterpart_alive"]).mean()
-    return f"{words.percent(found)} of the {len(live):,} live ones, with live counterparts"
+    return f"{phrases.percent(found)} of the {len(live):,} live ones, with live counterparts"
 
 
 def _floor(table: pd.DataFrame) -> str:
-    floor = words.pick(table, row="mean", source="floor")
+    floor = phrases.pick(table, row="mean", source="floor")
     if floor.empty:
         return ""
     return f"; random dictionaries of this shape match at mean cosines of {_means(floor)}"

@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from sae_stability.errors import StudyError
-from sae_stability.figures import words
-from sae_stability.figures.drawings import marks, sweep_words
+from sae_stability.figures import phrases
+from sae_stability.figures.drawings import marks, sweep_phrases
 from sae_stability.figures.drawings import style as styles
 
 
@@ -18,8 +18,8 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
         StudyError: more sizes than the palette has colours.
     """
     style = styles.resolve(style)
-    shared = words.pick(table, statistic="shared")
-    sizes = sorted(set(words.pick(shared, source="trained")["size"]))
+    shared = phrases.pick(table, statistic="shared")
+    sizes = sorted(set(phrases.pick(shared, source="trained")["size"]))
     if len(sizes) > len(style["palette"]):
         raise StudyError(f"figure 'layer': {len(sizes)} sizes but {len(style['palette'])} colours in style.palette")
     with matplotlib.rc_context(styles.settings(style)):
@@ -27,14 +27,14 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
         axes = picture.add_subplot()
         handles = []
         for size, colour in zip(sizes, style["palette"], strict=False):
-            rows = words.pick(shared, size=size)
+            rows = phrases.pick(shared, size=size)
             marks.draw_floor(axes, marks.means(rows, source="floor", latents="all"))
             marks.draw_pairs(axes, rows, colour)
             handles.append(styles.mark(f"shared, {size:,} latents", color=colour, **marks.ALL_DOT))
         handles += [styles.mark("live latents only", color="#404040", **marks.LIVE_LINE, **marks.LIVE_DOT)]
         handles += [marks.floor_key()]
         styles.fraction_axis(axes.yaxis)
-        published = words.pick(table, source="published")
+        published = phrases.pick(table, source="published")
         if len(published):
             _draw_published(axes, published, style)
             handles.append(marks.published_key("joint; latents at the right"))
@@ -55,21 +55,21 @@ def _draw_published(axes, published: pd.DataFrame, style: dict) -> None:
 
 def caption(table: pd.DataFrame) -> str:
     """What the figure shows in this run, as reStructuredText."""
-    trained = words.pick(table, source="trained", statistic="shared")
+    trained = phrases.pick(table, source="trained", statistic="shared")
     names = {layer: f"layer {layer:g}" for layer in trained["x"]}
     courses = [
-        f"with {words.count(int(size), 'latent')} {_extremes(rows, 'all', names)} "
+        f"with {phrases.count(int(size), 'latent')} {_extremes(rows, 'all', names)} "
         f"(live latents only: {_extremes(rows, 'live', names)})"
         for size, rows in trained.groupby("size")
     ]
-    floor = words.pick(table, source="floor", latents="all", statistic="shared")["fraction"]
-    spread = sweep_words.pairs(words.pick(trained, latents="all"), names)
+    floor = phrases.pick(table, source="floor", latents="all", statistic="shared")["fraction"]
+    spread = sweep_phrases.pairs(phrases.pick(trained, latents="all"), names)
     return " ".join(
         [
             f"Shared fraction by layer, {'; '.join(courses)}.",
-            f"{spread[0].upper()}{spread[1:]}; {marks.BESIDE}; {words.floor(floor)}; {_quality(trained)}.",
-            words.definition(trained["threshold"].iloc[0]),
-            *sweep_words.published(
+            f"{spread[0].upper()}{spread[1:]}; {marks.BESIDE}; {phrases.floor(floor)}; {_quality(trained)}.",
+            phrases.definition(trained["threshold"].iloc[0]),
+            *sweep_phrases.published(
                 table,
                 "black squares: Pythia-160M, MLP outputs, 12 layers, Figure 5 left, size at the right of each line",
             ),
@@ -85,15 +85,17 @@ def _quality(trained: pd.DataFrame) -> str:
     (best, _), (worst, _) = places["fvu"].idxmin(), places["fvu"].idxmax()
     fvu = f"FVU from {places['fvu'].min():.3f} at layer {best:g} to {places['fvu'].max():.3f} at layer {worst:g}"
     most, _ = places["dead_fraction"].idxmax()
-    dead = f"dead latents from {words.span(places['dead_fraction'])}, most at layer {most:g}"
+    dead = f"dead latents from {phrases.span(places['dead_fraction'])}, most at layer {most:g}"
     return f"the SAEs differ in quality too ({fvu}; {dead}), which this figure cannot tell from the layer's own effect"
 
 
 def _extremes(rows: pd.DataFrame, latents: str, names: dict[float, str]) -> str:
     mean = marks.means(rows, latents=latents)["mean"]
     if mean.empty:
-        return words.NOT_MEASURED
+        return phrases.NOT_MEASURED
     low, high = mean.idxmin(), mean.idxmax()
     if low == high:
-        return f"{words.percent(mean[low])} at {names[low]}"
-    return f"lowest {words.percent(mean[low])} at {names[low]}, highest {words.percent(mean[high])} at {names[high]}"
+        return f"{phrases.percent(mean[low])} at {names[low]}"
+    return (
+        f"lowest {phrases.percent(mean[low])} at {names[low]}, highest {phrases.percent(mean[high])} at {names[high]}"
+    )

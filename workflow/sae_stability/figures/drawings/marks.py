@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation, Transform
 
-from sae_stability.figures import published, words
+from sae_stability.figures import phrases, published
 from sae_stability.figures.drawings import style as styles
 
 ALL_DOT = {"marker": "o", "markersize": 4.0, "markeredgewidth": 0}
@@ -23,7 +23,7 @@ PUBLISHED_LINE = {"linestyle": (0, (1, 1.5)), "linewidth": 1.0}
 
 def means(rows: pd.DataFrame, by: str | list[str] = "x", **where: object) -> pd.DataFrame:
     """Mean, smallest, largest and number of the finite fractions at every `by`, its index, ascending."""
-    chosen = words.pick(rows, **where).dropna(subset=["fraction"])
+    chosen = phrases.pick(rows, **where).dropna(subset=["fraction"])
     return chosen.groupby(by)["fraction"].agg(["mean", "min", "max", "count"])
 
 
@@ -63,7 +63,7 @@ def draw_pairs(axes: Axes, rows: pd.DataFrame, colour: str) -> None:
     """Every pair of this run a dot, with a line through the means: all latents filled, live ones hollow and dashed."""
     looks = (("all", {"linewidth": 1.2}, ALL_DOT, -APART), ("live", LIVE_LINE, LIVE_DOT, APART))
     for latents, line, dot, points in looks:
-        pairs = words.pick(rows, source="trained", latents=latents).dropna(subset=["fraction"])
+        pairs = phrases.pick(rows, source="trained", latents=latents).dropna(subset=["fraction"])
         mean = means(pairs)
         look = {"color": colour, "transform": shifted(axes, points)}
         axes.plot(mean.index, mean["mean"], zorder=3, **look, **line)

@@ -3,8 +3,8 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from sae_stability.figures import words
-from sae_stability.figures.drawings import marks, rows
+from sae_stability.figures import phrases
+from sae_stability.figures.drawings import marks, named_places
 from sae_stability.figures.published import MODEL, PAPER
 
 STATISTICS = (("shared", "shared"), ("same_counterpart", "same counterpart"))
@@ -16,26 +16,28 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
     """A row a kind of randomness, every pair a dot, and below them the paper's Figure 1."""
     published = {"joint": f"{MODEL} (joint)", "same_counterpart": f"{MODEL} (same)"}
     names = {x: KINDS[value] for x, value in zip(table["x"], table["value"], strict=True)}
-    return rows.draw_rows(table, style, names, STATISTICS, published)
+    return named_places.draw_rows(table, style, names, STATISTICS, published)
 
 
 def caption(table: pd.DataFrame) -> str:
     """What the figure shows in this run, as reStructuredText."""
-    trained = words.pick(table, source="trained")
-    shared = words.pick(trained, statistic="shared")
-    same = words.pick(table, statistic="same_counterpart", latents="all")
+    trained = phrases.pick(table, source="trained")
+    shared = phrases.pick(trained, statistic="shared")
+    same = phrases.pick(table, statistic="same_counterpart", latents="all")
     names = {x: KINDS[value] for x, value in zip(trained["x"], trained["value"], strict=True)}
     sentences = [
-        f"Over all latents, {_verdict(words.pick(shared, latents='all'))}; "
-        f"over live latents, {_verdict(words.pick(shared, latents='live'))}.",
-        f"Shared fraction by what differs between the SAEs: {rows.caption_rows(table, names, *STATISTICS[1])}; "
-        f"for *shared* {rows.floor_words(table, 'shared')}, for the same counterpart {words.counterpart_floors(same)}.",
-        f"{words.definition(trained['threshold'].iloc[0])[:-1]}; where the order alone differs the SAEs start alike, "
+        f"Over all latents, {_verdict(phrases.pick(shared, latents='all'))}; "
+        f"over live latents, {_verdict(phrases.pick(shared, latents='live'))}.",
+        f"Shared fraction by what differs between the SAEs: {named_places.caption_rows(table, names, *STATISTICS[1])}; "
+        f"for *shared* {named_places.floor_words(table, 'shared')}, "
+        f"for the same counterpart {phrases.counterpart_floors(same)}.",
+        f"{phrases.definition(trained['threshold'].iloc[0])[:-1]}; where the order alone differs the SAEs start alike, "
         "so latents that training hardly moved count as shared too (live ones leave out those that never fire).",
     ]
-    if len(words.pick(table, source="published")):
+    if len(phrases.pick(table, source="published")):
         sentences.append(
-            f"Black squares: {PAPER}, Figure 1, Pythia-160M, where the initial weights differ; {words.PAPER_IS_JOINT}."
+            f"Black squares: {PAPER}, Figure 1, Pythia-160M, where the initial weights differ; "
+            f"{phrases.PAPER_IS_JOINT}."
         )
     return " ".join(sentences)
 

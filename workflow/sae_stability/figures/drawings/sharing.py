@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from sae_stability.figures import words
+from sae_stability.figures import phrases
 from sae_stability.figures.drawings import marks
 from sae_stability.figures.drawings import style as styles
 from sae_stability.figures.drawings.seeds import error_bars, spread_words
@@ -16,7 +16,7 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
     """Bars of this run with live-only and floor marks; beside them, on the same scale, the paper's 9 seeds."""
     style = styles.resolve(style)
     colour = style["palette"][0]
-    published = words.pick(table, source="published")
+    published = phrases.pick(table, source="published")
     with matplotlib.rc_context(styles.settings(style)):
         picture = styles.figure(style, 2.8)
         panels = picture.subplots(1, 2 if len(published) else 1, sharey=True, squeeze=False)[0]
@@ -45,7 +45,7 @@ _LIVE_DOT = {**marks.LIVE_DOT, "markersize": 4.5, "markerfacecolor": "white"}
 
 
 def _draw_run(axes, table: pd.DataFrame, colour: str) -> None:
-    every, live = (words.pick(table, source="trained", latents=latents) for latents in ("all", "live"))
+    every, live = (phrases.pick(table, source="trained", latents=latents) for latents in ("all", "live"))
     axes.bar(every["m"], every["mean"], color=colour, width=0.7)
     # Side by side, so that the error bar shows beside the diamond.
     error_bars(axes, every.assign(m=every["m"] - 0.17), color="#000000", linestyle="none", zorder=3)
@@ -55,14 +55,14 @@ def _draw_run(axes, table: pd.DataFrame, colour: str) -> None:
 
 def _draw_floor(axes, table: pd.DataFrame, limit: float, style: dict) -> None:
     """A grey dash a bar; where it lies far above every bar, an arrow at the top with its value."""
-    floor = words.pick(table, source="floor", latents="all").dropna(subset=["mean"])
+    floor = phrases.pick(table, source="floor", latents="all").dropna(subset=["mean"])
     inside, above = floor[floor["mean"] <= limit], floor[floor["mean"] > limit]
     look = {"color": styles.FLOOR, "linestyle": "none", "zorder": 5, "clip_on": False}
     axes.plot(inside["m"], inside["mean"], **look, **_FLOOR_DOT)
     axes.plot(above["m"], [0.975 * limit] * len(above), **look, marker="^", markersize=4)
     for m, mean in zip(above["m"], above["mean"], strict=True):
         axes.annotate(
-            words.percent(mean),
+            phrases.percent(mean),
             (m, 0.975 * limit),
             textcoords="offset points",
             xytext=(5, 0),
@@ -79,17 +79,17 @@ def _count_axis(axes, n_seeds: int) -> None:
 
 def caption(table: pd.DataFrame) -> str:
     """What the figure shows in this run, as reStructuredText."""
-    every, live = (words.pick(table, source="trained", latents=latents).set_index("m") for latents in ("all", "live"))
-    floor = words.pick(table, source="floor", latents="all").set_index("m")
+    every, live = (phrases.pick(table, source="trained", latents=latents).set_index("m") for latents in ("all", "live"))
+    floor = phrases.pick(table, source="floor", latents="all").set_index("m")
     number = int(every["n_seeds"].iloc[0])
     sentences = [
         f"Of {number} SAEs, {_fraction(every, 1)} of a base's latents are in that one alone and "
         f"{_fraction(every, number)} in all {number} (live latents only: {_fraction(live, 1)} and "
         f"{_fraction(live, number)}; with random dictionaries {_fraction(floor, 1)} and {_fraction(floor, number)}).",
         spread_words(every).replace("bases and combinations", "bases"),
-        f"A latent is in another SAE when it is *shared* with it, {words.meaning(every['threshold'].iloc[0])}.",
+        f"A latent is in another SAE when it is *shared* with it, {phrases.meaning(every['threshold'].iloc[0])}.",
     ]
-    published = words.pick(table, source="published").set_index("m")
+    published = phrases.pick(table, source="published").set_index("m")
     if len(published):
         sentences.append(
             f"Right: {PAPER}, Pythia-160M, 32,768 latents, *joint*: {_fraction(published, 1)} in one alone, "
@@ -99,4 +99,4 @@ def caption(table: pd.DataFrame) -> str:
 
 
 def _fraction(rows: pd.DataFrame, m: int) -> str:
-    return words.percent(rows["mean"].get(m, float("nan")))
+    return phrases.percent(rows["mean"].get(m, float("nan")))

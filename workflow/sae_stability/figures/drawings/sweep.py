@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from sae_stability.figures import words
-from sae_stability.figures.drawings import marks, sweep_words
+from sae_stability.figures import phrases
+from sae_stability.figures.drawings import marks, sweep_phrases
 from sae_stability.figures.drawings import style as styles
 
 STATISTICS = (("shared", "shared"), ("same_counterpart", "same counterpart"))
@@ -23,15 +23,15 @@ ONE_PANEL = 0.8
 def draw_sweep(table: pd.DataFrame, style: dict, axis_label: str) -> Figure:
     """Shared and same-counterpart fraction of every pair against the value, logarithmic, with the paper's Figure 4."""
     style = styles.resolve(style)
-    run, published = words.pick(table, series="this run"), words.pick(table, source="published")
+    run, published = phrases.pick(table, series="this run"), phrases.pick(table, source="published")
     with matplotlib.rc_context(styles.settings(style)):
         picture = styles.figure(style, 3.5)
         panels = 1 if _in_one_panel(_values(run), _values(published), style) else 2
         axes = picture.subplots(1, panels, sharey=True, squeeze=False, width_ratios=(3, 2)[:panels])[0]
         handles = _draw_run(axes[0], run, style)
         if len(published):
-            marks.draw_published(axes[-1], words.pick(published, statistic="joint"))
-            marks.draw_published(axes[-1], words.pick(published, statistic="same_counterpart"), filled=False)
+            marks.draw_published(axes[-1], phrases.pick(published, statistic="joint"))
+            marks.draw_published(axes[-1], phrases.pick(published, statistic="same_counterpart"), filled=False)
             handles += [marks.published_key("joint"), marks.published_key("same", filled=False)]
         styles.fraction_axis(axes[0].yaxis)
         axes[0].set(ylabel="fraction of latents")
@@ -48,11 +48,11 @@ def draw_sweep(table: pd.DataFrame, style: dict, axis_label: str) -> Figure:
 def _draw_run(axes: Axes, run: pd.DataFrame, style: dict) -> list[Line2D]:
     handles = []
     for (statistic, label), colour in zip(STATISTICS, style["palette"], strict=False):
-        rows = words.pick(run, statistic=statistic)
+        rows = phrases.pick(run, statistic=statistic)
         marks.draw_floor(axes, marks.means(rows, source="floor", latents="all"))
         marks.draw_pairs(axes, rows, colour)
         handles += marks.run_key(colour, label)
-    tied = marks.draw_tied(axes, words.pick(run, statistic="same_counterpart"))
+    tied = marks.draw_tied(axes, phrases.pick(run, statistic="same_counterpart"))
     return [*handles, marks.floor_key(), *tied]
 
 
@@ -115,25 +115,26 @@ def caption_sweep(table: pd.DataFrame, quantity: str) -> str:
         table: the figure's tidy table.
         quantity: what is swept, in words ("the number of latents").
     """
-    trained = words.pick(table, source="trained")
-    shared = words.pick(trained, statistic="shared")
-    same = words.pick(trained, statistic="same_counterpart")
+    trained = phrases.pick(table, source="trained")
+    shared = phrases.pick(trained, statistic="shared")
+    same = phrases.pick(trained, statistic="same_counterpart")
     names = {x: styles.compact(x) for x in trained["x"]}
-    floor = words.pick(table, source="floor", latents="all", statistic="shared")["fraction"]
-    same_floors = words.counterpart_floors(words.pick(table, latents="all", statistic="same_counterpart"))
+    floor = phrases.pick(table, source="floor", latents="all", statistic="shared")["fraction"]
+    same_floors = phrases.counterpart_floors(phrases.pick(table, latents="all", statistic="same_counterpart"))
     courses = (
-        f"The shared fraction against {quantity} goes {sweep_words.course(words.pick(shared, latents='all'), names)}, "
-        f"counting live latents only {sweep_words.course(words.pick(shared, latents='live'), names)}; "
-        f"the same counterpart, at any cosine, goes {sweep_words.course(words.pick(same, latents='all'), names)}, "
-        f"counting live latents only {sweep_words.course(words.pick(same, latents='live'), names)}; for "
-        f"this fraction {sweep_words.widest(words.pick(same, latents='all'), names)}, and {same_floors}."
+        f"The shared fraction against {quantity} goes "
+        f"{sweep_phrases.course(phrases.pick(shared, latents='all'), names)}, "
+        f"counting live latents only {sweep_phrases.course(phrases.pick(shared, latents='live'), names)}; "
+        f"the same counterpart, at any cosine, goes {sweep_phrases.course(phrases.pick(same, latents='all'), names)}, "
+        f"counting live latents only {sweep_phrases.course(phrases.pick(same, latents='live'), names)}; for "
+        f"this fraction {sweep_phrases.widest(phrases.pick(same, latents='all'), names)}, and {same_floors}."
     )
-    spread = sweep_words.pairs(words.pick(shared, latents="all"), names)
+    spread = sweep_phrases.pairs(phrases.pick(shared, latents="all"), names)
     return " ".join(
         [
             courses,
-            f"{spread[0].upper()}{spread[1:]}; {marks.BESIDE}; for *shared* {words.floor(floor)}.",
-            words.definition(trained["threshold"].iloc[0]),
-            *sweep_words.published(table, "black squares: Pythia-160M, layer 6 MLP, Figure 4"),
+            f"{spread[0].upper()}{spread[1:]}; {marks.BESIDE}; for *shared* {phrases.floor(floor)}.",
+            phrases.definition(trained["threshold"].iloc[0]),
+            *sweep_phrases.published(table, "black squares: Pythia-160M, layer 6 MLP, Figure 4"),
         ]
     )

@@ -4,7 +4,7 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
-from sae_stability.figures import words
+from sae_stability.figures import phrases
 from sae_stability.figures.drawings import marks
 from sae_stability.figures.drawings import style as styles
 from sae_stability.figures.published import MODEL
@@ -23,11 +23,11 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
         axes = picture.add_subplot()
         handles = []
         for (statistic, label), colour in zip(STATISTICS, style["palette"], strict=False):
-            _draw_statistic(axes, words.pick(table, statistic=statistic), colour, _FLOOR_LINES[statistic])
+            _draw_statistic(axes, phrases.pick(table, statistic=statistic), colour, _FLOOR_LINES[statistic])
             handles.append(styles.mark(label, color=colour))
         handles.append(styles.mark("live only", color="#404040", **marks.LIVE_LINE))
         handles.append(styles.mark("random floor (joint --, max ··)", color=styles.FLOOR, linewidth=1.6))
-        if len(words.pick(table, source="published")):
+        if len(phrases.pick(table, source="published")):
             handles.append(
                 styles.mark(MODEL, color="#404040", linestyle="none", markerfacecolor="none", **marks.PUBLISHED_DOT)
             )
@@ -47,7 +47,7 @@ def _draw_statistic(axes, rows: pd.DataFrame, colour: str, floor_line: str) -> N
     axes.plot(every.index, every["mean"], color=colour)
     live = marks.means(rows, "threshold", source="trained", latents="live")
     axes.plot(live.index, live["mean"], color=colour, **marks.LIVE_LINE)
-    published = words.pick(rows, source="published")
+    published = phrases.pick(rows, source="published")
     axes.plot(
         published["threshold"],
         published["fraction"],
@@ -61,22 +61,22 @@ def _draw_statistic(axes, rows: pd.DataFrame, colour: str, floor_line: str) -> N
 
 def caption(table: pd.DataFrame) -> str:
     """What the figure shows in this run, as reStructuredText."""
-    trained = words.pick(table, source="trained")
+    trained = phrases.pick(table, source="trained")
     chosen = table["chosen"].iloc[0]
     number = trained.groupby(["a", "b"]).ngroups
     spread = "the bands span them" if number > 1 else "so no spread can be given"
     readings = "; ".join(
         f"at {threshold:g}, {_reading(trained, threshold)}" for threshold in sorted({*READ_AT, chosen})
     )
-    floor = words.pick(table, source="floor", latents="all", statistic="shared")
+    floor = phrases.pick(table, source="floor", latents="all", statistic="shared")
     sentences = [
-        f"Fractions against the threshold on the cosine, mean over n = {words.count(number, 'pair')}, {spread}: "
+        f"Fractions against the threshold on the cosine, mean over n = {phrases.count(number, 'pair')}, {spread}: "
         f"{readings}.",
-        f"{words.definition(chosen)[:-1]} (dashed line); *joint* drops the demand for the same counterpart, "
+        f"{phrases.definition(chosen)[:-1]} (dashed line); *joint* drops the demand for the same counterpart, "
         "*max cosine* takes each latent's nearest partner, many to one.",
-        f"For *shared* at {chosen:g}, {words.floor(_at(floor, chosen)['fraction'])}{_floor_ends(table)}.",
+        f"For *shared* at {chosen:g}, {phrases.floor(_at(floor, chosen)['fraction'])}{_floor_ends(table)}.",
     ]
-    if len(words.pick(table, source="published")):
+    if len(phrases.pick(table, source="published")):
         sentences.append(f"Squares: {MODEL}, layer 6 MLP, 32,768 latents (appendix), in the colour of the definition.")
     return " ".join(sentences)
 
@@ -92,11 +92,11 @@ def _at(rows: pd.DataFrame, threshold: float) -> pd.DataFrame:
 def _reading(trained: pd.DataFrame, threshold: float) -> str:
     rows = _at(trained, threshold)
     values = [
-        f"{label} {words.percent(words.pick(rows, statistic=statistic, latents='all')['fraction'].mean())}"
+        f"{label} {phrases.percent(phrases.pick(rows, statistic=statistic, latents='all')['fraction'].mean())}"
         for statistic, label in STATISTICS
     ]
-    live = words.pick(rows, statistic="shared", latents="live")["fraction"].mean()
-    return f"{', '.join(values)} (live latents only, shared: {words.percent(live)})"
+    live = phrases.pick(rows, statistic="shared", latents="live")["fraction"].mean()
+    return f"{', '.join(values)} (live latents only, shared: {phrases.percent(live)})"
 
 
 def _floor_ends(table: pd.DataFrame) -> str:

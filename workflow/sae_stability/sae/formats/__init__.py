@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from sae_stability.errors import StudyError
-from sae_stability.sae.formats.files import one_line_errors
+from sae_stability.sae.formats.untrusted import one_line_errors
 from sae_stability.sae.weights import Weights
 
 # In the order in which they are tried; no two detect the same files.

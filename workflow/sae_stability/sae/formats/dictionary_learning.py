@@ -15,7 +15,7 @@ import numpy as np
 
 from sae_stability.errors import StudyError
 from sae_stability.files import atomic, write_json
-from sae_stability.sae.formats.files import (
+from sae_stability.sae.formats.untrusted import (
     check_sizes,
     constant,
     count,

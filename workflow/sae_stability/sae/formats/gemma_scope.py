@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from sae_stability.errors import StudyError
-from sae_stability.sae.formats.files import npz_shapes, read_npz
+from sae_stability.sae.formats.untrusted import npz_shapes, read_npz
 from sae_stability.sae.weights import Weights, checked
 
 _NAMES = ("W_enc", "W_dec", "b_enc", "b_dec", "threshold")

@@ -6,7 +6,7 @@ JumpReLU on x itself, without subtracting b_dec; transcoders may add `affine_ski
 from pathlib import Path
 
 from sae_stability.errors import StudyError
-from sae_stability.sae.formats.files import read_safetensors, read_settings, safetensors_shapes, tensor
+from sae_stability.sae.formats.untrusted import read_safetensors, read_settings, safetensors_shapes, tensor
 from sae_stability.sae.weights import Weights, checked
 
 

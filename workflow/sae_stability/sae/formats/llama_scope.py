@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from sae_stability.errors import StudyError
-from sae_stability.sae.formats.files import constant, count, number, one_of, read_safetensors, read_settings, tensor
+from sae_stability.sae.formats.untrusted import constant, count, number, one_of, read_safetensors, read_settings, tensor
 from sae_stability.sae.weights import Weights, checked, fold_norms
 
 _SETTINGS = "hyperparams.json"

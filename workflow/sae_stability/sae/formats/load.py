@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from sae_stability.sae import formats
-from sae_stability.sae.formats.files import one_line_errors
+from sae_stability.sae.formats.untrusted import one_line_errors
 from sae_stability.sae.given import GivenSAE, load_folder
 from sae_stability.sae.model import SAE
 

@@ -7,7 +7,7 @@ function and `activation_state_dict` holds its k. TopK SAEs read each row less i
 from pathlib import Path
 
 from sae_stability.sae.formats import dictionary_learning
-from sae_stability.sae.formats.files import count, one_of, read_pickle, tensor
+from sae_stability.sae.formats.untrusted import count, one_of, read_pickle, tensor
 from sae_stability.sae.weights import Weights, checked
 
 

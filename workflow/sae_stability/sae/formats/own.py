@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sae_stability.sae.checkpoint import read_cfg
-from sae_stability.sae.formats.files import read_settings
+from sae_stability.sae.formats.untrusted import read_settings
 from sae_stability.sae.imported import read_weights, save_weights
 from sae_stability.sae.weights import Weights
 

@@ -1,0 +1,10 @@
+"""Fingerprints: a hash of what a result was made from."""
+
+import dataclasses
+import hashlib
+import json
+
+
+def key(*parts: object) -> str:
+    """A fingerprint of plain data and dataclasses, 16 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=dataclasses.asdict).encode()).hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Which model: its name, its files, how it is loaded."""

@@ -1,0 +1,1 @@
+"""What is made from what, as plain Python: paths, fingerprints, commands and resources of every stage."""

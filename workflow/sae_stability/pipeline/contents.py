@@ -1,0 +1,77 @@
+"""What a study's results were made from: fingerprints of settings, and of the files and packages that they name.
+
+Two results with one fingerprint have the same bytes; a finished SAE is told by it from one of other settings or data.
+"""
+
+import functools
+import importlib.metadata
+from collections.abc import Iterable
+from pathlib import Path
+
+from sae_stability.corpus.documents import local_files
+from sae_stability.files import read_json, sha256, write_json
+from sae_stability.models.names import model_folder
+from sae_stability.study.parts import Corpus, Model
+
+# What decides a tokenizer's and a model's behaviour beside the weights.
+_MODEL_FILES = ("*.json", "*.txt", "*.model")
+_WEIGHTS = ("*.safetensors", "*.bin")
+
+
+class Contents:
+    """SHA-256 of files, remembered by size and time in the file `memory`, so that a large one is read once.
+
+    A file that was only touched is read again and keeps its fingerprint.
+    """
+
+    def __init__(self, memory: Path) -> None:
+        self.memory = Path(memory)
+        self.known = read_json(self.memory) if self.memory.exists() else {}
+
+    def of(self, paths: Iterable[Path]) -> list[str]:
+        """The SHA-256 of each file. A missing one counts as such."""
+        found = []
+        for path in map(str, paths):
+            stat = Path(path).stat() if Path(path).is_file() else None
+            entry = [stat.st_size, stat.st_mtime_ns] if stat else None
+            if stat and self.known.get(path, [])[:2] != entry:
+                self.known[path] = [*entry, sha256(path)]
+                write_json(self.memory, self.known)
+            found.append(self.known[path][2] if stat else "missing")
+        return found
+
+    def of_model(self, model: Model) -> list:
+        """What decides a model's tokens and activations: its name on the hub and revision, or the files' contents."""
+        facts = [model.revision, model.sha256, model.dtype]
+        folder = model_folder(model.name)
+        if folder is None:
+            return [model.name, *facts]
+        small = sorted(file for pattern in _MODEL_FILES for file in folder.glob(pattern))
+        # Weights whose checksum the study states are checked against it by every job that loads them.
+        weights = [] if model.sha256 else sorted(file for pattern in _WEIGHTS for file in folder.glob(pattern))
+        names = [file.name for file in (*small, *weights)]
+        return [*facts, names, self.of([*small, *weights])]
+
+    def of_corpus(self, corpus: Corpus) -> list:
+        """What decides a corpus: its settings, with the contents of its files or the versions of its packages."""
+        facts = [corpus.documents, corpus.seed]
+        if corpus.documents["kind"] == "files":
+            return [*facts, self.of(local_files(corpus.documents["paths"]))]
+        if corpus.documents["kind"] == "docstrings":
+            return [*facts, [_version(package) for package in corpus.documents["packages"]]]
+        return facts
+
+
+def _version(package: str) -> str:
+    """The installed version of an importable package."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        # The package goes by another name than its distribution (sklearn, scikit-learn): a slower search.
+        names = _distributions().get(package, [])
+        return importlib.metadata.version(names[0]) if names else "not installed"
+
+
+@functools.cache
+def _distributions() -> dict[str, list[str]]:
+    return dict(importlib.metadata.packages_distributions())

@@ -1,0 +1,1 @@
+"""How good an SAE is, on held-out activations and inside its language model."""

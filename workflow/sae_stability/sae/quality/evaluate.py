@@ -1,0 +1,163 @@
+"""Quality of an SAE on held-out rows, by the same formulas for every SAE."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sae_stability.activations import reader
+from sae_stability.errors import StudyError
+from sae_stability.files import write_json, write_table
+from sae_stability.models.headers import has_lm_head
+from sae_stability.sae.given import GivenSAE, load_folder
+from sae_stability.sae.model import SAE
+from sae_stability.sae.training.initial_weights import initial_weights
+
+RARE_RATE = 1e-4
+_BLOCK_ENTRIES = 1 << 20  # latents held at once, 4 MiB: larger blocks are new pages from the system each time
+_BLOCK_ROWS = 256  # but no fewer rows than this, for the products' sake
+METRICS = ("fvu", "l0", "dead_fraction", "rare_fraction")
+LANGUAGE = ("ce_clean", "ce_sae", "ce_zero", "ce_mean", "ce_recovered_zero", "ce_recovered_mean", "kl", "ce_tokens")
+
+
+def evaluate(
+    *,
+    saes: Sequence[Path],
+    chunk: Path | None,
+    out_json: Sequence[Path],
+    out_parquet: Sequence[Path],
+    tokens: Path | None = None,
+    model: str | None = None,
+    revision: str | None = None,
+    sha256: str | None = None,
+    model_dtype: str = "float32",
+    hookpoint: str | None = None,
+    lm_tokens: int = 131_072,
+    device: str = "cpu",
+    config_hash: Sequence[str] = (),
+) -> list[dict]:
+    """Evaluate SAEs of one hookpoint on the held-out rows, and inside the model where that has a language-model head.
+
+    fvu = sum ||x - x_hat||^2 / sum ||x - mean(x)||^2 over the held-out rows, mean(x) their own mean, sums in float64
+    (not the mean of batches' values, and not of variances per row: peers differ in that). l0 = mean number of latents
+    above 0. dead_fraction: latents that never fired on these rows; rare_fraction: that fired on fewer than 1 in 10,000
+    of them, the dead included. The `ce_` values and `kl` are described in `language.Language.metrics`; null without a
+    model, or where the model has no language-model head.
+
+    Args:
+        saes: SAE folders, evaluated one after the other; the model is loaded once.
+        chunk: folder of the held-out activations, whose manifest also says which tokens an SAE stands in for; None
+            where there are none, as for SAEs made elsewhere: then no metric has a value and every latent counts as
+            alive.
+        out_json: for each SAE, a file of the values above, `n_rows` and `config_hash`.
+        out_parquet: for each SAE, a row a latent: `latent`, `fired` (rows), `rate`, `mean_activation` (where it fires;
+            NaN if never), `alive`, `init_similarity_encoder`, `init_similarity_decoder` (cosine with its own initial
+            row; NaN where the SAE's seed is unknown).
+        tokens: the held-out token blocks, for the model.
+        model, revision, sha256, model_dtype: see `activations.model.load_model`; None leaves the model out.
+        hookpoint: where the SAEs stand in; None for the one that each names.
+        lm_tokens: how many tokens of the held-out blocks the model is run on, about.
+        device: a torch device.
+        config_hash: recorded, one for each SAE; none where that is not of interest.
+
+    Returns:
+        What each of `out_json` holds.
+
+    Raises:
+        StudyError: a file is missing or damaged, or SAE and chunk have different widths.
+    """
+    data = None if chunk is None else reader.Chunk(chunk)
+    language = None
+    if data is not None and model is not None and tokens is not None and _has_language_head(model, revision):
+        from sae_stability.sae.quality.language_model import Language
+
+        language = Language.load(Path(tokens), model, revision, sha256, model_dtype, device, max_tokens=lm_tokens)
+    results = []
+    for folder, json, parquet, made_from in zip(
+        saes, out_json, out_parquet, config_hash or [""] * len(saes), strict=True
+    ):
+        sae = load_folder(folder, device)
+        if data is not None and data.d_model != sae.encoder.shape[1]:
+            raise StudyError(f"{folder}: made for width {sae.encoder.shape[1]}, but {chunk} has width {data.d_model}")
+        metrics, latents = _unseen(sae) if data is None else _reconstruction(sae, data, device)
+        in_model = dict.fromkeys(LANGUAGE)
+        if language is not None:
+            in_model = language.metrics(
+                sae,
+                hookpoint or sae.cfg["hookpoint"],
+                data.mean,
+                keep_special=data.manifest.get("keep_special", False),
+                max_norm=data.manifest.get("max_norm"),
+            )
+        write_table(parquet, latents.assign(**_init_similarity(sae)))
+        results.append(metrics | in_model | {"config_hash": made_from})
+        write_json(json, results[-1])
+    return results
+
+
+def _unseen(sae: SAE | GivenSAE):
+    """Metrics and latents of an SAE that was shown no activations."""
+    import pandas as pd
+
+    unknown = np.full(len(sae.encoder), np.nan)
+    columns = {"latent": np.arange(len(unknown)), "fired": unknown, "rate": unknown, "mean_activation": unknown}
+    return dict.fromkeys(METRICS) | {"n_rows": 0}, pd.DataFrame(columns | {"alive": True})
+
+
+def _has_language_head(model: str, revision: str | None) -> bool:
+    """Whether the checkpoint has a language-model head; without importing transformers where a folder says so."""
+    known = has_lm_head(model)
+    if known is None:
+        from sae_stability.models.loading import head_kind, model_config
+
+        known = head_kind(model_config(model, revision)) is not None
+    return known
+
+
+def _reconstruction(sae: SAE | GivenSAE, data: reader.Chunk, device: str):
+    import pandas as pd
+
+    n_latents = len(sae.encoder)
+    fired = torch.zeros(n_latents, dtype=torch.int64, device=device)
+    activation = torch.zeros(n_latents, dtype=torch.float64, device=device)
+    shift = data.mean.to(device)  # near the mean, so that the squares below do not cancel
+    rows, total = 0, torch.zeros(data.d_model, dtype=torch.float64, device=device)
+    squares = torch.zeros(2, dtype=torch.float64, device=device)  # of what is left over, and of all
+    for activations, _ in reader.rows(data.path):
+        for x in activations.split(max(_BLOCK_ROWS, _BLOCK_ENTRIES // n_latents)):
+            x = x.to(device)
+            latents = sae.encode(x)
+            fired += (latents != 0).sum(0)  # below 0 too: some imported SAEs keep signs
+            activation += latents.sum(0, dtype=torch.float64)
+            squares[0] += (sae.reconstruct(latents, x) - x).square().sum(dtype=torch.float64)
+            squares[1] += (x - shift).square().sum(dtype=torch.float64)
+            total += (x - shift).sum(0, dtype=torch.float64)
+            rows += len(x)
+    loss, square = squares.tolist()
+    variance = square - float(total.square().sum()) / rows
+    count, activation = fired.cpu().numpy(), activation.cpu().numpy()
+    metrics = {
+        "fvu": loss / variance if variance > 0 else None,
+        "l0": float(count.sum() / rows),
+        "dead_fraction": float((count == 0).mean()),
+        "rare_fraction": float((count < RARE_RATE * rows).mean()),
+        "n_rows": rows,
+    }
+    mean_activation = np.divide(activation, count, out=np.full(n_latents, np.nan), where=count > 0)
+    columns = {"latent": np.arange(n_latents), "fired": count, "rate": count / rows}
+    return metrics, pd.DataFrame(columns | {"mean_activation": mean_activation, "alive": count > 0})
+
+
+def _init_similarity(sae: SAE | GivenSAE) -> dict[str, np.ndarray]:
+    """Cosine of every latent's encoder and decoder row with its initial one, drawn again from the seed."""
+    n_latents, d_model = sae.encoder.shape
+    if "init_seed" not in sae.cfg:
+        return {f"init_similarity_{side}": np.full(n_latents, np.nan) for side in ("encoder", "decoder")}
+    initial = initial_weights(n_latents, d_model, sae.cfg["init_seed"], sae.cfg["hookpoint"])
+    similarity = {}
+    for side in ("encoder", "decoder"):
+        now, then = getattr(sae, side).cpu().numpy().astype(np.float64), initial[side].astype(np.float64)
+        norms = np.linalg.norm(now, axis=1) * np.linalg.norm(then, axis=1)
+        similarity[f"init_similarity_{side}"] = (now * then).sum(axis=1) / np.maximum(norms, 1e-30)
+    return similarity

@@ -1,0 +1,175 @@
+"""What a language model loses when an SAE stands in for the activations at its hookpoint."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sae_stability.activations import hooks
+from sae_stability.activations.sinks import not_sink
+from sae_stability.corpus.blocks import BlockFile
+from sae_stability.errors import StudyError
+from sae_stability.models.loading import head_kind, load_model
+from sae_stability.models.names import resolve_model
+from sae_stability.random_streams import stream
+from sae_stability.sae.given import GivenSAE
+from sae_stability.sae.model import SAE
+
+MASKED_SHARE = 0.15
+_BATCH_TOKENS = 1024  # logits of a batch are held twice: 1,024 x 50,000 floats are 200 MB
+
+
+@dataclass(frozen=True)
+class Language:
+    """A language model and the held-out text that it is scored on.
+
+    Attributes:
+        blocks: the held-out token blocks.
+        network: the model, with its language-model head.
+        max_tokens: tokens that are run, about.
+        device: a torch device.
+    """
+
+    blocks: BlockFile
+    network: torch.nn.Module
+    max_tokens: int
+    device: str
+
+    @classmethod
+    def load(
+        cls,
+        tokens: Path,
+        model: str,
+        revision: str | None,
+        sha256: str | None,
+        dtype: str,
+        device: str,
+        *,
+        max_tokens: int,
+    ) -> "Language":
+        """From `heldout.parquet`, beside its `manifest.json`, and as in `load_model` and `resolve_model`."""
+        network = load_model(resolve_model(model, sha256, revision), revision, dtype, device, lm_head=True)
+        return cls(BlockFile(tokens.parent, "heldout"), network, max_tokens, device)
+
+    def metrics(
+        self,
+        sae: SAE | GivenSAE,
+        hookpoint: str,
+        mean: torch.Tensor,
+        *,
+        keep_special: bool = False,
+        max_norm: float | None = None,
+    ) -> dict[str, float]:
+        """Cross-entropy with the activations kept, reconstructed, zeroed and set to their mean; and KL.
+
+        Activations are replaced at the kind of tokens that the SAE saw: text, and with `keep_special` special tokens,
+        but not where the norm exceeds `max_norm`; all others keep theirs. A causal model is scored on text tokens that
+        follow one of their own document; a masked one on a fixed 15 % of the text tokens, masked. In packed blocks
+        attention crosses the borders of documents, here as in extraction: a token is predicted from what precedes its
+        document too.
+
+        Args:
+            sae: the SAE that stands in at `hookpoint`.
+            mean: (d_model,) what mean ablation puts in.
+            keep_special, max_norm: what the SAE's activations were extracted with, as in their manifest.
+
+        Returns:
+            `ce_clean`, `ce_sae`, `ce_zero`, `ce_mean` in nats a token; `ce_recovered_zero` and `ce_recovered_mean`,
+            (CE_ablated - CE_sae) / (CE_ablated - CE_clean), None where ablation costs nothing; `kl`, the mean
+            KL(clean || sae) of the predicted distributions in nats; `ce_tokens`, how many tokens were scored.
+        """
+        mean = mean.to(self.device)
+        variants: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+            "sae": lambda x: sae.forward(x.float().flatten(0, 1)).unflatten(0, x.shape[:2]),
+            "zero": torch.zeros_like,
+            "mean": lambda x: mean.to(x.dtype).expand_as(x),
+        }
+        sums = dict.fromkeys(("clean", *variants, "kl"), 0.0)
+        scored = 0
+        with torch.inference_mode():
+            for batch in _batches(self.blocks, self.network, self.max_tokens, keep_special, self.device):
+                clean = batch.log_probabilities(self.network)
+                sums["clean"] += batch.cross_entropy(clean)
+                scored += len(clean)
+                for name, function in variants.items():
+                    with hooks.replace(self.network, hookpoint, batch.replacing(function, max_norm)):
+                        changed = batch.log_probabilities(self.network)
+                    sums[name] += batch.cross_entropy(changed)
+                    if name == "sae":
+                        sums["kl"] += float((clean.exp() * (clean - changed)).sum(dtype=torch.float64))
+        if not scored:
+            raise StudyError(f"{self.blocks.path}: no text token to predict; use longer blocks")
+        ce = {name: value / scored for name, value in sums.items()}
+        result = {f"ce_{name}": ce[name] for name in ("clean", "sae", "zero", "mean")}
+        for name in ("zero", "mean"):
+            cost = ce[name] - ce["clean"]
+            result[f"ce_recovered_{name}"] = (ce[name] - ce["sae"]) / cost if cost > 0 else None
+        return result | {"kl": ce["kl"], "ce_tokens": scored}
+
+
+@dataclass
+class _Batch:
+    """Some blocks as the model takes them, and where it is scored."""
+
+    inputs: dict[str, torch.Tensor]
+    seen: torch.Tensor  # (blocks, length) bool: tokens of the kind that the SAE saw, activations replaced here
+    scored: torch.Tensor  # (blocks, length) bool: the distribution predicted here is scored
+    targets: torch.Tensor  # (scored positions,) int64
+
+    def log_probabilities(self, network: torch.nn.Module) -> torch.Tensor:
+        """(scored positions, vocabulary) float32."""
+        return network(**self.inputs).logits[self.scored].float().log_softmax(-1)
+
+    def cross_entropy(self, log_probabilities: torch.Tensor) -> float:
+        """Sum over the scored positions."""
+        return -float(log_probabilities.gather(1, self.targets[:, None]).sum(dtype=torch.float64))
+
+    def replacing(self, function: Callable, max_norm: float | None) -> Callable[[torch.Tensor], torch.Tensor]:
+        """`function` of the activations at tokens that the SAE saw, the activations themselves elsewhere."""
+
+        def replaced(x: torch.Tensor) -> torch.Tensor:
+            here = self.seen if max_norm is None else self.seen & not_sink(x, max_norm)
+            return torch.where(here[..., None], function(x).to(x.dtype), x)
+
+        return replaced
+
+
+def _batches(
+    blocks: BlockFile, network: torch.nn.Module, max_tokens: int, keep_special: bool, device: str
+) -> Iterator[_Batch]:
+    masked = head_kind(network.config) == "masked"
+    mask_token = _mask_token(blocks) if masked else None
+    size = max(1, _BATCH_TOKENS // blocks.context_length)
+    left = -(-max_tokens // blocks.context_length)
+    for first, some, kept in blocks.kept(keep_special=keep_special):
+        for start in range(0, min(len(some), left), size):
+            part = slice(start, min(start + size, left))
+            tokens = torch.from_numpy(some.tokens[part].astype(np.int64))
+            document = torch.from_numpy(some.document_id[part].astype(np.int64))
+            seen = torch.from_numpy(kept[part])
+            text = seen & torch.from_numpy(some.trainable[part])
+            if masked:
+                random = np.random.default_rng(stream("mask", first + start))
+                scored = text & torch.from_numpy(random.random(text.shape) < MASKED_SHARE)
+                targets, tokens = tokens[scored], tokens.masked_fill(scored, mask_token)
+            else:
+                scored = torch.zeros_like(text)
+                scored[:, :-1] = text[:, 1:] & (document[:, 1:] == document[:, :-1])
+                targets = tokens.roll(-1, 1)[scored]
+            inputs = {"input_ids": tokens.to(device), "attention_mask": (document >= 0).long().to(device)}
+            yield _Batch(inputs, seen.to(device), scored.to(device), targets.to(device))
+        left -= len(some)
+        if left <= 0:
+            return
+
+
+def _mask_token(blocks: BlockFile) -> int:
+    from sae_stability.corpus.tokenize import load_tokenizer
+
+    name = blocks.manifest["tokenizer"]
+    token = load_tokenizer(name, blocks.manifest["revision"]).mask_token_id
+    if token is None:
+        raise StudyError(f"tokenizer '{name}' has no mask token, so a masked language model cannot be scored")
+    return token

@@ -1,0 +1,1 @@
+"""Training SAEs: settings, steps, checkpoints, progress."""

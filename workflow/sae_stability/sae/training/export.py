@@ -1,0 +1,48 @@
+"""A finished training as an SAE folder."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sae_stability.files import write_json, write_table
+from sae_stability.sae import checkpoint as own_format
+from sae_stability.sae.training.history import History
+from sae_stability.sae.training.normalisation import Normalisation
+from sae_stability.sae.training.settings import TrainSettings
+from sae_stability.sae.training.steps.protocol import Step
+
+
+def export(
+    out: Path,
+    training: Step,
+    history: History,
+    settings: TrainSettings,
+    normalisation: Normalisation,
+    manifest: dict,
+    config_hash: str,
+) -> None:
+    """Write the SAE folder; `cfg.json` last, so that a folder with it is whole."""
+    weights = normalisation.fold({name: value.numpy() for name, value in training.weights().items()})
+    table = history.table()
+    last = table.iloc[-1]
+    metrics = {name: float(last[name]) for name in ("fvu", "auxk", "l0", "dead_fraction")}
+    metrics |= {"steps": int(last["step"]), "tokens": int(last["tokens"]), "spikes": history.spikes.count}
+    metrics |= {"batches_sha256": history.digest.hex()}
+    write_json(out / "metrics.json", metrics)
+    write_table(out / "history.parquet", table)
+    own_format.save(out, weights, _cfg(settings, normalisation, manifest) | {"config_hash": config_hash})
+
+
+def _cfg(settings: TrainSettings, normalisation: Normalisation, manifest: dict) -> dict:
+    import numba
+    import safetensors
+
+    cfg = {"architecture": settings.architecture, "n_latents": settings.n_latents, "d_model": manifest["d_model"]}
+    cfg |= {"k": settings.k, "hookpoint": settings.hookpoint, "model": manifest["model"]}
+    cfg |= {"revision": manifest.get("revision")}
+    cfg |= asdict(settings) | {"effective_learning_rate": settings.peak_learning_rate}
+    cfg |= {"schedule": "linear warm-up, linear decay to 0", "normalisation_scale": normalisation.scale}
+    versions = {package.__name__: package.__version__ for package in (np, numba, safetensors, torch)}
+    return cfg | {"versions": versions}

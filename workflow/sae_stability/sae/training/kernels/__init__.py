@@ -1,0 +1,1 @@
+"""Loops that training spends its time in: numba on the CPU, Triton on a GPU, torch for the rest."""

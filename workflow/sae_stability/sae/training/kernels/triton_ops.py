@@ -1,0 +1,27 @@
+"""`operations` on CUDA: Triton kernels where torch would write (entries, d_model) or a parameter several times over."""
+
+import torch
+
+from sae_stability.sae.training.kernels import triton_sparse as kernels
+from sae_stability.sae.training.kernels.torch_ops import Entries, Operations
+
+
+class TritonOperations(Operations):
+    """The same results to rounding."""
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__(device)
+        self.one = torch.ones((), device=device)
+        self.known, self.factors = (0.0, 0.0), torch.zeros(2, device=device)
+
+    def dots(self, entries: Entries, error: torch.Tensor, decoder: torch.Tensor, shifts=None) -> torch.Tensor:
+        """As `Operations.dots`."""
+        rows = entries.rows if shifts is None else entries.rows + shifts[entries.latents]
+        return kernels.dots(error, decoder, rows, entries.latents)
+
+    def adam(self, weight, gradient, first, second, rate: float, correction: float) -> None:
+        """One Adam step of a tensor in place, factors as from `step.adam_factors`."""
+        if (rate, correction) != self.known:  # which change once a step
+            self.known = (rate, correction)
+            kernels.set_factors(self.factors, *self.known)
+        kernels.adam(weight, first, second, gradient, self.one, self.factors)

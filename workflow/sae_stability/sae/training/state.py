@@ -1,0 +1,79 @@
+"""The training state on disk: one safetensors file that decides every later bit."""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from sae_stability.errors import StudyError
+from sae_stability.files import atomic_alone
+from sae_stability.sae.training.history import History
+from sae_stability.sae.training.steps.protocol import Step
+
+FORMAT = 2
+
+
+def write_state(path: Path, training: Step, history: History, about: dict) -> None:
+    """Write everything that training needs to go on, atomically. `about` is what `read_about` returns later."""
+    tensors = {f"step.{name}": value for name, value in training.state().items()}
+    tensors |= {f"history.{name}": value for name, value in history.state().items()}
+    # One metadata key: the writer does not keep an order among several, and the same state should give the same bytes.
+    about = json.dumps(about | {"format": FORMAT, "digest": _digest(tensors)}, sort_keys=True)
+    with atomic_alone(path) as temporary:
+        save_file(tensors, temporary, metadata={"about": about})
+
+
+def load_state(path: Path, training: Step, history: History) -> dict:
+    """Take over a state file; returns its `about`.
+
+    Raises:
+        StudyError: the file is missing, damaged, or not a training state of this version.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads(file.metadata()["about"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except FileNotFoundError:
+        raise StudyError(f"{path}: no such training state") from None
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise StudyError(f"{path}: not a readable training state ({error}); delete it and run again") from None
+    if about.get("format") != FORMAT or about.get("digest") != _digest(tensors):
+        raise StudyError(f"{path}: damaged, or written by another version; delete it and run again")
+    parts = {"step": {}, "history": {}}
+    for name, value in tensors.items():
+        part, _, rest = name.partition(".")
+        parts[part][rest] = value
+    training.load_state(parts["step"])
+    history.load_state(parts["history"])
+    return about
+
+
+def resume(path: Path | None, training: Step, history: History, identity: str) -> int | None:
+    """Take over a checkpoint of the same job; returns the steps done on its chunk, or None to start the chunk over.
+
+    A checkpoint of another job (settings, data or versions changed) is passed over, a damaged one with a message.
+    """
+    if path is None or not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            if json.loads(file.metadata()["about"])["identity"] != identity:
+                return None
+        return load_state(path, training, history)["steps_done"]
+    except (StudyError, SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        print(f"{path}: checkpoint passed over, the chunk starts over ({error})", file=sys.stderr)
+        return None
+
+
+def _digest(tensors: dict[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name].contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        if value.numel():  # some versions of torch give an empty tensor strides that no view takes
+            digest.update(value.view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -1,0 +1,50 @@
+"""TopK (Gao et al. 2024, "Scaling and evaluating sparse autoencoders", arXiv 2406.04093), as sparsify 1.3.3 trains it.
+
+latents = TopK(ReLU(encoder (x - decoder_bias) + encoder_bias)), x_hat = decoder^T latents + decoder_bias. Loss: FVU of
+the batch + auxk_alpha * AuxK, in which up to d_model / 2 dead latents predict the error that the living ones leave
+(section 3.1 and appendix A.2; `cpu_step.AuxiliaryEntries` has the formula). Initialisation: encoder rows uniform, as a
+linear layer of PyTorch has them; decoder the same rows at norm 1; encoder bias 0.
+
+Not as in the source: the decoder bias starts at the first batch's mean, for their geometric median.
+"""
+
+from importlib.util import find_spec
+
+import numpy as np
+import torch
+
+from sae_stability.sae.training.normalisation import Normalisation
+from sae_stability.sae.training.settings import TrainSettings
+from sae_stability.sae.training.steps.protocol import Step
+from sae_stability.sae.training.workers import Workers
+
+EXTRAS: dict[str, str] = {}
+AS_WEIGHTS: tuple[str, dict] = ("topk", {})
+
+
+def encode(sae, x: torch.Tensor) -> torch.Tensor:
+    """Latents (rows, n_latents) of raw activations x (rows, d_model); at most k are above 0."""
+    pre = torch.relu(torch.addmm(sae.encoder_bias, x - sae.decoder_bias, sae.encoder.T))
+    best = pre.topk(sae.cfg["k"], dim=1, sorted=False)
+    return torch.zeros_like(pre).scatter_(1, best.indices, best.values)
+
+
+def make_step(
+    weights: dict[str, np.ndarray],
+    settings: TrainSettings,
+    normalisation: Normalisation,
+    device: torch.device,
+    workers: Workers,
+) -> Step:
+    """An SAE in training: explicit sparse kernels on a CPU and, with Triton, on CUDA; torch operations elsewhere."""
+    if device.type == "cpu":
+        from sae_stability.sae.training.steps.topk_cpu import CpuTopKStep
+
+        return CpuTopKStep(weights, settings, normalisation, workers)
+    if device.type == "cuda" and find_spec("triton"):
+        from sae_stability.sae.training.steps.topk_triton import TritonTopKStep
+
+        return TritonTopKStep(weights, settings, normalisation, device)
+    from sae_stability.sae.training.steps.topk_torch import TorchTopKStep
+
+    return TorchTopKStep(weights, settings, normalisation, device)

@@ -1,0 +1,37 @@
+"""The TopK training step in plain torch operations, for any device; the same arithmetic as `cpu_step`.
+
+The reference of `triton_step`, and what trains where there are neither numba's kernels nor Triton's.
+"""
+
+import numpy as np
+import torch
+
+from sae_stability.sae.training.kernels.torch_ops import Entries, Operations
+from sae_stability.sae.training.normalisation import Normalisation
+from sae_stability.sae.training.settings import TrainSettings
+from sae_stability.sae.training.steps.variable_l0 import EntryStep, Loss
+
+
+class TorchTopKStep(EntryStep):
+    """TopK with optional AuxK (`step.Step`). `dtype` is float64 in gradient checks only."""
+
+    def __init__(
+        self,
+        weights: dict[str, np.ndarray],
+        settings: TrainSettings,
+        normalisation: Normalisation,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__(weights, settings, normalisation, Operations(device, dtype))
+        self.everyone = torch.arange(settings.n_latents, device=device)
+
+    def select(self, pre: torch.Tensor) -> Entries:
+        """The k largest positive pre-activations of each row."""
+        return self.operations.largest(pre, self.everyone, self.settings.k)
+
+    def loss(self, inputs: torch.Tensor, entries: Entries, variance: float) -> Loss:
+        """Squared error."""
+        error, fvu, through_pre = self.reconstruct(entries, entries.pre, inputs, variance)
+        gradients, sums = self.linear_gradients(entries, inputs, error, entries.pre, through_pre, variance)
+        return Loss(fvu, error, entries.count(entries.pre > 0), gradients | {"encoder_bias": sums}, sums)

@@ -1,0 +1,342 @@
+"""Training on one chunk of activations: one SAE, or several that differ in their init seed alone."""
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sae_stability.activations import reader
+from sae_stability.errors import StudyError
+from sae_stability.files import discard, sha256, write_json
+from sae_stability.sae.training.divergence import Watch
+from sae_stability.sae.training.event_files import EventFiles
+from sae_stability.sae.training.export import export
+from sae_stability.sae.training.history import History, Waiting
+from sae_stability.sae.training.initial_weights import initial_weights
+from sae_stability.sae.training.job import Member, check_chunk, check_members, check_places
+from sae_stability.sae.training.normalisation import Normalisation
+from sae_stability.sae.training.settings import TrainSettings
+from sae_stability.sae.training.state import load_state, resume, write_state
+from sae_stability.sae.training.steps import architecture
+from sae_stability.sae.training.steps.protocol import Step, StepResult
+from sae_stability.sae.training.workers import Workers
+
+
+def train_chunk(
+    *,
+    chunk: Path,
+    chunk_index: int,
+    settings: TrainSettings,
+    first_chunk_manifest: Path | None = None,
+    previous: Path | None = None,
+    out: Path | None = None,
+    state_out: Path | None = None,
+    checkpoint: Path | None = None,
+    checkpoint_seconds: float = 120.0,
+    threads: int = 1,
+    device: str = "cpu",
+    tensorboard: Path | None = None,
+    progress: bool = True,
+    config_hash: str = "",
+) -> None:
+    """Train on chunk `chunk_index` from the state after the chunk before it.
+
+    Chunk by chunk, in one process or many, interrupted or not, with any number of threads, alone or in a block, the
+    same weights come out, bit for bit, on the same kind of processor.
+
+    Args:
+        chunk: folder of the chunk's activations.
+        chunk_index: its number, from 0.
+        settings: the SAE and its training.
+        first_chunk_manifest: chunk 0's `manifest.json`, which `centre-scale` takes mean and scale from; not needed
+            for chunk 0 itself.
+        previous: state file after chunk `chunk_index` - 1; None for chunk 0.
+        out: SAE folder to write after the last chunk: `sae.safetensors`, `cfg.json`, `metrics.json`,
+            `history.parquet`, and `timing.json` (the only one whose bytes differ between runs).
+        state_out: state file to write after this chunk.
+        checkpoint: file that a killed job resumes from, rewritten every `checkpoint_seconds` (0: after every step), or,
+            where writing would take more than a twentieth of the time, less often, down to a tenth as often; removed at
+            the end.
+        threads: CPU threads. device: "cpu" or "cuda", PyTorch's current device; Triton's kernels run on no other.
+        tensorboard: folder for TensorBoard event files.
+        progress: whether to show a bar on stderr.
+        config_hash: recorded in `cfg.json`.
+
+    Raises:
+        StudyError: the chunk or state does not fit the settings, an output has no place, or the loss goes wrong
+            (`watch`) or weights stop being finite (then nothing is written).
+    """
+    member = Member(
+        settings=settings,
+        previous=previous,
+        out=out,
+        state_out=state_out,
+        checkpoint=checkpoint,
+        tensorboard=tensorboard,
+        config_hash=config_hash,
+    )
+    train_block(
+        [member],
+        chunk=chunk,
+        chunk_index=chunk_index,
+        first_chunk_manifest=first_chunk_manifest,
+        checkpoint_seconds=checkpoint_seconds,
+        threads=threads,
+        device=device,
+        progress=progress,
+    )
+
+
+def train_block(
+    members: Sequence[Member],
+    *,
+    chunk: Path,
+    chunk_index: int,
+    first_chunk_manifest: Path | None = None,
+    checkpoint_seconds: float = 120.0,
+    threads: int = 1,
+    device: str = "cpu",
+    progress: bool = True,
+) -> None:
+    """Train several SAEs that differ in their init seed alone, reading each batch once for all of them.
+
+    Each comes out as `train_chunk` makes it alone, bit for bit. Each has a checkpoint of its own, so it can also go on
+    alone or in another block after an interruption.
+
+    Args:
+        members: the SAEs. The rest is as in `train_chunk`.
+
+    Raises:
+        StudyError: as in `train_chunk`, with the init seed named; the other members' checkpoints are brought up to
+            date, and nothing else is written. Also where members differ in more than the init seed.
+    """
+    started = time.perf_counter()
+    check_members(members)
+    data = reader.Chunk(chunk)
+    first_manifest = reader.read_manifest(first_chunk_manifest) if first_chunk_manifest else data.manifest
+    for member in members:
+        check_chunk(member, data, chunk_index)
+        check_places(member)
+    normalisation = Normalisation.from_manifest(members[0].settings.normalisation, first_manifest)
+    # As many members at a time as there are threads; only what is left over splits up a member's own step.
+    at_a_time = min(threads, len(members)) if device == "cpu" else 1
+    with Workers(at_a_time) as side_by_side, Workers(threads if threads > at_a_time else 1) as workers:
+        start = _Start(data, chunk_index, first_manifest, normalisation, members[0].settings, device, workers)
+        runs = [_Run(member, start) for member in members]
+        loop = _Loop(runs, chunk, chunk_index, checkpoint_seconds, device, side_by_side)
+        loop.run(progress)
+        for run in runs:
+            if run.member.state_out is not None:
+                about = {"settings": run.settings.digest(), "chunk": chunk_index}
+                write_state(run.member.state_out, run.training, run.history, about)
+            if run.member.out is not None:
+                run.watch.tell_missed_target(run.history.last_l0())
+                out, config_hash = Path(run.member.out), run.member.config_hash
+                export(out, run.training, run.history, run.settings, normalisation, first_manifest, config_hash)
+                seconds = time.perf_counter() - started
+                timing = {"seconds": seconds, "tokens_per_second": loop.speed(), "threads": threads, "device": device}
+                write_json(out / "timing.json", timing | {"saes_in_the_job": len(runs)})
+    # Not before all outputs are there: Snakemake deletes those of a job that fails on the last of them.
+    for member in members:
+        if member.checkpoint is not None:
+            discard(member.checkpoint)
+            member.checkpoint.unlink(missing_ok=True)
+
+
+class _Run:
+    """One SAE on its way through the chunk.
+
+    Attributes:
+        done: steps of the chunk whose results are known; all that it has taken, after a look. result: the last one's.
+        fault: why it cannot go on; kept rather than raised, so that the SAEs beside it come to the end of the step.
+    """
+
+    def __init__(self, member: Member, start: "_Start") -> None:
+        self.member, self.settings = member, member.settings
+        self.before = member.settings.steps_before(start.chunk_index)
+        self.identity = start.identity(member)
+        self.training, self.history = start.training(member)
+        done = resume(member.checkpoint, self.training, self.history, self.identity)
+        if done is None and member.checkpoint is not None and member.checkpoint.exists():
+            # It may have been taken over in part before it proved damaged.
+            self.training, self.history = start.training(member)
+        self.done = done or 0
+        self.events = EventFiles(member.tensorboard)
+        self.watch = Watch(start.data.path, start.chunk_index, member.settings, self.training, self.history.spikes)
+        self.waiting = Waiting()
+        self.result: StepResult | None = None
+        self.fault: StudyError | None = None
+
+    def take(self, chunk_step: int, batch: torch.Tensor, now: bool) -> None:
+        """Take step `chunk_step` of the chunk, unless the checkpoint was further; `now`: look at what it did."""
+        if chunk_step >= self.done:
+            rate = self.settings.rate(self.before + chunk_step)
+            self.waiting.add(chunk_step, batch, self.training.step(batch, rate))
+            self.look(now)
+
+    def look(self, now: bool) -> None:
+        """Note what steps did: all of them `now`, or those whose results are there."""
+        for taken, ends, result in self.waiting.take(now):
+            if fault := self.watch.fault(taken, result.fvu):
+                self.fault = StudyError(f"init seed {self.settings.init_seed}: {fault}")
+                return
+            if self.history.add(self.before + taken, ends, result):
+                self.events.add(self.history.rows[-1])
+            self.result, self.done = result, taken + 1
+
+    def check_finite(self) -> None:
+        """Look for NaN and infinity in the weights."""
+        if fault := self.watch.weights_fault(self.done - 1):
+            self.fault = StudyError(f"init seed {self.settings.init_seed}: {fault}")
+
+    def save(self) -> None:
+        """Write the checkpoint, unless there is a fault."""
+        self.look(now=True)
+        if self.member.checkpoint is None or self.fault:
+            return
+        self.check_finite()
+        if not self.fault:
+            about = {"identity": self.identity, "steps_done": self.done}
+            write_state(self.member.checkpoint, self.training, self.history, about)
+
+
+class _Loop:
+    """The steps of one chunk: each batch is read once and handed to every SAE."""
+
+    def __init__(self, runs: list[_Run], chunk, chunk_index, checkpoint_seconds, device, side_by_side: Workers):
+        self.runs, self.settings, self.chunk, self.chunk_index = runs, runs[0].settings, chunk, chunk_index
+        self.checkpoint_seconds, self.device, self.side_by_side = checkpoint_seconds, device, side_by_side
+        self.steps_run, self.seconds = 0, 0.0
+
+    def run(self, progress: bool) -> None:
+        """Take the steps that are left."""
+        from tqdm import tqdm
+
+        settings, steps = self.settings, self.settings.chunk_steps(self.chunk_index)
+        # Killed between two checkpoints of one moment, some SAEs are further than others, and let batches pass.
+        done = min(run.done for run in self.runs)
+        started = saved = time.perf_counter()
+        pause = self.checkpoint_seconds
+        interval = 0.5 if sys.stderr.isatty() else 10.0
+        options = {"unit": "tok", "unit_scale": settings.batch_size, "mininterval": interval, "disable": not progress}
+        batches = reader.batches(
+            self.chunk,
+            batch_size=settings.batch_size,
+            rows=min(settings.chunk_rows(self.chunk_index), reader.Chunk(self.chunk).rows),
+            epochs=settings.epochs,
+            order_seed=settings.order_seed,
+            start=done,
+            steps=steps - done,
+            device=self.device,
+        )
+        with tqdm(total=steps, initial=done, file=sys.stderr, **options) as bar:
+            for step, batch in enumerate(batches, start=done):
+                due = time.perf_counter() - saved > pause
+                self._take(step, batch, now=due or step + 1 == steps)
+                bar.set_postfix_str(self._metrics(), refresh=False)
+                bar.update()
+                self.steps_run += 1
+                if due:
+                    begun = time.perf_counter()
+                    for run in self.runs:
+                        run.save()
+                    self._stop_at_fault()
+                    saved = time.perf_counter()
+                    # The state of a large SAE takes its time: hashed, written, on the disk for sure.
+                    pause = max(self.checkpoint_seconds, min(19 * (saved - begun), 10 * self.checkpoint_seconds))
+        self.seconds = time.perf_counter() - started
+        for run in self.runs:
+            run.events.close()
+            run.check_finite()
+        self._stop_at_fault()
+
+    def _take(self, chunk_step: int, batch: torch.Tensor, now: bool) -> None:
+        def take(low: int, high: int) -> None:
+            for run in self.runs[low:high]:
+                run.take(chunk_step, batch, now)
+
+        self.side_by_side.each(len(self.runs), 1, take)
+        self._stop_at_fault()
+
+    def _stop_at_fault(self) -> None:
+        """Raise the first fault, if there is one, once the other SAEs have a checkpoint to go on from."""
+        fault = next((run.fault for run in self.runs if run.fault), None)
+        if fault is None:
+            return
+        for run in self.runs:
+            run.save()
+        kept = any(run.member.checkpoint and not run.fault for run in self.runs)
+        raise StudyError(f"{fault}; the SAEs beside it can go on from their checkpoints") if kept else fault
+
+    def _metrics(self) -> str:
+        """What the progress bar says: means over the SAEs."""
+        results = [run.result for run in self.runs if run.result]
+        if not results:
+            return ""
+        fvu, dead = (sum(getattr(result, name) for result in results) / len(results) for name in ("fvu", "dead"))
+        return f"FVU {fvu:.4f}, dead {dead / self.settings.n_latents:.1%}"
+
+    def speed(self) -> float:
+        """Tokens a second, for each SAE, of the steps that this process took."""
+        return self.steps_run * self.settings.batch_size / self.seconds if self.seconds else 0.0
+
+
+class _Start:
+    """What the SAEs of a job begin the chunk with: fresh weights, or the state after the chunk before."""
+
+    def __init__(
+        self,
+        data: reader.Chunk,
+        chunk_index: int,
+        first_manifest: dict,
+        normalisation: Normalisation,
+        settings: TrainSettings,
+        device: str,
+        workers: Workers,
+    ) -> None:
+        self.data, self.chunk_index, self.first_manifest = data, chunk_index, first_manifest
+        self.normalisation, self.device, self.workers = normalisation, torch.device(device), workers
+        self.decoder_bias = np.zeros(data.d_model, np.float32)
+        if chunk_index == 0:
+            mean = _first_batch(data, settings).numpy().mean(axis=0, dtype=np.float64)
+            self.decoder_bias = ((mean - normalisation.mean) / normalisation.scale).astype(np.float32)
+
+    def training(self, member: Member) -> tuple[Step, History]:
+        """One SAE in training, and its history so far."""
+        settings = member.settings
+        weights = initial_weights(settings.n_latents, self.data.d_model, settings.init_seed, settings.hookpoint)
+        weights["decoder_bias"] = self.decoder_bias
+        make_step = architecture(settings.architecture).make_step
+        training = make_step(weights, settings, self.normalisation, self.device, self.workers)
+        history = History(settings)
+        if member.previous is not None:
+            about = load_state(member.previous, training, history)
+            expected = {"settings": settings.digest(), "chunk": self.chunk_index - 1}
+            if any(about.get(key) != value for key, value in expected.items()):
+                where = member.previous
+                raise StudyError(f"{where}: state of other settings or another chunk; delete it and run again")
+        return training, history
+
+    def identity(self, member: Member) -> str:
+        """Hash of all that decides an SAE's result: a checkpoint of anything else must not be resumed."""
+        parts = [member.settings.digest(), self.chunk_index, sha256(self.data.path / "manifest.json")]
+        parts += [self.first_manifest["mean"], self.first_manifest["mean_centred_norm"]]
+        parts += [sha256(member.previous) if member.previous else None, torch.__version__]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _first_batch(data: reader.Chunk, settings: TrainSettings) -> torch.Tensor:
+    batches = reader.batches(
+        data.path,
+        batch_size=settings.batch_size,
+        rows=min(settings.chunk_rows(0), data.rows),
+        epochs=settings.epochs,
+        order_seed=settings.order_seed,
+        steps=1,
+    )
+    return next(batches)

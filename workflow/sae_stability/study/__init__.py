@@ -1,0 +1,1 @@
+"""What a person declares: a study from its config, checked and complete."""

@@ -1,0 +1,201 @@
+"""A study from its config: plain data in, checked objects with every default filled in out."""
+
+import dataclasses
+import os
+
+from sae_stability.activations.matrix_header import matrix_shape
+from sae_stability.errors import StudyError
+from sae_stability.models.headers import model_facts
+from sae_stability.study import checks, schema
+from sae_stability.study.cohort_seeds import with_defaults
+from sae_stability.study.cohorts import cohort_of, trained
+from sae_stability.study.external import given_cohort_of
+from sae_stability.study.figures import figure_of
+from sae_stability.study.parts import Cohort, Corpus, Figure, GivenCohort, Model, Pass, Sweep, TokenSet
+from sae_stability.study.schema import load_yaml, look_up
+from sae_stability.study.sweeps import add_sweep
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """A whole study. Every mapping is keyed by slug; `style` and `plan` are the plain settings of those sections."""
+
+    name: str
+    results: str
+    device: str
+    threshold: float
+    models: dict[str, Model]
+    corpora: dict[str, Corpus]
+    tokens: dict[str, TokenSet]
+    passes: dict[str, Pass]
+    cohorts: dict[str, Cohort | GivenCohort]
+    sweeps: dict[str, Sweep]
+    figures: dict[str, Figure]
+    style: dict
+    floor_repeats: int
+    plan: dict
+
+    @classmethod
+    def from_config(cls, config: dict) -> "Study":
+        """The study that a config (plain data, as YAML or Snakemake gives it) describes.
+
+        Raises:
+            StudyError: the first mistake: which key, what was given, what is allowed.
+        """
+        config = _filled(config)
+        models = {slug: _model(slug, given) for slug, given in config["models"].items()}
+        corpora = {slug: _corpus(slug, given) for slug, given in config["corpora"].items()}
+        tokens = {slug: _token_set(slug, given, models, corpora) for slug, given in config["tokens"].items()}
+        passes = {slug: _pass(slug, given, tokens) for slug, given in config["passes"].items()}
+        cohorts: dict[str, Cohort | GivenCohort] = {}
+        for slug, given in config["cohorts"].items():
+            make = given_cohort_of if "saes" in given else cohort_of
+            cohorts[slug] = make(slug, given, passes, f"cohorts.{slug}")
+        checks.check_distinct(trained(cohorts))
+        sweeps = {}
+        for slug, given in config["sweeps"].items():
+            sweeps[slug] = add_sweep(slug, given, config["cohorts"], passes, cohorts)
+        figures = config["figures"]
+        study = cls(
+            name=config["study"],
+            results=config["results"],
+            device=config["device"],
+            threshold=config["threshold"],
+            models=models,
+            corpora=corpora,
+            tokens=tokens,
+            passes=passes,
+            cohorts=cohorts,
+            sweeps=sweeps,
+            figures={slug: figure_of(slug, given, cohorts, sweeps) for slug, given in figures["draw"].items()},
+            style=figures["style"],
+            floor_repeats=config["floor"]["repeats"],
+            plan=config["plan"],
+        )
+        for cohort in study.trained.values():
+            checks.check_cohort(cohort)
+        return study
+
+    @property
+    def trained(self) -> dict[str, Cohort]:
+        """The cohorts that are trained here."""
+        return trained(self.cohorts)
+
+    @property
+    def given(self) -> dict[str, GivenCohort]:
+        """The cohorts of SAEs made elsewhere."""
+        return {slug: cohort for slug, cohort in self.cohorts.items() if isinstance(cohort, GivenCohort)}
+
+    def cohorts_of(self, pass_: str, hookpoint: str | None = None) -> list[Cohort]:
+        """The cohorts that are trained on a pass, or on one hookpoint of it."""
+        return [c for c in self.trained.values() if c.pass_.slug == pass_ and hookpoint in (None, c.hookpoint)]
+
+    def chunks_needed(self, pass_: str) -> int:
+        """How many chunks of a pass some cohort trains on; later chunks need not be extracted."""
+        return max((cohort.chunks for cohort in self.cohorts_of(pass_)), default=0)
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """Every (n_latents, d_model) of the study, sorted: each needs a random floor."""
+        return sorted({(cohort.n_latents, cohort.d_model) for cohort in self.cohorts.values()})
+
+
+def load_study(*paths: str | os.PathLike, default: str | os.PathLike = "config.yaml") -> Study:
+    """The study of one or more files, later ones over earlier ones; see `complete` for the part of `default`."""
+    given: dict = {}
+    for path in paths:
+        given = merge(given, load_yaml(path))
+    return Study.from_config(complete(given, default))
+
+
+def complete(given: dict, default: str | os.PathLike = "config.yaml") -> dict:
+    """A whole config: `given` itself where it names its `study`, else `given` laid over the file `default`.
+
+    So a study file replaces the default study, and a few keys on a command line change it.
+    """
+    return dict(given) if "study" in given else merge(load_yaml(default), given)
+
+
+def merge(under: dict, over: dict) -> dict:
+    """`over` laid over `under`: mappings are merged key by key, anything else is replaced. Neither is changed."""
+    merged = dict(under)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def _filled(config: dict) -> dict:
+    """The config with types checked and defaults in place; cohort_defaults go below each cohort's own settings."""
+    rule = schema.schema()
+    config = schema.check(config, rule, fill=False)
+    defaults = config.get("cohort_defaults", {})
+    cohorts = {
+        slug: given if "saes" in given else with_defaults(defaults, given, f"cohorts.{slug}")
+        for slug, given in config.get("cohorts", {}).items()
+    }
+    return schema.check({**config, **({"cohorts": cohorts} if cohorts else {})}, rule)
+
+
+def _model(slug: str, given: dict) -> Model:
+    facts = model_facts(given["name"])
+    known = {key: facts.get(key) if given[key] is None else given[key] for key in ("d_model", "max_positions")}
+    if known["d_model"] is None:
+        raise StudyError(
+            f"models.{slug}.d_model: missing, and {given['name']} is no local folder to read it from; "
+            "write the model's width (hidden_size, n_embd or d_model in its config.json on the hub)"
+        )
+    return Model(slug=slug, **{**given, **known})
+
+
+def _corpus(slug: str, given: dict) -> Corpus:
+    documents = {key: value for key, value in given.items() if key != "seed"}
+    return Corpus(slug, documents, given.get("seed", 0))
+
+
+def _token_set(slug: str, given: dict, models: dict, corpora: dict) -> TokenSet:
+    where = f"tokens.{slug}"
+    model = look_up(f"{where}.model", given["model"], models)
+    corpus = look_up(f"{where}.corpus", given["corpus"], corpora)
+    chunk = given["chunk_tokens"] or given["train_tokens"]
+    token_set = TokenSet(slug, **{**given, "model": model, "corpus": corpus, "chunk_tokens": chunk})
+    checks.check_chunks(where, "tokens", given["train_tokens"], chunk)
+    checks.check_context(token_set)
+    return token_set
+
+
+def _pass(slug: str, given: dict, tokens: dict) -> Pass:
+    return _matrix_pass(slug, given) if "matrix" in given else _model_pass(slug, given, tokens)
+
+
+def _model_pass(slug: str, given: dict, tokens: dict) -> Pass:
+    token_set = look_up(f"passes.{slug}.tokens", given["tokens"], tokens)
+    rest = {key: value for key, value in given.items() if key != "shard_tokens"}
+    sizes = {
+        "heldout_rows": token_set.heldout_tokens,
+        "train_rows": token_set.train_tokens,
+        "chunk_rows": token_set.chunk_tokens,
+        "shard_rows": given["shard_tokens"],
+        "d_model": given["d_model"] or token_set.model.d_model,
+    }
+    own = {"tokens": token_set, "matrix": None, "tensor": None, "hookpoints": tuple(given["hookpoints"])}
+    pass_ = Pass(slug=slug, **{**rest, **sizes, **own})
+    checks.check_hook_slugs(pass_)
+    return pass_
+
+
+def _matrix_pass(slug: str, given: dict) -> Pass:
+    where = f"passes.{slug}"
+    rows, columns = matrix_shape(given["matrix"], given["tensor"], where)
+    d_model = checks.matrix_width(where, given, rows, columns)
+    chunk = given["chunk_rows"] or given["train_rows"]
+    checks.check_chunks(where, "rows", given["train_rows"], chunk)
+    own = {
+        "tokens": None,
+        "hookpoints": ("matrix",),
+        "keep_special": True,
+        "max_norm_multiple": None,
+        "chunk_rows": chunk,
+        "d_model": d_model,
+    }
+    return Pass(slug=slug, **{**given, **own, "chunk_rows": chunk, "d_model": d_model})

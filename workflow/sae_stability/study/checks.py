@@ -1,0 +1,84 @@
+"""What a schema cannot say: combinations of settings that cannot work, refused in a sentence."""
+
+from sae_stability.errors import StudyError
+from sae_stability.sae.architectures import useless_setting
+from sae_stability.study.parts import Cohort, Pass, TokenSet, same_training
+
+
+def check_chunks(where: str, unit: str, train: int, chunk: int) -> None:
+    """Chunks must be equal, so that the files of every chunk are known before it is written."""
+    if chunk > train:
+        raise StudyError(f"{where}.chunk_{unit}: {chunk:,} is more than train_{unit} ({train:,})")
+    if train % chunk:
+        whole = train // chunk
+        made = "1 whole chunk" if whole == 1 else f"{whole} whole chunks"
+        raise StudyError(
+            f"{where}.chunk_{unit}: {chunk:,} does not divide train_{unit} ({train:,}); "
+            f"{train - train % chunk:,} {unit} would make {made}"
+        )
+
+
+def check_context(tokens: TokenSet) -> None:
+    """A block must fit the model."""
+    limit = tokens.model.max_positions
+    if limit is not None and tokens.context_length > limit:
+        raise StudyError(
+            f"tokens.{tokens.slug}.context_length: {tokens.context_length:,}, "
+            f"but model {tokens.model.slug} has {limit:,} positions"
+        )
+
+
+def check_hook_slugs(pass_: Pass) -> None:
+    """Two hookpoints of a pass must not share a folder."""
+    if len(pass_.hook_slugs) < len(pass_.hookpoints):
+        twins = [name for name in pass_.hookpoints if name not in pass_.hook_slugs.values()]
+        raise StudyError(f"passes.{pass_.slug}.hookpoints: {twins[0]} needs the folder of another; use two passes")
+
+
+def matrix_width(where: str, given: dict, rows: int | None, columns: int | None) -> int:
+    """Columns of a given matrix, from its header or from d_model; the two must agree, and the rows must suffice."""
+    wanted = given["heldout_rows"] + given["train_rows"]
+    if rows is not None and wanted > rows:
+        raise StudyError(f"{where}: heldout_rows + train_rows = {wanted:,}, but {given['matrix']} has {rows:,} rows")
+    if columns is None and given["d_model"] is None:
+        raise StudyError(f"{where}.d_model: missing; write the number of columns of {given['matrix']}")
+    if None not in (columns, given["d_model"]) and columns != given["d_model"]:
+        raise StudyError(f"{where}.d_model: {given['d_model']:,}, but {given['matrix']} has {columns:,} columns")
+    return columns or given["d_model"]
+
+
+def check_distinct(cohorts: dict[str, Cohort]) -> None:
+    """Two declared cohorts that train alike are one cohort, and comparing them would train everything twice."""
+    names = list(cohorts)
+    for i, name in enumerate(names):
+        for other in names[:i]:
+            if same_training(cohorts[name], cohorts[other]):
+                raise StudyError(f"cohorts.{name}: trains the same as cohorts.{other}; keep one, with all seeds")
+
+
+def check_cohort(cohort: Cohort) -> None:
+    """A cohort must be trainable on what its pass provides."""
+    where = f"cohorts.{cohort.slug}"
+    if cohort.k > cohort.n_latents:
+        raise StudyError(f"{where}.k: {cohort.k:,} is more than n_latents ({cohort.n_latents:,})")
+    if cohort.groups is not None and cohort.groups > cohort.n_latents:
+        raise StudyError(f"{where}.groups: {cohort.groups:,} is more than n_latents ({cohort.n_latents:,})")
+    if fault := useless_setting(cohort.architecture, cohort.training):
+        raise StudyError(f"{where}.{fault}")
+    available = cohort.pass_.train_rows * cohort.epochs
+    if cohort.tokens > available:
+        raise StudyError(
+            f"{where}.tokens: {cohort.tokens:,}, but pass {cohort.pass_.slug} gives {cohort.pass_.train_rows:,} tokens "
+            f"x {cohort.epochs} epochs = {available:,}; raise train_tokens or epochs, or ask for less"
+        )
+    rows = min(cohort.pass_.chunk_rows, cohort.budget.rows)
+    if cohort.batch_size > rows:
+        raise StudyError(
+            f"{where}.batch_size: {cohort.batch_size:,}, but a chunk gives only {rows:,} different activations, and no "
+            "batch may hold one twice; lower it, or raise chunk_tokens or tokens"
+        )
+    if cohort.warmup_steps >= cohort.steps:
+        raise StudyError(
+            f"{where}.warmup_steps: {cohort.warmup_steps:,}, but {cohort.tokens:,} tokens in batches of "
+            f"{cohort.batch_size:,} are only {cohort.steps:,} steps"
+        )

@@ -1,0 +1,65 @@
+"""Cohorts of SAEs made elsewhere: which they are, how large, and what they can be evaluated on."""
+
+from pathlib import Path
+
+from sae_stability.errors import StudyError
+from sae_stability.sae.checkpoint_files import checked_folder
+from sae_stability.study.cohorts import pass_of
+from sae_stability.study.parts import GivenCohort, GivenSae, Pass
+
+
+def given_cohort_of(slug: str, given: dict, passes: dict, where: str) -> GivenCohort:
+    """A cohort from filled settings with `saes`.
+
+    Raises:
+        StudyError: an SAE that is not there, sizes that differ, one SAE alone, or no such pass.
+    """
+    saes = tuple(sae for entry in given["saes"] for sae in _entries(entry))
+    if len(saes) < 2:
+        raise StudyError(f"{where}.saes: a comparison needs at least two SAEs, found {len(saes)}")
+    n_latents, d_model = _sizes(given, saes, where)
+    pass_ = None
+    if given["pass"] is not None or given["hookpoint"] is not None:
+        pass_ = pass_of(given, passes, where, None)
+        _check_width(pass_, d_model, where)
+    hookpoint = given["hookpoint"] or (pass_.hookpoints[0] if pass_ else None)
+    return GivenCohort(slug, saes, given["format"], pass_, hookpoint, n_latents, d_model)
+
+
+def _entries(entry: str | dict) -> list[GivenSae]:
+    """The SAEs that one line stands for."""
+    if isinstance(entry, str):
+        from sae_stability.sae import formats
+
+        return [GivenSae(str(path)) for path in formats.members(Path(entry))]
+    checked_folder(entry["folder"])
+    return [GivenSae(None, entry["repo"], entry["folder"], entry["revision"])]
+
+
+def _sizes(given: dict, saes: tuple[GivenSae, ...], where: str) -> tuple[int, int]:
+    """(n_latents, d_model) of all of them."""
+    wanted = (given["n_latents"], given["d_model"])
+    if any(sae.path is None for sae in saes) and None in wanted:
+        raise StudyError(f"{where}: n_latents and d_model are needed for SAEs on the hub; see their model card")
+    for sae in saes:
+        if sae.path is None:
+            continue
+        # Late: reading a study without such SAEs waits for no numpy.
+        from sae_stability.sae import formats
+
+        try:
+            found = formats.shape(Path(sae.path), given["format"])
+        except StudyError as error:
+            raise StudyError(f"{where}.saes: {error}") from None
+        wanted = tuple(own if own is not None else other for own, other in zip(wanted, found, strict=True))
+        if found != wanted:
+            raise StudyError(
+                f"{where}.saes: {sae.path} has {found[0]:,} latents of width {found[1]:,}, but {wanted[0]:,} of width "
+                f"{wanted[1]:,} are compared; SAEs of other sizes make cohorts of their own"
+            )
+    return wanted
+
+
+def _check_width(pass_: Pass, d_model: int, where: str) -> None:
+    if pass_.d_model != d_model:
+        raise StudyError(f"{where}.pass: {pass_.slug} is {pass_.d_model:,} wide, but the SAEs are {d_model:,} wide")

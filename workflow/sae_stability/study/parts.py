@@ -1,0 +1,287 @@
+"""The parts of a study: models, text, passes, cohorts, sweeps and figures, checked and complete."""
+
+import dataclasses
+import itertools
+import math
+
+from sae_stability.sae.training.budget import Budget
+
+# Settings that do not change what an SAE learns: cohorts that differ in these alone are one cohort.
+_NOT_TRAINING = {"slug": "", "seeds_per_job": 1, "tensorboard": False}
+_SEEDS = ("init_seeds", "order_seeds")
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A transformers model of width `d_model`. `max_positions` is None where it is unknown."""
+
+    slug: str
+    name: str
+    revision: str | None
+    sha256: str | None
+    dtype: str
+    d_model: int
+    parameters: int | None
+    max_positions: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+    """Text. `documents` holds `kind` (docstrings, hub, files) and what belongs to it; `seed` is their order."""
+
+    slug: str
+    documents: dict = dataclasses.field(hash=False)
+    seed: int
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenSet:
+    """A corpus as token blocks of one model. Sizes are in trainable (not special) tokens."""
+
+    slug: str
+    model: Model
+    corpus: Corpus
+    context_length: int
+    packing: bool
+    heldout_tokens: int
+    train_tokens: int
+    chunk_tokens: int
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks there are, all of `chunk_tokens`."""
+        return self.train_tokens // self.chunk_tokens
+
+
+@dataclasses.dataclass(frozen=True)
+class Pass:
+    """Hookpoints read in one forward pass (`tokens` is set), or a given matrix (`matrix` is set).
+
+    Sizes are in rows: one row is one token's activation vector. A matrix has one hookpoint, called "matrix".
+    """
+
+    slug: str
+    tokens: TokenSet | None
+    matrix: str | None
+    tensor: str | None
+    hookpoints: tuple[str, ...]
+    d_model: int
+    dtype: str
+    heldout_rows: int
+    train_rows: int
+    chunk_rows: int
+    shard_rows: int
+    keep_special: bool
+    max_norm_multiple: float | None
+    keep_shards: bool
+    shuffle_seed: int
+
+    @property
+    def model(self) -> Model | None:
+        """The model that is read; None for a matrix."""
+        return self.tokens.model if self.tokens else None
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks there are, all of `chunk_rows`."""
+        return self.train_rows // self.chunk_rows
+
+    def shard_names(self, chunk: int | str) -> list[str]:
+        """File names of the shards of a chunk, the same for every chunk; or of the held-out rows, "heldout"."""
+        rows = self.heldout_rows if chunk == "heldout" else self.chunk_rows
+        return [f"shard-{i:04d}.safetensors" for i in range(math.ceil(rows / self.shard_rows))]
+
+    @property
+    def hook_slugs(self) -> dict[str, str]:
+        """File name of each hookpoint -> the hookpoint."""
+        return {hook_slug(hookpoint): hookpoint for hookpoint in self.hookpoints}
+
+
+@dataclasses.dataclass(frozen=True)
+class Cohort:
+    """SAEs that share everything but the seed: of the weights, of the order of data, or both; the unit of comparison.
+
+    One of `init_seeds` and `order_seeds` has a single seed, which all share; or both have one an SAE, in pairs.
+    """
+
+    slug: str
+    pass_: Pass
+    hookpoint: str
+    architecture: str
+    n_latents: int
+    k: int
+    tokens: int
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    warmup_steps: int
+    auxk_alpha: float
+    dead_tokens: int
+    bandwidth: float | None
+    groups: int | None
+    product_dtype: str
+    normalisation: str
+    init_seeds: tuple[int, ...]
+    order_seeds: tuple[int, ...]
+    seeds_per_job: int
+    tensorboard: bool
+
+    @property
+    def varied(self) -> str:
+        """What differs between the SAEs: "init" (their initial weights), "order" (of the data) or "both"."""
+        if len(self.order_seeds) == 1:
+            return "init"
+        return "order" if len(self.init_seeds) == 1 else "both"
+
+    @property
+    def sae_seeds(self) -> dict[int, tuple[int, int]]:
+        """Init seed and order seed of each SAE, by the one that varies; where both do, by the init seed."""
+        count = max(len(self.init_seeds), len(self.order_seeds))
+        init, order = (seeds * (count // len(seeds)) for seeds in (self.init_seeds, self.order_seeds))
+        return dict(zip(order if self.varied == "order" else init, zip(init, order, strict=True), strict=True))
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds that the SAEs go by, ascending: those that vary, the init seeds where both do."""
+        return tuple(sorted(self.sae_seeds))
+
+    @property
+    def blocks(self) -> list[tuple[int, ...]]:
+        """The seeds, cut into those that one job trains or evaluates together: SAEs that read the data in one order."""
+        size = self.seeds_per_job if self.varied == "init" else 1
+        return [self.seeds[first : first + size] for first in range(0, len(self.seeds), size)]
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """Every pair of seeds (a, b), a < b."""
+        return list(itertools.combinations(self.seeds, 2))
+
+    @property
+    def hook_slug(self) -> str:
+        """The hookpoint as a file name."""
+        return hook_slug(self.hookpoint)
+
+    @property
+    def d_model(self) -> int:
+        """Width of the activations."""
+        return self.pass_.d_model
+
+    @property
+    def budget(self) -> Budget:
+        """Rows and steps of each chunk."""
+        return Budget(self.tokens, self.epochs, self.pass_.chunk_rows, self.batch_size)
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks training goes through; a last piece too small for one step is left out."""
+        return self.budget.chunks
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps over all chunks."""
+        return self.budget.steps
+
+    @property
+    def training(self) -> dict:
+        """What decides the weights, but for the two seeds: the arguments of `sae.settings.TrainSettings`."""
+        others = {*_NOT_TRAINING, *_SEEDS, "pass_"}
+        names = [field.name for field in dataclasses.fields(self) if field.name not in others]
+        return {**{name: getattr(self, name) for name in names}, "chunk_tokens": self.pass_.chunk_rows}
+
+
+@dataclasses.dataclass(frozen=True)
+class GivenSae:
+    """An SAE made elsewhere: a local `path`, or a `folder` of a hub repository at a `revision`."""
+
+    path: str | None
+    repo: str | None = None
+    folder: str | None = None
+    revision: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class GivenCohort:
+    """SAEs made elsewhere, compared with each other; they are numbered in order, and the number stands for the seed.
+
+    `pass_` and `hookpoint` are those whose held-out activations they are evaluated on; None where there are none.
+    """
+
+    slug: str
+    saes: tuple[GivenSae, ...]
+    format: str | None
+    pass_: Pass | None
+    hookpoint: str | None
+    n_latents: int
+    d_model: int
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """0, 1 ... in the order of `saes`."""
+        return tuple(range(len(self.saes)))
+
+    @property
+    def blocks(self) -> list[tuple[int, ...]]:
+        """One SAE a job."""
+        return [(seed,) for seed in self.seeds]
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """Every pair of numbers (a, b), a < b."""
+        return list(itertools.combinations(self.seeds, 2))
+
+    @property
+    def hook_slug(self) -> str | None:
+        """The hookpoint as a file name."""
+        return None if self.hookpoint is None else hook_slug(self.hookpoint)
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """One cohort of a sweep: `labels` maps each varied setting to the value's name in figures."""
+
+    cohort: str
+    labels: dict[str, str]
+
+    @property
+    def label(self) -> str:
+        """The labels in one piece of text."""
+        return ", ".join(self.labels.values())
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """Cohorts compared with each other. `fields` are the varied settings; empty for a group of declared cohorts."""
+
+    slug: str
+    base: str | None
+    fields: tuple[str, ...]
+    members: tuple[Member, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """One figure: its kind, what it draws (a cohort or a sweep), and (label, cohort) for each table that it needs.
+
+    The label is what the figure places the cohort by: a number (size, k, tokens), a hookpoint (layer) or a name.
+    """
+
+    slug: str
+    figure: str
+    cohort: str | None
+    sweep: str | None
+    inputs: tuple[tuple[str, str], ...]
+
+
+def hook_slug(hookpoint: str) -> str:
+    """A hookpoint as a file name."""
+    return hookpoint.replace(":", "-")
+
+
+def same_training(a: Cohort, b: Cohort) -> bool:
+    """Whether two cohorts differ in nothing but name, logging and the seeds that vary, which are of the same kind."""
+    return _but_for_seeds(a) == _but_for_seeds(b)
+
+
+def _but_for_seeds(cohort: Cohort) -> Cohort:
+    varied = {name: () for name in _SEEDS if len(getattr(cohort, name)) > 1}
+    return dataclasses.replace(cohort, **_NOT_TRAINING, **varied)

@@ -1,0 +1,256 @@
+"""Reading YAML strictly, and checking a study against the schema with errors that a person can act on."""
+
+import difflib
+import functools
+import json
+import os
+import re
+from collections.abc import Hashable
+from pathlib import Path
+
+import yaml
+
+from sae_stability.errors import StudyError
+from sae_stability.sae.architectures import REGISTRY
+
+SCHEMA = Path(__file__).parents[2] / "schemas" / "config.schema.yaml"
+
+_TYPES = {
+    "object": (dict, "a mapping"),
+    "array": (list, "a list"),
+    "string": (str, "text"),
+    "integer": (int, "a whole number"),
+    "number": ((int, float), "a number"),
+    "boolean": (bool, "true or false"),
+    "null": (type(None), "null"),
+}
+# YAML 1.1 takes 1e-3 and 8e9 (no point, or no sign) for text, and Snakemake reads config files so.
+_EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+_SLUG = "must be lower-case letters, digits and hyphens, such as layer-3 (it becomes a file name)"
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    """Plain values only, no value inside itself, and no key twice in one mapping."""
+
+    def construct_object(self, node, deep=False):
+        # Shallow, PyYAML fills lists and mappings later, and so lets an alias stand inside what it names.
+        return super().construct_object(node, deep=True)
+
+    def construct_mapping(self, node, deep=False):
+        seen = {}
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                raise StudyError(f"{_where(key_node)}: a key must be a word or a number")
+            if key in seen:
+                raise StudyError(f"{_where(key_node)}: {key} is given twice (first in line {seen[key]}); keep one")
+            seen[key] = key_node.start_mark.line + 1
+        return super().construct_mapping(node, deep)
+
+
+def _where(node: yaml.Node) -> str:
+    return f"{node.start_mark.name}, line {node.start_mark.line + 1}"
+
+
+def load_yaml(path: str | os.PathLike) -> dict:
+    """The mapping in a YAML file.
+
+    Raises:
+        StudyError: no such file, not YAML, not a mapping, or a key given twice; names file and line.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            value = yaml.load(file, Loader=_Loader)  # a subclass of SafeLoader: builds plain values only
+    except OSError as error:
+        raise StudyError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise StudyError(f"{path}: not UTF-8 text") from None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else "?"
+        raise StudyError(f"{path}, line {line}: not valid YAML ({error.problem})") from None
+    except yaml.reader.ReaderError as error:
+        line = Path(path).read_bytes()[: error.position].count(b"\n") + 1
+        raise StudyError(f"{path}, line {line}: not valid YAML ({error.reason})") from None
+    if not isinstance(value, dict):
+        raise StudyError(f"{path}: must hold `key: value` lines at the top level")
+    return value
+
+
+@functools.cache
+def schema() -> dict:
+    """The schema of a study, as one nested dict; which architectures there are, their registry says."""
+    loaded = load_yaml(SCHEMA)
+    loaded["$defs"]["cohort"]["properties"]["architecture"]["enum"] = list(REGISTRY)
+    return loaded
+
+
+def definition(name: str) -> dict:
+    """One of the schema's definitions, such as "cohort"."""
+    return schema()["$defs"][name]
+
+
+def check(value: object, rule: dict, where: str = "", *, fill: bool = True) -> object:
+    """A copy of `value` that obeys `rule`, with defaults filled in and whole floats such as 8e9 made integers.
+
+    Args:
+        value: plain data from YAML.
+        rule: a schema, of the subset of JSON Schema that config.schema.yaml uses.
+        where: dotted path of `value`, for errors.
+        fill: False leaves out defaults and does not ask for required keys (a part of a study).
+
+    Raises:
+        StudyError: the first thing that is wrong, with its path, what was given and what is allowed.
+    """
+    rule = _resolve(rule)
+    if "oneOf" in rule:
+        rule = _choose(value, [_resolve(branch) for branch in rule["oneOf"]], where)
+    value = _check_type(value, rule, where)
+    if isinstance(value, dict):
+        return _check_mapping(value, rule, where, fill)
+    if isinstance(value, list):
+        return _check_list(value, rule, where, fill)
+    _check_scalar(value, rule, where)
+    return value
+
+
+def fail_unknown(where: str, key: object, known, what: str = "unknown key") -> None:
+    """Raise the error for a name that is not among `known`, with the nearest one."""
+    names = [str(name) for name in known]
+    near = difflib.get_close_matches(str(key), names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}? " if near else ""
+    allowed = f"Allowed: {', '.join(names)}" if names else "there is none"
+    raise StudyError(f"{where}: {what}; {hint}{allowed}")
+
+
+def look_up(where: str, slug: str, known: dict):
+    """The entry of that name; a StudyError names the nearest if there is none."""
+    if slug not in known:
+        fail_unknown(f"{where}: {slug}", slug, known, "no such entry")
+    return known[slug]
+
+
+def _resolve(rule: dict) -> dict:
+    """The rule with its $ref replaced by what it names; keys beside the $ref stay."""
+    if "$ref" not in rule:
+        return rule
+    target = definition(rule["$ref"].removeprefix("#/$defs/"))
+    return {**_resolve(target), **{key: item for key, item in rule.items() if key != "$ref"}}
+
+
+def _choose(value: object, branches: list[dict], where: str) -> dict:
+    """The branch that `value` is meant for: by its type, its `kind`, or the required key that it has."""
+    types = {branch["type"] for branch in branches}
+    if len(types) > 1:
+        return next((b for b in branches if _is(value, b["type"])), {"type": sorted(types)})
+    if not isinstance(value, dict):
+        return branches[0]
+    kinds = [branch["properties"].get("kind", {}).get("const") for branch in branches]
+    if None not in kinds:
+        if "kind" not in value:
+            raise StudyError(f"{where}.kind: missing; one of {', '.join(kinds)}")
+        if value["kind"] not in kinds:
+            fail_unknown(f"{where}.kind: {value['kind']}", value["kind"], kinds, "no such kind")
+        return branches[kinds.index(value["kind"])]
+    marks = [branch.get("required", [None])[0] for branch in branches]
+    given = [mark for mark in marks if mark in value] or [mark for mark in marks if mark is None]
+    if len(given) == 1:
+        return branches[marks.index(given[0])]
+    for key in value:
+        if not any(key in branch["properties"] for branch in branches):
+            fail_unknown(f"{where}.{key}", key, dict.fromkeys(name for b in branches for name in b["properties"]))
+    found = "both are given" if given else "neither is"
+    raise StudyError(f"{where}: needs either {' or '.join(marks)}; {found}")
+
+
+def _is(value: object, name: str) -> bool:
+    if isinstance(value, bool):
+        return name == "boolean"
+    return isinstance(value, _TYPES[name][0])
+
+
+def _check_type(value: object, rule: dict, where: str) -> object:
+    wanted = rule.get("type", [])
+    wanted = [wanted] if isinstance(wanted, str) else wanted
+    if {"integer", "number"} & set(wanted) and isinstance(value, str) and _EXPONENT.fullmatch(value):
+        value = float(value)
+    if "integer" in wanted and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if wanted and not any(_is(value, name) for name in wanted):
+        allowed = " or ".join(_TYPES[name][1] for name in wanted)
+        raise StudyError(f"{where or 'the study'}: must be {allowed}, not {_show(value)}")
+    return value
+
+
+def _check_mapping(value: dict, rule: dict, where: str, fill: bool) -> dict:
+    dot = f"{where}." if where else ""
+    properties = rule.get("properties", {})
+    others = rule.get("additionalProperties", True)
+    if len(value) < rule.get("minProperties", 0):
+        raise StudyError(f"{where}: is empty; at least one entry is needed")
+    checked = {}
+    for key, item in value.items():
+        if "propertyNames" in rule and not re.search(_resolve(rule["propertyNames"])["pattern"], str(key)):
+            raise StudyError(f"{dot}{key}: a name here {_SLUG}")
+        if key not in properties and others is False:
+            fail_unknown(f"{dot}{key}", key, properties)
+        name = str(key) if "propertyNames" in rule else key
+        inner = properties.get(key, {} if others is True else others)
+        checked[name] = check(item, inner, f"{dot}{key}", fill=fill)
+    if fill:
+        for key in rule.get("required", []):
+            if key not in value:
+                meaning = _resolve(properties[key]).get("description", "it is needed")
+                raise StudyError(f"{dot}{key}: missing ({meaning.rstrip('.')})")
+        for key, inner in properties.items():
+            if key not in value and "default" in (inner := _resolve(inner)):
+                checked[key] = check(inner["default"], inner, f"{dot}{key}")
+    return checked
+
+
+def _check_list(value: list, rule: dict, where: str, fill: bool) -> list:
+    checked = [check(item, rule.get("items", {}), f"{where}[{i}]", fill=fill) for i, item in enumerate(value)]
+    if len(value) < rule.get("minItems", 0):
+        raise StudyError(f"{where}: needs at least {rule['minItems']}, has {len(value)}")
+    if rule.get("uniqueItems"):
+        for i, item in enumerate(checked):
+            if item in checked[:i]:
+                raise StudyError(f"{where}: {item} is there twice; keep one")
+    return checked
+
+
+def _check_scalar(value: object, rule: dict, where: str) -> None:
+    if "enum" in rule and value not in rule["enum"]:
+        words = [str(item) for item in rule["enum"] if item is not None]
+        fail_unknown(f"{where}: {_show(value)}", value, words, "not possible here")
+    if isinstance(value, str):
+        if "pattern" in rule and not re.search(rule["pattern"], value):
+            raise StudyError(f"{where}: {_show(value)}; {_pattern_in_words(rule['pattern'])}")
+        if not value and rule.get("minLength"):
+            raise StudyError(f"{where}: is empty")
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        _check_range(value, rule, where)
+
+
+def _check_range(value: float, rule: dict, where: str) -> None:
+    bounds = [
+        ("minimum", lambda limit: value >= limit, "at least"),
+        ("exclusiveMinimum", lambda limit: value > limit, "above"),
+        ("maximum", lambda limit: value <= limit, "at most"),
+    ]
+    for key, holds, words in bounds:
+        if key in rule and not holds(rule[key]):
+            raise StudyError(f"{where}: {value} is out of range; must be {words} {rule[key]:,}")
+
+
+def _pattern_in_words(pattern: str) -> str:
+    if pattern.startswith("^#"):
+        return 'must be a colour such as "#0072B2", in quotes'
+    return "must be 64 hexadecimal digits" if "64" in pattern else _SLUG
+
+
+def _show(value: object) -> str:
+    """A value as a person would write it in YAML, cut to fit a line."""
+    words = json.dumps(value, default=str)
+    return words if len(words) <= 60 else f"{words[:57]}..."
