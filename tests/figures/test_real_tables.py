@@ -38,7 +38,7 @@ def cohort(tmp_path_factory):
     for rep, out in enumerate(floors):
         write_floor(n_latents=N, d_model=D, rep=rep, out=out)
     overlap = root / "overlap"
-    write_overlap(cohort="base", matches=matches, floors=floors, latents=latents, threshold=0.7, out=overlap)
+    write_overlap(cohort="base", match=matches, floor=floors, latents=list(latents.items()), threshold=0.7, out=overlap)
     files.write_json(root / "seed-0.json", {"fvu": 0.2, "l0": 4.0, "dead_fraction": 0.1})
     return {"match": matches[0], "overlap": overlap, "evaluation": root / "seed-0.json"}
 

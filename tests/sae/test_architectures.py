@@ -87,7 +87,7 @@ def test_a_trained_sae_has_the_sparsity_asked_for_unit_decoder_rows_and_finds_fe
 ) -> None:
     out = train("a", replace(settings, tokens=settings.tokens * 4, epochs=12))
     files = {"out_json": [tmp_path / "e.json"], "out_parquet": [tmp_path / "e.parquet"]}
-    (metrics,) = evaluate(saes=[out], chunk=planted.heldout, **files)
+    (metrics,) = evaluate(sae=[out], chunk=planted.heldout, **files)
     assert metrics["l0"] == pytest.approx(3, rel=0.05)
     assert read_json(out / "metrics.json")["l0"] == pytest.approx(3, rel=0.05)
     assert read_json(out / "metrics.json")["spikes"] == 0

@@ -20,7 +20,7 @@ from tests.sae.device_stand_in import device_stand_in
 
 def test_metrics_equal_plain_sums(planted, train, one_chunk, tmp_path) -> None:
     out = train("a", replace(one_chunk, tokens=1280, chunk_tokens=1280, epochs=1, n_latents=200))
-    evaluate(saes=[out], chunk=planted.heldout, out_json=[tmp_path / "e.json"], out_parquet=[tmp_path / "e.parquet"])
+    evaluate(sae=[out], chunk=planted.heldout, out_json=[tmp_path / "e.json"], out_parquet=[tmp_path / "e.parquet"])
     x = torch.cat([rows for rows, _ in reader.rows(planted.heldout)]).double()
     w = {name: torch.from_numpy(value).double() for name, value in sae.arrays(out).items()}
     pre = torch.relu((x - w["decoder_bias"]) @ w["encoder"].T + w["encoder_bias"])
@@ -42,7 +42,7 @@ def test_metrics_equal_plain_sums(planted, train, one_chunk, tmp_path) -> None:
 
 def test_latents_that_never_moved_are_like_their_initial_value(planted, train, one_chunk, tmp_path) -> None:
     out = train("a", replace(one_chunk, n_latents=400, tokens=1280, chunk_tokens=1280, epochs=1, k=2))
-    evaluate(saes=[out], chunk=planted.heldout, out_json=[tmp_path / "e.json"], out_parquet=[tmp_path / "e.parquet"])
+    evaluate(sae=[out], chunk=planted.heldout, out_json=[tmp_path / "e.json"], out_parquet=[tmp_path / "e.parquet"])
     table, _ = read_table(tmp_path / "e.parquet")
     assert table.init_similarity_decoder.max() == pytest.approx(1, abs=1e-6)
     assert table.init_similarity_decoder.min() < 0.999
@@ -100,7 +100,7 @@ def evaluated(language, tmp_path, tensors: dict[str, torch.Tensor], k: int, devi
     cfg = {"architecture": "topk", "n_latents": n_latents, "d_model": d_model, "k": k, "hookpoint": hookpoint}
     sae.save(tmp_path / "sae", {name: value.numpy() for name, value in tensors.items()}, cfg)
     (metrics,) = evaluate(
-        saes=[tmp_path / "sae"],
+        sae=[tmp_path / "sae"],
         chunk=chunk,
         out_json=[tmp_path / "e.json"],
         out_parquet=[tmp_path / "e.parquet"],
@@ -151,7 +151,7 @@ def test_saes_evaluated_together_are_what_they_are_alone(language, tmp_path) -> 
         (tmp_path / "sae").rename(tmp_path / f"sae-{number}")
     assert alone[0] != alone[1]
     together = evaluate(
-        saes=[tmp_path / "sae-0", tmp_path / "sae-1"],
+        sae=[tmp_path / "sae-0", tmp_path / "sae-1"],
         chunk=folder / "heldout",
         out_json=[tmp_path / "0.json", tmp_path / "1.json"],
         out_parquet=[tmp_path / "0.parquet", tmp_path / "1.parquet"],

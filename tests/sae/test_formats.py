@@ -175,7 +175,7 @@ def test_converting_never_writes_over_what_it_reads(to, tmp_path):
     before = files(tmp_path / "sae")
     for checkpoint, out in (("sae", "sae"), ("sae", "link"), ("sae", "sae/../sae"), ("sae/cfg.json", "sae")):
         with pytest.raises(StudyError, match="itself, which must not be overwritten; name another folder"):
-            convert(tmp_path / checkpoint, tmp_path / out, to=to)
+            convert(checkpoint=tmp_path / checkpoint, out=tmp_path / out, to=to)
     assert files(tmp_path / "sae") == before
 
 
@@ -185,7 +185,7 @@ def test_converting_never_writes_over_the_settings_above_a_step(tmp_path):
     shutil.copy(source / "ae.pt", tmp_path / "checkpoints" / "ae_200.pt")
     shutil.copy(source / "config.json", tmp_path)
     with pytest.raises(StudyError, match="itself, which must not be overwritten"):
-        convert(tmp_path / "checkpoints" / "ae_200.pt", tmp_path, to="own")
+        convert(checkpoint=tmp_path / "checkpoints" / "ae_200.pt", out=tmp_path, to="own")
 
 
 @pytest.mark.parametrize("there", formats.WRITTEN)
@@ -195,13 +195,13 @@ def test_converting_writes_over_an_sae_of_its_own_format_alone(there, to, tmp_pa
     formats.write(tmp_path / "out", example("topk"), there)
     before = files(tmp_path / "out")
     if there == to:
-        convert(tmp_path / "new", tmp_path / "out", to=to)
+        convert(checkpoint=tmp_path / "new", out=tmp_path / "out", to=to)
         assert formats.read(tmp_path / "out").k == 2
     else:
         with pytest.raises(
             StudyError, match=f"out: holds an SAE of the format {there}, which an SAE of the format {to} "
         ):
-            convert(tmp_path / "new", tmp_path / "out", to=to)
+            convert(checkpoint=tmp_path / "new", out=tmp_path / "out", to=to)
         assert files(tmp_path / "out") == before
 
 
@@ -211,7 +211,7 @@ def test_a_conversion_that_was_killed_before_the_settings_can_be_done_again(to, 
     formats.write(tmp_path / "out", example("topk"), to)
     (settings,) = (tmp_path / "out").glob("*.json")
     settings.unlink()
-    convert(tmp_path / "new", tmp_path / "out", to=to)
+    convert(checkpoint=tmp_path / "new", out=tmp_path / "out", to=to)
     assert formats.read(tmp_path / "out").k == 2
 
 
@@ -222,7 +222,7 @@ def test_converting_does_not_write_beside_the_settings_of_something_else(to, nam
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / name).write_text('{"model_type": "gpt2"}')
     with pytest.raises(StudyError, match=f"out: holds files of something else, which an SAE of the format {to} "):
-        convert(tmp_path / "new", tmp_path / "out", to=to)
+        convert(checkpoint=tmp_path / "new", out=tmp_path / "out", to=to)
     assert files(tmp_path / "out").keys() == {name}
 
 

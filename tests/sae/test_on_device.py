@@ -241,7 +241,7 @@ def test_a_whole_training_and_its_evaluation_on_a_device(planted, train, tmp_pat
     assert all((outs["cpu"] / name).read_bytes() == (outs["cuda"] / name).read_bytes() for name in FILES)
     for on, out in outs.items():
         files = {"out_json": [tmp_path / f"{on}.json"], "out_parquet": [tmp_path / f"{on}.parquet"]}
-        evaluate(saes=[out], chunk=planted.heldout, **files, device=on)
+        evaluate(sae=[out], chunk=planted.heldout, **files, device=on)
     assert read_json(tmp_path / "cuda.json") == read_json(tmp_path / "cpu.json")
     assert (tmp_path / "cuda.parquet").read_bytes() == (tmp_path / "cpu.parquet").read_bytes()
     x = next(reader.rows(planted.heldout))[0][:50]

@@ -49,7 +49,7 @@ def test_l0_is_within_five_percent_of_its_target_on_heldout_rows(uneven, tmp_pat
     )
     train_chunk(chunk=chunk, chunk_index=0, settings=settings, out=tmp_path / "sae", progress=False)
     files = {"out_json": [tmp_path / "e.json"], "out_parquet": [tmp_path / "e.parquet"]}
-    (metrics,) = evaluate(saes=[tmp_path / "sae"], chunk=heldout, **files)
+    (metrics,) = evaluate(sae=[tmp_path / "sae"], chunk=heldout, **files)
     assert metrics["l0"] == pytest.approx(8, rel=0.05)
     assert "L0" not in capsys.readouterr().err
 

@@ -13,6 +13,7 @@ Every value stands beside the same estimate on matched random dictionaries (sour
 encoder equal to the decoder (source "tied"), as they are before the first step of training: see `tied`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -88,36 +89,41 @@ class Pair:
 def write_overlap(
     *,
     cohort: str,
-    matches: list[Path],
-    floors: list[Path],
-    latents: dict[int, Path],
-    threshold: float,
+    match: Sequence[Path],
+    floor: Sequence[Path] = (),
+    latents: Sequence[tuple[int, Path]] = (),
+    sae: Sequence[tuple[int, Path]] = (),
+    threshold: float = 0.7,
     out: Path,
-    saes: dict[int, Path] | None = None,
 ) -> None:
     """Write `pairs`, `thresholds`, `seeds`, `latents` and `intervals` `.parquet` of a cohort into folder `out`.
 
     Args:
-        matches: match files of every pair of the cohort's seeds, each once.
-        floors: match files of random dictionaries of the same shape.
-        latents: evaluation table of each seed.
+        cohort: name of the cohort.
+        match: match files of every pair of the cohort's seeds, each once.
+        floor: match files of random dictionaries of the same shape.
+        latents: SEED=FILE, the evaluation's table of latents of each seed.
+        sae: SEED=FOLDER, the SAE of each seed; with them `pairs` also says whether unshared latents span a common
+            subspace.
         threshold: the cosine from which a latent counts as shared, in [0, 1] (the papers: 0.7).
-        saes: SAE folder of each seed; with them `pairs` also says whether unshared latents span a common subspace.
+        out: folder for the tables.
 
     Raises:
         StudyError: a pair is missing, stands twice, or belongs to another cohort or size.
     """
-    random = [_read(path, "floor") for path in floors]
-    evaluation = {int(seed): read_table(path)[0] for seed, path in latents.items()}
+    random = [_read(path, "floor") for path in floor]
+    evaluation = {int(seed): read_table(path)[0] for seed, path in latents}
     unseen = {seed for seed, table in evaluation.items() if table["rate"].isna().all()}
-    trained = [_without_live(pair, unseen) for pair in (_read(path, "trained") for path in matches)]
+    trained = [_without_live(pair, unseen) for pair in (_read(path, "trained") for path in match)]
     _check(cohort, trained, random, sorted(evaluation))
     floors_of = {"floor": random, "tied": [tied(pair) for pair in random]}
     every = [*trained, *floors_of["floor"], *floors_of["tied"]]
     out = Path(out)
     pairs = pairs_table(every, threshold)
-    if saes:
-        pairs = pairs.merge(subspace.table(trained, saes, threshold), how="left", on=["a", "b", "source", "latents"])
+    if sae:
+        pairs = pairs.merge(
+            subspace.table(trained, dict(sae), threshold), how="left", on=["a", "b", "source", "latents"]
+        )
     tables = {
         "pairs": pairs,
         "thresholds": thresholds_table(every),

@@ -5,16 +5,19 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from sae_stability.arguments import check_one_each
 from sae_stability.errors import StudyError
 from sae_stability.files import read_table, write_table
 from sae_stability.match.assignment import Assignment, match_rows
 from sae_stability.match.limits import KEPT_BYTES
 from sae_stability.match.rows import Rows, prepare
+from sae_stability.match.summary_line import in_words
 from sae_stability.sae.checkpoint_files import checkpoint_files
 
 SIDES = ("encoder", "decoder")
@@ -28,23 +31,36 @@ def match_pairs(
     latents_a: Sequence[Path] = (),
     latents_b: Sequence[Path] = (),
     config_hash: Sequence[str] = (),
-    threads: int | None = None,
-    device: str | None = None,
-) -> None:
-    """`match_pair` for `a[0]`, `b[0]`, ... and then the next ones, each SAE read once, with a progress bar on stderr.
+    threads: int = 1,
+    device: Literal["cpu", "cuda"] = "cpu",
+) -> str:
+    """Match pairs of SAEs one to one, encoder and decoder apart, with the proof; each SAE is read once.
+
+    Args:
+        a: folder of the first SAE, of any format that is read; once for each pair.
+        b: folder of the second SAE, in the order of --a.
+        out: file for the match, in the order of --a.
+        latents_a: the first SAE's table of latents, which says which of them are alive; without it all count as live.
+        latents_b: the second SAE's table of latents.
+        config_hash: what the match was made from.
+        threads: processor cores to use.
+        device: where to compute.
+
+    Returns:
+        A line a pair: what it found.
 
     Raises:
         StudyError: lists of unequal length (the last three may be empty), or as for `match_pair`.
     """
-    lists = {"a": a, "b": b, "out": out, "latents_a": latents_a, "latents_b": latents_b, "config_hash": config_hash}
-    given = {name: values for name, values in lists.items() if values}
-    if len({len(values) for values in given.values()}) > 1:
-        counts = ", ".join(f"{len(values)} --{name.replace('_', '-')}" for name, values in given.items())
-        raise StudyError(f"match: got {counts}; every pair needs one of each")
+    lists = {"b": b, "out": out, "latents_a": latents_a, "latents_b": latents_b, "config_hash": config_hash}
+    check_one_each(len(a), "pairs", **lists)
+    given = {"a": a} | {name: values for name, values in lists.items() if values}
     read = Prepared()
     for place, progress in enumerate(steps("match", len(a))):
         pair = {name: values[place] for name, values in given.items()}
         match_pair(**pair, read=read, threads=threads, device=device, progress=progress)
+    triples = zip(a, b, out, strict=True)
+    return "\n".join(f"{Path(one).name} and {Path(other).name}: {in_words(file)}" for one, other, file in triples)
 
 
 def steps(name: str, pairs: int) -> Iterator[Callable[[float], None]]:

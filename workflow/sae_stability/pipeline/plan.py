@@ -6,10 +6,11 @@ from counted operations and the rates under `plan` in the config; `format_plan` 
 
 import dataclasses
 import math
+from pathlib import Path
 
 from sae_stability.models.headers import has_lm_head, model_parameters
 from sae_stability.pipeline.batches import batches
-from sae_stability.study.build import Study
+from sae_stability.study.build import Study, load_study
 from sae_stability.study.parts import Cohort, GivenCohort, Pass, TokenSet
 
 # Rates assumed where the study states none, by its `device`.
@@ -231,3 +232,18 @@ def _round(hours: float) -> str:
     if not hours:
         return "-"
     return "< 0.01" if hours < 0.01 else f"{hours:,.2f}" if hours < 10 else f"{hours:,.0f}"
+
+
+def describe(study: Path = Path("config.yaml")) -> str:
+    """What a study will cost, before anything runs.
+
+    Args:
+        study: the study's file.
+
+    Returns:
+        A table to print: jobs, tokens, disk and hours of each stage.
+
+    Raises:
+        StudyError: the study has a mistake.
+    """
+    return format_plan(plan(load_study(study)))

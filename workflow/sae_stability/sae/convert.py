@@ -9,24 +9,25 @@ from sae_stability.sae.imported import save_weights
 
 
 def convert(
-    checkpoint: Path,
-    out: Path,
     *,
+    checkpoint: Path,
     format: str | None = None,
     to: str = "own",
     n_latents: int | None = None,
     d_model: int | None = None,
-    config_hash="",
+    config_hash: str = "",
+    out: Path,
 ) -> None:
     """Read an SAE and write it as a folder of another format.
 
     Args:
-        checkpoint: folder or file of the SAE.
-        out: folder to write; an SAE of the same format that is there already is overwritten.
-        format: format of `checkpoint`; None to tell by its files.
-        to: one of `formats.WRITTEN`.
-        n_latents, d_model: the size that it must have; None for any.
-        config_hash: recorded by the project's own format.
+        checkpoint: folder or file of an SAE.
+        format: its format; by default told by its files.
+        to: format to write: own, sparsify, saelens or dictionary_learning.
+        n_latents: latents that the SAE must have; any number if left out.
+        d_model: width that the SAE must have; any if left out.
+        config_hash: what the SAE was made from; the project's own format records it.
+        out: folder for the SAE; one of the same format that is there already is overwritten.
 
     Raises:
         StudyError: it cannot be read, has another size, or the other format has no such SAEs; or `out` is where it

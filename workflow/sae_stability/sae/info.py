@@ -7,13 +7,16 @@ from sae_stability.sae.checkpoint import arrays, read_cfg
 from sae_stability.sae.formats.untrusted import read_settings
 
 
-def describe(path: Path) -> str:
+def describe(checkpoint: Path) -> str:
     """Shapes, settings and training metrics of an SAE of any format, one `name: value` a line.
+
+    Args:
+        checkpoint: an SAE of any format that is read.
 
     Raises:
         StudyError: there is no SAE, or its files are damaged.
     """
-    path = Path(path)
+    path = Path(checkpoint)
     if formats.detect(path) == "own":
         tensors, settings = arrays(path), read_cfg(path)
     else:
