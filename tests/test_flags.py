@@ -149,7 +149,7 @@ def test_the_overview_lists_every_verb(capsys):
         cli.main(["--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
-    assert all(re.search(rf"^ +{verb} +\w", text, re.MULTILINE) for verb in VERBS)
+    assert all(re.search(rf"^ +{verb}\s+\w", text, re.MULTILINE) for verb in VERBS)
 
 
 def test_an_unknown_verb_is_an_error(capsys):
