@@ -146,7 +146,7 @@ def _module(name: str) -> Module:
 
 
 def _read(node: ast.stmt, statement: ast.stmt, module: str, found: Module) -> None:
-    """Sort a statement of the top level into `found`; `node` is the statement itself, or one inside an `if` or `try`."""
+    """Sort a statement of the top level into `found`; `node` is the statement, or one inside an `if` or `try`."""
     if isinstance(node, ast.Import | ast.ImportFrom):
         _note_import(node, module, found)
     elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
