@@ -8,7 +8,7 @@ import argparse
 import os
 import sys
 
-from sae_stability.errors import StudyError
+from sae_stability.errors import StudyError, naming_missing_extra
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -18,7 +18,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         _check_threads(args)
-        globals()[args.verb.replace("-", "_")](args)
+        with naming_missing_extra():
+            globals()[args.verb.replace("-", "_")](args)
     except StudyError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
