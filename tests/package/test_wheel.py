@@ -1,4 +1,4 @@
-"""The wheel alone, in a fresh environment: its declared dependencies suffice to match two checkpoints without PyTorch."""
+"""The wheel in a fresh environment: what it declares suffices to match two checkpoints without PyTorch."""
 
 import json
 import os
@@ -56,9 +56,7 @@ def bin_folder(wheel, tmp_path_factory) -> Path:
     venv.create(folder / "env", with_pip=True)
     found = folder / "env" / "bin"
     constraints = ROOT / "envs" / "constraints.txt"
-    installed = pip(
-        "install", "--no-compile", "--constraint", constraints, wheel, cwd=folder, python=found / "python"
-    )
+    installed = pip("install", "--no-compile", "--constraint", constraints, wheel, cwd=folder, python=found / "python")
     assert installed.returncode == 0, installed.stderr
     return found
 
