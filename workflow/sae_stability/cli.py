@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from sae_stability import flags
 from sae_stability.devices import claimed
-from sae_stability.errors import StudyError
+from sae_stability.errors import StudyError, naming_missing_extra
 from sae_stability.verbs import VERBS
 
 
@@ -17,7 +17,8 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     verb = overview().parse_args(argv[:1]).verb
     try:
-        run(verb, argv[1:])
+        with naming_missing_extra():
+            run(verb, argv[1:])
     except StudyError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

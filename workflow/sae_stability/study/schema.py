@@ -13,7 +13,7 @@ import yaml
 from sae_stability.errors import StudyError
 from sae_stability.sae.architectures import REGISTRY
 
-SCHEMA = Path(__file__).parents[2] / "schemas" / "config.schema.yaml"
+SCHEMA = Path(__file__).with_name("config.schema.yaml")
 
 _TYPES = {
     "object": (dict, "a mapping"),
