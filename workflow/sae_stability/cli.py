@@ -140,12 +140,12 @@ def train(args: argparse.Namespace) -> None:
     own = {name: getattr(args, name) for name in each if getattr(args, name)}
     settings = [TrainSettings(**shared, init_seed=seed) for seed in seeds]
     with claimed(args.device) as device:
-        from sae_stability.sae.training.job import Member
+        from sae_stability.sae.training.job import SaeJob
         from sae_stability.sae.training.train import train_block
 
         train_block(
             [
-                Member(settings=one, **{name: given[number] for name, given in own.items()})
+                SaeJob(settings=one, **{name: given[number] for name, given in own.items()})
                 for number, one in enumerate(settings)
             ],
             chunk=args.chunk,

@@ -10,8 +10,7 @@ from sae_stability.activations import reader
 from sae_stability.errors import StudyError
 from sae_stability.files import write_json, write_table
 from sae_stability.models.headers import has_lm_head
-from sae_stability.sae.given import GivenSAE, load_folder
-from sae_stability.sae.model import SAE
+from sae_stability.sae.model import SAE, load_own
 from sae_stability.sae.training.initial_weights import initial_weights
 
 RARE_RATE = 1e-4
@@ -77,7 +76,7 @@ def evaluate(
     for folder, json, parquet, made_from in zip(
         saes, out_json, out_parquet, config_hash or [""] * len(saes), strict=True
     ):
-        sae = load_folder(folder, device)
+        sae = load_own(folder, device)
         if data is not None and data.d_model != sae.encoder.shape[1]:
             raise StudyError(f"{folder}: made for width {sae.encoder.shape[1]}, but {chunk} has width {data.d_model}")
         metrics, latents = _unseen(sae) if data is None else _reconstruction(sae, data, device)
@@ -96,7 +95,7 @@ def evaluate(
     return results
 
 
-def _unseen(sae: SAE | GivenSAE):
+def _unseen(sae: SAE):
     """Metrics and latents of an SAE that was shown no activations."""
     import pandas as pd
 
@@ -115,7 +114,7 @@ def _has_language_head(model: str, revision: str | None) -> bool:
     return known
 
 
-def _reconstruction(sae: SAE | GivenSAE, data: reader.Chunk, device: str):
+def _reconstruction(sae: SAE, data: reader.Chunk, device: str):
     import pandas as pd
 
     n_latents = len(sae.encoder)
@@ -149,7 +148,7 @@ def _reconstruction(sae: SAE | GivenSAE, data: reader.Chunk, device: str):
     return metrics, pd.DataFrame(columns | {"mean_activation": mean_activation, "alive": count > 0})
 
 
-def _init_similarity(sae: SAE | GivenSAE) -> dict[str, np.ndarray]:
+def _init_similarity(sae: SAE) -> dict[str, np.ndarray]:
     """Cosine of every latent's encoder and decoder row with its initial one, drawn again from the seed."""
     n_latents, d_model = sae.encoder.shape
     if "init_seed" not in sae.cfg:
