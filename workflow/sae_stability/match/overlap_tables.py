@@ -195,28 +195,31 @@ def pairs_table(pairs: list[Pair], threshold: float) -> pd.DataFrame:
     `mean_best_decoder_reverse` are MMCS (Sharkey et al. 2022) from A to B and from B to A: mean_i max_j cos(a_i, b_j).
     `mutual_nearest`: latents whose nearest decoder row has them as its nearest, with cosine >= t (arXiv 2603.25325).
     """
-    rows = []
-    for pair in pairs:
-        for latents in LATENTS:
-            base = pair.base(latents)
-            n = int(base.sum())
-            row = {"a": pair.a, "b": pair.b, "source": pair.source, "latents": latents, "n": n}
-            row["shared"] = _fraction(pair.passes("shared", threshold, latents), n)
-            row["same_counterpart"] = _fraction(pair.agrees(latents), n)
-            for test in ("joint", "max", "decoder_only"):
-                row[test] = _fraction(pair.passes(test, threshold, latents), n)
-            for side in ("decoder", "encoder"):
-                row[f"mean_cosine_{side}"] = _mean(pair.columns[f"cosine_{side}"], base)
-            for side in ("decoder", "encoder"):
-                row[f"mean_best_{side}"] = _mean(pair.columns[f"best_{side}_cosine"], base)
-            base_b = pair.columns["alive_b"] if latents == "live" else np.ones_like(base)
-            for side in ("decoder", "encoder"):
-                row[f"mean_best_{side}_reverse"] = _mean(pair.columns[f"reverse_best_{side}_cosine"], base_b)
-            row["mutual_nearest"] = _fraction(pair.passes("mutual_nearest", threshold, latents), n)
-            for side in ("encoder", "decoder"):
-                row[f"gap_{side}"] = pair.metadata[side]["gap"] / len(base)
-            rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame([pair_row(pair, latents, threshold) for pair in pairs for latents in LATENTS])
+
+
+def pair_row(pair: Pair, latents: str, threshold: float) -> dict:
+    """One row of `pairs_table`. In mean cosines, latents that have no counterpart (in a smaller SAE B) do not count."""
+    base = pair.base(latents)
+    n = int(base.sum())
+    row = {"a": pair.a, "b": pair.b, "source": pair.source, "latents": latents, "n": n}
+    row["shared"] = _fraction(pair.passes("shared", threshold, latents), n)
+    row["same_counterpart"] = _fraction(pair.agrees(latents), n)
+    for test in ("joint", "max", "decoder_only"):
+        row[test] = _fraction(pair.passes(test, threshold, latents), n)
+    for side in ("decoder", "encoder"):
+        matched = pair.columns[f"counterpart_{side}"] >= 0
+        row[f"mean_cosine_{side}"] = _mean(pair.columns[f"cosine_{side}"], base & matched)
+    for side in ("decoder", "encoder"):
+        row[f"mean_best_{side}"] = _mean(pair.columns[f"best_{side}_cosine"], base)
+    alive_b = pair.columns["alive_b"]
+    base_b = alive_b if latents == "live" else np.ones_like(alive_b)
+    for side in ("decoder", "encoder"):
+        row[f"mean_best_{side}_reverse"] = _mean(pair.columns[f"reverse_best_{side}_cosine"], base_b)
+    row["mutual_nearest"] = _fraction(pair.passes("mutual_nearest", threshold, latents), n)
+    for side in ("encoder", "decoder"):
+        row[f"gap_{side}"] = pair.metadata[side]["gap"] / len(base)
+    return row
 
 
 def thresholds_table(pairs: list[Pair]) -> pd.DataFrame:

@@ -3,7 +3,6 @@
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +17,9 @@ from sae_stability.match.assignment import Assignment, match_rows
 from sae_stability.match.limits import KEPT_BYTES
 from sae_stability.match.rows import Rows, prepare
 from sae_stability.match.summary_line import in_words
+from sae_stability.sae import formats
 from sae_stability.sae.checkpoint_files import checkpoint_files
+from sae_stability.sae.formats import own
 
 SIDES = ("encoder", "decoder")
 
@@ -136,10 +137,27 @@ def write_match(
     out: Path, rows_a: dict, rows_b: dict, alive_a, alive_b, metadata: dict, *, threads=None, device=None, progress=None
 ) -> None:
     """Match `{"encoder": (n, d), "decoder": (n, d)}` of two SAEs and write the table with `metadata` and the proofs."""
+    assignments = match_sides(rows_a, rows_b, threads=threads, device=device, progress=progress)
+    columns = match_columns(assignments, alive_a, alive_b)
+    if len(alive_a) != len(alive_b):
+        # A table has one row a latent of A; without these columns it is read as a pair of unequal SAEs.
+        columns = {name: values for name, values in columns.items() if len(values) == len(alive_a)}
+    write_table(out, pd.DataFrame(columns), metadata | {side: certificate(assignments[side]) for side in SIDES})
+
+
+def match_sides(rows_a: dict, rows_b: dict, *, threads=None, device=None, progress=None) -> dict[str, Assignment]:
+    """`match_rows` of encoder with encoder and of decoder with decoder, by side."""
     assignments = {}
     for place, side in enumerate(SIDES):
         step = None if progress is None else (lambda done, place=place: progress((place + done) / len(SIDES)))
         assignments[side] = match_rows(rows_a[side], rows_b[side], threads=threads, device=device, progress=step)
+    return assignments
+
+
+def match_columns(
+    assignments: dict[str, Assignment], alive_a: np.ndarray, alive_b: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The columns of a match: one value a latent of A, but of B in the `reverse_` ones and in `alive_b`."""
     columns = {"latent": np.arange(len(alive_a))}
     for side in SIDES:
         columns[f"counterpart_{side}"] = assignments[side].counterpart
@@ -148,12 +166,11 @@ def write_match(
         columns[f"best_{side}"] = assignments[side].best
         columns[f"best_{side}_cosine"] = assignments[side].best_cosine
     columns["alive"] = alive_a
-    if len(alive_a) == len(alive_b):
-        for side in SIDES:
-            columns[f"reverse_best_{side}"] = assignments[side].reverse_best
-            columns[f"reverse_best_{side}_cosine"] = assignments[side].reverse_best_cosine
-        columns["alive_b"] = alive_b
-    write_table(out, pd.DataFrame(columns), metadata | {side: certificate(assignments[side]) for side in SIDES})
+    for side in SIDES:
+        columns[f"reverse_best_{side}"] = assignments[side].reverse_best
+        columns[f"reverse_best_{side}_cosine"] = assignments[side].reverse_best_cosine
+    columns["alive_b"] = alive_b
+    return columns
 
 
 def certificate(assignment: Assignment) -> dict:
@@ -162,20 +179,25 @@ def certificate(assignment: Assignment) -> dict:
     return {key: getattr(assignment, key) for key in keys}
 
 
-def dictionaries(folder: Path) -> dict[str, np.ndarray]:
-    """Encoder and decoder, each `(n_latents, d_model)` float32, of an SAE folder, read without torch.
+def dictionaries(path: Path) -> dict[str, np.ndarray]:
+    """Encoder and decoder of an SAE of any format, each `(n_latents, d_model)` float32.
 
-    An SAE of another library is read too (`sae.formats`); torch is needed for those that are pickles.
+    torch is needed only for formats that are pickles. A folder in the project's own format is read without looking at
+    the other formats.
 
     Raises:
         StudyError: no such file, a damaged one, or tensors that are missing or disagree in shape.
     """
+    path = Path(path)
+    if own.detect(path) or not checkpoint_files(path):
+        return _own_dictionaries(path / "sae.safetensors")
+    weights = formats.read(path)
+    return {side: getattr(weights, side) for side in SIDES}
+
+
+def _own_dictionaries(path: Path) -> dict[str, np.ndarray]:
     from safetensors import SafetensorError, safe_open
 
-    other = _other_format(Path(folder))
-    if other is not None:
-        return other
-    path = Path(folder) / "sae.safetensors"
     try:
         with safe_open(path, framework="numpy") as file:
             missing = [side for side in SIDES if side not in file.keys()]  # noqa: SIM118 (not a dict)
@@ -192,16 +214,6 @@ def dictionaries(folder: Path) -> dict[str, np.ndarray]:
             "both must be (n_latents, d_model)"
         )
     return found
-
-
-def _other_format(path: Path) -> dict[str, np.ndarray] | None:
-    """The dictionaries of an SAE that another library made; None for a folder of this project."""
-    # By a name that no hash of code sees: a study matches its own folders, and a reader of files must not undo matches.
-    formats = import_module(f"{__name__.partition('.')[0]}.sae.formats")
-    if not checkpoint_files(path) or formats.detect(path) == "own":
-        return None
-    weights = formats.read(path)
-    return {side: getattr(weights, side) for side in SIDES}
 
 
 def _alive(path: Path | None, n_latents: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from pathlib import Path
 from sae_stability.errors import StudyError
 from sae_stability.sae import formats
 from sae_stability.sae.checkpoint_files import checkpoint_files
-from sae_stability.sae.imported import save_weights
+from sae_stability.sae.formats import own
 
 
 def convert(
@@ -33,7 +33,8 @@ def convert(
         StudyError: it cannot be read, has another size, or the other format has no such SAEs; or `out` is where it
             lies itself, or holds an SAE of another format.
     """
-    _check_free(checkpoint, out, to)
+    _check_not_itself(checkpoint, out)
+    formats.check_free(out, to)
     weights = formats.read(checkpoint, format)
     for what, found, wanted in (("latents", weights.n_latents, n_latents), ("width", weights.d_model, d_model)):
         if wanted is not None and found != wanted:
@@ -41,20 +42,11 @@ def convert(
                 f"{checkpoint}: {what} {found:,}, but the study says {wanted:,}; mend n_latents or d_model"
             )
     if to == "own":
-        save_weights(out, weights, config_hash)
+        own.write(out, weights, config_hash)
     else:
         formats.write(out, weights, to)
 
 
-def _check_free(checkpoint: Path, out: Path, to: str) -> None:
-    """Formats share file names: written over another one, an SAE would lose some of its files."""
+def _check_not_itself(checkpoint: Path, out: Path) -> None:
     if out.resolve() in {file.parent.resolve() for file in checkpoint_files(checkpoint)}:
         raise StudyError(f"{out}: holds {checkpoint} itself, which must not be overwritten; name another folder")
-    if not out.is_dir() or not checkpoint_files(out):
-        return
-    found = formats.recognised(out)
-    # Settings are written last: without them these may be the weights that a killed conversion left.
-    unfinished = found in (None, "own") and not list(out.glob("*.json"))
-    if found != to and not unfinished:
-        what = f"an SAE of the format {found}" if found else "files of something else"
-        raise StudyError(f"{out}: holds {what}, which an SAE of the format {to} would damage; name another folder")

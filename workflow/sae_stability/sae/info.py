@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sae_stability.sae import formats
-from sae_stability.sae.checkpoint import arrays, read_cfg
+from sae_stability.sae.formats import own
 from sae_stability.sae.formats.untrusted import read_settings
 
 
@@ -18,7 +18,7 @@ def describe(checkpoint: Path) -> str:
     """
     path = Path(checkpoint)
     if formats.detect(path) == "own":
-        tensors, settings = arrays(path), read_cfg(path)
+        tensors, settings = own.arrays(path), own.read_cfg(path)
     else:
         weights = formats.read(path)
         tensors, settings = weights.tensors, weights.settings | weights.origin

@@ -31,7 +31,7 @@ def _entries(entry: str | dict) -> list[GivenSae]:
     if isinstance(entry, str):
         from sae_stability.sae import formats
 
-        return [GivenSae(str(path)) for path in formats.members(Path(entry))]
+        return [GivenSae(str(path)) for path in formats.saes_at(Path(entry))]
     checked_folder(entry["folder"])
     return [GivenSae(None, entry["repo"], entry["folder"], entry["revision"])]
 

@@ -12,8 +12,7 @@ from sae_stability.arguments import check_one_each
 from sae_stability.errors import StudyError
 from sae_stability.files import check_made_from, write_json, write_table
 from sae_stability.models.headers import has_lm_head
-from sae_stability.sae.given import GivenSAE, load_folder
-from sae_stability.sae.model import SAE
+from sae_stability.sae.model import SAE, load_own
 from sae_stability.sae.training.initial_weights import initial_weights
 
 RARE_RATE = 1e-4
@@ -95,7 +94,7 @@ def evaluate(
     for folder, json, parquet, made_from in zip(
         sae, out_json, out_parquet, config_hash or [""] * len(sae), strict=True
     ):
-        loaded = load_folder(folder, device)
+        loaded = load_own(folder, device)
         d_model = loaded.encoder.shape[1]
         if data is not None and data.d_model != d_model:
             raise StudyError(f"{folder}: made for width {d_model}, but {chunk} has width {data.d_model}")
@@ -115,7 +114,7 @@ def evaluate(
     return results
 
 
-def _unseen(sae: SAE | GivenSAE):
+def _unseen(sae: SAE):
     """Metrics and latents of an SAE that was shown no activations."""
     import pandas as pd
 
@@ -134,7 +133,7 @@ def _has_language_head(model: str, revision: str | None) -> bool:
     return known
 
 
-def _reconstruction(sae: SAE | GivenSAE, data: reader.Chunk, device: str):
+def _reconstruction(sae: SAE, data: reader.Chunk, device: str):
     import pandas as pd
 
     n_latents = len(sae.encoder)
@@ -168,7 +167,7 @@ def _reconstruction(sae: SAE | GivenSAE, data: reader.Chunk, device: str):
     return metrics, pd.DataFrame(columns | {"mean_activation": mean_activation, "alive": count > 0})
 
 
-def _init_similarity(sae: SAE | GivenSAE) -> dict[str, np.ndarray]:
+def _init_similarity(sae: SAE) -> dict[str, np.ndarray]:
     """Cosine of every latent's encoder and decoder row with its initial one, drawn again from the seed."""
     n_latents, d_model = sae.encoder.shape
     if "init_seed" not in sae.cfg:

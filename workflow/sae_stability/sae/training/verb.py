@@ -8,7 +8,7 @@ from typing import Literal
 from sae_stability.arguments import check_one_each
 from sae_stability.errors import StudyError
 from sae_stability.files import check_made_from
-from sae_stability.sae.training.job import Member
+from sae_stability.sae.training.job import SaeJob
 from sae_stability.sae.training.settings import TrainSettings
 
 
@@ -63,7 +63,7 @@ def train_saes(
     own = {name: values for name, values in each.items() if values}
     train_block(
         [
-            Member(
+            SaeJob(
                 settings=dataclasses.replace(settings, init_seed=seed),
                 **{name: values[number] for name, values in own.items()},
             )

@@ -22,20 +22,6 @@ from sae_stability.sae.training.kernels.torch_ops import Entries
 from sae_stability.sae.training.steps.penalised import PenalisedStep
 from sae_stability.sae.training.steps.variable_l0 import Loss, make_operations
 
-EXTRAS = {"magnitude_scale": "n", "magnitude_bias": "n"}
-# There the encoder's bias is the gate's.
-AS_WEIGHTS = (
-    "gated",
-    {"encoder_bias": "magnitude_bias", "gate_bias": "encoder_bias", "log_magnitude": "magnitude_scale"},
-)
-
-
-def encode(sae, x: torch.Tensor) -> torch.Tensor:
-    """Latents (rows, n_latents) of raw activations x (rows, d_model)."""
-    product = (x - sae.decoder_bias) @ sae.encoder.T
-    magnitude = product * sae.extras["magnitude_scale"].exp() + sae.extras["magnitude_bias"]
-    return torch.relu(magnitude) * (product + sae.encoder_bias > 0)
-
 
 class GatedStep(PenalisedStep):
     """`encoder_bias` is the gate's."""

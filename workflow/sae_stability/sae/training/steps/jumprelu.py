@@ -25,13 +25,9 @@ import torch
 from sae_stability.sae.training.kernels.dense_latents import DenseEntries
 from sae_stability.sae.training.kernels.torch_ops import Entries
 from sae_stability.sae.training.sparsity_controller import HIGHEST
-from sae_stability.sae.training.steps.batchtopk import AS_WEIGHTS, encode
 from sae_stability.sae.training.steps.penalised import PenalisedStep
 from sae_stability.sae.training.steps.variable_l0 import Loss, make_operations
 
-__all__ = ["AS_WEIGHTS", "EXTRAS", "encode", "make_step"]
-
-EXTRAS = {"threshold": "n"}
 BANDWIDTH = 0.001  # where the settings give none
 THRESHOLD = 0.001  # before the first step
 FOLLOW = 0.05  # power of L0 / k that thresholds are multiplied by at the end

@@ -21,14 +21,7 @@ from sae_stability.sae.training.normalisation import unit_decoder
 from sae_stability.sae.training.steps.penalised import PenalisedStep
 from sae_stability.sae.training.steps.variable_l0 import Loss, make_operations
 
-EXTRAS: dict[str, str] = {}
-AS_WEIGHTS: tuple[str, dict] = ("relu", {})
 NORM = 0.1  # of decoder rows before the first step
-
-
-def encode(sae, x: torch.Tensor) -> torch.Tensor:
-    """Latents (rows, n_latents) of raw activations x (rows, d_model)."""
-    return torch.relu(torch.addmm(sae.encoder_bias, x - sae.decoder_bias, sae.encoder.T))
 
 
 class ReLUStep(PenalisedStep):

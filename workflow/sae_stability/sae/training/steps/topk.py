@@ -18,16 +18,6 @@ from sae_stability.sae.training.settings import TrainSettings
 from sae_stability.sae.training.steps.protocol import Step
 from sae_stability.sae.training.workers import Workers
 
-EXTRAS: dict[str, str] = {}
-AS_WEIGHTS: tuple[str, dict] = ("topk", {})
-
-
-def encode(sae, x: torch.Tensor) -> torch.Tensor:
-    """Latents (rows, n_latents) of raw activations x (rows, d_model); at most k are above 0."""
-    pre = torch.relu(torch.addmm(sae.encoder_bias, x - sae.decoder_bias, sae.encoder.T))
-    best = pre.topk(sae.cfg["k"], dim=1, sorted=False)
-    return torch.zeros_like(pre).scatter_(1, best.indices, best.values)
-
 
 def make_step(
     weights: dict[str, np.ndarray],

@@ -11,7 +11,7 @@ from sae_stability.sae.quality.evaluate import evaluate
 from sae_stability.sae.training.settings import TrainSettings
 from sae_stability.sae.training.sparsity_controller import MEMORY, SparsityController
 from sae_stability.sae.training.train import train_chunk
-from tests.sae.chunks import planted_dictionary, write_chunk
+from tests.sae.training.chunks import planted_dictionary, write_chunk
 
 
 def uneven_rows(dictionary: np.ndarray, rows: int, seed: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from sae_stability import sae
 from sae_stability.activations import reader
 from sae_stability.files import read_json
 from sae_stability.sae.architectures import REGISTRY
-from sae_stability.sae.given import GivenSAE
+from sae_stability.sae.model import SAE
 from sae_stability.sae.quality.evaluate import evaluate
 from sae_stability.sae.training import resampling
 from sae_stability.sae.training.initial_weights import initial_weights
@@ -24,7 +24,7 @@ from sae_stability.sae.training.settings import TrainSettings
 from sae_stability.sae.training.steps import architecture, topk, topk_cpu, variable_l0
 from sae_stability.sae.training.steps.topk_torch import TorchTopKStep
 from sae_stability.sae.weights import ACTIVATIONS, INPUT_NORMS, OPTIONAL, Weights
-from tests.sae.device_stand_in import CPU, OnDevice, device_stand_in
+from tests.sae.training.steps.device_stand_in import CPU, OnDevice, device_stand_in
 
 ROWS, WIDTH, LATENTS, STEPS = 64, 16, 64, 20
 DEAD = [3, 17, 40]
@@ -264,6 +264,6 @@ def test_an_imported_sae_on_a_device(device, activation) -> None:
     x = torch.from_numpy(drawn(50, WIDTH))
     for input_norm in INPUT_NORMS:
         weights = Weights(**tensors, activation=activation, k=4, input_norm=input_norm)
-        there = GivenSAE(weights, device).forward(x.to(device))
+        there = SAE(weights, device=device).forward(x.to(device))
         assert type(there) is OnDevice
-        assert torch.equal(there.cpu(), GivenSAE(weights).forward(x))
+        assert torch.equal(there.cpu(), SAE(weights).forward(x))

@@ -17,7 +17,7 @@ from sae_stability.errors import StudyError
 from sae_stability.sae.training import train
 from sae_stability.sae.training.history import History
 from sae_stability.sae.training.train import train_chunk
-from tests.sae import killed
+from tests.sae.training import killed
 
 KILLS = 25
 FILES = (
@@ -36,8 +36,8 @@ def processes():
     context = multiprocessing.get_context("forkserver")
     # A server that another test left, as reading docstrings does, has loaded nothing: seconds a process.
     forkserver._forkserver._stop()
-    context.set_forkserver_preload(["pytest", "tests.sae.warm"])
-    root = Path(__file__).parents[2]
+    context.set_forkserver_preload(["pytest", "tests.sae.training.warm"])
+    root = Path(__file__).parents[3]
     with pytest.MonkeyPatch.context() as patch:  # the server of Python 3.11 takes over no sys.path
         patch.setenv("PYTHONPATH", os.pathsep.join([str(root / "workflow"), str(root)]))
         forkserver.ensure_running()

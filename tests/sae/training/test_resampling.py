@@ -12,9 +12,9 @@ from sae_stability.sae.training import resampling
 from sae_stability.sae.training.initial_weights import initial_weights
 from sae_stability.sae.training.normalisation import Normalisation
 from sae_stability.sae.training.steps import architecture
-from sae_stability.sae.training.train import Member, train_block, train_chunk
+from sae_stability.sae.training.train import SaeJob, train_block, train_chunk
 from sae_stability.sae.training.workers import Workers
-from tests.sae.test_architectures import start as fresh
+from tests.sae.training.test_architectures import start as fresh
 
 DEAD = [3, 17, 40]
 TIMES = [24, 48, 72, 96]  # of the 192 steps of `planted.settings`
@@ -212,6 +212,6 @@ def test_resumed_beside_others_or_on_more_threads_it_resamples_the_same(
             train_chunk(**given, **checkpoint, settings=settings, out=tmp_path / "stopped")
         train_chunk(**given, **checkpoint, settings=settings, out=tmp_path / "stopped", threads=2)
         assert same(tmp_path / "stopped")
-    members = [Member(settings=replace(settings, init_seed=s), out=tmp_path / f"{s}") for s in (1, 0)]
+    members = [SaeJob(settings=replace(settings, init_seed=s), out=tmp_path / f"{s}") for s in (1, 0)]
     train_block(members, **given, threads=2)
     assert same(tmp_path / "0")

@@ -15,8 +15,8 @@ from sae_stability.sae.training.steps import architecture
 from sae_stability.sae.training.steps.topk_cpu import CpuTopKStep
 from sae_stability.sae.training.steps.topk_torch import TorchTopKStep
 from sae_stability.sae.training.workers import Workers
-from tests.sae.dense import DENSE
-from tests.sae.test_gradients import settings_for, start
+from tests.sae.training.steps.dense import DENSE
+from tests.sae.training.steps.test_gradients import settings_for, start
 
 OWN = {"matryoshka": {"groups": 3}, "jumprelu": {"bandwidth": 0.2}}
 CASES = {

@@ -19,6 +19,7 @@ from safetensors.torch import save_file as save_torch
 from sae_stability import sae
 from sae_stability.errors import StudyError
 from sae_stability.sae import formats
+from sae_stability.sae.formats import own
 from sae_stability.sae.info import describe
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -46,7 +47,7 @@ def trained(folder: Path, **changes) -> None:
     """An SAE as training writes it, with some settings changed afterwards."""
     weights = formats.read(FIXTURES / "saelens-topk")
     cfg = {"architecture": "topk", "n_latents": weights.n_latents, "d_model": weights.d_model, "k": 3}
-    sae.save(folder, weights.tensors, cfg)
+    own.save(folder, weights.tensors, cfg)
     (folder / "cfg.json").write_text(json.dumps(cfg | changes))
 
 

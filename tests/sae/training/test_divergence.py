@@ -14,7 +14,7 @@ from sae_stability.files import read_json
 from sae_stability.sae.training.divergence import PATIENCE, Spikes, Watch
 from sae_stability.sae.training.steps.topk_cpu import CpuTopKStep
 from sae_stability.sae.training.train import train_chunk
-from tests.sae.chunks import planted_rows, write_chunk
+from tests.sae.training.chunks import planted_rows, write_chunk
 
 
 def step_that_reads(chunk: Path, wanted) -> int:

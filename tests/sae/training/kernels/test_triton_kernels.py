@@ -22,9 +22,9 @@ from sae_stability.sae.training.normalisation import Normalisation
 from sae_stability.sae.training.settings import TrainSettings
 from sae_stability.sae.training.steps import architecture, topk_triton
 from sae_stability.sae.training.steps.topk_torch import TorchTopKStep
-from tests.sae import triton_reference as reference
-from tests.sae.dense import DenseTopK
-from tests.sae.device_stand_in import CPU, OnDevice, device_stand_in
+from tests.sae.training.kernels import triton_reference as reference
+from tests.sae.training.steps.dense import DenseTopK
+from tests.sae.training.steps.device_stand_in import CPU, OnDevice, device_stand_in
 
 if importlib.util.find_spec("triton") is None:
     pytest.skip("Triton is not installed (it exists for Linux alone)", allow_module_level=True)
@@ -273,7 +273,7 @@ def test_a_loss_that_is_not_finite_overwrites_nothing():
 def test_every_kernel_compiles_for_an_h100(tmp_path):
     """Triton's compiler needs no GPU; what it refuses, the interpreter may let pass."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[2] / "workflow"), *sys.path])
+    environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[4] / "workflow"), *sys.path])
     program = [sys.executable, str(Path(__file__).with_name("triton_compiled.py"))]
     done = subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]

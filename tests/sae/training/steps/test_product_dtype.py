@@ -11,7 +11,7 @@ from sae_stability.sae.training.normalisation import Normalisation
 from sae_stability.sae.training.steps import topk_cpu
 from sae_stability.sae.training.steps.topk_cpu import CpuTopKStep
 from sae_stability.sae.training.workers import Workers
-from tests.sae.chunks import planted_rows
+from tests.sae.training.chunks import planted_rows
 
 
 def test_values_are_those_of_the_float32_product_and_negative_ones_go() -> None:

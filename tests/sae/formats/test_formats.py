@@ -14,6 +14,7 @@ from sae_stability import sae
 from sae_stability.errors import StudyError
 from sae_stability.sae import formats
 from sae_stability.sae.convert import convert
+from sae_stability.sae.formats import own
 from sae_stability.sae.weights import Weights
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -156,7 +157,7 @@ def test_what_a_format_cannot_say_is_refused(format, weights, words, tmp_path):
 
 def test_a_trained_sae_leaves_for_every_written_format_and_stays_itself(tmp_path):
     weights = example("topk")
-    sae.save(tmp_path / "own", weights.tensors, {"architecture": "topk", "n_latents": 12, "d_model": 6, "k": 3})
+    own.save(tmp_path / "own", weights.tensors, {"architecture": "topk", "n_latents": 12, "d_model": 6, "k": 3})
     x = torch.randn(9, 6, generator=torch.Generator().manual_seed(0))
     expected = sae.load(tmp_path / "own").forward(x)
     for format in formats.WRITTEN:
@@ -260,7 +261,7 @@ def test_a_checkpoint_from_the_middle_of_a_training_is_read(tmp_path):
 
 
 def test_decoders_alone_need_no_torch(tmp_path):
-    library = Path(__file__).parents[2] / "workflow"
+    library = Path(__file__).parents[3] / "workflow"
     paths = [str(checkpoint(name)) for name in NAMES if not name.startswith(PICKLES)]
     code = (
         f"import sys; sys.path.insert(0, {str(library)!r})\nfrom sae_stability import sae\n"
@@ -274,8 +275,8 @@ def test_seeds_in_one_folder_are_found_in_order_and_not_mistaken_for_an_sae(tmp_
     for seed in (10, 9, 0):
         shutil.copytree(FIXTURES / "sparsify-topk", hookpoint / f"seed{seed}")
     (hookpoint / "logs").mkdir()
-    assert [path.name for path in formats.members(hookpoint)] == ["seed0", "seed9", "seed10"]
-    assert formats.members(hookpoint / "seed9") == [hookpoint / "seed9"]
+    assert [path.name for path in formats.saes_at(hookpoint)] == ["seed0", "seed9", "seed10"]
+    assert formats.saes_at(hookpoint / "seed9") == [hookpoint / "seed9"]
     assert formats.read(hookpoint / "seed9").origin["hookpoint"] == "layers.0.mlp"
     with pytest.raises(StudyError, match=r"holds several SAEs; name one of seed0, seed9, seed10"):
         sae.load(hookpoint)
@@ -316,7 +317,7 @@ def test_saes_trained_here_of_other_architectures_leave_as_what_they_are(archite
     extras, definition = TRAINED[architecture]
     random = np.random.default_rng(4)
     tensors = example("relu").tensors | {name: random.uniform(0.1, 0.5, 12).astype(np.float32) for name in extras}
-    sae.save(tmp_path / "own", tensors, {"architecture": architecture, "n_latents": 12, "d_model": 6, "k": 3})
+    own.save(tmp_path / "own", tensors, {"architecture": architecture, "n_latents": 12, "d_model": 6, "k": 3})
     formats.write(tmp_path / "theirs", formats.read(tmp_path / "own"), "saelens")
     x = random.normal(size=(9, 6)).astype(np.float32)
     product = (x - tensors["decoder_bias"]) @ tensors["encoder"].T

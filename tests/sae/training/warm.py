@@ -9,8 +9,8 @@ import torch
 from tqdm import tqdm
 
 from sae_stability.sae.training.settings import TrainSettings
-from tests.sae import killed
-from tests.sae.chunks import planted_dictionary, planted_rows, write_chunk
+from tests.sae.training import killed
+from tests.sae.training.chunks import planted_dictionary, planted_rows, write_chunk
 
 # A process with threads of its own must not be forked.
 torch.set_num_threads(1)

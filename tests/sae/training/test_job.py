@@ -7,7 +7,7 @@ import pytest
 
 from sae_stability import cli
 from sae_stability.sae.training.train import train_chunk
-from tests.sae.test_block import command
+from tests.sae.training.test_block import command
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_a_mistake_is_told_in_one_line_before_training(
 
 
 def test_what_the_system_refuses_is_told_in_one_line(folder, capsys) -> None:
-    checkpoint = Path(__file__).parent / "fixtures" / "sparsify-topk"
+    checkpoint = Path(__file__).parents[1] / "formats" / "fixtures" / "sparsify-topk"
     assert cli.main(["convert", "--checkpoint", str(checkpoint), "--out", str(folder / "a-file")]) == 2
     assert capsys.readouterr().err == f"error: {folder / 'a-file/cfg.json'}: Not a directory\n"
 

@@ -193,7 +193,7 @@ def test_results_that_are_looked_at_late_are_the_same(planted, train, one_chunk,
 
 
 def test_a_loss_that_is_looked_at_late_names_its_own_step(planted, tmp_path, one_chunk, monkeypatch) -> None:
-    from tests.sae.chunks import planted_rows, write_chunk
+    from tests.sae.training.chunks import planted_rows, write_chunk
 
     monkeypatch.setattr("sae_stability.sae.training.steps.topk_cpu.CpuTopKStep", OnDevice)
     rows = planted_rows(planted.dictionary, 128 * 8, active=3, seed=0)

@@ -13,9 +13,10 @@ from sae_stability.activations.extraction import extract
 from sae_stability.corpus.tokenize import tokenize
 from sae_stability.files import read_json, read_table, write_json
 from sae_stability.models.loading import load_model
+from sae_stability.sae.formats import own
 from sae_stability.sae.quality.evaluate import LANGUAGE, evaluate
 from tests import tiny
-from tests.sae.device_stand_in import device_stand_in
+from tests.sae.training.steps.device_stand_in import device_stand_in
 
 
 def test_metrics_equal_plain_sums(planted, train, one_chunk, tmp_path) -> None:
@@ -98,7 +99,7 @@ def evaluated(language, tmp_path, tensors: dict[str, torch.Tensor], k: int, devi
         write_json(chunk / "manifest.json", read_json(chunk / "manifest.json") | extracted)
     n_latents, d_model = tensors["encoder"].shape
     cfg = {"architecture": "topk", "n_latents": n_latents, "d_model": d_model, "k": k, "hookpoint": hookpoint}
-    sae.save(tmp_path / "sae", {name: value.numpy() for name, value in tensors.items()}, cfg)
+    own.save(tmp_path / "sae", {name: value.numpy() for name, value in tensors.items()}, cfg)
     (metrics,) = evaluate(
         sae=[tmp_path / "sae"],
         chunk=chunk,

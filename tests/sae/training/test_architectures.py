@@ -14,6 +14,7 @@ from sae_stability.activations import reader
 from sae_stability.errors import StudyError
 from sae_stability.files import read_json
 from sae_stability.sae.architectures import REGISTRY
+from sae_stability.sae.formats import own
 from sae_stability.sae.model import SAE
 from sae_stability.sae.quality.evaluate import evaluate
 from sae_stability.sae.training.initial_weights import initial_weights
@@ -60,11 +61,9 @@ def test_chunk_by_chunk_with_any_threads_equals_one_uninterrupted_loop(planted, 
                 done += 1
         expected = normalisation.fold({name: value.numpy() for name, value in training.weights().items()})
     tensors = sae.arrays(out)
-    assert (
-        set(tensors)
-        == set(expected)
-        == {"encoder", "decoder", "encoder_bias", "decoder_bias"} | set(architecture(settings.architecture).EXTRAS)
-    )
+    names = {"encoder", "decoder", "encoder_bias", "decoder_bias"}
+    names |= set(own.TRAINED[settings.architecture].tensors.values())
+    assert set(tensors) == set(expected) == names
     for name, value in tensors.items():
         np.testing.assert_array_equal(value, expected[name])
 
@@ -114,7 +113,7 @@ def test_the_saved_sae_reconstructs_as_the_trained_one(planted, name) -> None:
             result = training.step(batch, 0.0)
         weights = normalisation.fold({n: value.numpy() for n, value in training.weights().items()})
     cfg = {"architecture": name, "n_latents": 64, "d_model": 24, "k": 3}
-    loaded = SAE({n: torch.from_numpy(value) for n, value in weights.items()}, cfg)
+    loaded = SAE(own.weights_of(weights, cfg, "here"), cfg)
     x = batch
     latents = loaded.encode(x)
     fvu = (loaded.decode(latents) - x).square().sum() / (x - x.mean(0)).square().sum()
@@ -174,7 +173,8 @@ def test_settings_that_an_architecture_has_no_use_for_are_refused(planted, chang
 
 def test_the_config_knows_every_architecture_and_each_has_a_module_that_names_its_source() -> None:
     assert definition("cohort")["properties"]["architecture"]["enum"] == NAMES
-    told = (Path(__file__).parents[2] / "config.yaml").read_text().split("# Kind of SAE: ")[1].split("architecture:")[0]
+    assert list(own.TRAINED) == NAMES
+    told = (Path(__file__).parents[3] / "config.yaml").read_text().split("# Kind of SAE: ")[1].split("architecture:")[0]
     for name in NAMES:
         assert re.search(rf"\b{name}\b", told)
         text = architecture(name).__doc__

@@ -16,7 +16,7 @@ from sae_stability.sae.training.kernels.torch_ops import Operations
 from sae_stability.sae.training.normalisation import Normalisation
 from sae_stability.sae.training.steps import architecture
 from sae_stability.sae.training.workers import Workers
-from tests.sae.test_gradients import settings_for, start
+from tests.sae.training.steps.test_gradients import settings_for, start
 
 ARCHITECTURES = ("batchtopk", "matryoshka", "relu", "gated", "jumprelu")
 PENALISED = ARCHITECTURES[2:]

@@ -16,7 +16,7 @@ import torch
 from sae_stability import cli
 from sae_stability.activations import reader
 from sae_stability.errors import StudyError
-from sae_stability.sae.training.job import Member
+from sae_stability.sae.training.job import SaeJob
 from sae_stability.sae.training.settings import TrainSettings
 from sae_stability.sae.training.train import train_block, train_chunk
 
@@ -28,11 +28,11 @@ def settings(planted) -> TrainSettings:
     return replace(planted.settings, epochs=1, tokens=2 * 4096)
 
 
-def members(settings: TrainSettings, folder: Path, seeds, chunk: int = 0) -> list[Member]:
+def members(settings: TrainSettings, folder: Path, seeds, chunk: int = 0) -> list[SaeJob]:
     """SAEs of these seeds, with all their files in `folder`."""
     last = chunk == settings.n_chunks - 1
     return [
-        Member(
+        SaeJob(
             settings=replace(settings, init_seed=seed),
             previous=folder / f"{seed}-{chunk - 1}.safetensors" if chunk else None,
             state_out=None if last else folder / f"{seed}-{chunk}.safetensors",
@@ -109,8 +109,8 @@ import json, sys
 from pathlib import Path
 sys.path[:0] = json.loads(sys.argv[1])
 from types import SimpleNamespace
-from sae_stability.sae.settings import TrainSettings
-from tests.sae.test_block import block
+from sae_stability.sae.training.settings import TrainSettings
+from tests.sae.training.test_block import block
 chunks, settings, folder, seeds = json.loads(sys.argv[2])
 planted = SimpleNamespace(chunks=[Path(chunk) for chunk in chunks])
 block(planted, TrainSettings(**settings), Path(folder), seeds, checkpoint_seconds=0.05, threads=2)
@@ -120,7 +120,7 @@ block(planted, TrainSettings(**settings), Path(folder), seeds, checkpoint_second
 def test_a_block_killed_at_random_moments_ends_with_the_same_bytes(planted, settings, tmp_path) -> None:
     settings, seeds = replace(settings, epochs=20, tokens=4096 * 20), [0, 1, 2]
     block(planted, settings, tmp_path / "whole", seeds)
-    root, folder = Path(__file__).parents[2], tmp_path / "killed"
+    root, folder = Path(__file__).parents[3], tmp_path / "killed"
     folder.mkdir()
     paths = json.dumps([str(root), str(root / "workflow")])
     given = json.dumps([list(map(str, planted.chunks)), asdict(settings), str(folder), seeds])

@@ -11,6 +11,7 @@ import torch
 from sae_stability import sae
 from sae_stability.errors import StudyError
 from sae_stability.files import write_json
+from sae_stability.sae.formats import own
 
 CFG = {"architecture": "topk", "n_latents": 6, "d_model": 4, "k": 2}
 
@@ -23,7 +24,7 @@ def tensors() -> dict[str, np.ndarray]:
 
 
 def test_what_is_saved_is_read_back_and_encodes_as_defined(tensors, tmp_path) -> None:
-    sae.save(tmp_path, tensors, CFG)
+    own.save(tmp_path, tensors, CFG)
     for name, value in sae.arrays(tmp_path).items():
         np.testing.assert_array_equal(value, tensors[name])
     loaded = sae.load(tmp_path)
@@ -37,8 +38,8 @@ def test_what_is_saved_is_read_back_and_encodes_as_defined(tensors, tmp_path) ->
 
 
 def test_arrays_need_no_torch(tensors, tmp_path) -> None:
-    sae.save(tmp_path, tensors, CFG)
-    library = Path(__file__).parents[2] / "workflow"
+    own.save(tmp_path, tensors, CFG)
+    library = Path(__file__).parents[3] / "workflow"
     code = (
         f"import sys; sys.path.insert(0, {str(library)!r})\nfrom sae_stability import sae\nfrom pathlib import Path\n"
         f"sae.arrays(Path({str(tmp_path)!r}))\nassert not {{'torch', 'numba', 'pandas'}} & set(sys.modules)"
@@ -71,7 +72,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_file_that_is_wrong_is_named(tensors, tmp_path, fault) -> None:
-    sae.save(tmp_path, tensors, CFG)
+    own.save(tmp_path, tensors, CFG)
     spoil, message = FAULTS[fault]
     spoil(tmp_path)
     with pytest.raises(StudyError, match=message):
@@ -81,7 +82,7 @@ def test_a_file_that_is_wrong_is_named(tensors, tmp_path, fault) -> None:
 def test_a_mislabelled_tensor_is_named(tensors, tmp_path) -> None:
     from safetensors.numpy import save_file
 
-    sae.save(tmp_path, tensors, CFG)
+    own.save(tmp_path, tensors, CFG)
     renamed = tensors | {"W_dec": tensors["decoder"]}
     del renamed["decoder"]
     save_file(renamed, tmp_path / "sae.safetensors")
