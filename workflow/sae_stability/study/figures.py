@@ -151,7 +151,7 @@ def _check_architectures(where: str, kind: FigureKind, sweep: Sweep, cohorts: Co
         other = at[twin.architecture, twin.k]
         found = f"has {twin.slug} and {other} with architecture {twin.architecture} and k {twin.k}"
     elif sum(count > 1 for count in cohorts_of.values()) < 2:
-        found = "does not have two architectures with several k each, so there is no line to compare on"
+        found = "has fewer than two architectures with several k each"
     else:
         return
     needs = "compares cohorts of several architectures at several k, alike in all but learning_rate and settings that "
