@@ -265,7 +265,7 @@ def figure_table(args: argparse.Namespace) -> None:
     """Overlap tables to a figure's tidy table."""
     from sae_stability.figures.tables import write_table
 
-    write_table(figure=args.figure, inputs=args.input, out=args.out)
+    write_table(figure=args.figure, input=args.input, out=args.out)
 
 
 def figure(args: argparse.Namespace) -> None:
@@ -276,7 +276,9 @@ def figure(args: argparse.Namespace) -> None:
         figure=args.figure,
         table=args.table,
         style=args.style,
-        outs=[args.svg, args.pdf, args.png],
+        svg=args.svg,
+        pdf=args.pdf,
+        png=args.png,
         caption=args.caption,
     )
 
@@ -289,8 +291,8 @@ def summary(args: argparse.Namespace) -> None:
         study=args.study,
         base=args.base,
         about=args.about,
-        overlaps=args.overlap,
-        evaluations=args.evaluation,
+        overlap=args.overlap,
+        evaluation=args.evaluation,
         out=args.out,
     )
 
