@@ -180,10 +180,11 @@ def sources(wildcards) -> list[tuple[str, str]]:
     """Label and path of every table that a figure is made from, in order."""
     figure = study.figures[wildcards.figure]
     tables = [(label, in_results("overlap", cohort)) for label, cohort in figure.inputs]
-    if figure.figure == "joint":
+    extra = FIGURES[figure.figure].extra
+    if "match" in extra:
         cohort = study.cohorts[figure.cohort]
         tables.append((cohort.slug, match_file(cohort.slug, *cohort.pairs[0])))
-    if figure.figure in ("layer", "architecture"):
+    if "evaluation" in extra:
         cohorts = [study.cohorts[cohort] for _, cohort in figure.inputs]
         tables += [(cohort.slug, evaluation_files(cohort, seed)[0]) for cohort in cohorts for seed in cohort.seeds]
     return tables

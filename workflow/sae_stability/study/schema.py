@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from sae_stability.errors import StudyError
+from sae_stability.figures.registry import names
 from sae_stability.sae.architectures import REGISTRY
 
 SCHEMA = Path(__file__).with_name("config.schema.yaml")
@@ -80,9 +81,11 @@ def load_yaml(path: str | os.PathLike) -> dict:
 
 @functools.cache
 def schema() -> dict:
-    """The schema of a study, as one nested dict; which architectures there are, their registry says."""
+    """The schema of a study, as one nested dict; the registries name the architectures and the kinds of figure."""
     loaded = load_yaml(SCHEMA)
     loaded["$defs"]["cohort"]["properties"]["architecture"]["enum"] = list(REGISTRY)
+    for draws in ("cohort", "sweep"):
+        loaded["$defs"][f"{draws}_figure"]["properties"]["figure"]["enum"] = [*names(draws), None]
     return loaded
 
 
