@@ -40,9 +40,9 @@ def evaluate(
 
     fvu = sum ||x - x_hat||^2 / sum ||x - mean(x)||^2 over the held-out rows, mean(x) their own mean, sums in float64
     (not the mean of batches' values, and not of variances per row: peers differ in that). l0 = mean number of latents
-    above 0. dead_fraction: latents that never fired on these rows; rare_fraction: that fired on fewer than 1 in 10,000
-    of them, the dead included. The `ce_` values and `kl` are described in `language.Language.metrics`; null without a
-    model, or where the model has no language-model head.
+    above 0. dead_fraction: latents that never fired on these rows; rare_fraction: latents that fired on fewer than 1 in
+    10,000 of them, the dead included. `language_model.Language.metrics` describes the `ce_` values and `kl`; they are
+    null without a model, or where the model has no language-model head.
 
     Args:
         saes: SAE folders, evaluated one after the other; the model is loaded once.
@@ -54,7 +54,7 @@ def evaluate(
             NaN if never), `alive`, `init_similarity_encoder`, `init_similarity_decoder` (cosine with its own initial
             row; NaN where the SAE's seed is unknown).
         tokens: the held-out token blocks, for the model.
-        model, revision, sha256, model_dtype: see `activations.model.load_model`; None leaves the model out.
+        model, revision, sha256, model_dtype: see `models.loading.load_model`; None leaves the model out.
         hookpoint: where the SAEs stand in; None for the one that each names.
         lm_tokens: how many tokens of the held-out blocks the model is run on, about.
         device: a torch device.
