@@ -12,13 +12,13 @@ from sae_stability.errors import StudyError
 from sae_stability.match import graph, pricing, solver
 from sae_stability.match.assignment import CANDIDATES, GAP_PER_ROW
 from sae_stability.match.candidates import COLUMNS, Best, sweep
-from sae_stability.match.rows import Rows, rounding_margin
+from sae_stability.match.rows import Dictionary, rounding_margin
 
 HEIGHT = 1024  # rows of a tile of products
 PAIRS = 1 << 14  # compared exactly at a time, in float64
 
 
-def mean_absolute_cosine(a: Rows, b: Rows, threads: int | None = None) -> float:
+def mean_absolute_cosine(a: Dictionary, b: Dictionary, threads: int | None = None) -> float:
     """(1 / min(n, m)) * max over one-to-one matchings of the sum of |cosine| of the matched rows.
 
     Args:
@@ -28,9 +28,9 @@ def mean_absolute_cosine(a: Rows, b: Rows, threads: int | None = None) -> float:
     Raises:
         StudyError: the bound cannot be brought within 1e-6 a row of the sum.
     """
-    if len(a.given) > len(b.given):
+    if len(a.rows) > len(b.rows):
         a, b = b, a
-    n, m = len(a.given), len(b.given)
+    n, m = len(a.rows), len(b.rows)
     best_a, best_b = _best_partners(a, b, threads or cores())
     edges = _absolute(graph.build(a, b, best_a, best_b))
     limits = tuple(best.bound.astype(np.float64) + best.error for best in (best_a, best_b))
@@ -54,11 +54,11 @@ def mean_absolute_cosine(a: Rows, b: Rows, threads: int | None = None) -> float:
     return total / n
 
 
-def _best_partners(a: Rows, b: Rows, threads: int) -> tuple[Best, Best]:
+def _best_partners(a: Dictionary, b: Dictionary, threads: int) -> tuple[Best, Best]:
     """The partners of largest |cosine| of each row of `a` and of each row of `b`."""
-    error = rounding_margin(a.given.shape[1])
-    best_a = Best.of_rows(a.unit, min(CANDIDATES, len(b.given)), error)
-    best_b = Best.of_rows(b.unit, min(CANDIDATES, len(a.given)), error)
+    error = rounding_margin(a.rows.shape[1])
+    best_a = Best.of_rows(a.unit, min(CANDIDATES, len(b.rows)), error)
+    best_b = Best.of_rows(b.unit, min(CANDIDATES, len(a.rows)), error)
 
     def multiply(row: int, column: int, tile: np.ndarray) -> None:
         rows, columns = a.unit[row : row + HEIGHT], b.unit[column : column + COLUMNS]
@@ -78,12 +78,12 @@ def _absolute(edges: solver.Graph) -> solver.Graph:
     return solver.Graph(edges.indptr, edges.columns[order], values[order])
 
 
-def _violations(a: Rows, b: Rows, limit_a, limit_b, u: np.ndarray, v: np.ndarray) -> pricing.Violations:
+def _violations(a: Dictionary, b: Dictionary, limit_a, limit_b, u: np.ndarray, v: np.ndarray) -> pricing.Violations:
     """Pairs with |cosine| above `u[i] + v[j]`, the `pricing.PICKS` worst of a row; none only if there is no such pair.
 
     `limit_a` and `limit_b` bound |cosine| of the pairs that a row or a column did not list.
     """
-    margin = 2 * rounding_margin(a.given.shape[1])
+    margin = 2 * rounding_margin(a.rows.shape[1])
     rows = np.flatnonzero(limit_a - u > v.min())
     columns = np.flatnonzero(limit_b - v > u.min())
     found = []
@@ -109,11 +109,11 @@ def _violations(a: Rows, b: Rows, limit_a, limit_b, u: np.ndarray, v: np.ndarray
     return pricing.Violations(*parts)
 
 
-def _absolute_cosines(a: Rows, b: Rows, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+def _absolute_cosines(a: Dictionary, b: Dictionary, i: np.ndarray, j: np.ndarray) -> np.ndarray:
     """|cosine| of row `i[p]` of `a` with row `j[p]` of `b`, (pairs,) float64."""
     values = np.empty(i.size)
     for start in range(0, i.size, PAIRS):
         part = slice(start, start + PAIRS)
-        rows, columns = a.given[i[part]].astype(np.float64), b.given[j[part]].astype(np.float64)
+        rows, columns = a.rows[i[part]].astype(np.float64), b.rows[j[part]].astype(np.float64)
         values[part] = np.einsum("pd,pd->p", rows, columns) * a.inverse_norm[i[part]] * b.inverse_norm[j[part]]
     return np.minimum(1.0, np.abs(values))

@@ -11,7 +11,7 @@ from sae_stability.errors import StudyError
 from sae_stability.match import cpu_products, duplicate_rows, graph, pricing, solver
 from sae_stability.match.nearest import nearest
 from sae_stability.match.peak_memory import peak_bytes, reset_peak
-from sae_stability.match.rows import Rows, prepare
+from sae_stability.match.rows import Dictionary, prepare
 
 CANDIDATES = 16  # partners kept a row and a column; the proof adds the few pairs that are missing
 SOLVER = "sparse shortest augmenting paths, all pairs priced"
@@ -86,17 +86,17 @@ def match_rows(
     """
     started = time.perf_counter()
     reset_peak()
-    rows_a, rows_b = (x if isinstance(x, Rows) else prepare(x, name) for x, name in ((a, "a"), (b, "b")))
-    if rows_a.given.shape[1] != rows_b.given.shape[1]:
+    rows_a, rows_b = (x if isinstance(x, Dictionary) else prepare(x, name) for x, name in ((a, "a"), (b, "b")))
+    if rows_a.rows.shape[1] != rows_b.rows.shape[1]:
         raise StudyError(
-            f"a has rows of width {rows_a.given.shape[1]}, b of width {rows_b.given.shape[1]}; "
+            f"a has rows of width {rows_a.rows.shape[1]}, b of width {rows_b.rows.shape[1]}; "
             "only dictionaries of one hookpoint can be matched"
         )
     backend = _backend(device)
     threads = threads or cores()
     with backend.session():
-        if len(rows_a.given) > len(rows_b.given):
-            result = _transposed(_match(rows_b, rows_a, backend, threads, progress), len(rows_a.given))
+        if len(rows_a.rows) > len(rows_b.rows):
+            result = _transposed(_match(rows_b, rows_a, backend, threads, progress), len(rows_a.rows))
         else:
             result = _match(rows_a, rows_b, backend, threads, progress)
     return replace(result, seconds=time.perf_counter() - started, peak_bytes=peak_bytes())
@@ -111,9 +111,9 @@ def _backend(device: str | None):
     return Torch(str(device)) if available(str(device)) else cpu_products.cpu()
 
 
-def _match(a: Rows, b: Rows, backend, threads: int, progress) -> Assignment:
+def _match(a: Dictionary, b: Dictionary, backend, threads: int, progress) -> Assignment:
     """`match_rows` for no more rows in `a` than in `b`."""
-    n, m = len(a.given), len(b.given)
+    n, m = len(a.rows), len(b.rows)
     best_a, best_b = backend.best_partners(
         a.unit, b.unit, min(CANDIDATES, m), min(CANDIDATES, n), threads=threads, progress=progress
     )

@@ -156,9 +156,9 @@ def _without_live(pair: Pair, unseen: set[int]) -> Pair:
 def tied(random: Pair) -> Pair:
     """A pair of random dictionaries as it would be were each encoder equal to its decoder.
 
-    So they are before training (sae/initial.py; sparsify, dictionary_learning and SAELens start likewise), and then
-    both assignments are one: two SAEs that learned nothing have the same counterpart everywhere. This is what
-    "same counterpart" is to be held against; independent dictionaries have next to none.
+    SAEs are so before training (`training.initial_weights`; sparsify, dictionary_learning and SAELens start in the same
+    way), and then both assignments are the same: two SAEs that learned nothing have the same counterpart everywhere.
+    Compare "same counterpart" with this value; independent dictionaries have almost none.
     """
     columns = {name: random.columns[name.replace("encoder", "decoder")] for name in random.columns}
     metadata = random.metadata | {"encoder": random.metadata["decoder"]}

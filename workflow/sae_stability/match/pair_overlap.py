@@ -11,7 +11,7 @@ from sae_stability.match.absolute import mean_absolute_cosine
 from sae_stability.match.assignment import Assignment, match_rows
 from sae_stability.match.overlap_tables import Pair, pair_row
 from sae_stability.match.pairs import SIDES, certificate, dictionaries, match_columns, match_sides
-from sae_stability.match.rows import Rows, prepare
+from sae_stability.match.rows import Dictionary, prepare
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def overlap(
     rows_a, rows_b = _rows(a, "a"), _rows(b, "b")
     if rows_a.keys() != rows_b.keys():
         raise StudyError("overlap: one is an SAE and the other a single dictionary; give two of a kind")
-    n_a, n_b = (len(rows["decoder"].given) for rows in (rows_a, rows_b))
+    n_a, n_b = (len(sides["decoder"].rows) for sides in (rows_a, rows_b))
     flags = _flags(alive_a, n_a, "alive_a"), _flags(alive_b, n_b, "alive_b")
     options = {"threads": threads, "device": device, "progress": progress}
     single = "encoder" not in rows_a
@@ -176,7 +176,7 @@ def overlap(
     )
 
 
-def _rows(x, name: str) -> dict[str, Rows]:
+def _rows(x, name: str) -> dict[str, Dictionary]:
     """The rows of an SAE by side; of a single dictionary, as its decoder."""
     if isinstance(x, str | Path):
         sides = dictionaries(Path(x))

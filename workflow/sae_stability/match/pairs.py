@@ -15,7 +15,7 @@ from sae_stability.errors import StudyError
 from sae_stability.files import read_table, write_table
 from sae_stability.match.assignment import Assignment, match_rows
 from sae_stability.match.limits import KEPT_BYTES
-from sae_stability.match.rows import Rows, prepare
+from sae_stability.match.rows import Dictionary, prepare
 from sae_stability.match.summary_line import in_words
 from sae_stability.sae import formats
 from sae_stability.sae.checkpoint_files import checkpoint_files
@@ -102,8 +102,8 @@ def match_pair(
     a, b = Path(a), Path(b)
     read = read or Prepared()
     rows_a, rows_b = read(a), read(b)
-    alive_a = _alive(latents_a, len(rows_a["encoder"].given))
-    alive_b = _alive(latents_b, len(rows_b["encoder"].given))
+    alive_a = _alive(latents_a, len(rows_a["encoder"].rows))
+    alive_b = _alive(latents_b, len(rows_b["encoder"].rows))
     metadata = {"a": _name(a), "b": _name(b), "config_hash": config_hash}
     write_match(out, rows_a, rows_b, alive_a, alive_b, metadata, threads=threads, device=device, progress=progress)
 
@@ -115,9 +115,9 @@ class Prepared:
     """
 
     def __init__(self) -> None:
-        self.saes: dict[Path, dict[str, Rows]] = {}
+        self.saes: dict[Path, dict[str, Dictionary]] = {}
 
-    def __call__(self, folder: Path) -> dict[str, Rows]:
+    def __call__(self, folder: Path) -> dict[str, Dictionary]:
         """The rows of the SAE in `folder`, by side."""
         sae = self.saes.pop(folder, None)
         if sae is None:
@@ -130,7 +130,7 @@ class Prepared:
     @property
     def size(self) -> int:
         """Bytes of the rows kept."""
-        return sum(rows.given.nbytes + rows.unit.nbytes for sae in self.saes.values() for rows in sae.values())
+        return sum(side.rows.nbytes + side.unit.nbytes for sae in self.saes.values() for side in sae.values())
 
 
 def write_match(

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from sae_stability.sae.training.kernels import cuda_graph
-from sae_stability.sae.training.kernels.cuda_graph import Recorded
+from sae_stability.sae.training.kernels.cuda_graph import GraphedFunction
 
 
 class Graph:
-    """What `torch.cuda.CUDAGraph` is to `Recorded`."""
+    """What `torch.cuda.CUDAGraph` is to `GraphedFunction`."""
 
     recording: "Graph | None" = None
 
@@ -27,7 +27,7 @@ class Sum:
     """Adds up what it is given, in place, as a training step does; recorded, it notes what a replay is to do."""
 
     def __init__(self) -> None:
-        self.total, self.recorded, self.added = torch.zeros(()), Recorded(), 0
+        self.total, self.recorded, self.added = torch.zeros(()), GraphedFunction(), 0
 
     def step(self, given: torch.Tensor) -> float:
         return float(self.recorded(self.advance, given))

@@ -16,7 +16,7 @@ from sae_stability.sae.architectures import REGISTRY
 from sae_stability.sae.training.history import Waiting
 from sae_stability.sae.training.initial_weights import initial_weights
 from sae_stability.sae.training.kernels import triton_topk
-from sae_stability.sae.training.kernels.cuda_graph import Recorded
+from sae_stability.sae.training.kernels.cuda_graph import GraphedFunction
 from sae_stability.sae.training.kernels.torch_ops import Operations
 from sae_stability.sae.training.normalisation import Normalisation
 from sae_stability.sae.training.settings import TrainSettings
@@ -232,7 +232,7 @@ def device(monkeypatch):
         return launch
 
     monkeypatch.setattr(type(kernels._decode), "__getitem__", launched)
-    monkeypatch.setattr(Recorded, "__call__", lambda self, function, given: function(given))
+    monkeypatch.setattr(GraphedFunction, "__call__", lambda self, function, given: function(given))
     with device_stand_in() as device:
         yield device
 

@@ -45,9 +45,9 @@ def evaluate(
 
     fvu = sum ||x - x_hat||^2 / sum ||x - mean(x)||^2 over the held-out rows, mean(x) their own mean, sums in float64
     (not the mean of batches' values, and not of variances per row: peers differ in that). l0 = mean number of latents
-    above 0. dead_fraction: latents that never fired on these rows; rare_fraction: that fired on fewer than 1 in 10,000
-    of them, the dead included. The `ce_` values and `kl` are described in `language.Language.metrics`; null without a
-    model, or where the model has no language-model head.
+    above 0. dead_fraction: latents that never fired on these rows; rare_fraction: latents that fired on fewer than 1 in
+    10,000 of them, the dead included. `language_model.Language.metrics` describes the `ce_` values and `kl`; they are
+    null without a model, or where the model has no language-model head.
 
     Args:
         sae: folder of an SAE; once for each. The model is loaded once for all.

@@ -69,7 +69,7 @@ def train_chunk(
 
     Raises:
         StudyError: the chunk or state does not fit the settings, an output has no place, or the loss goes wrong
-            (`watch`) or weights stop being finite (then nothing is written).
+            (`divergence`) or weights stop being finite (then nothing is written).
     """
     sae = SaeJob(
         settings=settings,

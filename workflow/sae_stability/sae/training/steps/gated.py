@@ -7,9 +7,9 @@ sum ReLU(gate) + sum ||x - x_hat of ReLU(gate) by a frozen decoder||^2. Initiali
 1, encoder their transpose (here: rescaled, as for TopK), scale and biases 0. Decoder rows are held at norm 1. No AuxK;
 dead latents are resampled, a few times in the first half of a training (Bricken et al. 2023; see `resampling`).
 
-Not as in the source: `k` is the mean number of latents that fire, held by a controller of the coefficient
-(`sparsity.SparsityController`); the decoder bias starts at the first batch's mean; Adam's first beta is 0.9, not 0;
-when latents are resampled, from which inputs and with which bias is as `resampling` says, and the learning rate does
+Differences from the source: `k` is the mean number of latents that fire, held by a controller of the coefficient
+(`sparsity_controller.SparsityController`); the decoder bias starts at the first batch's mean; Adam's first beta is 0.9,
+not 0; `resampling` says when latents are resampled, from which inputs and with which bias, and the learning rate does
 not warm up again.
 """
 

@@ -11,12 +11,16 @@ rows are held at norm 1. No AuxK, no resampling.
 The paper's unit is the root mean square norm of the activations, so `bandwidth` and the first threshold are multiplied
 by sqrt(d_model), which is the mean norm under `centre-scale`.
 
-Not as in the source: `k` is the mean number of latents that fire, held by a controller of the coefficient
-(`sparsity.SparsityController`) and, the more the further the learning rate has fallen, by one factor on all thresholds,
-without which L0 ends some percent below k; thresholds are trained themselves and held at 0 or above, because their
-logarithms, as in the paper's code, move too slowly from 0.001 in trainings shorter than a few hundred thousand steps;
-the decoder bias starts at the first batch's mean; Adam's first beta is 0.9, not 0; the kernel does not reach
-pre-activations of 0 and below.
+Differences from the source:
+
+- `k` is the mean number of latents that fire, held by a controller of the coefficient
+  (`sparsity_controller.SparsityController`) and by one factor on all thresholds. The factor's weight grows as the
+  learning rate falls; without it L0 ends some percent below k.
+- The thresholds themselves are trained, and held at 0 or above. The paper's code trains their logarithms, which move
+  too slowly from 0.001 in trainings shorter than a few hundred thousand steps.
+- The decoder bias starts at the first batch's mean.
+- Adam's first beta is 0.9, not 0.
+- The kernel does not reach pre-activations of 0 and below.
 """
 
 import numpy as np

@@ -6,10 +6,10 @@ norm in the penalty keeps scaling from cheating it. Initialisation: decoder rows
 encoder their transpose, encoder bias 0. No AuxK, no resampling. The saved SAE has unit decoder rows, the norm moved
 into encoder row and bias, which changes no output.
 
-Not as in the source: `k` is the mean number of latents that fire, held by a controller of the coefficient
-(`sparsity.SparsityController`), in place of a fixed coefficient with a linear warm-up; the decoder bias starts at the
-first batch's mean and is subtracted from the input; the learning rate follows this trainer's schedule; gradients are
-not clipped.
+Differences from the source: `k` is the mean number of latents that fire, held by a controller of the coefficient
+(`sparsity_controller.SparsityController`), where the source has a fixed coefficient with a linear warm-up; the decoder
+bias starts at the first batch's mean and is subtracted from the input; the learning rate follows this trainer's
+schedule; gradients are not clipped.
 """
 
 import numpy as np

@@ -2,7 +2,7 @@
 
 latents = TopK(ReLU(encoder (x - decoder_bias) + encoder_bias)), x_hat = decoder^T latents + decoder_bias. Loss: FVU of
 the batch + auxk_alpha * AuxK, in which up to d_model / 2 dead latents predict the error that the living ones leave
-(section 3.1 and appendix A.2; `cpu_step.AuxiliaryEntries` has the formula). Initialisation: encoder rows uniform, as a
+(section 3.1 and appendix A.2; `topk_cpu.AuxiliaryEntries` has the formula). Initialisation: encoder rows uniform, as a
 linear layer of PyTorch has them; decoder the same rows at norm 1; encoder bias 0.
 
 Not as in the source: the decoder bias starts at the first batch's mean, for their geometric median.
