@@ -57,12 +57,12 @@ def plan(args: argparse.Namespace) -> None:
 
 def tokenize(args: argparse.Namespace) -> None:
     """Documents to token blocks."""
-    from sae_stability.corpus.documents import documents
     from sae_stability.corpus.tokenize import tokenize as write_blocks
 
     write_blocks(
-        documents=documents(args.corpus, args.corpus_seed),
-        tokenizer_folder_or_name=args.tokenizer,
+        corpus=args.corpus,
+        corpus_seed=args.corpus_seed,
+        tokenizer=args.tokenizer,
         revision=args.revision,
         context_length=args.context_length,
         packing=args.packing,
@@ -79,18 +79,16 @@ def extract(args: argparse.Namespace) -> None:
 
     with claimed(args.device) as device:
         from sae_stability.activations.extraction import extract as write_shards
+        from sae_stability.models.source import ModelSource
 
-        _set_threads(args.threads)
         write_shards(
-            model=args.model,
-            revision=args.revision,
-            sha256=args.sha256,
-            model_dtype=args.model_dtype,
+            model=ModelSource(args.model, args.revision, args.sha256, args.model_dtype),
+            threads=args.threads,
             tokens=args.tokens,
             chunk=_chunk(args.chunk),
             chunk_tokens=args.chunk_tokens,
-            hookpoints=args.hookpoint,
-            outs=args.out,
+            hookpoint=args.hookpoint,
+            out=args.out,
             dtype=args.dtype,
             shard_rows=args.shard_rows,
             shuffle_seed=args.shuffle_seed,
@@ -107,7 +105,8 @@ def import_matrix(args: argparse.Namespace) -> None:
     from sae_stability.activations.matrix import import_matrix as write_shards
 
     write_shards(
-        path=args.matrix,
+        matrix=args.matrix,
+        threads=args.threads,
         tensor=args.tensor,
         chunk=_chunk(args.chunk),
         heldout_rows=args.heldout_rows,
@@ -167,6 +166,7 @@ def evaluate(args: argparse.Namespace) -> None:
     for sae, made_from in zip(args.sae, args.sae_hash, strict=False):
         check_made_from(sae / "cfg.json", made_from)
     with claimed(args.device) as device:
+        from sae_stability.models.source import ModelSource
         from sae_stability.sae.quality.evaluate import evaluate as write_evaluation
 
         _set_threads(args.threads)
@@ -174,10 +174,7 @@ def evaluate(args: argparse.Namespace) -> None:
             saes=args.sae,
             chunk=args.chunk,
             tokens=args.tokens,
-            model=args.model,
-            revision=args.revision,
-            sha256=args.sha256,
-            model_dtype=args.model_dtype,
+            model=ModelSource(args.model, args.revision, args.sha256, args.model_dtype) if args.model else None,
             hookpoint=args.hookpoint,
             out_json=args.out_json,
             out_parquet=args.out_parquet,

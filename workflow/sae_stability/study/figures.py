@@ -6,7 +6,7 @@ from collections import Counter
 from sae_stability.errors import StudyError
 from sae_stability.sae.architectures import OPTIONAL
 from sae_stability.study import schema
-from sae_stability.study.parts import Cohort, Figure, GivenCohort, Member, Sweep
+from sae_stability.study.parts import Cohort, ExternalCohort, Figure, Point, Sweep
 from sae_stability.study.schema import look_up
 
 # What the sweep of each kind of figure has to vary, and places its cohorts by.
@@ -39,31 +39,31 @@ def figure_of(slug: str, given: dict, cohorts: dict, sweeps: dict) -> Figure:
         inputs = ((entry.slug, entry.slug),)
     else:
         check_swept(where, kind, entry, cohorts)
-        inputs = tuple((_place(kind, member, cohorts[member.cohort]), member.cohort) for member in entry.members)
+        inputs = tuple((_place(kind, member, cohorts[member.cohort]), member.cohort) for member in entry.points)
     return Figure(slug, kind, given.get("cohort"), given.get("sweep"), inputs)
 
 
-def _place(kind: str, member: Member, cohort: Cohort | GivenCohort) -> str:
+def _place(kind: str, member: Point, cohort: Cohort | ExternalCohort) -> str:
     """What a figure places a sweep's cohort by: a number, a hookpoint with its layer number, or a name."""
     return member.label if kind == "position" else str(getattr(cohort, SWEPT[kind]))
 
 
-def check_swept(where: str, kind: str, sweep: Sweep, cohorts: dict[str, Cohort | GivenCohort]) -> None:
+def check_swept(where: str, kind: str, sweep: Sweep, cohorts: dict[str, Cohort | ExternalCohort]) -> None:
     """A figure over a setting needs a sweep that varies it, or a group of declared cohorts that differ in it.
 
     Positions go by name, so any group will do for them; layers go by the number in the hookpoint.
     """
     if kind in ("randomness", "architecture"):
         check = _check_randomness if kind == "randomness" else _check_architecture
-        check(where, sweep, [cohorts[name] for name in dict.fromkeys(member.cohort for member in sweep.members)])
+        check(where, sweep, [cohorts[name] for name in dict.fromkeys(member.cohort for member in sweep.points)])
         return
     field = SWEPT[kind]
-    without = [member.cohort for member in sweep.members if getattr(cohorts[member.cohort], field, None) is None]
+    without = [member.cohort for member in sweep.points if getattr(cohorts[member.cohort], field, None) is None]
     if without and kind != "position":
         raise StudyError(
-            f"{where}: figure {kind} goes by {field}, which cohort {without[0]} of given SAEs does not state"
+            f"{where}: figure {kind} goes by {field}, which cohort {without[0]} of external SAEs does not state"
         )
-    values = list(dict.fromkeys(getattr(cohorts[member.cohort], field) for member in sweep.members))
+    values = list(dict.fromkeys(getattr(cohorts[member.cohort], field) for member in sweep.points))
     if sweep.fields and field not in sweep.fields:
         found = f"varies {' and '.join(sweep.fields)}"
     elif not sweep.fields and kind != "position" and len(values) == 1:
@@ -78,13 +78,13 @@ def check_swept(where: str, kind: str, sweep: Sweep, cohorts: dict[str, Cohort |
     )
 
 
-def _check_randomness(where: str, sweep: Sweep, cohorts: list[Cohort | GivenCohort]) -> None:
+def _check_randomness(where: str, sweep: Sweep, cohorts: list[Cohort | ExternalCohort]) -> None:
     """What the init seed and the order seed do can be told from cohorts that are alike in everything else."""
-    given = [cohort.slug for cohort in cohorts if isinstance(cohort, GivenCohort)]
+    given = [cohort.slug for cohort in cohorts if isinstance(cohort, ExternalCohort)]
     if sweep.fields:
         found = f"varies {' and '.join(sweep.fields)}"
     elif given:
-        found = f"has cohort {given[0]} of given SAEs"
+        found = f"has cohort {given[0]} of external SAEs"
     elif unlike := _settings_that_differ(cohorts):
         found = f"has cohorts that differ in {' and '.join(unlike)}"
     elif missing := [kind for kind in ("init", "order") if kind not in [cohort.varied for cohort in cohorts]]:
@@ -99,12 +99,12 @@ def _check_randomness(where: str, sweep: Sweep, cohorts: list[Cohort | GivenCoho
     )
 
 
-def _check_architecture(where: str, sweep: Sweep, cohorts: list[Cohort | GivenCohort]) -> None:
+def _check_architecture(where: str, sweep: Sweep, cohorts: list[Cohort | ExternalCohort]) -> None:
     """Architectures can be compared where the cohorts are alike in all but their own settings and sparsity."""
-    given = [cohort.slug for cohort in cohorts if isinstance(cohort, GivenCohort)]
+    given = [cohort.slug for cohort in cohorts if isinstance(cohort, ExternalCohort)]
     places = {} if given else {(cohort.architecture, cohort.k): cohort.slug for cohort in cohorts}
     if given:
-        found = f"has cohort {given[0]} of given SAEs"
+        found = f"has cohort {given[0]} of external SAEs"
     elif unlike := [name for name in _settings_that_differ(cohorts) if name not in OF_ARCHITECTURES]:
         found = f"has cohorts that differ in {' and '.join(unlike)}"
     elif len({cohort.varied for cohort in cohorts}) > 1:
@@ -131,12 +131,12 @@ def _settings_that_differ(cohorts: list[Cohort]) -> list[str]:
     return [name for name in settings[0] if any(other[name] != settings[0][name] for other in settings)]
 
 
-def _check_places(where: str, kind: str, sweep: Sweep, cohorts: dict[str, Cohort | GivenCohort]) -> None:
+def _check_places(where: str, kind: str, sweep: Sweep, cohorts: dict[str, Cohort | ExternalCohort]) -> None:
     """Two cohorts at one place would be drawn as one curve, and their mean taken for a result."""
     if kind == "position":
         return  # places are names, and names differ
     taken: dict[tuple, str] = {}
-    for name in dict.fromkeys(member.cohort for member in sweep.members):
+    for name in dict.fromkeys(member.cohort for member in sweep.points):
         value = getattr(cohorts[name], SWEPT[kind])
         place = (re.search(r"\d+", value)[0], cohorts[name].n_latents) if kind == "layer" else (value,)
         if other := taken.get(place):

@@ -10,6 +10,7 @@ from sae_stability.activations import reader
 from sae_stability.errors import StudyError
 from sae_stability.files import write_json, write_table
 from sae_stability.models.headers import has_lm_head
+from sae_stability.models.source import ModelSource
 from sae_stability.sae.given import GivenSAE, load_folder
 from sae_stability.sae.model import SAE
 from sae_stability.sae.training.initial_weights import initial_weights
@@ -28,10 +29,7 @@ def evaluate(
     out_json: Sequence[Path],
     out_parquet: Sequence[Path],
     tokens: Path | None = None,
-    model: str | None = None,
-    revision: str | None = None,
-    sha256: str | None = None,
-    model_dtype: str = "float32",
+    model: ModelSource | None = None,
     hookpoint: str | None = None,
     lm_tokens: int = 131_072,
     device: str = "cpu",
@@ -55,7 +53,7 @@ def evaluate(
             NaN if never), `alive`, `init_similarity_encoder`, `init_similarity_decoder` (cosine with its own initial
             row; NaN where the SAE's seed is unknown).
         tokens: the held-out token blocks, for the model.
-        model, revision, sha256, model_dtype: see `activations.model.load_model`; None leaves the model out.
+        model: the model that the SAEs stand in; None leaves it out.
         hookpoint: where the SAEs stand in; None for the one that each names.
         lm_tokens: how many tokens of the held-out blocks the model is run on, about.
         device: a torch device.
@@ -69,10 +67,10 @@ def evaluate(
     """
     data = None if chunk is None else reader.Chunk(chunk)
     language = None
-    if data is not None and model is not None and tokens is not None and _has_language_head(model, revision):
+    if data is not None and model is not None and tokens is not None and _has_language_head(model):
         from sae_stability.sae.quality.language_model import Language
 
-        language = Language.load(Path(tokens), model, revision, sha256, model_dtype, device, max_tokens=lm_tokens)
+        language = Language.load(Path(tokens), model, device, max_tokens=lm_tokens)
     results = []
     for folder, json, parquet, made_from in zip(
         saes, out_json, out_parquet, config_hash or [""] * len(saes), strict=True
@@ -105,13 +103,13 @@ def _unseen(sae: SAE | GivenSAE):
     return dict.fromkeys(METRICS) | {"n_rows": 0}, pd.DataFrame(columns | {"alive": True})
 
 
-def _has_language_head(model: str, revision: str | None) -> bool:
+def _has_language_head(model: ModelSource) -> bool:
     """Whether the checkpoint has a language-model head; without importing transformers where a folder says so."""
     known = has_lm_head(model)
     if known is None:
         from sae_stability.models.loading import head_kind, model_config
 
-        known = head_kind(model_config(model, revision)) is not None
+        known = head_kind(model_config(model)) is not None
     return known
 
 
