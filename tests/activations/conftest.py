@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from sae_stability.activations.extraction import extract
-from sae_stability.corpus.tokenize import tokenize
+from sae_stability.corpus.tokenize import write_token_set
+from sae_stability.models.source import ModelSource
 from tests.tiny import HOOKPOINTS, sentences, tiny_bert, tiny_gpt2, tiny_gpt_neox
 
 
@@ -23,10 +24,9 @@ def token_sets(models, tmp_path_factory):
         key = (name, packing, chunk_tokens)
         if key not in made:
             made[key] = tmp_path_factory.mktemp("tokens")
-            tokenize(
-                documents=sentences(120, length=3),
-                tokenizer_folder_or_name=str(models[name]),
-                revision=None,
+            write_token_set(
+                sentences(120, length=3),
+                ModelSource(str(models[name])),
                 context_length=16,
                 packing=packing,
                 heldout_tokens=130,
@@ -44,18 +44,15 @@ def run(models, token_sets, tmp_path):
     """Extract a chunk with small numbers; returns the folders, one a hookpoint."""
 
     def run_extract(name: str, chunk: int | str = 0, *, packing=True, chunk_tokens=400, out=None, **changes):
-        hookpoints = changes.get("hookpoints", HOOKPOINTS[name])
+        hookpoints = changes.get("hookpoint", HOOKPOINTS[name])
         folder = chunk if isinstance(chunk, str) else f"chunk-{chunk:04d}"
         outs = [(out or tmp_path) / hookpoint.replace(":", "-") / folder for hookpoint in hookpoints]
         arguments = {
-            "model": str(models[name]),
-            "revision": None,
-            "sha256": None,
-            "model_dtype": "float32",
+            "model": ModelSource(str(models[name])),
             "tokens": token_sets(name, packing, chunk_tokens),
             "chunk": chunk,
-            "hookpoints": hookpoints,
-            "outs": outs,
+            "hookpoint": hookpoints,
+            "out": outs,
             "dtype": "float32",
             "shard_rows": 150,
             "shuffle_seed": 0,

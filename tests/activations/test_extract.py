@@ -16,6 +16,7 @@ from sae_stability.activations.writer import shuffled_order
 from sae_stability.corpus.blocks import BlockFile
 from sae_stability.errors import StudyError
 from sae_stability.models.loading import load_model
+from sae_stability.models.source import ModelSource
 from tests.tiny import HOOKPOINTS
 
 
@@ -58,7 +59,7 @@ def plain_rows(model, tokens: Path, chunk, hookpoint: str, keep_special=False) -
 @pytest.mark.parametrize("packing", [True, False])
 @pytest.mark.parametrize("name", list(HOOKPOINTS))
 def test_rows_equal_a_plain_forward_pass(run, models, token_sets, name, packing):
-    model = load_model(str(models[name]), None, "float32", "cpu")
+    model = load_model(ModelSource(str(models[name])), "cpu")
     for chunk in (1, "heldout"):
         outs = run(name, chunk, packing=packing)
         for hookpoint, out in zip(HOOKPOINTS[name], outs, strict=True):
@@ -83,7 +84,7 @@ def test_a_narrow_dtype_rounds_and_nothing_else(run, tmp_path, dtype, tolerance)
 def test_order_is_one_random_permutation_for_every_hookpoint_pass_and_batch_size(run, tmp_path):
     outs = run("bert")
     orders = [contents(out)[1] for out in outs]
-    orders.append(contents(run("bert", out=tmp_path / "pass", hookpoints=["embeddings"], batch_tokens=37)[0])[1])
+    orders.append(contents(run("bert", out=tmp_path / "pass", hookpoint=["embeddings"], batch_tokens=37)[0])[1])
     for order in orders[1:]:
         assert np.array_equal(order, orders[0])
     assert len(set(orders[0].tolist())) == len(orders[0]) == 400
@@ -165,7 +166,7 @@ def test_special_tokens_and_padding_are_dropped_and_counted(run, token_sets):
 
 
 def test_special_tokens_are_kept_on_request_but_never_padding(run, models, token_sets, tmp_path):
-    model = load_model(str(models["bert"]), None, "float32", "cpu")
+    model = load_model(ModelSource(str(models["bert"])), "cpu")
     out = run("bert", 0, packing=False, keep_special=True)[0]
     expected = plain_rows(model, token_sets("bert", False), 0, HOOKPOINTS["bert"][0], keep_special=True)
     activations, index = contents(out)
@@ -178,10 +179,10 @@ def test_special_tokens_are_kept_on_request_but_never_padding(run, models, token
 
 def test_rows_of_extreme_norm_are_dropped_by_their_multiple_of_the_median(run, tmp_path):
     hookpoints = ["layers.0.mlp"]
-    everything, index = contents(run("gpt_neox", hookpoints=hookpoints, out=tmp_path / "all")[0])
+    everything, index = contents(run("gpt_neox", hookpoint=hookpoints, out=tmp_path / "all")[0])
     norms = everything.norm(dim=1)
     limit = 1.2 * float(norms.median())
-    out = run("gpt_neox", hookpoints=hookpoints, out=tmp_path / "some", max_norm_multiple=1.2)[0]
+    out = run("gpt_neox", hookpoint=hookpoints, out=tmp_path / "some", max_norm_multiple=1.2)[0]
     activations, kept = contents(out)
     expected = norms <= limit
     assert 0 < int((~expected).sum()) < 200
@@ -194,12 +195,8 @@ def test_rows_of_extreme_norm_are_dropped_by_their_multiple_of_the_median(run, t
 @pytest.mark.parametrize("multiple", [None, 1.2])
 def test_the_number_of_threads_changes_no_byte(run, tmp_path, multiple):
     def made(threads: int) -> dict[str, bytes]:
-        before = torch.get_num_threads()
-        torch.set_num_threads(threads)
-        try:
-            outs = run("bert", out=tmp_path / str(threads), packing=False, batch_tokens=40, max_norm_multiple=multiple)
-        finally:
-            torch.set_num_threads(before)
+        changes = {"threads": threads, "batch_tokens": 40, "max_norm_multiple": multiple}
+        outs = run("bert", out=tmp_path / str(threads), packing=False, **changes)
         return {f"{out.parent.name}/{path.name}": path.read_bytes() for out in outs for path in out.iterdir()}
 
     assert made(1) == made(4)
@@ -210,7 +207,7 @@ def broken_copy(models, tmp_path, change) -> Path:
     import shutil
 
     folder = shutil.copytree(models["gpt_neox"], tmp_path / "broken")
-    model = load_model(str(models["gpt_neox"]), None, "float32", "cpu", lm_head=True)
+    model = load_model(ModelSource(str(models["gpt_neox"])), "cpu", lm_head=True)
     with torch.no_grad():
         change(model)
     model.save_pretrained(folder)
@@ -230,14 +227,14 @@ def test_activations_that_are_not_finite_are_named_and_leave_nothing(run, models
 
     folder = broken_copy(models, tmp_path, poison)
     with pytest.raises(StudyError, match=rf"'embed_in', block {block}, position {position}: .*NaN or infinity"):
-        run("gpt_neox", hookpoints=["embed_in"], model=str(folder), max_norm_multiple=multiple)
+        run("gpt_neox", hookpoint=["embed_in"], model=ModelSource(str(folder)), max_norm_multiple=multiple)
     assert not list((tmp_path / "embed_in" / "chunk-0000").iterdir())
 
 
 def test_values_too_large_for_float16_are_told_from_infinity(run, models, tmp_path):
     folder = broken_copy(models, tmp_path, lambda model: model.gpt_neox.embed_in.weight.mul_(1e6))
     with pytest.raises(StudyError, match="too large for the stored dtype; choose bfloat16 or float32"):
-        run("gpt_neox", hookpoints=["embed_in"], model=str(folder), dtype="float16")
+        run("gpt_neox", hookpoint=["embed_in"], model=ModelSource(str(folder)), dtype="float16")
 
 
 def test_a_token_set_of_another_tokenizer_is_refused(run, models, token_sets):
@@ -247,7 +244,7 @@ def test_a_token_set_of_another_tokenizer_is_refused(run, models, token_sets):
 
 def test_a_failed_extraction_with_a_wrong_hookpoint_leaves_nothing(run, tmp_path):
     with pytest.raises(StudyError, match=r"nearest: 'layers\.0\.mlp'"):
-        run("gpt_neox", hookpoints=["layers.0", "layers.0.mpl"])
+        run("gpt_neox", hookpoint=["layers.0", "layers.0.mpl"])
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
@@ -255,10 +252,11 @@ KILLED = """
 import json, os, sys, time
 from pathlib import Path
 from sae_stability.activations import writer
-from sae_stability.activations.extract import extract
+from sae_stability.activations.extraction import extract
+from sae_stability.models.source import ModelSource
 
 arguments = json.loads(sys.argv[1])
-arguments["tokens"] = Path(arguments["tokens"])
+arguments |= {"tokens": Path(arguments["tokens"]), "model": ModelSource(arguments["model"])}
 stage, wait = sys.argv[2], lambda: (print("here", flush=True), time.sleep(60))
 if stage == "bins":
     append = writer.ChunkWriter.append
@@ -275,19 +273,16 @@ extract(**arguments)
 @pytest.mark.parametrize("stage", ["bins", "shards", "manifest"])
 def test_a_killed_extraction_leaves_nothing_that_is_believed(run, models, token_sets, tmp_path, stage):
     hookpoint = "layers.0.mlp"
-    reference = run("gpt_neox", hookpoints=[hookpoint], out=tmp_path / "reference")[0]
+    reference = run("gpt_neox", hookpoint=[hookpoint], out=tmp_path / "reference")[0]
     out = tmp_path / "killed" / hookpoint / "chunk-0000"
     out.mkdir(parents=True)
     (out / "manifest.json").write_text((reference / "manifest.json").read_text())  # of an older run
     arguments = {
         "model": str(models["gpt_neox"]),
-        "revision": None,
-        "sha256": None,
-        "model_dtype": "float32",
         "tokens": str(token_sets("gpt_neox")),
         "chunk": 0,
-        "hookpoints": [hookpoint],
-        "outs": [str(out)],
+        "hookpoint": [hookpoint],
+        "out": [str(out)],
         "dtype": "float32",
         "shard_rows": 150,
         "shuffle_seed": 0,
@@ -311,7 +306,7 @@ def test_a_killed_extraction_leaves_nothing_that_is_believed(run, models, token_
     assert any(out.iterdir())
     with pytest.raises(StudyError, match=r"manifest\.json"):
         Chunk(out)
-    run("gpt_neox", hookpoints=[hookpoint], out=tmp_path / "killed")
+    run("gpt_neox", hookpoint=[hookpoint], out=tmp_path / "killed")
     names = sorted(path.name for path in reference.iterdir())
     assert sorted(path.name for path in out.iterdir()) == names
     assert all((out / name).read_bytes() == (reference / name).read_bytes() for name in names)
@@ -321,6 +316,6 @@ def test_gelus_are_computed_in_place(run, monkeypatch):
 
     models = []
     monkeypatch.setattr(extraction, "load_model", lambda *given: models.append(load_model(*given)) or models[0])
-    run("gpt_neox", hookpoints=["layers.1"])
+    run("gpt_neox", hookpoint=["layers.1"])
     values = torch.linspace(-3, 3, 10)
     assert all(layer.mlp.act(values) is values for layer in models[0].layers)

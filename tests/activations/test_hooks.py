@@ -1,22 +1,12 @@
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from sae_stability.activations.hooks import Hooks, hookpoint_width, list_hookpoints, replace
 from sae_stability.errors import StudyError
-from sae_stability.files import sha256
-from sae_stability.models.dtypes import torch_dtype
-from sae_stability.models.loading import head_kind, load_model, model_config
-from sae_stability.models.names import resolve_model
+from sae_stability.models.loading import load_model, model_config
+from sae_stability.models.source import ModelSource
 from tests.tiny import WIDTH
 
-ROOT = Path(__file__).parents[2]
 TOKENS = torch.arange(5, 29).reshape(2, 12)
 BLOCKS = {"bert": "encoder.layer", "gpt_neox": "layers", "gpt2": "h"}
 
@@ -28,7 +18,7 @@ def name(request):
 
 @pytest.fixture
 def model(models, name):
-    return load_model(str(models[name]), None, "float32", "cpu")
+    return load_model(ModelSource(str(models[name])), "cpu")
 
 
 def read(model, hookpoints, tokens=TOKENS):
@@ -92,7 +82,7 @@ def test_replacing_activations_changes_what_comes_after(model, name, side):
 
 
 def test_replacing_by_the_mean_works_on_the_full_model(models):
-    model = load_model(str(models["gpt_neox"]), None, "float32", "cpu", lm_head=True)
+    model = load_model(ModelSource(str(models["gpt_neox"])), "cpu", lm_head=True)
     with torch.no_grad():
         clean = model(input_ids=TOKENS).logits
         with replace(model, "layers.0.mlp", lambda activations: activations + 1):
@@ -100,8 +90,8 @@ def test_replacing_by_the_mean_works_on_the_full_model(models):
 
 
 def test_paths_from_the_full_model_name_the_same_hookpoint(models):
-    base = load_model(str(models["gpt_neox"]), None, "float32", "cpu")
-    full = load_model(str(models["gpt_neox"]), None, "float32", "cpu", lm_head=True)
+    base = load_model(ModelSource(str(models["gpt_neox"])), "cpu")
+    full = load_model(ModelSource(str(models["gpt_neox"])), "cpu", lm_head=True)
     found = [
         next(iter(read(model, [path]).values()))
         for model in (base, full)
@@ -112,7 +102,7 @@ def test_paths_from_the_full_model_name_the_same_hookpoint(models):
 
 
 def test_widths_and_names_come_from_the_configuration_alone(models, name):
-    config = model_config(str(models[name]))
+    config = model_config(ModelSource(str(models[name])))
     assert f"{BLOCKS[name]}.0" in list_hookpoints(config)
     inner = {"bert": "output.dense:in", "gpt_neox": "mlp.dense_4h_to_h:in", "gpt2": "mlp.c_proj:in"}[name]
     assert hookpoint_width(config, f"{BLOCKS[name]}.0") == WIDTH
@@ -130,7 +120,7 @@ def test_widths_and_names_come_from_the_configuration_alone(models, name):
 )
 def test_a_wrong_hookpoint_is_named_with_the_nearest_one(models, hookpoint, message):
     with pytest.raises(StudyError, match=message):
-        hookpoint_width(model_config(str(models["bert"])), hookpoint)
+        hookpoint_width(model_config(ModelSource(str(models["bert"]))), hookpoint)
 
 
 def test_a_module_that_does_not_run_is_named(model, name):
@@ -140,88 +130,7 @@ def test_a_module_that_does_not_run_is_named(model, name):
 
 
 def test_a_value_without_positions_is_refused(models):
-    model = load_model(str(models["bert"]), None, "float32", "cpu")
+    model = load_model(ModelSource(str(models["bert"])), "cpu")
     model.embeddings.register_forward_hook(lambda _module, _args, output: output)
     with pytest.raises(StudyError, match=r"gives the shape .* allowed: \(batch, position, width\)"):
         read(model, ["embeddings.position_embeddings"])
-
-
-def test_language_heads_are_told_from_the_checkpoint(models):
-    kinds = {name: head_kind(model_config(str(folder))) for name, folder in models.items()}
-    assert kinds == {"bert": "masked", "gpt_neox": "causal", "gpt2": "causal"}
-    config = model_config(str(models["bert"]))
-    config.architectures = ["BertModel"]
-    assert head_kind(config) is None
-
-
-def test_weights_are_checked_before_use(models):
-    folder = str(models["bert"])
-    good = sha256(models["bert"] / "model.safetensors")
-    assert resolve_model(folder, sha256=good) == folder
-    with pytest.raises(StudyError, match=f"has sha256 {good}, expected 0000"):
-        resolve_model(folder, sha256="0" * 64)
-
-
-def test_a_folder_in_a_package_is_found_and_may_not_leave_it(tmp_path, monkeypatch):
-    (tmp_path / "planted_model_package" / "model").mkdir(parents=True)
-    (tmp_path / "planted_model_package" / "__init__.py").write_text("raise RuntimeError('imported')")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    found = resolve_model("package:planted_model_package/model")
-    assert found == str(tmp_path / "planted_model_package" / "model")
-    for name in ("package:planted_model_package/..", "package:planted_model_package/other"):
-        with pytest.raises(StudyError, match="holds no folder"):
-            resolve_model(name)
-    with pytest.raises(StudyError, match="no Python package 'no_such_package_here'"):
-        resolve_model("package:no_such_package_here/model")
-
-
-def test_a_model_on_the_hub_that_is_out_of_reach_says_what_to_check(tmp_path):
-    # A port that nobody listens on, a cache of nothing, and retries without the waits between them.
-    code = (
-        "import time\ntime.sleep = lambda seconds: None\n"
-        "from sae_stability.models.loading import model_config\n"
-        "from sae_stability.errors import StudyError\n"
-        "try: model_config('nobody/none')\nexcept StudyError as error: print(error)"
-    )
-    environment = {
-        **{key: value for key, value in os.environ.items() if key != "HF_HUB_OFFLINE"},
-        "HF_ENDPOINT": "http://127.0.0.1:9",
-        "HF_HOME": str(tmp_path),
-        "PYTHONPATH": "workflow",
-    }
-    result = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True)
-    assert result.stderr == ""
-    assert result.stdout.startswith("model 'nobody/none' cannot be loaded: ")
-    assert result.stdout.endswith("; check the name, or the network\n")
-
-
-class Bomb:
-    """Makes a folder when it is unpickled."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.target),)
-
-
-def test_weights_that_are_a_pickle_with_code_are_refused_and_not_run(models, tmp_path):
-    folder = tmp_path / "model"
-    shutil.copytree(models["gpt_neox"], folder)
-    weights = load_file(folder / "model.safetensors")
-    (folder / "model.safetensors").unlink()
-    torch.save(weights, folder / "pytorch_model.bin")
-    load_model(str(folder), None, "float32", "cpu")
-    torch.save({**weights, "bomb": Bomb(tmp_path / "ran")}, folder / "pytorch_model.bin")
-    with pytest.raises(StudyError, match="cannot be loaded"):
-        load_model(str(folder), None, "float32", "cpu")
-    assert not (tmp_path / "ran").exists()
-
-
-def test_wrong_models_and_dtypes_are_named(tmp_path):
-    with pytest.raises(StudyError, match="no such folder"):
-        resolve_model(str(tmp_path / "nothing"))
-    with pytest.raises(StudyError, match="cannot be loaded"):
-        model_config(str(tmp_path))
-    with pytest.raises(StudyError, match="dtype 'int8' is unknown; allowed: float32, float16, bfloat16"):
-        torch_dtype("int8")

@@ -7,6 +7,7 @@ from transformers.activations import GELUActivation
 from sae_stability.activations.hooks import Hooks
 from sae_stability.activations.inplace_gelu import gelu_in_place
 from sae_stability.models.loading import load_model
+from sae_stability.models.source import ModelSource
 from tests.tiny import HOOKPOINTS
 
 TOKENS = torch.arange(5, 69).reshape(4, 16)
@@ -15,7 +16,7 @@ INTERMEDIATE = "encoder.layer.0.intermediate"
 
 def made(folder, hookpoints: list[str], dtype: str = "float32", change=lambda model: None) -> tuple:
     """Activations before and after, and the names of the GELUs that overwrite their input."""
-    model = load_model(str(folder), None, dtype, "cpu")
+    model = load_model(ModelSource(str(folder), dtype=dtype), "cpu")
     change(model)
     with Hooks(model, hookpoints) as hooks, torch.inference_mode():
         before = hooks.run(input_ids=TOKENS)
@@ -101,7 +102,7 @@ def test_an_input_that_others_use_is_not_overwritten(models, use):
 
 
 def test_hooks_on_a_gelu_stay(models):
-    model = load_model(str(models["bert"]), None, "float32", "cpu")
+    model = load_model(ModelSource(str(models["bert"])), "cpu")
     seen = []
     model.encoder.layer[0].intermediate.intermediate_act_fn.register_forward_hook(lambda *_: seen.append(1))
     with Hooks(model, ["encoder.layer.1"]) as hooks, torch.inference_mode():

@@ -52,7 +52,7 @@ MAKERS = {
 
 def take(path, out, chunk, **changes):
     arguments = {
-        "path": path,
+        "matrix": path,
         "tensor": None,
         "chunk": chunk,
         "heldout_rows": 20,
@@ -115,7 +115,7 @@ def test_a_pickle_is_never_loaded(tmp_path):
 @pytest.mark.parametrize(
     ("maker", "options", "message"),
     [
-        (npy, {"train_rows": 81}, "100 rows, 20 held-out and 81 training rows asked for"),
+        (npy, {"train_rows": 81}, "100 rows, 20 held-out and 81 training rows are asked for"),
         (npy, {"chunk": 2}, "chunk 2 is empty"),
         (safetensors, {"tensor": "y"}, "no tensor 'y'; allowed: other, x|no tensor 'y'; allowed: x, other"),
         (safetensors, {"tensor": "other"}, r"has the shape \(1,\); allowed: \(rows, width\)"),

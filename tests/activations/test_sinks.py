@@ -7,6 +7,7 @@ import torch
 from sae_stability.activations import sinks
 from sae_stability.corpus.blocks import BlockFile
 from sae_stability.models.loading import load_model
+from sae_stability.models.source import ModelSource
 from tests.activations.test_extract import contents, plain_rows
 
 HOOKPOINTS = ["layers.0.mlp", "layers.1:in"]
@@ -19,12 +20,12 @@ def limits(outs) -> list[float]:
 @pytest.mark.parametrize("packing", [True, False])
 def test_all_chunks_and_the_held_out_rows_share_a_limit(run, models, token_sets, tmp_path, packing):
     found = [
-        limits(run("gpt_neox", chunk, packing=packing, hookpoints=HOOKPOINTS, max_norm_multiple=1.1))
+        limits(run("gpt_neox", chunk, packing=packing, hookpoint=HOOKPOINTS, max_norm_multiple=1.1))
         for chunk in (0, 1, 2, "heldout")
     ]
     assert found[1:] == [found[0]] * 3
     # Chunk 0 has fewer rows than a sample: the limit is that of all its rows.
-    model = load_model(str(models["gpt_neox"]), None, "float32", "cpu")
+    model = load_model(ModelSource(str(models["gpt_neox"])), "cpu")
     for hookpoint, limit in zip(HOOKPOINTS, found[0], strict=True):
         rows = plain_rows(model, token_sets("gpt_neox", packing), 0, hookpoint)
         assert limit == pytest.approx(1.1 * float(torch.stack(list(rows.values())).norm(dim=1).median()), rel=1e-4)
@@ -32,8 +33,8 @@ def test_all_chunks_and_the_held_out_rows_share_a_limit(run, models, token_sets,
 
 def test_held_out_sinks_are_those_above_the_limit_of_chunk_0(run, tmp_path):
     hookpoints = HOOKPOINTS[:1]
-    everything, index = contents(run("gpt_neox", "heldout", hookpoints=hookpoints, out=tmp_path / "all")[0])
-    out = run("gpt_neox", "heldout", hookpoints=hookpoints, max_norm_multiple=1.1)[0]
+    everything, index = contents(run("gpt_neox", "heldout", hookpoint=hookpoints, out=tmp_path / "all")[0])
+    out = run("gpt_neox", "heldout", hookpoint=hookpoints, max_norm_multiple=1.1)[0]
     expected = everything.norm(dim=1) <= limits([out])[0]
     activations, kept = contents(out)
     assert 0 < int((~expected).sum()) < 100

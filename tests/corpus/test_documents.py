@@ -15,6 +15,19 @@ from sae_stability.errors import StudyError
 LONG = "A sentence that says nothing at all, but at some length. " * 4
 
 
+def docstrings_of(package: str, min_characters: int = 200) -> dict:
+    return {"kind": "docstrings", "packages": [package], "min_characters": min_characters}
+
+
+def files(path: Path, text_column: str = "text") -> dict:
+    return {"kind": "files", "paths": [str(path)], "text_column": text_column}
+
+
+def hub(folder: Path, streaming: bool = True) -> dict:
+    settings = {"config": None, "split": "train", "text_column": "body", "revision": None, "streaming": streaming}
+    return {"kind": "hub", "name": str(folder), **settings}
+
+
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     """An importable package whose import would fail, so that only parsing can read it."""
@@ -32,18 +45,18 @@ def package(tmp_path, monkeypatch):
 
 
 def test_docstrings_are_read_without_import_and_once_each(package):
-    texts = list(documents({"kind": "docstrings", "packages": ["planted_package"]}, seed=0))
+    texts = list(documents(docstrings_of("planted_package"), seed=0))
     assert sorted(text.split(".")[0] for text in texts) == ["Class", "Method", "Package"]
     assert "planted_package" not in sys.modules
 
 
 def test_min_characters_decides_what_is_kept(package):
-    texts = list(documents({"kind": "docstrings", "packages": ["planted_package"], "min_characters": 6}, seed=0))
+    texts = list(documents(docstrings_of("planted_package", 6), seed=0))
     assert "Short." in texts
 
 
 def test_docstring_order_depends_on_the_seed_and_not_on_the_file_system(package):
-    spec = {"kind": "docstrings", "packages": ["planted_package"], "min_characters": 1}
+    spec = docstrings_of("planted_package", 1)
     orders = {seed: list(documents(spec, seed)) for seed in range(6)}
     shutil.move(package / "sub" / "b.py", package / "another_name.py")
     assert list(documents(spec, 0)) == orders[0]
@@ -52,7 +65,7 @@ def test_docstring_order_depends_on_the_seed_and_not_on_the_file_system(package)
 
 def test_a_missing_package_is_named():
     with pytest.raises(StudyError, match="'no_such_package_here' is not installed"):
-        list(documents({"kind": "docstrings", "packages": ["no_such_package_here"]}, seed=0))
+        list(documents(docstrings_of("no_such_package_here"), seed=0))
 
 
 def test_an_unknown_kind_lists_the_known_ones():
@@ -62,8 +75,12 @@ def test_an_unknown_kind_lists_the_known_ones():
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"paths": ["a.txt"], "colour": 1}, "'colour'"), ({}, "'paths'")],
-    ids=["unknown", "missing"],
+    [
+        ({"paths": ["a.txt"], "text_column": "text", "colour": 1}, "'colour'"),
+        ({"text_column": "text"}, "'paths'"),
+        ({"paths": ["a.txt"]}, "'text_column'"),
+    ],
+    ids=["unknown", "missing", "no default"],
 )
 def test_a_wrong_key_is_named(settings, message):
     with pytest.raises(StudyError, match=f"corpus of kind 'files': .*{message}"):
@@ -81,8 +98,8 @@ def corpus_of(folder: Path, kind: str, values: list) -> dict:
     else:
         pq.write_table(pa.table({"body": values}), folder / "data" / "a.parquet")
     if kind == "hub":
-        return {"kind": "hub", "name": str(folder / "data"), "streaming": True, "text_column": "body"}
-    return {"kind": "files", "paths": [str(folder / "data" / "*")], "text_column": "body"}
+        return hub(folder / "data")
+    return files(folder / "data" / "*", "body")
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "parquet", "hub"])
@@ -105,7 +122,7 @@ def test_files_of_every_format_give_their_documents(tmp_path):
     (tmp_path / "b.md").write_text("# three")
     (tmp_path / "c.jsonl").write_text('{"body": "four"}\n\n{"body": "five"}\n')
     pq.write_table(pa.table({"body": ["six", None, "seven"]}), tmp_path / "d.parquet")
-    texts = list(documents({"kind": "files", "paths": [str(tmp_path / "*")], "text_column": "body"}, seed=0))
+    texts = list(documents(files(tmp_path / "*", "body"), seed=0))
     assert sorted(texts) == sorted(["one\ntwo", "# three", "four", "five", "six", "seven"])
 
 
@@ -113,7 +130,7 @@ def test_files_are_shuffled_by_the_seed_with_every_document_once_beyond_the_wind
     monkeypatch.setattr(module, "SHUFFLE_WINDOW", 5)
     path = tmp_path / "c.jsonl"
     path.write_text("".join(json.dumps({"text": str(number)}) + "\n" for number in range(23)))
-    first, again, other = (list(documents({"kind": "files", "paths": [str(path)]}, seed)) for seed in (0, 0, 1))
+    first, again, other = (list(documents(files(path), seed)) for seed in (0, 0, 1))
     assert first == again
     assert first != other
     assert sorted(map(int, first)) == list(range(23))
@@ -133,13 +150,13 @@ def test_files_are_shuffled_by_the_seed_with_every_document_once_beyond_the_wind
 def test_a_file_that_cannot_be_read_is_named(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(StudyError, match=message) as caught:
-        list(documents({"kind": "files", "paths": [str(tmp_path / name)]}, seed=0))
+        list(documents(files(tmp_path / name), seed=0))
     assert name in str(caught.value)
 
 
 def test_a_pattern_without_files_is_named(tmp_path):
     with pytest.raises(StudyError, match=r"no file matches '.*none\*'"):
-        list(documents({"kind": "files", "paths": [str(tmp_path / "none*")]}, seed=0))
+        list(documents(files(tmp_path / "none*"), seed=0))
 
 
 @pytest.mark.parametrize("streaming", [True, False])
@@ -148,13 +165,13 @@ def test_a_data_set_keeps_its_order(tmp_path: Path, streaming, monkeypatch):
     (tmp_path / "data").mkdir()
     rows = [{"body": f"text {number}"} for number in range(7)]
     (tmp_path / "data" / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    spec = {"kind": "hub", "name": str(tmp_path / "data"), "split": "train", "streaming": streaming}
-    texts = documents({**spec, "text_column": "body"}, seed=3)
+    spec = hub(tmp_path / "data", streaming=streaming)
+    texts = documents(spec, seed=3)
     assert list(itertools.islice(texts, 5)) == [row["body"] for row in rows[:5]]
     with pytest.raises(StudyError, match="no text in column 'text'; columns: body"):
-        list(documents(spec, seed=3))
+        list(documents({**spec, "text_column": "text"}, seed=3))
 
 
 def test_a_data_set_that_is_not_there_is_named(tmp_path):
     with pytest.raises(StudyError, match=r"data set '.*nothing'"):
-        list(documents({"kind": "hub", "name": str(tmp_path / "nothing")}, seed=0))
+        list(documents(hub(tmp_path / "nothing"), seed=0))

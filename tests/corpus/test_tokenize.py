@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from sae_stability.corpus.blocks import BlockFile, metadata
 from sae_stability.corpus.packing import Blocks, Layout, one_a_block, pack
-from sae_stability.corpus.tokenize import load_tokenizer, tokenize
+from sae_stability.corpus.tokenize import write_token_set
 from sae_stability.errors import StudyError
+from sae_stability.models.source import ModelSource
+from sae_stability.models.tokenizer import load_tokenizer
 from tests.tiny import sentences, tiny_bert, tiny_gpt_neox, tiny_llama
 
 PREFIX, SUFFIX, SEPARATOR, PAD = 91, 92, 93, 90
@@ -28,9 +30,8 @@ def models(tmp_path_factory):
 
 def write(out: Path, model: Path, **changes) -> dict:
     arguments = {
-        "documents": sentences(120),
-        "tokenizer_folder_or_name": str(model),
-        "revision": None,
+        "texts": sentences(120),
+        "source": ModelSource(str(model)),
         "context_length": 16,
         "packing": True,
         "heldout_tokens": 150,
@@ -38,7 +39,7 @@ def write(out: Path, model: Path, **changes) -> dict:
         "chunk_tokens": 300,
         "out": out,
     }
-    return tokenize(**{**arguments, **changes})
+    return write_token_set(**{**arguments, **changes})
 
 
 def joined(blocks: list[Blocks]) -> Blocks:
@@ -94,7 +95,7 @@ def test_a_special_id_inside_a_text_counts_as_special():
 def test_blocks_hold_what_the_tokenizer_gives(models, tmp_path, name, packing):
     texts = sentences(120)
     write(tmp_path, models[name], packing=packing)
-    tokenizer = load_tokenizer(str(models[name]))
+    tokenizer = load_tokenizer(ModelSource(str(models[name])))
     expected = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
     for chunk in ("heldout", 0, 1, 2, 3):
         for document, position, token in text_tokens(tmp_path, chunk):
@@ -219,4 +220,4 @@ def test_a_full_disk_is_told_of_with_the_file_and_leaves_no_other(models, tmp_pa
 def test_a_missing_tokenizer_is_named(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(StudyError, match=r"tokenizer '.*empty'"):
-        load_tokenizer(str(tmp_path / "empty"))
+        load_tokenizer(ModelSource(str(tmp_path / "empty")))

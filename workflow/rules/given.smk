@@ -6,7 +6,7 @@ Steps: fetch what lies on the hub; read each SAE, check it and write it as if it
 """
 
 FETCHED = {
-    Path(fetched_folder(sae)).name: sae for cohort in study.given.values() for sae in cohort.saes if sae.path is None
+    Path(fetched_folder(sae)).name: sae for cohort in study.external.values() for sae in cohort.saes if sae.path is None
 }
 
 

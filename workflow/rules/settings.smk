@@ -62,7 +62,7 @@ def matrix_settings(pass_, chunk) -> str:
 
 @functools.cache
 def sae_key(cohort, seed: int) -> str:
-    if cohort.slug in study.given:
+    if cohort.slug in study.external:
         return key(given_contents(cohort, seed), cohort.format, code_hash("convert"))
     init_seed, order_seed = cohort.sae_seeds[seed]
     training = {**cohort.training, "order_seed": order_seed}
@@ -76,7 +76,7 @@ def given_contents(cohort, seed: int) -> list:
 
 
 def evaluation_key(cohort, seed: int) -> str:
-    if cohort.slug in study.given:
+    if cohort.slug in study.external:
         heldout = activations_key(cohort.pass_) if cohort.pass_ else None
         return key(sae_key(cohort, seed), heldout, cohort.hookpoint, code_hash("evaluate"))
     return key(sae_key(cohort, seed), code_hash("evaluate"))
@@ -268,7 +268,7 @@ def about(cohort) -> dict:
             "corpus": ", ".join(f"{name} {value}" for name, value in words.items()),
         }
     told |= {"hookpoint": cohort.hookpoint, "latents": f"{cohort.n_latents:,}", "width": f"{cohort.d_model:,}"}
-    if cohort.slug in study.given:
+    if cohort.slug in study.external:
         return told | {"SAEs": "made elsewhere", "seeds": len(cohort.seeds)}
     return told | {
         "architecture": cohort.architecture,

@@ -10,9 +10,10 @@ import torch
 from sae_stability import sae
 from sae_stability.activations import reader
 from sae_stability.activations.extraction import extract
-from sae_stability.corpus.tokenize import tokenize
+from sae_stability.corpus.tokenize import write_token_set
 from sae_stability.files import read_json, read_table, write_json
 from sae_stability.models.loading import load_model
+from sae_stability.models.source import ModelSource
 from sae_stability.sae.formats import own
 from sae_stability.sae.quality.evaluate import LANGUAGE, evaluate
 from tests import tiny
@@ -57,10 +58,9 @@ def language(request, tmp_path_factory):
         request.param
     ]
     model = str(make(folder / "model"))
-    tokenize(
-        documents=tiny.sentences(200),
-        tokenizer_folder_or_name=model,
-        revision=None,
+    write_token_set(
+        tiny.sentences(200),
+        ModelSource(model),
         context_length=32,
         packing=True,
         heldout_tokens=1500,
@@ -69,14 +69,11 @@ def language(request, tmp_path_factory):
         out=folder / "tokens",
     )
     extract(
-        model=model,
-        revision=None,
-        sha256=None,
-        model_dtype="float32",
+        model=ModelSource(model),
         tokens=folder / "tokens",
         chunk="heldout",
-        hookpoints=[hookpoint],
-        outs=[folder / "heldout"],
+        hookpoint=[hookpoint],
+        out=[folder / "heldout"],
         dtype="float32",
         shard_rows=1000,
         shuffle_seed=0,
@@ -185,7 +182,7 @@ def test_inside_the_model_on_a_device(language, tmp_path, monkeypatch) -> None:
     """On a stand-in for a device, which knows nothing of inference mode, or of how transformers loads a model."""
     given = {"tensors": SILENT | {"encoder_bias": torch.zeros(32)}, "k": 4, "max_norm": 100.0}
     here = evaluated(language, tmp_path, **given)
-    network = load_model(language[1], None, "float32", "cpu", lm_head=True)
+    network = load_model(ModelSource(language[1]), "cpu", lm_head=True)
     monkeypatch.setattr("sae_stability.sae.quality.language_model.load_model", lambda *_, **__: network.to("cuda"))
     monkeypatch.setattr(torch, "inference_mode", torch.no_grad)
     with device_stand_in():

@@ -219,7 +219,7 @@ def test_a_loss_that_is_looked_at_late_names_its_own_step(planted, tmp_path, one
     ("change", "message"),
     [
         ({"k": 65}, "k: 65 given, above n_latents = 64"),
-        ({"architecture": "topkk"}, "architecture 'topkk': not known; allowed: .*topk"),
+        ({"architecture": "topkk"}, "architecture: 'topkk' given; allowed: .*topk"),
         ({"tokens": 100}, "no whole batch of 128"),
         ({"warmup_steps": 1000}, "warmup_steps: 1000 given, but training has 192 steps"),
         ({"learning_rate": 0.0}, "learning_rate: 0.0 given; it must be above 0"),

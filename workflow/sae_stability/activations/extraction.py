@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,58 +12,64 @@ from tqdm import tqdm
 from sae_stability.activations import forward, sinks
 from sae_stability.activations.hooks import Hooks, hookpoint_width
 from sae_stability.activations.inplace_gelu import gelu_in_place
-from sae_stability.activations.writer import ChunkWriter, NonFinite, RowOrder, Rows, shuffled_order, stored_order
+from sae_stability.activations.writer import (
+    ChunkWriter,
+    NonFinite,
+    PreparedRows,
+    RowOrder,
+    shuffled_order,
+    stored_order,
+)
 from sae_stability.corpus.blocks import BlockFile
 from sae_stability.errors import StudyError
-from sae_stability.models.loading import load_model, resolve_model
+from sae_stability.models.loading import load_model
+from sae_stability.models.source import ModelSource
 from sae_stability.threads import in_order
 
 
 def extract(
     *,
-    model: str,
-    revision: str | None,
-    sha256: str | None,
-    model_dtype: str,
+    model: ModelSource,
     tokens: Path,
-    chunk: int | str,
-    hookpoints: list[str],
-    outs: list[Path],
-    dtype: str,
-    shard_rows: int,
-    shuffle_seed: int,
-    keep_special: bool,
-    max_norm_multiple: float | None,
-    batch_tokens: int | None,
-    device: str,
+    chunk: int | Literal["heldout"],
     chunk_tokens: int,
-    config_hash: str,
+    hookpoint: list[str],
+    out: list[Path],
+    dtype: str = "float16",
+    shard_rows: int,
+    shuffle_seed: int = 0,
+    keep_special: bool = False,
+    max_norm_multiple: float | None = None,
+    batch_tokens: int | None = None,
+    config_hash: str = "",
+    threads: int = 1,
+    device: Literal["cpu", "cuda"] = "cpu",
 ) -> list[dict]:
-    """Write the activations of one chunk, a folder a hookpoint: shards, then a manifest.
+    """Write a model's activations on one chunk of tokens: a folder of shards and a manifest for each hookpoint.
 
     The forward pass stops after the last hookpoint. Rows are tokens that are neither padding nor (unless
     `keep_special`) special, in a random order that is the same for every hookpoint and pass of the token set;
-    held-out rows keep their order. Batches are computed side by side, each on one thread, as many as torch has threads:
-    the bytes do not depend on how many. There are ceil(chunk_tokens / shard_rows) shards, for held-out rows
-    ceil(their tokens / shard_rows). A job that is killed leaves no manifest, so nothing that a later one believes.
+    held-out rows keep their order. On a CPU, each thread computes a batch of its own; the bytes do not depend on how
+    many there are. There are ceil(chunk_tokens / shard_rows) shards, and ceil(rows / shard_rows) of held-out rows. A
+    job that is killed leaves no manifest, and without one no later job believes the shards.
 
     Args:
-        model, revision, sha256: see `load_model` and `resolve_model`.
-        model_dtype: dtype of the model's weights and arithmetic.
-        tokens: folder of the token set.
+        model: the model, the weights it must have, and the precision it computes in.
+        tokens: folder of token blocks.
         chunk: number of the chunk, or "heldout".
-        hookpoints: `PATH` or `PATH:in`.
-        outs: the chunk's folder for each hookpoint.
-        dtype: dtype of the stored activations.
+        chunk_tokens: rows of a full chunk.
+        hookpoint: module to read, PATH for its output or PATH:in for its input; once for each.
+        out: folder for the chunk at each hookpoint, in the order of the hookpoints.
+        dtype: precision of the stored numbers: float32, float16 or bfloat16.
         shard_rows: rows a shard, about.
-        shuffle_seed: seed of the rows' order.
-        keep_special: keep special tokens (never padding).
-        max_norm_multiple: drop rows whose norm exceeds this multiple of the hookpoint's median norm, estimated
-            on about 20,000 rows of chunk 0 whichever chunk this is (see `sinks.norm_limits`); None keeps all.
-        batch_tokens: tokens a forward pass; None for what suits the device.
-        device: torch device of the model.
-        chunk_tokens: trainable tokens of a full chunk.
-        config_hash: recorded in the shards and the manifest.
+        shuffle_seed: seed of the order of the rows.
+        keep_special: keep BOS, EOS, CLS and SEP tokens; padding is never kept.
+        max_norm_multiple: drop rows whose norm exceeds this many times the hookpoint's median norm; all are kept if
+            not given. The median is estimated on about 20,000 rows of chunk 0, whichever chunk this is.
+        batch_tokens: tokens a forward pass; what suits the device if not given.
+        config_hash: fingerprint of what the activations are made from, recorded in the shards and the manifest.
+        threads: processor cores to use.
+        device: where to compute.
 
     Returns:
         The manifests, one a hookpoint.
@@ -70,26 +77,25 @@ def extract(
     Raises:
         StudyError: wrong model, hookpoint or token set; activations that are not finite.
     """
-    resolve_model(model, sha256, revision)
+    torch.set_num_threads(threads)
     blocks = BlockFile(tokens, chunk)
     census = _census(blocks, keep_special)
     order = _row_order(blocks, chunk, keep_special, shuffle_seed, chunk_tokens, shard_rows)
     capacity = _capacity(blocks, order, keep_special)
-    network = load_model(model, revision, model_dtype, device)
+    network = load_model(model, device)
     check_fit(network, blocks.context_length, census["largest_token"])
     writers: dict[str, ChunkWriter] = {}
     try:
-        for hookpoint, out in zip(hookpoints, outs, strict=True):
+        for path, folder in zip(hookpoint, out, strict=True):
             metadata = {
-                "model": model,
-                "revision": revision,
-                "hookpoint": hookpoint,
+                "model": model.name,
+                "revision": model.revision,
+                "hookpoint": path,
                 "context_length": blocks.context_length,
                 "config_hash": config_hash,
             }
-            width = hookpoint_width(network, hookpoint)
-            writers[hookpoint] = ChunkWriter(Path(out), width, dtype, order, capacity, metadata)
-        with Hooks(network, hookpoints) as hooks, forward.workers(device) as count:
+            writers[path] = ChunkWriter(Path(folder), hookpoint_width(network, path), dtype, order, capacity, metadata)
+        with Hooks(network, hookpoint) as hooks, forward.workers(device) as count:
             batch_tokens = batch_tokens or forward.suitable_tokens(device)
             gelu_in_place(hooks)
             limits = {}
@@ -100,14 +106,14 @@ def extract(
             batches = forward.batches(blocks.kept(keep_special=keep_special), batch_tokens)
             with tqdm(total=census["rows"], unit=" tokens", unit_scale=True, desc=f"extract {chunk}") as progress:
                 for prepared in in_order(prepare, batches, count):
-                    for hookpoint, rows in prepared.items():
-                        writers[hookpoint].append(rows)
+                    for path, rows in prepared.items():
+                        writers[path].append(rows)
                     progress.update(max(len(rows.token_index) for rows in prepared.values()))
         manifests = []
-        for hookpoint, writer in writers.items():
+        for path, writer in writers.items():
             sink = census["rows"] - int(writer.filled.sum())
             dropped = {"special": census["special"], "padding": census["padding"], "sink": sink}
-            extra = {"keep_special": keep_special, "dropped": dropped, "max_norm": limits.get(hookpoint)}
+            extra = {"keep_special": keep_special, "dropped": dropped, "max_norm": limits.get(path)}
             manifests.append(writer.finish(extra))
         return manifests
     except BaseException:
@@ -118,8 +124,8 @@ def extract(
 
 def _prepared(
     hooks: Hooks, writers: dict[str, ChunkWriter], limits: dict[str, float], context_length: int, batch: forward.Batch
-) -> dict[str, Rows]:
-    """A batch's rows at each hookpoint, without sinks, ready for the writers."""
+) -> dict[str, PreparedRows]:
+    """A batch's rows at each hookpoint, ready for the writers; sinks are left out."""
     prepared = {}
     for hookpoint, rows in forward.rows(hooks, batch).items():
         token_index = batch.token_index
@@ -134,7 +140,7 @@ def _prepared(
 
 
 def _census(blocks: BlockFile, keep_special: bool) -> dict:
-    """How many tokens of the file are rows, how many are special or padding, and the largest token."""
+    """How many tokens of the file are rows, how many are dropped as special or as padding, and the largest token."""
     rows = special = padding = largest = 0
     for _, some, kept in blocks.kept(keep_special=keep_special):
         rows += int(kept.sum())
@@ -146,6 +152,7 @@ def _census(blocks: BlockFile, keep_special: bool) -> dict:
 
 
 def _row_indices(blocks: BlockFile, keep_special: bool) -> Iterator[np.ndarray]:
+    """Yield the token index of the file's rows, (rows,) int64, in order."""
     for first, some, kept in blocks.kept(keep_special=keep_special):
         index = (first + np.arange(len(some)))[:, None] * blocks.context_length + np.arange(blocks.context_length)
         yield index[kept].astype(np.int64)
@@ -172,9 +179,10 @@ def check_fit(model: torch.nn.Module, context_length: int, largest_token: int) -
     """Raise a `StudyError` unless the model has that many positions and knows that token."""
     positions = getattr(model.config, "max_position_embeddings", None)
     if positions is not None and context_length > positions:
-        raise StudyError(f"context_length {context_length} is more than the model's {positions} positions; lower it")
+        raise StudyError(f"context_length {context_length} is above the model's {positions} positions; lower it")
     vocabulary = model.get_input_embeddings().weight.shape[0]
     if largest_token >= vocabulary:
         raise StudyError(
-            f"the token set holds token {largest_token}, the model knows {vocabulary}; use the model's own tokenizer"
+            f"the token set holds token {largest_token}, but the model knows {vocabulary}; "
+            "use the model's own tokenizer"
         )

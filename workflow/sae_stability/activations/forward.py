@@ -1,4 +1,4 @@
-"""Forward passes over a token set's blocks: several at once, results in order."""
+"""Forward passes over a token set's blocks, several at once, with results in order."""
 
 import contextlib
 from collections.abc import Iterable, Iterator
@@ -15,7 +15,7 @@ _CPU_TOKENS, _ACCELERATOR_TOKENS = 1024, 8192
 
 @dataclass(frozen=True)
 class Batch:
-    """Blocks of one forward pass, cut to their longest, and which of their tokens are rows."""
+    """The blocks of one forward pass, cut to the longest of them, and which of their tokens are rows."""
 
     tokens: np.ndarray  # (blocks, length)
     mask: np.ndarray | None  # (blocks, length), None where nothing is padded
@@ -24,16 +24,16 @@ class Batch:
 
 
 def suitable_tokens(device: str) -> int:
-    """Tokens a forward pass: on a CPU few, so that activations stay in its caches and threads finish together."""
+    """Tokens a forward pass. Few on a CPU, so that activations stay in its caches and threads finish together."""
     return _CPU_TOKENS if torch.device(device).type == "cpu" else _ACCELERATOR_TOKENS
 
 
 def batches(kept_blocks: Iterable[tuple[int, Blocks, np.ndarray]], batch_tokens: int) -> Iterator[Batch]:
-    """Blocks of like length together, so that little padding is computed; blocks without rows are left out.
+    """Yield batches of blocks of similar length, so that little padding is computed; blocks without rows are left out.
 
     Args:
         kept_blocks: (number of the first block, blocks, mask of the rows), as `BlockFile.kept` yields them.
-        batch_tokens: the most tokens a batch, padding included (but at least one block).
+        batch_tokens: most tokens in a batch, padding included; a batch has at least one block.
     """
     for first, some, kept in kept_blocks:
         lengths = (some.document_id >= 0).sum(axis=1)
@@ -41,7 +41,7 @@ def batches(kept_blocks: Iterable[tuple[int, Blocks, np.ndarray]], batch_tokens:
         chosen = chosen[np.argsort(lengths[chosen], kind="stable")]
         start = 0
         while start < len(chosen):
-            # The longest of a run is its last; blocks are added while the padded batch stays in bounds.
+            # Blocks are sorted by length, so the last one of a batch decides how far the others are padded.
             size = max(1, batch_tokens // int(lengths[chosen[start]]))
             while size > 1 and size * int(lengths[chosen[start : start + size][-1]]) > batch_tokens:
                 size -= 1
@@ -73,8 +73,8 @@ def rows(hooks: Hooks, batch: Batch) -> dict[str, torch.Tensor]:
 def workers(device: str) -> Iterator[int]:
     """Yield how many batches to compute at once; within the context, torch computes each on one thread.
 
-    As many as torch had threads: one thread a batch leaves fewer cores waiting than all threads on one batch, and a
-    product gives the same bits however many there are. An accelerator takes one batch at a time.
+    On a CPU there are as many batches as torch had threads. That leaves fewer cores waiting than all threads on one
+    batch, and a product then has the same bits with any number of threads. An accelerator takes one batch at a time.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

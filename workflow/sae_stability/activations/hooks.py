@@ -13,18 +13,18 @@ from sae_stability.models.loading import skeleton
 
 
 class _Stop(Exception):
-    """Every hookpoint of this forward pass has been read."""
+    """Ends a forward pass in which every hookpoint has been read."""
 
 
 class Hooks:
     """Reads several hookpoints in one forward pass and stops the pass after the last of them.
 
-    Use as a context manager, or call `close`; until then the hooks stay on the model. A module that runs
-    several times in a pass is read at its first run. Several threads may `run` passes at once.
+    Use it as a context manager, or call `close`; until then the hooks stay on the model. A module that runs several
+    times in a pass is read at its first run. Several threads may call `run` at once.
 
     Args:
         model: a transformers model.
-        hookpoints: `PATH` or `PATH:in`, paths from the base model; paths from the full model are accepted too.
+        hookpoints: `PATH` or `PATH:in`. Paths start at the base model; paths from the full model are accepted too.
 
     Raises:
         StudyError: a hookpoint is not in the model.
@@ -33,14 +33,14 @@ class Hooks:
     def __init__(self, model: torch.nn.Module, hookpoints: list[str]):
         self.model = model
         self.hookpoints = list(hookpoints)
-        self._pass = threading.local()  # `found`: what this thread's pass has read so far
+        self._pass = threading.local()  # its attribute `found` is what this thread's pass has read so far
         self._handles = [_attach(model, hookpoint, self._reader(hookpoint)) for hookpoint in self.hookpoints]
 
     def _reader(self, hookpoint: str) -> Callable[[torch.Tensor], None]:
         def read(activations: torch.Tensor) -> None:
             found = self._pass.found
             if hookpoint not in found:
-                # A later module may change the tensor in place (some residual streams do).
+                # A later module may change the tensor in place, as some do with the residual stream.
                 found[hookpoint] = activations.detach().clone()
             if len(found) == len(self.hookpoints):
                 raise _Stop
@@ -80,7 +80,7 @@ class Hooks:
 
 @contextlib.contextmanager
 def replace(model: torch.nn.Module, hookpoint: str, function: Callable[[torch.Tensor], torch.Tensor]) -> Iterator[None]:
-    """Within the context, forward passes go on from `function(activations)` at the hookpoint.
+    """Within the context, `function(activations)` takes the place of the activations at the hookpoint.
 
     `function` takes and returns (batch, position, width); its result is cast to the model's dtype.
 
@@ -95,7 +95,7 @@ def replace(model: torch.nn.Module, hookpoint: str, function: Callable[[torch.Te
 
 
 def list_hookpoints(model: torch.nn.Module | transformers.PretrainedConfig) -> list[str]:
-    """Paths of all modules of a model, or of the model that a configuration describes (no weights are read).
+    """Paths of all modules of a model, or of the model that a configuration describes; no weights are read.
 
     Each path is a hookpoint, and so is the path with `:in`. Paths are relative to the base model.
     """
@@ -105,7 +105,7 @@ def list_hookpoints(model: torch.nn.Module | transformers.PretrainedConfig) -> l
 
 
 def hookpoint_width(model: torch.nn.Module | transformers.PretrainedConfig, hookpoint: str) -> int:
-    """Width of the activations at a hookpoint, by a forward pass over two tokens (shapes only for a config).
+    """Width of the activations at a hookpoint, found by a forward pass over two tokens; a configuration is enough.
 
     Raises:
         StudyError: the hookpoint is not in the model, or gives no (batch, position, width).
@@ -121,7 +121,7 @@ def hookpoint_width(model: torch.nn.Module | transformers.PretrainedConfig, hook
 def _attach(
     model: torch.nn.Module, hookpoint: str, function: Callable[[torch.Tensor], torch.Tensor | None]
 ) -> torch.utils.hooks.RemovableHandle:
-    """Call `function` on the activations at the hookpoint; what it returns, unless None, replaces them."""
+    """Hook `function` to the hookpoint: it is called on the activations, and a result other than None replaces them."""
     path, colon, side = hookpoint.partition(":")
     if colon and side != "in":
         raise StudyError(f"hookpoint '{hookpoint}': ':{side}' is unknown; allowed: PATH (output) or PATH:in (input)")

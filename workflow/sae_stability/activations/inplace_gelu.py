@@ -1,4 +1,4 @@
-"""GELUs that overwrite their input, so that a forward pass on a CPU moves less memory."""
+"""GELUs that overwrite their input, so that a forward pass on a CPU writes less memory."""
 
 import weakref
 
@@ -9,11 +9,12 @@ from sae_stability.activations.hooks import Hooks
 
 
 def gelu_in_place(hooks: Hooks) -> None:
-    """Let a model on a CPU compute its exact GELUs in place, if every hookpoint keeps its bits for a few tokens.
+    """Let a model on a CPU compute its exact GELUs in place, if that changes no bit at any hookpoint.
 
-    Their input is a layer's widest tensor, and writing a second one takes longer than the arithmetic. Only GELUs of
-    tensors that are gone after a pass are changed. Whether anything else reads the input before then cannot be seen
-    from the modules, so two passes over a few tokens, without the change and with it, decide for all of them.
+    A GELU's input is a layer's widest tensor, and writing a second one takes longer than the arithmetic. Only those
+    GELUs are changed whose input is freed by the end of a pass. The modules do not show whether something else reads
+    the input before that. So two passes over a few tokens are compared, without the change and with it; if they
+    differ, no GELU is changed.
     """
     if hooks.model.device.type != "cpu":
         return
@@ -27,16 +28,16 @@ def gelu_in_place(hooks: Hooks) -> None:
 
 
 def _trial(hooks: Hooks) -> tuple[dict[str, torch.Tensor], set[torch.nn.Module]]:
-    """Activations at the hookpoints for a few tokens, and the exact GELUs up to there whose inputs were passing."""
+    """Activations at the hookpoints for a few tokens, and the exact GELUs that ran whose input was freed afterwards."""
     inputs: list[tuple[torch.nn.Module, bool, weakref.ref]] = []
     held = {tensor.untyped_storage().data_ptr() for tensor in (*hooks.model.parameters(), *hooks.model.buffers())}
 
     def note(module: torch.nn.Module, arguments: tuple[torch.Tensor], _output: torch.Tensor) -> None:
-        given, storage = arguments[0], arguments[0].untyped_storage()
-        whole = given.is_contiguous() and storage.nbytes() == given.nbytes and storage.data_ptr() not in held
-        inputs.append((module, whole, weakref.ref(given)))
+        tensor, storage = arguments[0], arguments[0].untyped_storage()
+        whole = tensor.is_contiguous() and storage.nbytes() == tensor.nbytes and storage.data_ptr() not in held
+        inputs.append((module, whole, weakref.ref(tensor)))
 
-    # Before the other hooks, as one of those stops the pass.
+    # These go before the other hooks, one of which stops the pass.
     handles = [
         module.register_forward_hook(note, prepend=True)
         for module in hooks.model.modules()
@@ -49,5 +50,5 @@ def _trial(hooks: Hooks) -> tuple[dict[str, torch.Tensor], set[torch.nn.Module]]
     finally:
         for handle in handles:
             handle.remove()
-    spared = {module for module, whole, given in inputs if not whole or given() is not None}
-    return found, {module for module, _, _ in inputs} - spared
+    unchanged = {module for module, whole, tensor in inputs if not whole or tensor() is not None}
+    return found, {module for module, _, _ in inputs} - unchanged

@@ -1,7 +1,8 @@
-"""A matrix that a person already has, in place of a corpus and a model."""
+"""A matrix that a person already has, in the place of activations of a model."""
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,34 +16,39 @@ _READ_ROWS = 1 << 16
 
 def import_matrix(
     *,
-    path: Path,
-    tensor: str | None,
-    chunk: int | str,
+    matrix: Path,
+    tensor: str | None = None,
+    chunk: int | Literal["heldout"],
     heldout_rows: int,
     train_rows: int,
     chunk_rows: int,
     shard_rows: int,
-    dtype: str,
-    shuffle_seed: int,
+    dtype: str = "float32",
+    shuffle_seed: int = 0,
+    config_hash: str = "",
     out: Path,
-    config_hash: str,
+    threads: int = 1,
 ) -> dict:
-    """Write one chunk (or the held-out rows) of a matrix in the form that `extract` gives activations.
+    """Write one chunk of a matrix, or its held-out rows, in the form that `extract` gives activations.
 
     The first `heldout_rows` rows are held out, the `train_rows` rows after them are for training, and chunk c
     holds training rows [c * chunk_rows, (c + 1) * chunk_rows) in random order. A row's `token_index` is its
     number in the matrix. Only the rows of the chunk are read, 65,536 at a time.
 
     Args:
-        path: `.npy` (read in place), `.safetensors` or `.parquet` (columns of numbers, or one of lists); samples are
-            rows.
-        tensor: name of the matrix in a safetensors file; None if it holds only one.
+        matrix: .npy (read in place), .safetensors or .parquet file (columns of numbers, or one of lists), a row a
+            sample.
+        tensor: name of the matrix in a .safetensors file that holds several.
         chunk: number of the chunk, or "heldout".
-        heldout_rows, train_rows, chunk_rows, shard_rows: numbers of rows.
-        dtype: dtype of the stored rows.
-        shuffle_seed: seed of the rows' order.
-        out: the chunk's folder.
-        config_hash: recorded in the shards and the manifest.
+        heldout_rows: rows kept for evaluation, the first of the matrix.
+        train_rows: rows for training, those after them.
+        chunk_rows: training rows a chunk.
+        shard_rows: rows a shard, about.
+        dtype: precision of the stored numbers: float32, float16 or bfloat16.
+        shuffle_seed: seed of the order of the rows.
+        config_hash: fingerprint of what the chunk is made from, recorded in the shards and the manifest.
+        out: folder for the chunk.
+        threads: processor cores to use.
 
     Returns:
         The manifest.
@@ -50,11 +56,12 @@ def import_matrix(
     Raises:
         StudyError: no such matrix, too few rows, or a value that is not finite.
     """
-    matrix = _open(Path(path), tensor)
-    if matrix.rows < heldout_rows + train_rows:
+    torch.set_num_threads(threads)
+    path, source = Path(matrix), _open(Path(matrix), tensor)
+    if source.rows < heldout_rows + train_rows:
         raise StudyError(
-            f"{path}: {matrix.rows:,} rows, {heldout_rows:,} held-out and {train_rows:,} training rows asked for; "
-            "ask for fewer"
+            f"{path}: {source.rows:,} rows, but {heldout_rows:,} held-out and {train_rows:,} training rows are asked "
+            "for; ask for fewer"
         )
     if chunk == "heldout":
         start, stop = 0, heldout_rows
@@ -64,19 +71,19 @@ def import_matrix(
         stop = min(start + chunk_rows, heldout_rows + train_rows)
         order = shuffled_order(shuffle_seed, int(chunk), -(-chunk_rows // shard_rows))
     if start >= stop:
-        raise StudyError(f"{path}: chunk {chunk} is empty; {train_rows:,} training rows make fewer chunks")
+        raise StudyError(f"{path}: chunk {chunk} is empty: {train_rows:,} training rows make fewer chunks")
     capacity = np.bincount(order.shard(np.arange(start, stop)), minlength=order.shards)
     metadata = {
-        "model": Path(path).name,
+        "model": path.name,
         "revision": None,
-        "hookpoint": tensor or Path(path).stem,
+        "hookpoint": tensor or path.stem,
         "context_length": 1,
         "config_hash": config_hash,
     }
-    writer = ChunkWriter(out, matrix.width, dtype, order, capacity, metadata)
+    writer = ChunkWriter(out, source.width, dtype, order, capacity, metadata)
     try:
         with tqdm(total=stop - start, unit=" rows", unit_scale=True, desc=f"import {chunk}") as progress:
-            for first, some in matrix.read(start, stop):
+            for first, some in source.read(start, stop):
                 writer.add(some, np.arange(first, first + len(some)))
                 progress.update(len(some))
         return writer.finish({"dropped": {"special": 0, "padding": 0, "sink": 0}, "max_norm": None})
@@ -90,7 +97,7 @@ def import_matrix(
 
 
 class _Matrix:
-    """Rows of a matrix, read in pieces."""
+    """A matrix that is read in pieces; `rows` and `width` are its shape."""
 
     rows: int
     width: int
@@ -106,6 +113,8 @@ class _Matrix:
 
 
 class _Npy(_Matrix):
+    """A .npy file, read in place."""
+
     def __init__(self, path: Path):
         try:
             self.array = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -121,6 +130,8 @@ class _Npy(_Matrix):
 
 
 class _Safetensors(_Matrix):
+    """A tensor of a .safetensors file, read in place."""
+
     def __init__(self, path: Path, tensor: str | None):
         from safetensors import SafetensorError, safe_open
 
@@ -143,6 +154,8 @@ class _Safetensors(_Matrix):
 
 
 class _Parquet(_Matrix):
+    """A .parquet file, read a row group at a time."""
+
     def __init__(self, path: Path):
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -194,7 +207,7 @@ def _open(path: Path, tensor: str | None) -> _Matrix:
         return _Safetensors(path, tensor)
     if path.suffix == ".parquet":
         return _Parquet(path)
-    raise StudyError(f"{path}: of no known format; allowed endings: .npy, .safetensors, .parquet")
+    raise StudyError(f"{path}: unknown format; allowed endings: .npy, .safetensors, .parquet")
 
 
 def _two_dimensions(path: Path, shape: tuple | list) -> tuple[int, int]:

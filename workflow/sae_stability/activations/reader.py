@@ -1,4 +1,4 @@
-"""Reading chunks of activations: checked, in a fixed order, a shard or a few at a time."""
+"""Reading chunks of activations: verified, in a fixed order, one or a few shards at a time."""
 
 import functools
 from collections.abc import Iterator
@@ -22,11 +22,11 @@ _FIELDS = {"format": str, "hookpoint": str, "dtype": str, "d_model": int, "rows"
 _FIELDS |= {"mean": list, "mean_centred_norm": _NUMBER, "shards": list}
 _SHARD_FIELDS = {"name": str, "rows": int, "sha256": str}
 CPU = torch.device("cpu")
-# A GPU uses rows up faster than one thread checks and copies them (about 1 GB/s, the checking above all): so many
-# shards are read ahead at once, if there are cores and they are small.
+# A GPU uses rows up faster than one thread verifies and copies them (about 1 GB/s, most of it for verifying). So up to
+# this many shards are read ahead, and no more than this many bytes.
 _DEVICE_SHARDS, _DEVICE_BYTES = 16, 4 << 30
-_PINNED_BYTES = 8 << 20  # copied at a time; pinning more holds up the driver, once for each thread
-_verified: set[tuple] = set()  # shards that this process has checked, by path, size and time
+_PINNED_BYTES = 8 << 20  # copied at a time: pinning more would hold up the driver
+_verified: set[tuple] = set()  # shards that this process has verified, by path, size and time
 
 
 class Chunk:
@@ -36,8 +36,8 @@ class Chunk:
         path: the folder.
         manifest: what `manifest.json` holds.
         rows: number of rows.
-        sinks: rows that were left out for their norm.
-        d_model: their width.
+        sinks: number of rows that were left out for their norm.
+        d_model: width of the rows.
         mean: mean row, (d_model,) float32.
         scale: mean norm of the centred rows over sqrt(d_model); (x - mean) / scale has a mean norm of sqrt(d_model).
         shard_rows: rows of each shard.
@@ -86,7 +86,7 @@ class Chunk:
 
 
 def read_manifest(path: str | Path) -> dict:
-    """A chunk's `manifest.json`, without a look at the shards.
+    """A chunk's `manifest.json`; the shards are not looked at.
 
     Raises:
         StudyError: there is none, or it is damaged.
@@ -109,9 +109,9 @@ def read_manifest(path: str | Path) -> dict:
 
 
 def _not_of_type(value: object, fields: dict) -> list[str]:
-    """The `fields` that `value` lacks or has of another type than stated; all where it is no mapping."""
-    given = value if isinstance(value, dict) else {}
-    return [name for name, kind in fields.items() if not isinstance(given.get(name), kind)]
+    """Names of the `fields` that `value` lacks or holds with another type; all of them if it is no mapping."""
+    entries = value if isinstance(value, dict) else {}
+    return [name for name, kind in fields.items() if not isinstance(entries.get(name), kind)]
 
 
 def _damaged(path: Path, what: str) -> StudyError:
@@ -143,11 +143,13 @@ def batches(
 ) -> Iterator[torch.Tensor]:
     """Yield training batches, (batch_size, d_model) float32, on `device`.
 
-    An epoch takes shards in a random order and the rows of each in a random order; both depend on the order
-    seed, the chunk's name and the epoch alone. Batches go on over shards and epochs; an incomplete last batch is
-    left out. Memory: two shards, the current one and the next, which a thread reads ahead. On a GPU, the current one
-    and up to 16 more, one a core and as many as fit into 4 GiB and a quarter of its free memory, but one at least; and
-    as much in host memory while they are read.
+    An epoch takes the shards in a random order, and the rows of each shard in a random order. Both orders depend on
+    the order seed, the chunk's name and the epoch, and on nothing else. A batch may go over the border of a shard or an
+    epoch; an incomplete last batch is left out.
+
+    Memory: the current shard and the next one, which a thread reads ahead. On a GPU: the current shard and up to 16
+    more, at most one a core, at most 4 GiB and at most a quarter of the free memory, but at least one; and the same
+    again in host memory while they are read.
 
     Args:
         chunk_path: the chunk's folder.
@@ -155,10 +157,10 @@ def batches(
         rows: use only the first `rows` rows of the chunk (a random sample, as chunks are shuffled).
         epochs: how often to go through the rows, unless `steps` says when to stop.
         order_seed: seed of the order; it changes the order and nothing else.
-        start: number of the first batch to yield: the stream goes on as if the earlier ones had been taken.
-        steps: how many batches to yield, with further epochs if need be.
-        device: where the batches are to lie. Shards go there whole, in their own dtype: picking rows on a GPU takes
-            next to nothing, on a CPU longer than a GPU's training step.
+        start: number of the first batch to yield. The batches are those that follow the earlier ones.
+        steps: how many batches to yield, over as many epochs as that takes.
+        device: where to put the batches. Whole shards are moved there, in their own dtype: picking rows takes a GPU
+            almost no time, and a CPU longer than a GPU's training step.
 
     Raises:
         StudyError: a damaged chunk, or fewer rows than `rows`.
@@ -166,23 +168,23 @@ def batches(
     chunk = Chunk(chunk_path)
     wanted = chunk.rows if rows is None else rows
     if not 0 < wanted <= chunk.rows:
-        raise StudyError(f"{chunk.path}: {wanted} rows asked for, it has {chunk.rows}")
+        raise StudyError(f"{chunk.path}: {wanted} rows are asked for, but it has {chunk.rows}")
     if steps is None:
         steps = max(0, wanted * epochs // batch_size - start)
     pieces = _pieces(chunk, wanted, order_seed, skip=start * batch_size, count=steps * batch_size)
     device = torch.device(device)
     stream = _regroup(_read_ahead(chunk, pieces, device), batch_size)
-    # A GPU picks rows while the processor goes on.
+    # A GPU picks rows while the processor does other work, so nothing is gained by a thread.
     yield from _one_ahead(stream) if device.type == "cpu" else stream
 
 
 def rows_of_batch(
     chunk_path: str | Path, *, batch_size: int, number: int, rows: int, order_seed: int = 0
 ) -> Iterator[tuple[str, list[int], torch.Tensor]]:
-    """Yield where the rows of one batch of `batches` lie: (shard's file name, row numbers in it, the rows in float32).
+    """Yield where the rows of one batch come from: (shard's file name, row numbers in it, the rows in float32).
 
     Args:
-        number: the batch's, from 0; everything else is as in `batches`.
+        number: number of the batch among those that `batches` yields, from 0. The other arguments are as there.
     """
     chunk = Chunk(chunk_path)
     for piece in _pieces(chunk, rows, order_seed, skip=number * batch_size, count=batch_size):
@@ -196,13 +198,13 @@ class _Piece:
 
     shard: int
     order_seed: int
-    of: int  # the first `of` rows of the shard take part
-    start: int  # of their order, [start, stop) is wanted
+    of: int  # only the first `of` rows of the shard are used
+    start: int  # the piece is [start, stop) of their order
     stop: int
 
 
 def _pieces(chunk: Chunk, wanted: int, order_seed: int, skip: int, count: int) -> Iterator[_Piece]:
-    """The pieces that hold `count` rows after the first `skip` rows of an endless run of epochs."""
+    """The pieces that hold `count` rows after the first `skip` rows, over as many epochs as that takes."""
     ends = np.cumsum(chunk.shard_rows)
     sizes = np.clip(wanted - (ends - chunk.shard_rows), 0, chunk.shard_rows).tolist()
     epoch, skip = divmod(skip, wanted)
@@ -222,16 +224,20 @@ def _read_ahead(
     chunk: Chunk, pieces: Iterator[_Piece], device: torch.device
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield (activations of a shard, row numbers to take in order), reading some shards ahead."""
-    return map(_kept, in_order(lambda piece: _read(chunk, piece, device), pieces, _shards_ahead(chunk, device)))
+    return map(
+        _used_by_this_stream, in_order(lambda piece: _read(chunk, piece, device), pieces, _shards_ahead(chunk, device))
+    )
 
 
 def _read(chunk: Chunk, piece: _Piece, device: torch.device = CPU) -> tuple[torch.Tensor, torch.Tensor]:
+    """Activations of the piece's shard, and the piece's row numbers in order."""
     activations, _ = chunk.shard(piece.shard)
     order = np.random.default_rng(piece.order_seed).permutation(piece.of)[piece.start : piece.stop]
     return _moved(activations, device), _moved(torch.from_numpy(order), device)
 
 
 def _shards_ahead(chunk: Chunk, device: torch.device) -> int:
+    """How many shards to read ahead of the current one."""
     if device.type == "cpu":
         return 1
     size = max(chunk.shard_rows) * chunk.d_model * torch_dtype(chunk.manifest["dtype"]).itemsize
@@ -240,10 +246,10 @@ def _shards_ahead(chunk: Chunk, device: torch.device) -> int:
 
 
 def _moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """A copy on the device; on CUDA by a stream of its own, so that training goes on meanwhile.
+    """A copy on the device. On CUDA a separate stream makes it, so that training goes on meanwhile.
 
-    It passes through pinned memory, which the device fetches by itself: copies from elsewhere keep the driver busy, and
-    the thread that trains waits for it.
+    The copy goes through pinned memory, which the device fetches by itself. From other memory the driver would copy,
+    and the thread that trains would wait for the driver.
     """
     if device.type != "cuda":
         return tensor.to(device)
@@ -258,8 +264,8 @@ def _moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     return moved
 
 
-def _kept(tensors: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-    """The same; on CUDA their memory is not used again before what this thread's stream does with them is done."""
+def _used_by_this_stream(tensors: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    """Return `tensors`, marked as used by this thread's stream (`record_stream`), which did not make them."""
     for tensor in tensors:
         if tensor.is_cuda:
             tensor.record_stream(torch.cuda.current_stream(tensor.device))
@@ -268,11 +274,12 @@ def _kept(tensors: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
 
 @functools.cache
 def _copying(device: torch.device) -> torch.cuda.Stream:
+    """The stream that copies to a device."""
     return torch.cuda.Stream(device)
 
 
 def _one_ahead(stream: Iterator) -> Iterator:
-    """The same stream; a thread makes the next item while the last one is in use."""
+    """Yield the same items; a thread makes the next one while the last one is in use."""
     with ThreadPoolExecutor(max_workers=1) as maker:
         coming = maker.submit(next, stream, None)
         while (item := coming.result()) is not None:
@@ -281,7 +288,7 @@ def _one_ahead(stream: Iterator) -> Iterator:
 
 
 def _regroup(parts: Iterator[tuple[torch.Tensor, torch.Tensor]], batch_size: int) -> Iterator[torch.Tensor]:
-    """Cut the rows of successive shards into batches."""
+    """Yield batches from the rows of successive shards."""
     rest: torch.Tensor | None = None
     for activations, order in parts:
         taken = 0

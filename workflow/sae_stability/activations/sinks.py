@@ -1,4 +1,4 @@
-"""Sink tokens: rows of extreme norm, which would otherwise dominate the variance."""
+"""Sink tokens: rows of such extreme norm that they would dominate the variance."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,13 +23,13 @@ def norm_limits(
 ) -> dict[str, float]:
     """The norm above which a row is a sink, for each hookpoint: `multiple` times the median norm.
 
-    The median is that of a random sample of blocks of the token set's chunk 0, whichever chunk is extracted: all
-    chunks and the held-out rows share one limit.
+    The median is estimated on a random sample of blocks of the token set's chunk 0, whichever chunk is extracted, so
+    that all chunks and the held-out rows share one limit.
 
     Args:
-        hooks: on the model.
+        hooks: the hooks on the model.
         tokens: folder of the token set.
-        multiple: of the median norm.
+        multiple: how many median norms make the limit.
         keep_special: whether special tokens are rows.
         batch_tokens: tokens a forward pass.
         count: how many batches to compute at once.
@@ -54,12 +54,12 @@ def norm_limits(
 
 
 def norms(rows: torch.Tensor) -> torch.Tensor:
-    """What is compared with the limit: the norm over the last axis, in float32."""
+    """The norm that is compared with the limit: over the last axis, in float32."""
     return rows.float().norm(dim=-1)
 
 
 def not_sink(rows: torch.Tensor, limit: float) -> torch.Tensor:
-    """Which rows (..., width) are not above the limit, (...) bool; NaN is not above: it is for the writer to refuse."""
+    """Which rows (..., width) are not above the limit, (...) bool. NaN is not above it: the writer refuses it."""
     return ~(norms(rows) > limit)
 
 
@@ -73,7 +73,7 @@ def _finite_norms(hookpoint: str, rows: torch.Tensor, token_index: np.ndarray, c
 
 
 def _sample(blocks: BlockFile, keep_special: bool) -> Iterator[tuple[int, Blocks, np.ndarray]]:
-    """What `BlockFile.kept` yields, with the rows of a random sample of blocks alone."""
+    """Yield what `BlockFile.kept` yields, but with only the rows of a random sample of blocks."""
     counts = np.concatenate([kept.sum(axis=1) for _, _, kept in blocks.kept(keep_special=keep_special)])
     order = np.random.default_rng(stream("sinks")).permutation(len(counts))
     needed = int(np.searchsorted(np.cumsum(counts[order]), SAMPLE_ROWS)) + 1

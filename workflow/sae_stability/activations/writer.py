@@ -1,4 +1,4 @@
-"""A chunk of activations on its way to disk: shuffled through one file of bins, in bounded memory."""
+"""Writing a chunk of activations: rows are shuffled through one file of bins, in bounded memory."""
 
 import contextlib
 import json
@@ -18,15 +18,15 @@ from sae_stability.random_streams import stream
 
 FORMAT = "sae-stability activations 1"
 _BINS, _INDEX = ".bins.tmp", ".index.tmp"
-_STATISTICS_ROWS = 1 << 12  # few enough that a sum over them runs on one thread, and gives the same bits on any number
+_STATISTICS_ROWS = 1 << 12  # few enough for torch to sum them on one thread: the bits depend on no number of threads
 
 
 @dataclass(frozen=True)
 class RowOrder:
-    """The order of a chunk's rows: sorted by a key of their token index, and cut into shards by that key.
+    """The order of a chunk's rows: a key of their token index sorts them and cuts them into shards.
 
-    The key depends on the token index and a seed alone, so every hookpoint and every pass of a token set has the
-    same order, however the rows arrive and whichever are dropped.
+    The key depends on the token index and a seed only. So the order is the same for every hookpoint and every pass of a
+    token set, in whatever order the rows arrive and whichever are dropped.
 
     Attributes:
         key: token_index (rows,) int64 -> key (rows,) uint64, one to one.
@@ -47,9 +47,9 @@ class RowOrder:
 
 
 def shuffled_order(shuffle_seed: int, chunk: int, shards: int) -> RowOrder:
-    """A random order: keys are a 64-bit mix of seed and token index, shards are equal ranges of keys.
+    """A random order: a key mixes the seed and the token index into 64 bits, and shards are equal ranges of keys.
 
-    Shards hold equal numbers of rows but for the binomial spread (0.1 % at a million rows).
+    Shards differ in their number of rows only by the binomial spread (0.1 % at a million rows).
     """
     seed = np.uint64(stream("shuffle", shuffle_seed, chunk))
     bounds = np.array([(shard << 64) // shards for shard in range(1, shards)], dtype=np.uint64)
@@ -57,7 +57,7 @@ def shuffled_order(shuffle_seed: int, chunk: int, shards: int) -> RowOrder:
 
 
 def stored_order(token_index: np.ndarray, shards: int) -> RowOrder:
-    """Rows in the order of their token index, for held-out rows; `token_index` are all that may come, sorted."""
+    """The order of the token index itself, for held-out rows. `token_index` holds all rows that may come, sorted."""
     starts = [shard * len(token_index) // shards for shard in range(1, shards)]
     return RowOrder(lambda index: index.astype(np.uint64), token_index[starts].astype(np.uint64))
 
@@ -71,21 +71,21 @@ def _mix(values: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Rows as `ChunkWriter.append` takes them, from `ChunkWriter.prepare`."""
+class PreparedRows:
+    """Rows that `ChunkWriter.prepare` made ready for `ChunkWriter.append`."""
 
     activations: torch.Tensor  # (rows, width), in the stored dtype, sorted by shard
     token_index: np.ndarray  # (rows,) int64
-    counts: np.ndarray  # (shards,) rows for each shard
+    counts: np.ndarray  # (shards,) number of rows for each shard
     sum: torch.Tensor  # (width,) float64
 
 
 class ChunkWriter:
-    """Writes one chunk folder: shards, then `manifest.json`, which makes them count.
+    """Writes the folder of one chunk: shards, then `manifest.json`, without which no reader believes the shards.
 
-    Rows are appended to one bin a shard (all in one file), and `finish` sorts each bin and writes it as a shard.
-    Memory: in `finish`, two copies of a shard and 40 bytes a row besides.
-    Disk: the chunk once, and one shard more while it is being finished.
+    Rows are appended to bins, one a shard, all in one file. `finish` sorts each bin and writes it as a shard.
+    Memory: in `finish`, two copies of a shard and 40 bytes a row.
+    Disk: the chunk once, and one more shard while it is being finished.
 
     Args:
         out: the chunk's folder; what an earlier, unfinished job left there is removed.
@@ -117,29 +117,29 @@ class ChunkWriter:
         """
         self.append(self.prepare(activations, token_index))
 
-    def prepare(self, activations: torch.Tensor, token_index: np.ndarray) -> Rows:
-        """The part of `add` that several threads may do at once: all but the writing.
+    def prepare(self, activations: torch.Tensor, token_index: np.ndarray) -> PreparedRows:
+        """All of `add` but the writing. Several threads may call it at once.
 
         Raises:
             NonFinite: as `add`.
         """
         stored = activations.to("cpu", self.dtype)
         total = stored.sum(dim=0, dtype=torch.float64)
-        # What is not finite reaches the sum, and looking at that takes a tenth of the time.
+        # A number that is not finite makes the sum so too, and the sum is checked in a tenth of the time.
         if not torch.isfinite(total).all():
             row = int((~torch.isfinite(stored).all(dim=1)).nonzero()[0])
             raise NonFinite(int(token_index[row]), overflow=bool(torch.isfinite(activations[row]).all()))
         shard = self.order.shard(token_index)
         by_shard = np.argsort(shard, kind="stable")
-        return Rows(
+        return PreparedRows(
             stored[torch.from_numpy(by_shard)],
             token_index[by_shard].astype(np.int64),
             np.bincount(shard, minlength=self.order.shards),
             total,
         )
 
-    def append(self, rows: Rows) -> None:
-        """Append what `prepare` gave. The manifest's mean sums over calls in their order."""
+    def append(self, rows: PreparedRows) -> None:
+        """Append what `prepare` returned. The last bits of the manifest's mean depend on the order of these calls."""
         self.sum += rows.sum
         ends = np.cumsum(rows.counts)
         for shard in np.flatnonzero(rows.counts):
@@ -201,7 +201,7 @@ class ChunkWriter:
         return {"name": path.name, "rows": count, "sha256": sha256(path)}
 
     def discard(self) -> None:
-        """Give up: close and remove what is half-written."""
+        """Close and remove everything written so far."""
         for file in (self.bins, self.index):
             with contextlib.suppress(OSError):
                 os.close(file)
@@ -219,14 +219,14 @@ class NonFinite(Exception):
         )
 
     def at(self, hookpoint: str, context_length: int) -> str:
-        """What to tell a person."""
+        """The error message, with the place of the token."""
         block, position = divmod(self.token_index, context_length)
         hint = "" if self.overflow else "; a wider dtype of the model may help"
         return f"hookpoint '{hookpoint}', block {block}, position {position}: the activation {self.reason}{hint}"
 
 
 class _Statistics:
-    """Sums over stored rows for the manifest, in float64, about a mean that is known."""
+    """Sums over the stored rows, in float64, for the manifest; the rows' mean is known beforehand."""
 
     def __init__(self, mean: torch.Tensor):
         self.mean = mean.float()
@@ -235,7 +235,7 @@ class _Statistics:
         self.median_norm = 0.0
 
     def add(self, activations: torch.Tensor) -> None:
-        """Add a shard; the median is that of the shard added last, a random sample of a shuffled chunk."""
+        """Add a shard. The median is that of the last shard added, as each is a random sample of a shuffled chunk."""
         norms = []
         for some in activations.split(_STATISTICS_ROWS):
             norms.append(some.float().norm(dim=1))
@@ -248,14 +248,14 @@ class _Statistics:
 def clear(folder: Path) -> None:
     """Make the folder, and remove the shards, bins and manifest that an earlier job left in it."""
     folder.mkdir(parents=True, exist_ok=True)
-    # The manifest first: without it, nobody believes the shards.
+    # The manifest goes first: without it, no reader believes the shards.
     for pattern in ("manifest.json", "shard-*.safetensors", ".*.tmp*", ".tmp*"):  # the last ones are safetensors' own
         for path in folder.glob(pattern):
             path.unlink()
 
 
 def _bytes(rows: torch.Tensor) -> np.ndarray:
-    """The memory of a contiguous tensor; numpy knows no bfloat16."""
+    """The memory of a contiguous tensor as bytes, because numpy knows no bfloat16."""
     return rows.view(torch.uint8).numpy()
 
 

@@ -1,4 +1,4 @@
-"""Reading a token set that `tokenize` wrote."""
+"""Reading the token sets that `tokenize` writes."""
 
 import json
 from collections.abc import Iterator
@@ -17,8 +17,8 @@ class BlockFile:
     Attributes:
         context_length: tokens a block.
         first_block: number of the file's first block within its section (held-out or training).
-        skip: trainable tokens at the file's start that belong to the chunk before.
-        tokens: trainable tokens after those that belong to this file.
+        skip: how many trainable tokens at the file's start belong to the chunk before.
+        tokens: how many trainable tokens after those belong to this file.
         blocks: number of blocks.
     """
 
@@ -69,9 +69,9 @@ class BlockFile:
     def kept(self, *, keep_special: bool = False) -> Iterator[tuple[int, Blocks, np.ndarray]]:
         """Yield (number of the first block, blocks, mask of the tokens that belong to this file).
 
-        The mask has the shape (blocks, context_length). Trainable tokens belong to the chunk that their
-        running number says; with `keep_special`, a special token goes with the trainable token before it in
-        its block, or the first one after it, so chunks divide a token set wherever their borders fall.
+        The mask has the shape (blocks, context_length). A trainable token's running number says which chunk it belongs
+        to. With `keep_special`, a special token goes with the trainable token before it in its block, or else with the
+        first one after it. So every token belongs to one chunk, wherever the borders between chunks fall.
         """
         counted = 0
         for first, blocks in self.read():

@@ -13,15 +13,15 @@ from pathlib import Path
 from sae_stability.errors import StudyError
 
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-# Definitions stand in these alone, so expressions, most of a tree, are never visited.
+# Definitions occur in these statements only. Expressions, most of a tree, need not be visited.
 _BLOCKS = (*_DOCUMENTED, ast.If, ast.Try, ast.With, ast.For, ast.While, ast.ExceptHandler)
 
 
-def docstrings(packages: list[str], min_characters: int = 200) -> list[str]:
-    """The distinct docstrings of `min_characters` characters or more, sorted as text.
+def docstrings(packages: list[str], min_characters: int) -> list[str]:
+    """The different docstrings of `min_characters` characters or more, sorted as text.
 
-    Packages are found, not imported, and their sources are parsed, not run. Sorting makes the result
-    independent of the file system and of the order of `packages`.
+    Packages are found but not imported; their sources are parsed but not run. Because of the sorting, neither the file
+    system nor the order of `packages` changes the result.
 
     Args:
         packages: import names of installed packages (or single modules), submodules included.
@@ -31,7 +31,7 @@ def docstrings(packages: list[str], min_characters: int = 200) -> list[str]:
         StudyError: a package is not installed, or has no Python source.
     """
     files = [path for package in packages for path in _sources(package)]
-    # Parsing is pure Python work of about 1 MB/s a core, so it goes to processes, the largest files first.
+    # Python parses about 1 MB/s a core, so several processes share the work, the largest files first.
     files.sort(key=lambda path: -path.stat().st_size)
     # Plain fork is unsafe in a process that already runs threads (tokenizers, BLAS).
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("forkserver")) as pool:
@@ -66,10 +66,10 @@ def _sources(package: str) -> list[Path]:
 
 def _docstrings_of_file(path: Path, min_characters: int) -> set[str]:
     source = path.read_bytes()
-    # A long docstring has triple quotes; a quarter of all files have none and need no parsing.
+    # A long docstring has triple quotes. A quarter of all files have none, and need not be parsed.
     if b'"""' not in source and b"'''" not in source:
         return set()
-    gc.disable()  # the collector would walk the growing tree again and again: half the time of a parse
+    gc.disable()  # the collector would walk the growing tree again and again, half the time of a parse
     try:
         return {text for text in _docstrings_of_source(source) if len(text) >= min_characters}
     finally:
@@ -79,7 +79,7 @@ def _docstrings_of_file(path: Path, min_characters: int) -> set[str]:
 def _docstrings_of_source(source: bytes) -> Iterator[str]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # others' invalid escapes are not this study's business
+            warnings.simplefilter("ignore")  # about invalid escapes in other people's code
             tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError):  # packages ship templates and Python 2 examples
         return

@@ -1,4 +1,4 @@
-"""Documents of a corpus, one string at a time, in an order that the config fixes."""
+"""The documents of a corpus, one string at a time, in an order that the study fixes."""
 
 import glob
 import inspect
@@ -16,23 +16,22 @@ SHUFFLE_WINDOW = 20_000
 
 
 def documents(spec: dict, seed: int) -> Iterator[str]:
-    """Yield the documents of a corpus, always the same ones in the same order.
+    """Yield the documents of a corpus: for the same arguments always the same ones, in the same order.
 
     Args:
-        spec: one of
-            `{"kind": "docstrings", "packages": [...], "min_characters": 200}`: docstrings of installed
-            packages, shuffled by `seed`;
-            `{"kind": "hub", "name": ..., "config": None, "split": "train", "text_column": "text",
-            "revision": None, "streaming": False}`: a hub data set (or a local folder of data files), in the
-            data set's own order;
-            `{"kind": "files", "paths": [...], "text_column": "text"}`: files or globs; `.txt` and `.md` are one
-            document a file, `.jsonl` one a line, `.parquet` one a row. Files are shuffled by `seed`, then
-            documents within a window of 20,000.
+        spec: `kind` and all settings of that kind; nothing here has a default, as the study's schema states them all:
+            `{"kind": "docstrings", "packages", "min_characters"}`: docstrings of installed packages, shuffled by
+            `seed`;
+            `{"kind": "hub", "name", "config", "split", "text_column", "revision", "streaming"}`: a data set on the hub
+            (or a local folder of data files), in its own order;
+            `{"kind": "files", "paths", "text_column"}`: files or patterns; `.txt` and `.md` are one document a file,
+            `.jsonl` one a line, `.parquet` one a row. Files are shuffled by `seed`, then documents within a window of
+            20,000.
         seed: the corpus seed.
 
     Raises:
-        StudyError: an unknown kind or key; a package, file, data set or text column that does not exist; a value in
-            that column that is not text. A null there is no document.
+        StudyError: an unknown kind; a setting that is unknown or missing; a package, file, data set or text column
+            that does not exist; a value in that column that is neither text nor null. A null is no document.
     """
     kinds: dict[str, Callable[..., Iterator[str]]] = {"docstrings": _docstrings, "hub": _hub, "files": _files}
     kind = spec.get("kind")
@@ -48,10 +47,10 @@ def documents(spec: dict, seed: int) -> Iterator[str]:
 
 
 def check_documents(spec: dict) -> None:
-    """Refuse local files and packages that are not there, without reading them; a hub is not asked.
+    """Refuse local files and packages that are not there. Nothing is read, and the hub is not asked.
 
     Raises:
-        StudyError: as for `documents`.
+        StudyError: a pattern that no file matches, a file of unknown format, or a package that is not installed.
     """
     if spec["kind"] == "files":
         local_files(spec["paths"])
@@ -60,7 +59,7 @@ def check_documents(spec: dict) -> None:
             find_package(package)
 
 
-def _docstrings(rng: random.Random, packages: list[str], min_characters: int = 200) -> Iterator[str]:
+def _docstrings(rng: random.Random, *, packages: list[str], min_characters: int) -> Iterator[str]:
     texts = docstrings(packages, min_characters)
     rng.shuffle(texts)
     yield from texts
@@ -68,12 +67,13 @@ def _docstrings(rng: random.Random, packages: list[str], min_characters: int = 2
 
 def _hub(
     _rng: random.Random,
+    *,
     name: str,
-    config: str | None = None,
-    split: str = "train",
-    text_column: str = "text",
-    revision: str | None = None,
-    streaming: bool = False,
+    config: str | None,
+    split: str,
+    text_column: str,
+    revision: str | None,
+    streaming: bool,
 ) -> Iterator[str]:
     import datasets
 
@@ -92,7 +92,7 @@ def _hub(
 
 
 def local_files(paths: list[str]) -> list[Path]:
-    """The files that paths and patterns stand for, each once, sorted.
+    """The files that paths and patterns match, each once, sorted.
 
     Raises:
         StudyError: a pattern that no file matches, or a file of a format that is not read.
@@ -100,7 +100,7 @@ def local_files(paths: list[str]) -> list[Path]:
     return sorted({file for pattern in paths for file in _matches(pattern)})
 
 
-def _files(rng: random.Random, paths: list[str], text_column: str = "text") -> Iterator[str]:
+def _files(rng: random.Random, *, paths: list[str], text_column: str) -> Iterator[str]:
     found = local_files(paths)
     rng.shuffle(found)
     return _shuffled((text for file in found for text in _documents_of_file(file, text_column)), rng)
@@ -109,7 +109,7 @@ def _files(rng: random.Random, paths: list[str], text_column: str = "text") -> I
 def _matches(pattern: str) -> list[Path]:
     files = [Path(name) for name in glob.glob(str(Path(pattern).expanduser()), recursive=True) if Path(name).is_file()]
     if not files:
-        raise StudyError(f"corpus paths: no file matches '{pattern}'")
+        raise StudyError(f"corpus paths: no file matches '{pattern}'; correct the pattern or add files")
     for file in files:
         if file.suffix not in _READERS:
             raise StudyError(f"corpus paths: {file} is of no known format; allowed endings: {', '.join(_READERS)}")
@@ -117,6 +117,7 @@ def _matches(pattern: str) -> list[Path]:
 
 
 def _shuffled(texts: Iterator[str], rng: random.Random) -> Iterator[str]:
+    """The texts in an order that is random within a window of `SHUFFLE_WINDOW`."""
     window: list[str] = []
     for text in texts:
         if len(window) < SHUFFLE_WINDOW:
@@ -141,7 +142,7 @@ def _whole_file(path: Path, _text_column: str) -> Iterator[str]:
 
 
 def _texts(values: Iterable[object], where: str, text_column: str) -> Iterator[str]:
-    """The values of a text column, one a row (or line), without the nulls; `where` is followed by a row's number."""
+    """The values of a text column, without nulls. In errors, the number of the row or line follows `where`."""
     for number, value in enumerate(values, start=1):
         if isinstance(value, str):
             yield value

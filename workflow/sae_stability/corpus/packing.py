@@ -1,19 +1,19 @@
-"""From documents' token ids to blocks of one length, packed or one document a block."""
+"""Token ids of documents to blocks of equal length: packed, or one document a block."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-PADDING = -1  # document_id of padding; position of padding and of tokens that no document holds
+PADDING = -1  # the document_id of padding, and the position of every token that is not part of a document's text
 
 
 @dataclass(frozen=True)
 class Layout:
     """How blocks are laid out: their length and the tokens that are not text.
 
-    `prefix` and `suffix` open and close every block; `separator` (or None) stands between packed
-    documents; `special` are all ids that count as special wherever they stand, `pad` among them.
+    `prefix` and `suffix` open and close every block. `separator`, if any, stands between packed documents. `special`
+    are all ids that count as special wherever they occur, `pad` among them.
     """
 
     context_length: int
@@ -33,8 +33,8 @@ class Layout:
 class Blocks:
     """Blocks of tokens; every array has the shape (blocks, context_length).
 
-    `document_id` is -1 on padding and a special token of a block bears the id of the document beside it;
-    `position` counts the document's own tokens from 0, over blocks, and is -1 on tokens put in between.
+    `document_id` is -1 on padding; a special token has the id of the document beside it. `position` is a token's place
+    in its document, from 0, and goes on from block to block; it is -1 on tokens that were put around documents.
     """
 
     tokens: np.ndarray
@@ -58,7 +58,7 @@ Document = tuple[int, list[int]]  # the document's number and its token ids
 
 
 def pack(documents: Iterable[Document], layout: Layout) -> Iterator[Blocks]:
-    """Join documents and cut them into full blocks; what is left at the end is dropped.
+    """Join documents and cut them into full blocks; an incomplete last block is dropped.
 
     A document that does not end in a block goes on in the next one.
     """
@@ -67,14 +67,14 @@ def pack(documents: Iterable[Document], layout: Layout) -> Iterator[Blocks]:
         rest = np.concatenate([rest, _packed_document(number, ids, layout)], axis=1)
         whole = rest.shape[1] // layout.body * layout.body
         if whole:
-            yield from _some(_cut(rest[:, :whole], layout))
+            yield from _with_text(_cut(rest[:, :whole], layout))
             rest = rest[:, whole:]
 
 
 def one_a_block(documents: Iterable[Document], layout: Layout) -> Iterator[Blocks]:
     """One document a block, truncated to the block or padded at its end."""
     for number, ids in documents:
-        yield from _some(_blocks(_padded_document(number, ids, layout)[:, None], layout))
+        yield from _with_text(_blocks(_padded_document(number, ids, layout)[:, None], layout))
 
 
 def _packed_document(number: int, ids: list[int], layout: Layout) -> np.ndarray:
@@ -108,6 +108,7 @@ def _between(ids: tuple[int, ...], document: np.ndarray) -> np.ndarray:
 
 
 def _padded_document(number: int, ids: list[int], layout: Layout) -> np.ndarray:
+    """Rows token, document, position of a block with one document: (3, context_length)."""
     ids = ids[: layout.body]
     text = [*layout.prefix, *ids, *layout.suffix]
     padding = layout.context_length - len(text)
@@ -118,13 +119,14 @@ def _padded_document(number: int, ids: list[int], layout: Layout) -> np.ndarray:
 
 
 def _blocks(rows: np.ndarray, layout: Layout) -> Blocks:
+    """Blocks from rows token, document, position: (3, blocks, context_length)."""
     tokens, document_id, position = rows
     special = np.isin(tokens, list(layout.special)) | (document_id == PADDING)
     return Blocks(tokens, document_id, position, special)
 
 
-def _some(blocks: Blocks) -> Iterator[Blocks]:
-    """The blocks that hold any text at all."""
+def _with_text(blocks: Blocks) -> Iterator[Blocks]:
+    """The blocks that hold some text."""
     kept = blocks.trainable.any(axis=1)
     if kept.any():
         yield Blocks(blocks.tokens[kept], blocks.document_id[kept], blocks.position[kept], blocks.special[kept])

@@ -11,10 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from sae_stability.corpus.documents import documents
 from sae_stability.corpus.packing import Blocks, Document, Layout, one_a_block, pack
 from sae_stability.errors import StudyError
 from sae_stability.files import atomic_alone, discard, named, sha256, write_json
-from sae_stability.models.names import resolve_model
+from sae_stability.models.source import ModelSource
+from sae_stability.models.tokenizer import load_tokenizer
 
 FORMAT = "sae-stability tokens 1"
 _DOCUMENTS_A_BATCH = 1000
@@ -23,9 +25,53 @@ _ROW_GROUP_TOKENS = 1 << 20
 
 def tokenize(
     *,
-    documents: Iterable[str],
-    tokenizer_folder_or_name: str,
-    revision: str | None,
+    corpus: dict,
+    corpus_seed: int = 0,
+    tokenizer: str,
+    revision: str | None = None,
+    context_length: int,
+    packing: bool = True,
+    heldout_tokens: int,
+    train_tokens: int,
+    chunk_tokens: int,
+    out: Path,
+) -> dict:
+    """Cut a corpus into blocks of tokens: held-out ones, and chunks of training ones.
+
+    Args:
+        corpus: the text, as JSON: `kind` and all settings of that kind but the seed, as under `corpora` in a study.
+        corpus_seed: seed of the order of the documents.
+        tokenizer: hub name, folder or package:NAME/FOLDER of the model whose tokenizer is used.
+        revision: branch, tag or commit of a tokenizer on the hub; its main branch if not given.
+        context_length: tokens a block, special tokens included.
+        packing: true joins documents to fill every block; false puts one document in a block, cut or padded to fit.
+        heldout_tokens: tokens kept for evaluation; like all counts below, without special tokens and padding.
+        train_tokens: tokens for training.
+        chunk_tokens: training tokens a chunk.
+        out: folder for the blocks.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        StudyError: as `documents` and `write_token_set`.
+    """
+    return write_token_set(
+        documents(corpus, corpus_seed),
+        ModelSource(tokenizer, revision),
+        context_length=context_length,
+        packing=packing,
+        heldout_tokens=heldout_tokens,
+        train_tokens=train_tokens,
+        chunk_tokens=chunk_tokens,
+        out=out,
+    )
+
+
+def write_token_set(
+    texts: Iterable[str],
+    source: ModelSource,
+    *,
     context_length: int,
     packing: bool,
     heldout_tokens: int,
@@ -35,17 +81,16 @@ def tokenize(
 ) -> dict:
     """Write a token set: `heldout.parquet`, `chunk-0000.parquet` ..., then `manifest.json`.
 
-    Counts are of trainable tokens, those that are text: neither special nor padding. The first documents are
-    held out until they fill blocks of `heldout_tokens`; training blocks come from the documents after them, so
-    no document is in both. Chunk c holds trainable tokens [c * chunk_tokens, (c + 1) * chunk_tokens) of the
-    training blocks; a block on the border stands in both files. Documents are read as they are needed.
+    Counts are of trainable tokens, those that are text: neither special nor padding. The first documents are held out
+    until they fill blocks of `heldout_tokens`; training blocks come from the documents after them, so no document is in
+    both. Chunk c holds trainable tokens [c * chunk_tokens, (c + 1) * chunk_tokens) of the training blocks; a block on
+    the border is in both files. Documents are read as they are needed.
 
     Args:
-        documents: texts, in order.
-        tokenizer_folder_or_name: hub name, folder, or `package:NAME/FOLDER`.
-        revision: hub revision of the tokenizer, or None.
+        texts: the documents, in order.
+        source: the model whose tokenizer is used.
         context_length: tokens a block, special ones included.
-        packing: join documents and cut, or one document a block (truncated, padded at the end).
+        packing: join documents and cut them, or one document a block (cut, or padded at its end).
         heldout_tokens, train_tokens, chunk_tokens: trainable tokens held out, for training, in a chunk.
         out: the folder to write into.
 
@@ -57,22 +102,22 @@ def tokenize(
     """
     out = Path(out)
     (out / "manifest.json").unlink(missing_ok=True)
-    tokenizer = load_tokenizer(tokenizer_folder_or_name, revision)
+    tokenizer = load_tokenizer(source)
     layout = _layout(tokenizer, context_length)
     blocks_of = pack if packing else one_a_block
-    numbered = _tokenized(documents, tokenizer)
+    numbered = _tokenized(texts, tokenizer)
     with tqdm(total=heldout_tokens + train_tokens, unit=" tokens", unit_scale=True, desc="tokenize") as progress:
         heldout = _write_section(
-            blocks_of(numbered, layout), heldout_tokens, heldout_tokens, ["heldout"], out, layout, progress, "held-out"
+            blocks_of(numbered, layout), heldout_tokens, heldout_tokens, ["heldout"], out, progress, "held-out"
         )
         names = [f"chunk-{chunk:04d}" for chunk in range(-(-train_tokens // chunk_tokens))]
         chunks = _write_section(
-            blocks_of(numbered, layout), train_tokens, chunk_tokens, names, out, layout, progress, "training"
+            blocks_of(numbered, layout), train_tokens, chunk_tokens, names, out, progress, "training"
         )
     manifest = {
         "format": FORMAT,
-        "tokenizer": tokenizer_folder_or_name,
-        "revision": revision,
+        "tokenizer": source.name,
+        "revision": source.revision,
         "context_length": context_length,
         "packing": packing,
         "prefix": list(layout.prefix),
@@ -90,21 +135,6 @@ def tokenize(
     return manifest
 
 
-def load_tokenizer(name: str, revision: str | None = None):
-    """The tokenizer of a hub model, folder or `package:NAME/FOLDER`.
-
-    Raises:
-        StudyError: there is none.
-    """
-    import transformers
-
-    try:
-        return transformers.AutoTokenizer.from_pretrained(resolve_model(name), revision=revision)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise StudyError(f"tokenizer '{name}' (revision {revision}) cannot be loaded: {reason}") from None
-
-
 def token_blocks(documents: Iterable[str], tokenizer, context_length: int, packing: bool) -> Iterator[Blocks]:
     """The blocks of documents, as `tokenize` writes them.
 
@@ -119,7 +149,7 @@ def _layout(tokenizer, context_length: int) -> Layout:
     prefix, suffix = _added_tokens(tokenizer)
     ends = [tokenizer.sep_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id]
     separator = next((token for token in ends if token is not None), None)
-    # An unknown or masked word still stands for text; the other special tokens stand for none.
+    # An unknown or a masked word stands for text; the other special tokens do not.
     text = {tokenizer.unk_token_id, tokenizer.mask_token_id} - {*ends, tokenizer.pad_token_id}
     special = {*tokenizer.all_special_ids, *prefix, *suffix} - text
     pad = tokenizer.pad_token_id
@@ -143,11 +173,11 @@ def _added_tokens(tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
     raise StudyError("the tokenizer changes a text when it adds special tokens; such a tokenizer is not supported")
 
 
-def _tokenized(documents: Iterable[str], tokenizer) -> Iterator[Document]:
-    """Number and token ids of each document that has any, without the tokens put around it."""
+def _tokenized(texts: Iterable[str], tokenizer) -> Iterator[Document]:
+    """Yield the number and the token ids of each document that has any, without special tokens around them."""
     numbers = itertools.count()
-    documents = iter(documents)
-    while batch := list(itertools.islice(documents, _DOCUMENTS_A_BATCH)):
+    texts = iter(texts)
+    while batch := list(itertools.islice(texts, _DOCUMENTS_A_BATCH)):
         encoded = tokenizer(batch, add_special_tokens=False, return_attention_mask=False, verbose=False)
         yield from ((next(numbers), ids) for ids in encoded["input_ids"] if ids)
 
@@ -158,11 +188,10 @@ def _write_section(
     file_tokens: int,
     names: list[str],
     out: Path,
-    layout: Layout,
     progress: tqdm,
     what: str,
 ) -> list[dict]:
-    """Write blocks of `total` trainable tokens into files of `file_tokens`; the files' manifest entries."""
+    """Write blocks of `total` trainable tokens into files of `file_tokens` each; return the files' manifest entries."""
     section = _Section(out, names, total, file_tokens)
     try:
         while section.seen < total:
@@ -175,17 +204,25 @@ def _write_section(
             before = min(section.seen, total)
             section.add(some)
             progress.update(min(section.seen, total) - before)
-        return section.finish()
+        return section.entries
     finally:
         section.close()
 
 
 class _Section:
-    """Blocks of one section on their way into its files; each block goes to every file it has tokens for."""
+    """Writes the blocks of one section, held-out or training, into its files.
+
+    A block goes into every file that it has tokens for.
+
+    Attributes:
+        seen: trainable tokens so far.
+        blocks: blocks so far.
+        entries: manifest entries of the finished files.
+    """
 
     def __init__(self, out: Path, names: list[str], total: int, file_tokens: int):
         self.out, self.names, self.total, self.file_tokens = out, names, total, file_tokens
-        self.seen = 0  # trainable tokens so far
+        self.seen = 0
         self.blocks = 0
         self.entries: list[dict] = []
         self.file: _BlockWriter | None = None
@@ -222,16 +259,14 @@ class _Section:
         self.entries.append(self.file.finish())
         self.file = None
 
-    def finish(self) -> list[dict]:
-        return self.entries
-
     def close(self) -> None:
+        """Remove a file that is not complete."""
         if self.file is not None:
             self.file.discard()
 
 
 class _BlockWriter:
-    """One Parquet file of blocks, written in row groups, named only when it is complete."""
+    """Writes one Parquet file of blocks in row groups; it gets its name only when it is complete."""
 
     def __init__(self, path: Path, metadata: dict):
         self.path, self.metadata = path, metadata
@@ -266,9 +301,9 @@ class _BlockWriter:
         return {"file": self.path.name, "blocks": self.count, **self.metadata, "sha256": sha256(self.path)}
 
     def discard(self) -> None:
-        """Remove what was written of a file that will not be finished."""
+        """Remove the incomplete file."""
         if self.writer is not None:
-            with contextlib.suppress(OSError):  # a full disk may be why
+            with contextlib.suppress(OSError):  # the disk may be full
                 self.writer.close()
         discard(self.path)
 

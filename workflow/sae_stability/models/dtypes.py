@@ -1,4 +1,4 @@
-"""Names of number types, apart from the models: a matrix is imported without transformers."""
+"""Names of number types. Apart from `loading`, because a matrix is imported without transformers."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Loading any transformers model, or only its skeleton, quietly and safely."""
+"""Loading a transformers model, or only its skeleton: quietly, and running no code from its files."""
 
 import contextlib
 import inspect
@@ -11,25 +11,23 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from sae_stability.errors import StudyError
 from sae_stability.models.dtypes import torch_dtype
-from sae_stability.models.names import model_folder, resolve_model
-
-__all__ = ["head_kind", "load_model", "model_config", "resolve_model", "skeleton"]
+from sae_stability.models.source import ModelSource
 
 
-def model_config(name: str, revision: str | None = None) -> transformers.PretrainedConfig:
-    """The configuration of a hub model, folder or `package:NAME/FOLDER`; reads no weights.
+def model_config(source: ModelSource) -> transformers.PretrainedConfig:
+    """The model's configuration; reads no weights.
 
     Raises:
         StudyError: there is none.
     """
-    with _readable_errors(name, revision), _quiet():
-        return transformers.AutoConfig.from_pretrained(resolve_model(name), revision=revision)
+    with _readable_errors(source), _quiet():
+        return transformers.AutoConfig.from_pretrained(source.location, revision=source.revision)
 
 
 def head_kind(config: transformers.PretrainedConfig) -> str | None:
     """ "causal" or "masked" if the checkpoint has a language-model head, else None.
 
-    A checkpoint of a bare encoder (MiniLM is one) has none, though transformers would make up a random one.
+    A bare encoder such as MiniLM has none; transformers would add one with random weights.
     """
     from transformers.models.auto import modeling_auto as auto
 
@@ -41,29 +39,27 @@ def head_kind(config: transformers.PretrainedConfig) -> str | None:
     return None
 
 
-def load_model(
-    name: str, revision: str | None, dtype: str, device: str, lm_head: bool = False
-) -> transformers.PreTrainedModel:
-    """The model with its weights, in evaluation mode, unmodified by any folding or centring.
+def load_model(source: ModelSource, device: str, *, lm_head: bool = False) -> transformers.PreTrainedModel:
+    """The model with its weights in evaluation mode, exactly as saved: nothing is folded or centred.
 
     Args:
-        name: hub name, folder or `package:NAME/FOLDER`.
-        revision: hub revision.
-        dtype: of weights and computation: "float32", "float16" or "bfloat16".
+        source: which model; its `dtype` is that of weights and computation.
         device: a torch device.
         lm_head: load the language-model head too (`AutoModelForCausalLM` or `AutoModelForMaskedLM`).
 
     Raises:
-        StudyError: the model cannot be loaded, or has no language-model head where one is asked for.
+        StudyError: the model cannot be loaded, its weights have another SHA-256 than `source` states, or it has no
+            language-model head where one is asked for.
     """
-    config = model_config(name, revision)
-    factory = _factory(config, lm_head, name)
-    with _readable_errors(name, revision), _quiet():
+    source.check_weights()
+    config = model_config(source)
+    factory = _factory(config, source) if lm_head else transformers.AutoModel
+    with _readable_errors(source), _quiet():
         # weights_only: a checkpoint that is a pickle may hold tensors and nothing else.
         model = factory.from_pretrained(
-            resolve_model(name),
-            revision=revision,
-            dtype=torch_dtype(dtype),
+            source.location,
+            revision=source.revision,
+            dtype=torch_dtype(source.dtype),
             weights_only=True,
             **({} if lm_head else _without_pooler(config)),
         )
@@ -72,9 +68,9 @@ def load_model(
 
 
 def skeleton(config: transformers.PretrainedConfig) -> transformers.PreTrainedModel:
-    """The base model made of fake tensors: modules and shapes without weights, in well under a second.
+    """The base model made of fake tensors: modules and shapes without weights, built in well under a second.
 
-    Fake tensors rather than the meta device, because attention masks look at values, which meta tensors refuse.
+    The meta device would not do: attention masks look at values, which meta tensors do not have.
     """
     with FakeTensorMode(), _quiet():
         model = transformers.AutoModel.from_config(config, **_without_pooler(config))
@@ -82,19 +78,18 @@ def skeleton(config: transformers.PretrainedConfig) -> transformers.PreTrainedMo
     return model.eval()
 
 
-def _factory(config: transformers.PretrainedConfig, lm_head: bool, name: str):
-    if not lm_head:
-        return transformers.AutoModel
+def _factory(config: transformers.PretrainedConfig, source: ModelSource):
+    """The class that loads the model with its language-model head."""
     kind = head_kind(config)
     if kind is None:
         raise StudyError(
-            f"model '{name}' has no language-model head ({', '.join(config.architectures or ['unknown'])})"
+            f"model '{source.name}' has no language-model head ({', '.join(config.architectures or ['unknown'])})"
         )
     return transformers.AutoModelForCausalLM if kind == "causal" else transformers.AutoModelForMaskedLM
 
 
 def _without_pooler(config: transformers.PretrainedConfig) -> dict:
-    """BERT-like models can leave out their pooler, which no hookpoint reads and few checkpoints train."""
+    """The option that leaves out the pooler of BERT-like models: no hookpoint reads it, few checkpoints train it."""
     model_class = transformers.MODEL_MAPPING.get(type(config), None)
     if inspect.isclass(model_class) and "add_pooling_layer" in inspect.signature(model_class.__init__).parameters:
         return {"add_pooling_layer": False}
@@ -102,19 +97,20 @@ def _without_pooler(config: transformers.PretrainedConfig) -> dict:
 
 
 @contextlib.contextmanager
-def _readable_errors(name: str, revision: str | None) -> Iterator[None]:
+def _readable_errors(source: ModelSource) -> Iterator[None]:
+    """Turn transformers' errors into one line that names the model."""
     try:
         yield
     except (OSError, ValueError, pickle.UnpicklingError) as error:
         reason = str(error).strip().split("\n")[0]
-        at = f" (revision {revision})" if revision else ""
-        hint = "" if model_folder(name) else "; check the name, or the network"
-        raise StudyError(f"model '{name}'{at} cannot be loaded: {reason}{hint}") from None
+        at = f" (revision {source.revision})" if source.revision else ""
+        hint = "" if source.folder else "; check the name, or the network"
+        raise StudyError(f"model '{source.name}'{at} cannot be loaded: {reason}{hint}") from None
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without transformers' bar and its report on heads left out on purpose, or a report of every retry of the hub."""
+    """Silence transformers and the hub: no progress bar, no report on heads left out on purpose or on retries."""
     log = transformers.utils.logging
     logs = (log, huggingface_hub.utils.logging)
     verbosities = [one.get_verbosity() for one in logs]

@@ -11,7 +11,7 @@ from pathlib import Path
 from sae_stability.models.headers import has_lm_head, model_parameters
 from sae_stability.pipeline.batches import batches
 from sae_stability.study.build import Study, load_study
-from sae_stability.study.parts import Cohort, GivenCohort, Pass, TokenSet
+from sae_stability.study.parts import Cohort, ExternalCohort, Pass, TokenSet
 
 # Rates assumed where the study states none, by its `device`.
 _RATES = {
@@ -62,13 +62,13 @@ def plan(study: Study) -> Plan:
     """
     stated = {key: value for key, value in study.plan.items() if value is not None}
     study = dataclasses.replace(study, plan={**_RATES[study.device], **stated})
-    parameters = {slug: model.parameters or model_parameters(model.name) for slug, model in study.models.items()}
+    parameters = {slug: model.parameters or model_parameters(model) for slug, model in study.models.items()}
     unknown = [slug for slug in {p.model.slug: None for p in _used(study) if p.model} if parameters[slug] is None]
     stages = (
         _tokens(study),
         _activations(study, parameters),
         _train(study),
-        *([_given(study)] if study.given else []),
+        *([_external(study)] if study.external else []),
         _evaluate(study, parameters),
         _match(study),
         _floors(study),
@@ -154,10 +154,10 @@ def _train(study: Study) -> Stage:
     return Stage("train", jobs, tokens, written, peak, _hours(operations, study.plan["sae_tflops"]))
 
 
-def _given(study: Study) -> Stage:
+def _external(study: Study) -> Stage:
     """Reading SAEs made elsewhere, and writing them in one format."""
-    jobs = sum(len(cohort.seeds) for cohort in study.given.values())
-    written = sum(len(cohort.seeds) * _sae_bytes(cohort) for cohort in study.given.values())
+    jobs = sum(len(cohort.seeds) for cohort in study.external.values())
+    written = sum(len(cohort.seeds) * _sae_bytes(cohort) for cohort in study.external.values())
     return Stage("import", jobs, 0, written, written)
 
 
@@ -173,7 +173,7 @@ def _evaluate(study: Study, parameters: dict[str, int | None]) -> Stage:
         rows = seeds * cohort.pass_.heldout_rows
         tokens += rows
         # A hub model is not looked into: its cost is counted rather than left out.
-        if cohort.pass_.model and has_lm_head(cohort.pass_.model.name) is not False:
+        if cohort.pass_.model and has_lm_head(cohort.pass_.model) is not False:
             forward += rows * _EVALUATION_PASSES * _forward(cohort.pass_, parameters)
         encode += rows * 2 * cohort.n_latents * cohort.d_model
     hours = _hours(forward, study.plan["model_tflops"]) + _hours(encode, study.plan["sae_tflops"])
@@ -201,7 +201,7 @@ def _forward(pass_: Pass, parameters: dict[str, int | None]) -> float:
     return 2.0 * (parameters[pass_.model.slug] or 0) if pass_.model else 0.0
 
 
-def _sae_bytes(cohort: Cohort | GivenCohort) -> int:
+def _sae_bytes(cohort: Cohort | ExternalCohort) -> int:
     return 4 * (2 * cohort.n_latents * cohort.d_model + cohort.n_latents + cohort.d_model)
 
 

@@ -1,4 +1,4 @@
-"""A study from its config: plain data in, checked objects with every default filled in out."""
+"""From a study's config, which is plain data, to the study: checked objects with every default filled in."""
 
 import dataclasses
 import os
@@ -6,12 +6,13 @@ import os
 from sae_stability.activations.matrix_header import matrix_shape
 from sae_stability.errors import StudyError
 from sae_stability.models.headers import model_facts
+from sae_stability.models.source import ModelSource
 from sae_stability.study import checks, schema
 from sae_stability.study.cohort_seeds import with_defaults
 from sae_stability.study.cohorts import cohort_of, trained
-from sae_stability.study.external import given_cohort_of
+from sae_stability.study.external import external_cohort_of
 from sae_stability.study.figures import figure_of
-from sae_stability.study.parts import Cohort, Corpus, Figure, GivenCohort, Model, Pass, Sweep, TokenSet
+from sae_stability.study.parts import Cohort, Corpus, ExternalCohort, Figure, Model, Pass, Sweep, TokenSet
 from sae_stability.study.schema import load_yaml, look_up
 from sae_stability.study.sweeps import add_sweep
 
@@ -28,7 +29,7 @@ class Study:
     corpora: dict[str, Corpus]
     tokens: dict[str, TokenSet]
     passes: dict[str, Pass]
-    cohorts: dict[str, Cohort | GivenCohort]
+    cohorts: dict[str, Cohort | ExternalCohort]
     sweeps: dict[str, Sweep]
     figures: dict[str, Figure]
     style: dict
@@ -37,7 +38,7 @@ class Study:
 
     @classmethod
     def from_config(cls, config: dict) -> "Study":
-        """The study that a config (plain data, as YAML or Snakemake gives it) describes.
+        """The study that a config describes, plain data as read by YAML or by Snakemake.
 
         Raises:
             StudyError: the first mistake: which key, what was given, what is allowed.
@@ -47,9 +48,9 @@ class Study:
         corpora = {slug: _corpus(slug, given) for slug, given in config["corpora"].items()}
         tokens = {slug: _token_set(slug, given, models, corpora) for slug, given in config["tokens"].items()}
         passes = {slug: _pass(slug, given, tokens) for slug, given in config["passes"].items()}
-        cohorts: dict[str, Cohort | GivenCohort] = {}
+        cohorts: dict[str, Cohort | ExternalCohort] = {}
         for slug, given in config["cohorts"].items():
-            make = given_cohort_of if "saes" in given else cohort_of
+            make = external_cohort_of if "saes" in given else cohort_of
             cohorts[slug] = make(slug, given, passes, f"cohorts.{slug}")
         checks.check_distinct(trained(cohorts))
         sweeps = {}
@@ -82,16 +83,16 @@ class Study:
         return trained(self.cohorts)
 
     @property
-    def given(self) -> dict[str, GivenCohort]:
-        """The cohorts of SAEs made elsewhere."""
-        return {slug: cohort for slug, cohort in self.cohorts.items() if isinstance(cohort, GivenCohort)}
+    def external(self) -> dict[str, ExternalCohort]:
+        """The cohorts of SAEs that were made elsewhere."""
+        return {slug: cohort for slug, cohort in self.cohorts.items() if isinstance(cohort, ExternalCohort)}
 
     def cohorts_of(self, pass_: str, hookpoint: str | None = None) -> list[Cohort]:
         """The cohorts that are trained on a pass, or on one hookpoint of it."""
         return [c for c in self.trained.values() if c.pass_.slug == pass_ and hookpoint in (None, c.hookpoint)]
 
     def chunks_needed(self, pass_: str) -> int:
-        """How many chunks of a pass some cohort trains on; later chunks need not be extracted."""
+        """How many chunks of a pass are trained on, by the cohort that needs most; later ones are not extracted."""
         return max((cohort.chunks for cohort in self.cohorts_of(pass_)), default=0)
 
     @property
@@ -101,23 +102,27 @@ class Study:
 
 
 def load_study(*paths: str | os.PathLike, default: str | os.PathLike = "config.yaml") -> Study:
-    """The study of one or more files, later ones over earlier ones; see `complete` for the part of `default`."""
-    given: dict = {}
-    for path in paths:
-        given = merge(given, load_yaml(path))
-    return Study.from_config(complete(given, default))
+    """The study of one or more files, each laid over those before it, and completed as `complete` says.
 
-
-def complete(given: dict, default: str | os.PathLike = "config.yaml") -> dict:
-    """A whole config: `given` itself where it names its `study`, else `given` laid over the file `default`.
-
-    So a study file replaces the default study, and a few keys on a command line change it.
+    Raises:
+        StudyError: a file that cannot be read, or the first mistake in the study.
     """
-    return dict(given) if "study" in given else merge(load_yaml(default), given)
+    config: dict = {}
+    for path in paths:
+        config = merge(config, load_yaml(path))
+    return Study.from_config(complete(config, default))
+
+
+def complete(config: dict, default: str | os.PathLike = "config.yaml") -> dict:
+    """A whole config: `config` itself if it has the key `study`, else `config` laid over the file `default`.
+
+    So a study file replaces the default study, and a file or a command line with a few keys changes it.
+    """
+    return dict(config) if "study" in config else merge(load_yaml(default), config)
 
 
 def merge(under: dict, over: dict) -> dict:
-    """`over` laid over `under`: mappings are merged key by key, anything else is replaced. Neither is changed."""
+    """`over` laid over `under`: mappings are merged key by key, other values replaced. Neither argument is changed."""
     merged = dict(under)
     for key, value in over.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
@@ -126,7 +131,7 @@ def merge(under: dict, over: dict) -> dict:
 
 
 def _filled(config: dict) -> dict:
-    """The config with types checked and defaults in place; cohort_defaults go below each cohort's own settings."""
+    """The config with types checked and defaults filled in; cohort_defaults are laid under each cohort's settings."""
     rule = schema.schema()
     config = schema.check(config, rule, fill=False)
     defaults = config.get("cohort_defaults", {})
@@ -138,7 +143,7 @@ def _filled(config: dict) -> dict:
 
 
 def _model(slug: str, given: dict) -> Model:
-    facts = model_facts(given["name"])
+    facts = model_facts(ModelSource(given["name"], given["revision"]))
     known = {key: facts.get(key) if given[key] is None else given[key] for key in ("d_model", "max_positions")}
     if known["d_model"] is None:
         raise StudyError(
@@ -153,7 +158,7 @@ def _corpus(slug: str, given: dict) -> Corpus:
     return Corpus(slug, documents, given.get("seed", 0))
 
 
-def _token_set(slug: str, given: dict, models: dict, corpora: dict) -> TokenSet:
+def _token_set(slug: str, given: dict, models: dict[str, Model], corpora: dict[str, Corpus]) -> TokenSet:
     where = f"tokens.{slug}"
     model = look_up(f"{where}.model", given["model"], models)
     corpus = look_up(f"{where}.corpus", given["corpus"], corpora)
@@ -164,11 +169,11 @@ def _token_set(slug: str, given: dict, models: dict, corpora: dict) -> TokenSet:
     return token_set
 
 
-def _pass(slug: str, given: dict, tokens: dict) -> Pass:
+def _pass(slug: str, given: dict, tokens: dict[str, TokenSet]) -> Pass:
     return _matrix_pass(slug, given) if "matrix" in given else _model_pass(slug, given, tokens)
 
 
-def _model_pass(slug: str, given: dict, tokens: dict) -> Pass:
+def _model_pass(slug: str, given: dict, tokens: dict[str, TokenSet]) -> Pass:
     token_set = look_up(f"passes.{slug}.tokens", given["tokens"], tokens)
     rest = {key: value for key, value in given.items() if key != "shard_tokens"}
     sizes = {
@@ -198,4 +203,4 @@ def _matrix_pass(slug: str, given: dict) -> Pass:
         "chunk_rows": chunk,
         "d_model": d_model,
     }
-    return Pass(slug=slug, **{**given, **own, "chunk_rows": chunk, "d_model": d_model})
+    return Pass(slug=slug, **{**given, **own})

@@ -1,12 +1,12 @@
-"""What a schema cannot say: combinations of settings that cannot work, refused in a sentence."""
+"""Checks that no schema can make: settings that are right by themselves, but cannot work together."""
 
 from sae_stability.errors import StudyError
-from sae_stability.sae.architectures import useless_setting
+from sae_stability.sae.training.limits import combination_fault
 from sae_stability.study.parts import Cohort, Pass, TokenSet, same_training
 
 
 def check_chunks(where: str, unit: str, train: int, chunk: int) -> None:
-    """Chunks must be equal, so that the files of every chunk are known before it is written."""
+    """Chunks must be of equal size, so that the names of their files are known beforehand."""
     if chunk > train:
         raise StudyError(f"{where}.chunk_{unit}: {chunk:,} is more than train_{unit} ({train:,})")
     if train % chunk:
@@ -19,12 +19,12 @@ def check_chunks(where: str, unit: str, train: int, chunk: int) -> None:
 
 
 def check_context(tokens: TokenSet) -> None:
-    """A block must fit the model."""
+    """A block must fit into the model's positions."""
     limit = tokens.model.max_positions
     if limit is not None and tokens.context_length > limit:
         raise StudyError(
             f"tokens.{tokens.slug}.context_length: {tokens.context_length:,}, "
-            f"but model {tokens.model.slug} has {limit:,} positions"
+            f"but model {tokens.model.slug} has {limit:,} positions; lower it"
         )
 
 
@@ -32,11 +32,11 @@ def check_hook_slugs(pass_: Pass) -> None:
     """Two hookpoints of a pass must not share a folder."""
     if len(pass_.hook_slugs) < len(pass_.hookpoints):
         twins = [name for name in pass_.hookpoints if name not in pass_.hook_slugs.values()]
-        raise StudyError(f"passes.{pass_.slug}.hookpoints: {twins[0]} needs the folder of another; use two passes")
+        raise StudyError(f"passes.{pass_.slug}.hookpoints: {twins[0]} and another need the same folder; use two passes")
 
 
 def matrix_width(where: str, given: dict, rows: int | None, columns: int | None) -> int:
-    """Columns of a given matrix, from its header or from d_model; the two must agree, and the rows must suffice."""
+    """Columns of a matrix, from its header or from `d_model`. The two must agree, and there must be enough rows."""
     wanted = given["heldout_rows"] + given["train_rows"]
     if rows is not None and wanted > rows:
         raise StudyError(f"{where}: heldout_rows + train_rows = {wanted:,}, but {given['matrix']} has {rows:,} rows")
@@ -48,7 +48,7 @@ def matrix_width(where: str, given: dict, rows: int | None, columns: int | None)
 
 
 def check_distinct(cohorts: dict[str, Cohort]) -> None:
-    """Two declared cohorts that train alike are one cohort, and comparing them would train everything twice."""
+    """Two declared cohorts must not train the same SAEs: everything would be trained twice."""
     names = list(cohorts)
     for i, name in enumerate(names):
         for other in names[:i]:
@@ -57,14 +57,8 @@ def check_distinct(cohorts: dict[str, Cohort]) -> None:
 
 
 def check_cohort(cohort: Cohort) -> None:
-    """A cohort must be trainable on what its pass provides."""
+    """A cohort must be trainable on what its pass provides, and its hyper-parameters must go together."""
     where = f"cohorts.{cohort.slug}"
-    if cohort.k > cohort.n_latents:
-        raise StudyError(f"{where}.k: {cohort.k:,} is more than n_latents ({cohort.n_latents:,})")
-    if cohort.groups is not None and cohort.groups > cohort.n_latents:
-        raise StudyError(f"{where}.groups: {cohort.groups:,} is more than n_latents ({cohort.n_latents:,})")
-    if fault := useless_setting(cohort.architecture, cohort.training):
-        raise StudyError(f"{where}.{fault}")
     available = cohort.pass_.train_rows * cohort.epochs
     if cohort.tokens > available:
         raise StudyError(
@@ -77,8 +71,5 @@ def check_cohort(cohort: Cohort) -> None:
             f"{where}.batch_size: {cohort.batch_size:,}, but a chunk gives only {rows:,} different activations, and no "
             "batch may hold one twice; lower it, or raise chunk_tokens or tokens"
         )
-    if cohort.warmup_steps >= cohort.steps:
-        raise StudyError(
-            f"{where}.warmup_steps: {cohort.warmup_steps:,}, but {cohort.tokens:,} tokens in batches of "
-            f"{cohort.batch_size:,} are only {cohort.steps:,} steps"
-        )
+    if fault := combination_fault(cohort.training):
+        raise StudyError(f"{where}.{fault}")

@@ -1,4 +1,4 @@
-"""Which seeds the SAEs of a cohort have: what differs between them is the initial weights, the order, or both."""
+"""The seeds of a cohort's SAEs. They differ in the initial weights, in the order of the data, or in both."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ from sae_stability.study.parts import Cohort
 
 
 def with_defaults(defaults: dict, given: dict, where: str) -> dict:
-    """A cohort's settings over the defaults, where its own `order_seed` also takes the place of `order_seeds`.
+    """A cohort's settings laid over the defaults; its own `order_seed` also replaces `order_seeds` of the defaults.
 
     Raises:
         StudyError: one of the two mappings holds both.
@@ -20,12 +20,12 @@ def with_defaults(defaults: dict, given: dict, where: str) -> dict:
 
 
 def seeds_of(given: dict, where: str) -> dict[str, tuple[int, ...]]:
-    """The `init_seeds` and `order_seeds` of a cohort from filled settings.
+    """The `init_seeds` and `order_seeds` of a cohort, from settings with defaults filled in.
 
     Several of one kind and one of the other: the first kind varies. As many of both: both vary, in pairs.
 
     Raises:
-        StudyError: a single SAE, or two lists that do not go together.
+        StudyError: there is a single SAE, or the two lists differ in length.
     """
     order = given["order_seeds"] or [given["order_seed"]]
     init = given["init_seeds"] or ([0] if given["order_seeds"] else [0, 1])
@@ -39,17 +39,17 @@ def seeds_of(given: dict, where: str) -> dict[str, tuple[int, ...]]:
     return {"init_seeds": tuple(init), "order_seeds": tuple(order)}
 
 
-def joined(cohort: Cohort, more: Cohort, where: str) -> Cohort:
-    """`cohort` with the seeds of `more` too, which trains the same.
+def with_seeds_of(cohort: Cohort, other: Cohort, where: str) -> Cohort:
+    """`cohort` with the seeds of `other` added, which trains the same.
 
     Raises:
-        StudyError: both kinds of seed vary, and one has two partners of the other kind.
+        StudyError: both kinds of seed vary, and a seed would have two partners.
     """
-    pairs = dict.fromkeys([*cohort.sae_seeds.values(), *more.sae_seeds.values()])
+    pairs = dict.fromkeys([*cohort.sae_seeds.values(), *other.sae_seeds.values()])
     init, order = (tuple(dict.fromkeys(kind)) for kind in zip(*pairs, strict=True))
     if cohort.varied == "both" and not len(init) == len(order) == len(pairs):
         raise StudyError(
-            f"{where}.order_seeds: pairs them with init seeds in another way than cohort {cohort.slug}, which trains "
-            "the same; use its pairs, or seeds that it has not"
+            f"{where}.order_seeds: their pairs with init seeds differ from those of cohort {cohort.slug}, which trains "
+            "the same; use its pairs, or seeds that it does not have"
         )
     return dataclasses.replace(cohort, init_seeds=init, order_seeds=order)

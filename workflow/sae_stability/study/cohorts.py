@@ -1,18 +1,29 @@
-"""From settings to cohorts: finding the pass, filling in what follows from it, expanding sweeps."""
+"""Cohorts that are trained: from settings to a cohort, with its pass found and what follows from the pass filled in."""
 
 from sae_stability.errors import StudyError
 from sae_stability.study import schema
 from sae_stability.study.cohort_seeds import seeds_of
-from sae_stability.study.parts import Cohort, GivenCohort, Pass
+from sae_stability.study.parts import Cohort, ExternalCohort, Pass
 from sae_stability.study.schema import look_up
 
 
-def cohort_of(slug: str, given: dict, passes: dict, where: str, near: Pass | None = None) -> Cohort:
-    """A cohort from filled settings; `near` is the pass to prefer where several hold the hookpoint."""
+def cohort_of(slug: str, given: dict, passes: dict[str, Pass], where: str, preferred: Pass | None = None) -> Cohort:
+    """A cohort from settings with defaults filled in.
+
+    Args:
+        slug: the cohort's name.
+        given: its settings.
+        passes: the study's passes.
+        where: dotted path of the settings, for errors.
+        preferred: the pass to take where several hold the hookpoint.
+
+    Raises:
+        StudyError: a size is missing, the seeds do not go together, or `pass_of` finds no pass.
+    """
     for key in ("n_latents", "k"):
         if key not in given:
             raise StudyError(f"{where}.{key}: missing; give it here or under cohort_defaults")
-    pass_ = pass_of(given, passes, where, near)
+    pass_ = pass_of(given, passes, where, preferred)
     own = {
         "hookpoint": given["hookpoint"] or pass_.hookpoints[0],
         "tokens": given["tokens"] or pass_.train_rows * given["epochs"],
@@ -22,8 +33,12 @@ def cohort_of(slug: str, given: dict, passes: dict, where: str, near: Pass | Non
     return Cohort(slug=slug, pass_=pass_, **{**settings, **own})
 
 
-def pass_of(given: dict, passes: dict, where: str, near: Pass | None) -> Pass:
-    """The pass that holds a cohort's hookpoint."""
+def pass_of(given: dict, passes: dict[str, Pass], where: str, preferred: Pass | None = None) -> Pass:
+    """The pass that holds a cohort's hookpoint; arguments as for `cohort_of`.
+
+    Raises:
+        StudyError: no pass holds it, or several do.
+    """
     hookpoint = given["hookpoint"]
     if given["pass"] is not None:
         pass_ = look_up(f"{where}.pass", given["pass"], passes)
@@ -38,8 +53,9 @@ def pass_of(given: dict, passes: dict, where: str, near: Pass | None) -> Pass:
     if not found:
         known = dict.fromkeys(name for p in passes.values() for name in p.hookpoints)
         schema.fail_unknown(f"{where}.hookpoint: {hookpoint}", hookpoint, known, "in no pass")
-    if near and len(found) > 1:
-        found = [p for p in found if p == near] or [p for p in found if p.tokens == near.tokens] or found
+    if preferred and len(found) > 1:
+        same_text = [p for p in found if p.tokens == preferred.tokens]
+        found = [p for p in found if p == preferred] or same_text or found
     if len(found) > 1:
         names = ", ".join(p.slug for p in found)
         raise StudyError(f"{where}.pass: missing, and several passes would do ({names}); name one")
@@ -49,6 +65,6 @@ def pass_of(given: dict, passes: dict, where: str, near: Pass | None) -> Pass:
     return found[0]
 
 
-def trained(cohorts: dict[str, Cohort | GivenCohort]) -> dict[str, Cohort]:
-    """Those of the cohorts that are trained here."""
+def trained(cohorts: dict[str, Cohort | ExternalCohort]) -> dict[str, Cohort]:
+    """The cohorts that are trained, without the external ones."""
     return {slug: cohort for slug, cohort in cohorts.items() if isinstance(cohort, Cohort)}

@@ -1,18 +1,18 @@
-"""Cohorts of SAEs made elsewhere: which they are, how large, and what they can be evaluated on."""
+"""External cohorts, of SAEs made elsewhere: which they are, how large, and what they are evaluated on."""
 
 from pathlib import Path
 
 from sae_stability.errors import StudyError
 from sae_stability.sae.checkpoint_files import checked_folder
 from sae_stability.study.cohorts import pass_of
-from sae_stability.study.parts import GivenCohort, GivenSae, Pass
+from sae_stability.study.parts import ExternalCohort, ExternalSae, Pass
 
 
-def given_cohort_of(slug: str, given: dict, passes: dict, where: str) -> GivenCohort:
-    """A cohort from filled settings with `saes`.
+def external_cohort_of(slug: str, given: dict, passes: dict[str, Pass], where: str) -> ExternalCohort:
+    """An external cohort from settings with defaults filled in.
 
     Raises:
-        StudyError: an SAE that is not there, sizes that differ, one SAE alone, or no such pass.
+        StudyError: an SAE that is not there, sizes that differ, a single SAE, or no such pass.
     """
     saes = tuple(sae for entry in given["saes"] for sae in _entries(entry))
     if len(saes) < 2:
@@ -20,31 +20,31 @@ def given_cohort_of(slug: str, given: dict, passes: dict, where: str) -> GivenCo
     n_latents, d_model = _sizes(given, saes, where)
     pass_ = None
     if given["pass"] is not None or given["hookpoint"] is not None:
-        pass_ = pass_of(given, passes, where, None)
+        pass_ = pass_of(given, passes, where)
         _check_width(pass_, d_model, where)
     hookpoint = given["hookpoint"] or (pass_.hookpoints[0] if pass_ else None)
-    return GivenCohort(slug, saes, given["format"], pass_, hookpoint, n_latents, d_model)
+    return ExternalCohort(slug, saes, given["format"], pass_, hookpoint, n_latents, d_model)
 
 
-def _entries(entry: str | dict) -> list[GivenSae]:
-    """The SAEs that one line stands for."""
+def _entries(entry: str | dict) -> list[ExternalSae]:
+    """The SAEs that one entry of `saes` stands for."""
     if isinstance(entry, str):
         from sae_stability.sae import formats
 
-        return [GivenSae(str(path)) for path in formats.saes_at(Path(entry))]
+        return [ExternalSae(str(path)) for path in formats.saes_at(Path(entry))]
     checked_folder(entry["folder"])
-    return [GivenSae(None, entry["repo"], entry["folder"], entry["revision"])]
+    return [ExternalSae(None, entry["repo"], entry["folder"], entry["revision"])]
 
 
-def _sizes(given: dict, saes: tuple[GivenSae, ...], where: str) -> tuple[int, int]:
-    """(n_latents, d_model) of all of them."""
+def _sizes(given: dict, saes: tuple[ExternalSae, ...], where: str) -> tuple[int, int]:
+    """(n_latents, d_model), which all of them must share."""
     wanted = (given["n_latents"], given["d_model"])
     if any(sae.path is None for sae in saes) and None in wanted:
         raise StudyError(f"{where}: n_latents and d_model are needed for SAEs on the hub; see their model card")
     for sae in saes:
         if sae.path is None:
             continue
-        # Late: reading a study without such SAEs waits for no numpy.
+        # Imported late: reading a study without such SAEs needs no numpy.
         from sae_stability.sae import formats
 
         try:
@@ -55,7 +55,7 @@ def _sizes(given: dict, saes: tuple[GivenSae, ...], where: str) -> tuple[int, in
         if found != wanted:
             raise StudyError(
                 f"{where}.saes: {sae.path} has {found[0]:,} latents of width {found[1]:,}, but {wanted[0]:,} of width "
-                f"{wanted[1]:,} are compared; SAEs of other sizes make cohorts of their own"
+                f"{wanted[1]:,} are compared; put SAEs of another size into a cohort of their own"
             )
     return wanted
 

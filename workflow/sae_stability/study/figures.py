@@ -8,10 +8,10 @@ from sae_stability.figures import registry
 from sae_stability.figures.registry import FigureKind
 from sae_stability.sae.architectures import OPTIONAL
 from sae_stability.study import schema
-from sae_stability.study.parts import Cohort, Figure, GivenCohort, Member, Sweep
+from sae_stability.study.parts import Cohort, ExternalCohort, Figure, Point, Sweep
 from sae_stability.study.schema import look_up
 
-Cohorts = list[Cohort | GivenCohort]
+Cohorts = list[Cohort | ExternalCohort]
 
 # What may differ between the cohorts of a figure of architectures: sparsity, and settings that only some of them have.
 MAY_DIFFER = ("architecture", "k", "learning_rate", *OPTIONAL)
@@ -34,14 +34,14 @@ def figure_of(slug: str, given: dict, cohorts: dict, sweeps: dict) -> Figure:
     if draws == "cohort":
         inputs = ((entry.slug, entry.slug),)
     else:
-        compared = [cohorts[cohort] for cohort in dict.fromkeys(member.cohort for member in entry.members)]
+        compared = [cohorts[cohort] for cohort in dict.fromkeys(point.cohort for point in entry.points)]
         CHECKS[kind.check](where, kind, entry, compared)
-        inputs = tuple((_label(kind, member, cohorts[member.cohort]), member.cohort) for member in entry.members)
+        inputs = tuple((_label(kind, point, cohorts[point.cohort]), point.cohort) for point in entry.points)
     return Figure(slug, name, given.get("cohort"), given.get("sweep"), inputs)
 
 
-def _label(kind: FigureKind, member: Member, cohort: Cohort | GivenCohort) -> str:
-    return member.label if kind.labels == "name" else str(getattr(cohort, kind.swept))
+def _label(kind: FigureKind, point: Point, cohort: Cohort | ExternalCohort) -> str:
+    return point.label if kind.labels == "name" else str(getattr(cohort, kind.swept))
 
 
 def _check_values(where: str, kind: FigureKind, sweep: Sweep, cohorts: Cohorts) -> None:
@@ -79,7 +79,7 @@ def _different_values(where: str, kind: FigureKind, sweep: Sweep, cohorts: Cohor
     values = {cohort.slug: getattr(cohort, kind.swept, None) for cohort in cohorts}
     if without := [slug for slug, value in values.items() if value is None]:
         raise StudyError(
-            f"{where}: figure {kind.name} {_goes_by(kind)}, which cohort {without[0]} of given SAEs does not state"
+            f"{where}: figure {kind.name} {_goes_by(kind)}, which cohort {without[0]} of external SAEs does not state"
         )
     _check_fields(where, kind, sweep)
     if not sweep.fields and len(set(values.values())) == 1:
@@ -116,11 +116,11 @@ def _check_places(where: str, kind: FigureKind, sweep: Sweep, places: dict[str, 
 
 def _check_randomness(where: str, kind: FigureKind, sweep: Sweep, cohorts: Cohorts) -> None:
     """The effects of init seed and order seed can be told apart where the cohorts differ in nothing else."""
-    given = [cohort.slug for cohort in cohorts if isinstance(cohort, GivenCohort)]
+    given = [cohort.slug for cohort in cohorts if isinstance(cohort, ExternalCohort)]
     if sweep.fields:
         found = f"varies {' and '.join(sweep.fields)}"
     elif given:
-        found = f"has cohort {given[0]} of given SAEs"
+        found = f"has cohort {given[0]} of external SAEs"
     elif unlike := _settings_that_differ(cohorts):
         found = f"has cohorts that differ in {' and '.join(unlike)}"
     elif missing := [seed for seed in ("init", "order") if seed not in [cohort.varied for cohort in cohorts]]:
@@ -135,11 +135,11 @@ def _check_randomness(where: str, kind: FigureKind, sweep: Sweep, cohorts: Cohor
 
 def _check_architectures(where: str, kind: FigureKind, sweep: Sweep, cohorts: Cohorts) -> None:
     """Architectures can be compared where the cohorts differ only in `MAY_DIFFER`, at several k for two of them."""
-    given = [cohort.slug for cohort in cohorts if isinstance(cohort, GivenCohort)]
+    given = [cohort.slug for cohort in cohorts if isinstance(cohort, ExternalCohort)]
     at = {} if given else {(cohort.architecture, cohort.k): cohort.slug for cohort in cohorts}
     cohorts_of = Counter(architecture for architecture, _ in at)
     if given:
-        found = f"has cohort {given[0]} of given SAEs"
+        found = f"has cohort {given[0]} of external SAEs"
     elif unlike := [name for name in _settings_that_differ(cohorts) if name not in MAY_DIFFER]:
         found = f"has cohorts that differ in {' and '.join(unlike)}"
     elif len({cohort.varied for cohort in cohorts}) > 1:

@@ -1,4 +1,4 @@
-"""Hookpoints against the models themselves. Apart from the other checks because it needs torch and transformers."""
+"""Checks hookpoints against the models themselves. Apart from the other checks: it needs torch and transformers."""
 
 import difflib
 
@@ -10,8 +10,8 @@ from sae_stability.study.parts import Model, Pass
 def check_hookpoints(study: Study) -> None:
     """Every hookpoint must be a module of its model, and as wide as the study says.
 
-    Takes seconds: transformers is imported, and each model's configuration (not its weights) is fetched if it is not
-    at hand. So this runs before a study is started and not whenever its config is read.
+    This takes seconds: it imports transformers, and downloads the configurations (not the weights) of models that are
+    not on this machine. So it runs once before a study, and not whenever the config is read.
 
     Raises:
         StudyError: a hookpoint that its model does not have, with the nearest that it has; another width.
@@ -26,7 +26,7 @@ def _check_model(model: Model, passes: list[Pass]) -> None:
     from sae_stability.activations.hooks import hookpoint_width, list_hookpoints
     from sae_stability.models.loading import model_config, skeleton
 
-    outline = skeleton(model_config(model.name, model.revision))
+    outline = skeleton(model_config(model))
     names = list_hookpoints(outline)
     for pass_ in passes:
         where = f"passes.{pass_.slug}"
@@ -43,7 +43,7 @@ def _check_model(model: Model, passes: list[Pass]) -> None:
 
 
 def _nearest(error: StudyError, hookpoint: str, names: list[str], model: Model) -> str:
-    """What is wrong with a hookpoint: that it is no module, with the nearest one, or what the reading of it said."""
+    """What is wrong with a hookpoint: it is no module (with the nearest one), or else the `error` of reading it."""
     path = hookpoint.split(":")[0]
     if any(name == path or path.endswith(f".{name}") for name in names):
         return str(error)

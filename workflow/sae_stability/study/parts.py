@@ -1,25 +1,22 @@
-"""The parts of a study: models, text, passes, cohorts, sweeps and figures, checked and complete."""
+"""The parts of a study: models, text, passes, cohorts, sweeps and figures, with every default filled in."""
 
 import dataclasses
 import itertools
 import math
 
+from sae_stability.models.source import ModelSource
 from sae_stability.sae.training.budget import Budget
 
-# Settings that do not change what an SAE learns: cohorts that differ in these alone are one cohort.
+# Settings that do not change what an SAE learns. Cohorts that differ in nothing else are one cohort.
 _NOT_TRAINING = {"slug": "", "seeds_per_job": 1, "tensorboard": False}
 _SEEDS = ("init_seeds", "order_seeds")
 
 
-@dataclasses.dataclass(frozen=True)
-class Model:
-    """A transformers model of width `d_model`. `max_positions` is None where it is unknown."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Model(ModelSource):
+    """A model of a study: where it comes from, and its sizes; `parameters` and `max_positions` are None if unknown."""
 
     slug: str
-    name: str
-    revision: str | None
-    sha256: str | None
-    dtype: str
     d_model: int
     parameters: int | None
     max_positions: int | None
@@ -27,7 +24,7 @@ class Model:
 
 @dataclasses.dataclass(frozen=True)
 class Corpus:
-    """Text. `documents` holds `kind` (docstrings, hub, files) and what belongs to it; `seed` is their order."""
+    """Text. `documents` is what `corpus.documents` reads: `kind` and its settings; `seed` is that of their order."""
 
     slug: str
     documents: dict = dataclasses.field(hash=False)
@@ -36,7 +33,7 @@ class Corpus:
 
 @dataclasses.dataclass(frozen=True)
 class TokenSet:
-    """A corpus as token blocks of one model. Sizes are in trainable (not special) tokens."""
+    """A corpus cut into token blocks for one model. Counts leave out special tokens."""
 
     slug: str
     model: Model
@@ -55,9 +52,9 @@ class TokenSet:
 
 @dataclasses.dataclass(frozen=True)
 class Pass:
-    """Hookpoints read in one forward pass (`tokens` is set), or a given matrix (`matrix` is set).
+    """Hookpoints read in one forward pass (`tokens` is set), or a matrix that the user has (`matrix` is set).
 
-    Sizes are in rows: one row is one token's activation vector. A matrix has one hookpoint, called "matrix".
+    Sizes are in rows; a row is the activation vector of one token. A matrix has one hookpoint, called "matrix".
     """
 
     slug: str
@@ -87,7 +84,7 @@ class Pass:
         return self.train_rows // self.chunk_rows
 
     def shard_names(self, chunk: int | str) -> list[str]:
-        """File names of the shards of a chunk, the same for every chunk; or of the held-out rows, "heldout"."""
+        """File names of the shards of a chunk, or of the held-out rows, "heldout"; all chunks have the same names."""
         rows = self.heldout_rows if chunk == "heldout" else self.chunk_rows
         return [f"shard-{i:04d}.safetensors" for i in range(math.ceil(rows / self.shard_rows))]
 
@@ -99,9 +96,10 @@ class Pass:
 
 @dataclasses.dataclass(frozen=True)
 class Cohort:
-    """SAEs that share everything but the seed: of the weights, of the order of data, or both; the unit of comparison.
+    """SAEs that share everything but the seed of their weights, of the order of the data, or of both.
 
-    One of `init_seeds` and `order_seeds` has a single seed, which all share; or both have one an SAE, in pairs.
+    Either one of `init_seeds` and `order_seeds` holds a single seed, which all SAEs share; or both hold a seed for each
+    SAE, in pairs.
     """
 
     slug: str
@@ -135,19 +133,19 @@ class Cohort:
 
     @property
     def sae_seeds(self) -> dict[int, tuple[int, int]]:
-        """Init seed and order seed of each SAE, by the one that varies; where both do, by the init seed."""
+        """(init seed, order seed) of each SAE, keyed by the seed that varies, or by the init seed where both vary."""
         count = max(len(self.init_seeds), len(self.order_seeds))
         init, order = (seeds * (count // len(seeds)) for seeds in (self.init_seeds, self.order_seeds))
         return dict(zip(order if self.varied == "order" else init, zip(init, order, strict=True), strict=True))
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """The seeds that the SAEs go by, ascending: those that vary, the init seeds where both do."""
+        """The seeds that number the SAEs, ascending: those that vary, or the init seeds where both vary."""
         return tuple(sorted(self.sae_seeds))
 
     @property
     def blocks(self) -> list[tuple[int, ...]]:
-        """The seeds, cut into those that one job trains or evaluates together: SAEs that read the data in one order."""
+        """The seeds that one job trains or evaluates together, job by job. SAEs of a job read the data in one order."""
         size = self.seeds_per_job if self.varied == "init" else 1
         return [self.seeds[first : first + size] for first in range(0, len(self.seeds), size)]
 
@@ -173,7 +171,7 @@ class Cohort:
 
     @property
     def chunks(self) -> int:
-        """How many chunks training goes through; a last piece too small for one step is left out."""
+        """How many chunks training reads; a last piece that is too small for one step is left out."""
         return self.budget.chunks
 
     @property
@@ -183,14 +181,14 @@ class Cohort:
 
     @property
     def training(self) -> dict:
-        """What decides the weights, but for the two seeds: the arguments of `sae.settings.TrainSettings`."""
+        """What decides the weights, apart from the two seeds: the other arguments of `TrainSettings`."""
         others = {*_NOT_TRAINING, *_SEEDS, "pass_"}
         names = [field.name for field in dataclasses.fields(self) if field.name not in others]
         return {**{name: getattr(self, name) for name in names}, "chunk_tokens": self.pass_.chunk_rows}
 
 
 @dataclasses.dataclass(frozen=True)
-class GivenSae:
+class ExternalSae:
     """An SAE made elsewhere: a local `path`, or a `folder` of a hub repository at a `revision`."""
 
     path: str | None
@@ -200,14 +198,14 @@ class GivenSae:
 
 
 @dataclasses.dataclass(frozen=True)
-class GivenCohort:
-    """SAEs made elsewhere, compared with each other; they are numbered in order, and the number stands for the seed.
+class ExternalCohort:
+    """SAEs made elsewhere, compared with each other. They are numbered in order, and the number stands for the seed.
 
-    `pass_` and `hookpoint` are those whose held-out activations they are evaluated on; None where there are none.
+    They are evaluated on the held-out activations of `pass_` at `hookpoint`; both are None where there are none.
     """
 
     slug: str
-    saes: tuple[GivenSae, ...]
+    saes: tuple[ExternalSae, ...]
     format: str | None
     pass_: Pass | None
     hookpoint: str | None
@@ -236,33 +234,33 @@ class GivenCohort:
 
 
 @dataclasses.dataclass(frozen=True)
-class Member:
-    """One cohort of a sweep: `labels` maps each varied setting to the value's name in figures."""
+class Point:
+    """One cohort of a sweep, and the `labels` that figures show for it: varied setting -> name of its value."""
 
     cohort: str
     labels: dict[str, str]
 
     @property
     def label(self) -> str:
-        """The labels in one piece of text."""
+        """The labels as one text."""
         return ", ".join(self.labels.values())
 
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-    """Cohorts compared with each other. `fields` are the varied settings; empty for a group of declared cohorts."""
+    """Cohorts compared with each other. `fields` are the varied settings; a group of declared cohorts has none."""
 
     slug: str
     base: str | None
     fields: tuple[str, ...]
-    members: tuple[Member, ...]
+    points: tuple[Point, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
     """One figure: its kind, what it draws (a cohort or a sweep), and (label, cohort) for each table that it needs.
 
-    The label is what the figure places the cohort by: a number (size, k, tokens), a hookpoint (layer) or a name.
+    The label says where the figure places the cohort: a number (size, k, tokens), a hookpoint (layer) or a name.
     """
 
     slug: str
@@ -278,10 +276,10 @@ def hook_slug(hookpoint: str) -> str:
 
 
 def same_training(a: Cohort, b: Cohort) -> bool:
-    """Whether two cohorts differ in nothing but name, logging and the seeds that vary, which are of the same kind."""
-    return _but_for_seeds(a) == _but_for_seeds(b)
+    """Whether two cohorts differ at most in name, jobs, logging, and which seeds there are of the kind that varies."""
+    return _without_seeds(a) == _without_seeds(b)
 
 
-def _but_for_seeds(cohort: Cohort) -> Cohort:
+def _without_seeds(cohort: Cohort) -> Cohort:
     varied = {name: () for name in _SEEDS if len(getattr(cohort, name)) > 1}
     return dataclasses.replace(cohort, **_NOT_TRAINING, **varied)

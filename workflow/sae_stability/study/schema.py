@@ -1,4 +1,4 @@
-"""Reading YAML strictly, and checking a study against the schema with errors that a person can act on."""
+"""Reading YAML strictly, and checking a study against its schema with errors that a person can act on."""
 
 import difflib
 import functools
@@ -12,7 +12,7 @@ import yaml
 
 from sae_stability.errors import StudyError
 from sae_stability.figures.registry import names
-from sae_stability.sae.architectures import REGISTRY
+from sae_stability.sae.training.limits import LIMITS, range_fault
 
 SCHEMA = Path(__file__).with_name("config.schema.yaml")
 
@@ -25,16 +25,16 @@ _TYPES = {
     "boolean": (bool, "true or false"),
     "null": (type(None), "null"),
 }
-# YAML 1.1 takes 1e-3 and 8e9 (no point, or no sign) for text, and Snakemake reads config files so.
+# YAML 1.1 takes 1e-3 and 8e9 (no point, or no sign) for text, and so does Snakemake when it reads a config file.
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 _SLUG = "must be lower-case letters, digits and hyphens, such as layer-3 (it becomes a file name)"
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """Plain values only, no value inside itself, and no key twice in one mapping."""
+    """Builds plain values only; refuses a value inside itself, and a key given twice in one mapping."""
 
     def construct_object(self, node, deep=False):
-        # Shallow, PyYAML fills lists and mappings later, and so lets an alias stand inside what it names.
+        # If not deep, PyYAML fills lists and mappings later, and so allows an alias inside the value that it names.
         return super().construct_object(node, deep=True)
 
     def construct_mapping(self, node, deep=False):
@@ -81,9 +81,11 @@ def load_yaml(path: str | os.PathLike) -> dict:
 
 @functools.cache
 def schema() -> dict:
-    """The schema of a study, as one nested dict; the registries name the architectures and the kinds of figure."""
+    """The schema of a study as one nested dict: limits from `sae.training.limits`, names from the registries."""
     loaded = load_yaml(SCHEMA)
-    loaded["$defs"]["cohort"]["properties"]["architecture"]["enum"] = list(REGISTRY)
+    properties = loaded["$defs"]["cohort"]["properties"]
+    for name in LIMITS.keys() & properties.keys():
+        properties[name] |= LIMITS[name]
     for draws in ("cohort", "sweep"):
         loaded["$defs"][f"{draws}_figure"]["properties"]["figure"]["enum"] = [*names(draws), None]
     return loaded
@@ -95,13 +97,13 @@ def definition(name: str) -> dict:
 
 
 def check(value: object, rule: dict, where: str = "", *, fill: bool = True) -> object:
-    """A copy of `value` that obeys `rule`, with defaults filled in and whole floats such as 8e9 made integers.
+    """A copy of `value` checked against `rule`, with defaults filled in and whole floats such as 8e9 made integers.
 
     Args:
         value: plain data from YAML.
         rule: a schema, of the subset of JSON Schema that config.schema.yaml uses.
         where: dotted path of `value`, for errors.
-        fill: False leaves out defaults and does not ask for required keys (a part of a study).
+        fill: False is for a part of a study: no defaults are filled in, and required keys may be missing.
 
     Raises:
         StudyError: the first thing that is wrong, with its path, what was given and what is allowed.
@@ -128,14 +130,18 @@ def fail_unknown(where: str, key: object, known, what: str = "unknown key") -> N
 
 
 def look_up(where: str, slug: str, known: dict):
-    """The entry of that name; a StudyError names the nearest if there is none."""
+    """The entry of that name.
+
+    Raises:
+        StudyError: there is none; names the nearest.
+    """
     if slug not in known:
         fail_unknown(f"{where}: {slug}", slug, known, "no such entry")
     return known[slug]
 
 
 def _resolve(rule: dict) -> dict:
-    """The rule with its $ref replaced by what it names; keys beside the $ref stay."""
+    """The rule with its $ref replaced by the definition that it names; keys beside the $ref take precedence."""
     if "$ref" not in rule:
         return rule
     target = definition(rule["$ref"].removeprefix("#/$defs/"))
@@ -143,7 +149,7 @@ def _resolve(rule: dict) -> dict:
 
 
 def _choose(value: object, branches: list[dict], where: str) -> dict:
-    """The branch that `value` is meant for: by its type, its `kind`, or the required key that it has."""
+    """The branch that `value` belongs to, by its type, its `kind`, or the required key that it holds."""
     types = {branch["type"] for branch in branches}
     if len(types) > 1:
         return next((b for b in branches if _is(value, b["type"])), {"type": sorted(types)})
@@ -157,13 +163,13 @@ def _choose(value: object, branches: list[dict], where: str) -> dict:
             fail_unknown(f"{where}.kind: {value['kind']}", value["kind"], kinds, "no such kind")
         return branches[kinds.index(value["kind"])]
     marks = [branch.get("required", [None])[0] for branch in branches]
-    given = [mark for mark in marks if mark in value] or [mark for mark in marks if mark is None]
-    if len(given) == 1:
-        return branches[marks.index(given[0])]
+    held = [mark for mark in marks if mark in value] or [mark for mark in marks if mark is None]
+    if len(held) == 1:
+        return branches[marks.index(held[0])]
     for key in value:
         if not any(key in branch["properties"] for branch in branches):
             fail_unknown(f"{where}.{key}", key, dict.fromkeys(name for b in branches for name in b["properties"]))
-    found = "both are given" if given else "neither is"
+    found = "both are given" if held else "neither is"
     raise StudyError(f"{where}: needs either {' or '.join(marks)}; {found}")
 
 
@@ -232,19 +238,8 @@ def _check_scalar(value: object, rule: dict, where: str) -> None:
             raise StudyError(f"{where}: {_show(value)}; {_pattern_in_words(rule['pattern'])}")
         if not value and rule.get("minLength"):
             raise StudyError(f"{where}: is empty")
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        _check_range(value, rule, where)
-
-
-def _check_range(value: float, rule: dict, where: str) -> None:
-    bounds = [
-        ("minimum", lambda limit: value >= limit, "at least"),
-        ("exclusiveMinimum", lambda limit: value > limit, "above"),
-        ("maximum", lambda limit: value <= limit, "at most"),
-    ]
-    for key, holds, words in bounds:
-        if key in rule and not holds(rule[key]):
-            raise StudyError(f"{where}: {value} is out of range; must be {words} {rule[key]:,}")
+    elif _is(value, "number") and (fault := range_fault(value, rule)):
+        raise StudyError(f"{where}: {fault}")
 
 
 def _pattern_in_words(pattern: str) -> str:
@@ -254,6 +249,6 @@ def _pattern_in_words(pattern: str) -> str:
 
 
 def _show(value: object) -> str:
-    """A value as a person would write it in YAML, cut to fit a line."""
+    """A value much as a person would write it in YAML, cut to fit a line."""
     words = json.dumps(value, default=str)
     return words if len(words) <= 60 else f"{words[:57]}..."

@@ -1,4 +1,4 @@
-"""Whether what a study reads from this machine is there: text, packages, models' hookpoints."""
+"""Checks that the local things a study reads exist: text files, packages, hookpoints of local models."""
 
 import dataclasses
 from pathlib import Path
@@ -6,21 +6,20 @@ from pathlib import Path
 from sae_stability.corpus.documents import check_documents
 from sae_stability.files import read_json, write_json
 from sae_stability.fingerprint import key
-from sae_stability.models.names import model_folder
 from sae_stability.study.build import Study
 
 
 def check_sources(study: Study, memory: Path) -> None:
     """Refuse a study whose local files or hookpoints do not exist, before anything runs.
 
-    Looking into a model takes seconds, so what was found right is remembered in the file `memory`. Models on the hub
-    are looked into by `validate` and by extraction: they may be out of reach now.
+    Checking hookpoints takes seconds, so the file `memory` records those that were found right. Models on the hub may
+    be out of reach now; `validate` and extraction check their hookpoints.
 
     Raises:
         StudyError: a corpus file or package that is not there, or a hookpoint that a local model does not have.
     """
     check_corpora(study)
-    models = {slug: model for slug, model in study.models.items() if model_folder(model.name)}
+    models = {slug: model for slug, model in study.models.items() if model.folder}
     passes = [pass_ for pass_ in study.passes.values() if pass_.model in models.values()]
     wanted = key([[pass_.model.name, pass_.hookpoints, pass_.d_model] for pass_ in passes])
     if passes and (not memory.exists() or read_json(memory) != wanted):
@@ -31,7 +30,7 @@ def check_sources(study: Study, memory: Path) -> None:
 
 
 def check_corpora(study: Study) -> None:
-    """Refuse a study whose local text or packages are not there; data sets on the hub are not asked for.
+    """Refuse a study whose text files or packages are not there; data sets on the hub are not looked for.
 
     Raises:
         StudyError: a pattern that no file matches, or a package that is not installed.

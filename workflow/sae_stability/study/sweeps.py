@@ -1,49 +1,67 @@
-"""Sweeps: from varied settings to cohorts."""
+"""Sweeps: from varied settings to the cohorts that have them."""
 
 import itertools
 import re
 
 from sae_stability.errors import StudyError
 from sae_stability.study import schema
-from sae_stability.study.cohort_seeds import joined
+from sae_stability.study.cohort_seeds import with_seeds_of
 from sae_stability.study.cohorts import cohort_of, trained
-from sae_stability.study.parts import Cohort, GivenCohort, Member, Sweep, same_training
+from sae_stability.study.parts import Cohort, ExternalCohort, Pass, Point, Sweep, same_training
 from sae_stability.study.schema import look_up
 
+Cohorts = dict[str, Cohort | ExternalCohort]
 
-def add_sweep(slug: str, given: dict, configs: dict, passes: dict, cohorts: dict[str, Cohort | GivenCohort]) -> Sweep:
-    """A sweep; the cohorts that it adds go into `cohorts`."""
+
+def add_sweep(slug: str, given: dict, configs: dict[str, dict], passes: dict[str, Pass], cohorts: Cohorts) -> Sweep:
+    """A sweep from settings with defaults filled in; the cohorts that it adds go into `cohorts`.
+
+    Args:
+        slug: the sweep's name.
+        given: its settings.
+        configs: the settings of the declared cohorts.
+        passes: the study's passes.
+        cohorts: the cohorts so far; changed in place.
+
+    Raises:
+        StudyError: a cohort or a setting that does not exist, a value that cannot be, or a name that is taken.
+    """
     if "cohorts" in given:
-        for label, name in given["cohorts"].items():
-            look_up(f"sweeps.{slug}.cohorts.{label}", name, configs)
-            if list(given["cohorts"].values()).count(name) > 1:
-                raise StudyError(f"sweeps.{slug}.cohorts.{label}: {name} is there twice, and would be counted twice")
-        members = tuple(Member(name, {"cohort": str(label)}) for label, name in given["cohorts"].items())
-        return Sweep(slug, None, (), members)
-    base = look_up(f"sweeps.{slug}.cohort", given["cohort"], configs)
+        return _group(slug, given["cohorts"], configs)
+    where = f"sweeps.{slug}"
+    base = look_up(f"{where}.cohort", given["cohort"], configs)
     if "saes" in base:
         raise StudyError(
-            f"sweeps.{slug}.cohort: {given['cohort']} is of given SAEs, which cannot be varied; use cohorts:"
+            f"{where}.cohort: the SAEs of {given['cohort']} were made elsewhere, so their settings cannot be varied; "
+            "compare cohorts with cohorts:"
         )
-    varied = {field: _varied(f"sweeps.{slug}.vary.{field}", field, values) for field, values in given["vary"].items()}
+    varied = {field: _varied(f"{where}.vary.{field}", field, values) for field, values in given["vary"].items()}
     seeds = {key: given[key] or base[key] for key in ("init_seeds", "order_seeds")}
     if "order_seed" in varied and seeds["order_seeds"]:
-        raise StudyError(f"sweeps.{slug}.vary.order_seed: cannot be varied where there are order_seeds")
-    members = []
+        raise StudyError(f"{where}.vary.order_seed: cannot be varied where there are order_seeds")
+    points = []
     for combination in itertools.product(*(values.items() for values in varied.values())):
         labels = dict(zip(varied, (label for label, _ in combination), strict=True))
         values = dict(zip(varied, (value for _, value in combination), strict=True))
         settings = {**base, **values, **seeds}
         if "hookpoint" in values:
             settings["pass"] = None
-        name = _name(slug, labels)
-        cohort = cohort_of(name, settings, passes, f"sweeps.{slug}", near=cohorts[given["cohort"]].pass_)
-        members.append(Member(_add(cohort, cohorts, f"sweeps.{slug}"), labels))
-    return Sweep(slug, given["cohort"], tuple(varied), tuple(members))
+        cohort = cohort_of(_name(slug, labels), settings, passes, where, preferred=cohorts[given["cohort"]].pass_)
+        points.append(Point(_add(cohort, cohorts, where), labels))
+    return Sweep(slug, given["cohort"], tuple(varied), tuple(points))
+
+
+def _group(slug: str, given: dict[str, str], configs: dict[str, dict]) -> Sweep:
+    """A sweep that compares declared cohorts, label -> cohort."""
+    for label, name in given.items():
+        look_up(f"sweeps.{slug}.cohorts.{label}", name, configs)
+        if list(given.values()).count(name) > 1:
+            raise StudyError(f"sweeps.{slug}.cohorts.{label}: {name} is there twice, and would be counted twice")
+    return Sweep(slug, None, (), tuple(Point(name, {"cohort": str(label)}) for label, name in given.items()))
 
 
 def _varied(where: str, field: str, values: list | dict) -> dict[str, object]:
-    """Label -> value of one varied setting, each value checked like the setting itself."""
+    """Label -> value of one varied setting. Each value is checked like the setting itself."""
     properties = schema.definition("cohort")["properties"]
     unvaried = {"pass", "init_seeds", "order_seeds", "seeds_per_job", "tensorboard"}
     known = [name for name in properties if name not in unvaried]
@@ -59,17 +77,16 @@ def _varied(where: str, field: str, values: list | dict) -> dict[str, object]:
     return dict(zip(labels, checked, strict=True))
 
 
-def _add(cohort: Cohort, cohorts: dict[str, Cohort | GivenCohort], where: str) -> str:
-    """Add a sweep's cohort and return its name; one that trains the same already is used instead, with these seeds too.
-
-    A declared cohort keeps its own seeds if it has at least these.
-    """
+def _add(cohort: Cohort, cohorts: Cohorts, where: str) -> str:
+    """Add a sweep's cohort and return its name. Where one trains the same already, that one gets these seeds too."""
     for name, other in trained(cohorts).items():
         if same_training(cohort, other):
-            cohorts[name] = joined(other, cohort, where)
+            cohorts[name] = with_seeds_of(other, cohort, where)
             return name
     if cohort.slug in cohorts:
-        raise StudyError(f"{where}: makes a cohort called {cohort.slug}, and there is another; rename one of the two")
+        raise StudyError(
+            f"{where}: makes a cohort called {cohort.slug}, but there is another of that name; rename one of the two"
+        )
     cohorts[cohort.slug] = cohort
     return cohort.slug
 

@@ -12,6 +12,7 @@ from sae_stability.arguments import check_one_each
 from sae_stability.errors import StudyError
 from sae_stability.files import check_made_from, write_json, write_table
 from sae_stability.models.headers import has_lm_head
+from sae_stability.models.source import ModelSource
 from sae_stability.sae.model import SAE, load_own
 from sae_stability.sae.training.initial_weights import initial_weights
 
@@ -33,10 +34,7 @@ def evaluate(
     config_hash: Sequence[str] = (),
     activations_hash: str | None = None,
     sae_hash: Sequence[str] = (),
-    model: str | None = None,
-    revision: str | None = None,
-    sha256: str | None = None,
-    model_dtype: str = "float32",
+    model: ModelSource | None = None,
     lm_tokens: int = 131_072,
     threads: int = 1,
     device: Literal["cpu", "cuda"] = "cpu",
@@ -62,11 +60,8 @@ def evaluate(
         config_hash: what the evaluation was made from, once for each SAE.
         activations_hash: what the chunk must have been made from.
         sae_hash: what the SAE must have been made from, once for each.
-        model: hub name, folder or package:NAME/FOLDER of the model; without it, or where it has no language-model head,
-            there is no cross-entropy.
-        revision: the model's revision on the hub.
-        sha256: checksum that model.safetensors must have.
-        model_dtype: type that the model computes in.
+        model: the model that the SAEs are spliced into; without it, or where it has no language-model head, there is no
+            cross-entropy.
         lm_tokens: how many tokens of the held-out blocks the model is run on, about.
         threads: processor cores to use.
         device: where to compute.
@@ -86,10 +81,10 @@ def evaluate(
     torch.set_num_threads(threads)
     data = None if chunk is None else reader.Chunk(chunk)
     language = None
-    if data is not None and model is not None and tokens is not None and _has_language_head(model, revision):
+    if data is not None and model is not None and tokens is not None and _has_language_head(model):
         from sae_stability.sae.quality.language_model import Language
 
-        language = Language.load(Path(tokens), model, revision, sha256, model_dtype, device, max_tokens=lm_tokens)
+        language = Language.load(Path(tokens), model, device, max_tokens=lm_tokens)
     results = []
     for folder, json, parquet, made_from in zip(
         sae, out_json, out_parquet, config_hash or [""] * len(sae), strict=True
@@ -123,13 +118,13 @@ def _unseen(sae: SAE):
     return dict.fromkeys(METRICS) | {"n_rows": 0}, pd.DataFrame(columns | {"alive": True})
 
 
-def _has_language_head(model: str, revision: str | None) -> bool:
+def _has_language_head(model: ModelSource) -> bool:
     """Whether the checkpoint has a language-model head; without importing transformers where a folder says so."""
     known = has_lm_head(model)
     if known is None:
         from sae_stability.models.loading import head_kind, model_config
 
-        known = head_kind(model_config(model, revision)) is not None
+        known = head_kind(model_config(model)) is not None
     return known
 
 

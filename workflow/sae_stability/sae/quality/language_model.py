@@ -12,7 +12,7 @@ from sae_stability.activations.sinks import not_sink
 from sae_stability.corpus.blocks import BlockFile
 from sae_stability.errors import StudyError
 from sae_stability.models.loading import head_kind, load_model
-from sae_stability.models.names import resolve_model
+from sae_stability.models.source import ModelSource
 from sae_stability.random_streams import stream
 from sae_stability.sae.model import SAE
 
@@ -37,19 +37,9 @@ class Language:
     device: str
 
     @classmethod
-    def load(
-        cls,
-        tokens: Path,
-        model: str,
-        revision: str | None,
-        sha256: str | None,
-        dtype: str,
-        device: str,
-        *,
-        max_tokens: int,
-    ) -> "Language":
-        """From `heldout.parquet`, beside its `manifest.json`, and as in `load_model` and `resolve_model`."""
-        network = load_model(resolve_model(model, sha256, revision), revision, dtype, device, lm_head=True)
+    def load(cls, tokens: Path, model: ModelSource, device: str, *, max_tokens: int) -> "Language":
+        """From `heldout.parquet`, beside its `manifest.json`, and a model; errors as for `load_model`."""
+        network = load_model(model, device, lm_head=True)
         return cls(BlockFile(tokens.parent, "heldout"), network, max_tokens, device)
 
     def metrics(
@@ -165,10 +155,10 @@ def _batches(
 
 
 def _mask_token(blocks: BlockFile) -> int:
-    from sae_stability.corpus.tokenize import load_tokenizer
+    from sae_stability.models.tokenizer import load_tokenizer
 
     name = blocks.manifest["tokenizer"]
-    token = load_tokenizer(name, blocks.manifest["revision"]).mask_token_id
+    token = load_tokenizer(ModelSource(name, blocks.manifest["revision"])).mask_token_id
     if token is None:
         raise StudyError(f"tokenizer '{name}' has no mask token, so a masked language model cannot be scored")
     return token

@@ -1,14 +1,14 @@
-"""How a token budget becomes chunks, rows and optimiser steps: the one place where this is counted."""
+"""How many chunks, rows and optimiser steps a token budget makes: the one place where this is counted."""
 
 import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
-    """`tokens` activations, `epochs` times tokens / epochs distinct rows, cut into chunks of `chunk_rows` rows.
+    """A budget of `tokens` activations, repeats counted: tokens / epochs different rows, in chunks of `chunk_rows`.
 
-    A chunk is gone through `epochs` times, in whole batches of `batch_size`, before the next one. A last piece of rows
-    too small for one batch is left out.
+    Each chunk is read `epochs` times before the next one, in whole batches of `batch_size`. A last piece of rows that
+    is too small for one batch is left out.
     """
 
     tokens: int
@@ -18,7 +18,7 @@ class Budget:
 
     @property
     def rows(self) -> int:
-        """Distinct rows over all chunks, those of a piece that is left out included."""
+        """Different rows over all chunks, with those of a last piece that is left out."""
         return self.tokens // self.epochs
 
     @property
@@ -35,13 +35,13 @@ class Budget:
         return self.steps_before(self.chunks)
 
     def rows_of(self, chunk: int) -> int:
-        """Distinct rows used of chunk `chunk`, its first ones: all but in the last chunk; 0 after it."""
+        """How many different rows of chunk `chunk` are used: all, or the first ones of the last chunk; 0 after it."""
         if chunk >= self.chunks:
             return 0
         return min(self.chunk_rows, self.rows - chunk * self.chunk_rows)
 
     def steps_of(self, chunk: int) -> int:
-        """Steps on chunk `chunk`: whole batches of its rows gone through `epochs` times."""
+        """Steps on chunk `chunk`: whole batches of its rows, read `epochs` times."""
         return self._steps(self.rows_of(chunk))
 
     def steps_before(self, chunk: int) -> int:

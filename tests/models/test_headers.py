@@ -1,0 +1,49 @@
+"""Facts that a local model's files tell without being loaded."""
+
+import json
+
+import pytest
+
+from sae_stability.errors import StudyError
+from sae_stability.models.headers import has_lm_head, model_facts, model_parameters
+from sae_stability.models.source import ModelSource
+
+
+@pytest.mark.parametrize(
+    ("architectures", "expected"),
+    [
+        (["GPTNeoXForCausalLM"], True),
+        (["GPT2LMHeadModel"], True),
+        (["BertForMaskedLM"], True),
+        (["BertModel"], False),
+        (["XLMRobertaModel"], False),
+        (["XLMRobertaForSequenceClassification"], False),
+        (None, False),
+    ],
+)
+def test_local_models_tell_whether_they_have_a_language_model_head(tmp_path, architectures, expected):
+    (tmp_path / "config.json").write_text(json.dumps({"architectures": architectures}))
+    assert has_lm_head(ModelSource(str(tmp_path))) is expected
+
+
+def test_sizes_come_from_the_configuration_and_the_weights_headers(models):
+    source = ModelSource(str(models["gpt2"]))
+    assert model_facts(source) == {"d_model": 32, "max_positions": 64}
+    from sae_stability.models.loading import load_model
+
+    network = load_model(source, "cpu", lm_head=True)
+    # The head shares its weights with the embedding, so they are stored once.
+    assert model_parameters(source) == sum(weight.numel() for weight in network.parameters())
+
+
+def test_a_hub_model_tells_nothing():
+    source = ModelSource("nobody/none")
+    assert model_facts(source) == {"d_model": None, "max_positions": None}
+    assert has_lm_head(source) is None
+    assert model_parameters(source) is None
+
+
+def test_a_damaged_configuration_is_named(tmp_path):
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(StudyError, match=r"config\.json: not readable as a model's configuration"):
+        model_facts(ModelSource(str(tmp_path)))
