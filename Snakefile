@@ -16,12 +16,13 @@ min_version("9.20")
 # Snakemake follows a chain of chunks by recursion: hundreds of them pass Python's usual limit.
 sys.setrecursionlimit(20_000)
 
-# Jobs run `python -m sae_stability`, with the Python that runs Snakemake and the library of this very checkout. The
-# folder is that of this file, also where another workflow takes it in as a module.
+# Jobs run `python -m sae_stability`, with the Python that runs Snakemake and the library that lies beside this file,
+# also where another workflow uses this one as a module.
 ROOT = Path(str(workflow.current_basedir))
-sys.path.insert(0, str(ROOT / "workflow"))
+LIBRARY = str(ROOT / "workflow")
+sys.path.insert(0, LIBRARY)
 os.environ.update(
-    PYTHONPATH=str(ROOT / "workflow"),
+    PYTHONPATH=os.pathsep.join(filter(None, [LIBRARY, os.environ.get("PYTHONPATH")])),
     PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]),
 )
 
