@@ -10,7 +10,7 @@ from sae_stability.pipeline.plan import format_plan, plan
 from sae_stability.study.build import Study, load_study
 from tests.study_config import small_config
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def stages(config: dict) -> dict:
