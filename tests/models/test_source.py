@@ -56,7 +56,7 @@ def test_weights_are_checked_against_their_checksum_in_either_case(tmp_path):
         ModelSource(folder, sha256="0" * 64).check_weights()
     (tmp_path / "model.safetensors").unlink()
     ModelSource(folder).check_weights()
-    with pytest.raises(StudyError, match="there is no model.safetensors to check"):
+    with pytest.raises(StudyError, match=r"there is no model\.safetensors to check"):
         ModelSource(folder, sha256=good).check_weights()
 
 
@@ -69,7 +69,7 @@ def test_weights_on_the_hub_are_checked_at_the_revision(tmp_path, monkeypatch):
         return str(tmp_path / file)
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
-    with pytest.raises(StudyError, match="model 'nobody/none': model.safetensors has sha256"):
+    with pytest.raises(StudyError, match=r"model 'nobody/none': model\.safetensors has sha256"):
         ModelSource("nobody/none", revision="v2", sha256="0" * 64).check_weights()
     assert asked == [("nobody/none", "model.safetensors", "v2")]
 
