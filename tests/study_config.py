@@ -2,10 +2,36 @@
 
 import copy
 
+import pytest
+
+from sae_stability.errors import StudyError
+from sae_stability.study.build import Study
+
 
 def small_config() -> dict:
     """Two hookpoints of a model that nobody loads, one cohort of three seeds, one sweep; 4 chunks of 1,000 tokens."""
     return copy.deepcopy(_CONFIG)
+
+
+def changed(path: str, value: object) -> dict:
+    """The small study with the entry at a dotted path set (or, for `...`, removed)."""
+    config = small_config()
+    *parents, last = path.split(".")
+    here = config
+    for name in parents:
+        here = here.setdefault(name, {})
+    if value is ...:
+        del here[last]
+    else:
+        here[last] = value
+    return config
+
+
+def message(config: dict) -> str:
+    """What is said of a study that is refused."""
+    with pytest.raises(StudyError) as error:
+        Study.from_config(config)
+    return str(error.value)
 
 
 _CONFIG = {

@@ -115,7 +115,7 @@ def test_a_pickle_is_never_loaded(tmp_path):
 @pytest.mark.parametrize(
     ("maker", "options", "message"),
     [
-        (npy, {"train_rows": 81}, "100 rows, 20 held-out and 81 training rows are asked for"),
+        (npy, {"train_rows": 81}, "100 rows, but 20 held-out and 81 training rows are asked for"),
         (npy, {"chunk": 2}, "chunk 2 is empty"),
         (safetensors, {"tensor": "y"}, "no tensor 'y'; allowed: other, x|no tensor 'y'; allowed: x, other"),
         (safetensors, {"tensor": "other"}, r"has the shape \(1,\); allowed: \(rows, width\)"),
@@ -141,3 +141,14 @@ def test_lists_of_unequal_length_are_refused(tmp_path):
     pq.write_table(pa.table({"x": [[1.0, 2.0]] * 98 + [[1.0], [1.0, 2.0, 3.0]]}), tmp_path / "a.parquet")
     with pytest.raises(StudyError, match="lists of unequal length"):
         take(tmp_path / "a.parquet", tmp_path / "out", 1, train_rows=80)
+
+
+def test_the_number_of_threads_changes_no_byte(tmp_path):
+    path = npy(tmp_path, np.random.default_rng(1).normal(size=(5000, 64)).astype(np.float32))
+    sizes = {"train_rows": 4900, "chunk_rows": 4900, "shard_rows": 2000, "dtype": "float16"}
+    made = []
+    for threads in (1, 4):
+        take(path, tmp_path / str(threads), 0, threads=threads, **sizes)
+        made.append({file.name: file.read_bytes() for file in (tmp_path / str(threads)).iterdir()})
+    assert made[0] == made[1]
+    assert len(made[0]) == 4

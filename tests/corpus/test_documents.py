@@ -11,7 +11,9 @@ import pytest
 from sae_stability.corpus import documents as module
 from sae_stability.corpus.documents import documents
 from sae_stability.errors import StudyError
+from sae_stability.study.schema import check, definition
 
+ROOT = Path(__file__).parents[2]
 LONG = "A sentence that says nothing at all, but at some length. " * 4
 
 
@@ -175,3 +177,22 @@ def test_a_data_set_keeps_its_order(tmp_path: Path, streaming, monkeypatch):
 def test_a_data_set_that_is_not_there_is_named(tmp_path):
     with pytest.raises(StudyError, match=r"data set '.*nothing'"):
         list(documents(hub(tmp_path / "nothing"), seed=0))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"kind": "docstrings", "packages": ["planted_package"]},
+        {"kind": "hub", "name": "nobody/none"},
+        {"kind": "files", "paths": [str(ROOT / "README.md")]},
+    ],
+    ids=lambda settings: settings["kind"],
+)
+def test_a_study_fills_in_every_setting_that_documents_takes(settings, package):
+    filled = check(settings, definition("corpus"))
+    filled.pop("seed", None)
+    documents(filled, seed=0)  # nothing is read before the first document is asked for
+
+
+def test_data_sets_are_streamed_unless_a_study_says_otherwise():
+    assert check({"kind": "hub", "name": "nobody/none"}, definition("corpus"))["streaming"] is True

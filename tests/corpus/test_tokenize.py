@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sae_stability.corpus.blocks import BlockFile, metadata
+from sae_stability.corpus.documents import documents
 from sae_stability.corpus.packing import Blocks, Layout, one_a_block, pack
-from sae_stability.corpus.tokenize import write_token_set
+from sae_stability.corpus.tokenize import tokenize, write_token_set
 from sae_stability.errors import StudyError
 from sae_stability.models.source import ModelSource
 from sae_stability.models.tokenizer import load_tokenizer
@@ -221,3 +222,16 @@ def test_a_missing_tokenizer_is_named(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(StudyError, match=r"tokenizer '.*empty'"):
         load_tokenizer(ModelSource(str(tmp_path / "empty")))
+
+
+def test_the_verb_reads_the_corpus_itself(models, tmp_path):
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in sentences(60)))
+    corpus = {"kind": "files", "paths": [str(tmp_path / "a.jsonl")], "text_column": "text"}
+    sizes = {"context_length": 16, "heldout_tokens": 100, "train_tokens": 300, "chunk_tokens": 300}
+    found = tokenize(corpus=corpus, corpus_seed=3, tokenizer=str(models["bert"]), out=tmp_path / "verb", **sizes)
+    texts = documents(corpus, 3)
+    source = ModelSource(str(models["bert"]))
+    assert found == write_token_set(texts, source, packing=True, out=tmp_path / "parts", **sizes)
+    assert found["revision"] is None
+    other = tokenize(corpus=corpus, corpus_seed=4, tokenizer=str(models["bert"]), out=tmp_path / "other", **sizes)
+    assert other["heldout"]["sha256"] != found["heldout"]["sha256"]

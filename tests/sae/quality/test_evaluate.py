@@ -103,7 +103,7 @@ def evaluated(language, tmp_path, tensors: dict[str, torch.Tensor], k: int, devi
         out_json=[tmp_path / "e.json"],
         out_parquet=[tmp_path / "e.parquet"],
         tokens=folder / "tokens" / "heldout.parquet",
-        model=model,
+        model=ModelSource(model),
         device=device,
     )
     return metrics
@@ -154,7 +154,7 @@ def test_saes_evaluated_together_are_what_they_are_alone(language, tmp_path) -> 
         out_json=[tmp_path / "0.json", tmp_path / "1.json"],
         out_parquet=[tmp_path / "0.parquet", tmp_path / "1.parquet"],
         tokens=folder / "tokens" / "heldout.parquet",
-        model=model,
+        model=ModelSource(model),
     )
     assert together == alone == [read_json(tmp_path / f"{number}.json") for number in (0, 1)]
 

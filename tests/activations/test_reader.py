@@ -193,7 +193,7 @@ def test_half_precision_is_read_back_as_float32(tmp_path):
 
 
 def test_too_many_rows_are_refused(chunk):
-    with pytest.raises(StudyError, match=f"104 rows asked for, it has {ROWS}"):
+    with pytest.raises(StudyError, match=f"104 rows are asked for, but it has {ROWS}"):
         taken(chunk, batch_size=1, rows=ROWS + 1)
 
 
