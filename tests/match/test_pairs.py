@@ -35,7 +35,8 @@ def test_a_match_file_holds_both_assignments_and_their_certificates(tmp_path):
         assert metadata[side]["seconds"] > 0
         assert metadata[side]["peak_bytes"] > 0
         assert (table[f"best_{side}_cosine"] >= table[f"cosine_{side}"]).all()
-        assert (table[f"reverse_best_{side}_cosine"] >= -1).all()
+        reverse = table[f"reverse_best_{side}_cosine"].to_numpy()
+        assert (reverse[table[f"counterpart_{side}"]] >= table[f"cosine_{side}"]).all()
     assert table["alive"].all()
     assert table["alive_b"].tolist() == [False] + [True] * 19
 
@@ -87,15 +88,19 @@ def test_small_pairs_share_a_job_and_large_ones_do_not():
     assert sum(map(len, batches(range(1000), 8, 8))) == 1000
 
 
-def test_decoder_norms_do_not_matter(tmp_path):
+def test_row_norms_do_not_matter(tmp_path):
     call = paths(tmp_path)
     match_pair(**call)
     before = read_table(call["out"])[0]
     generator = np.random.default_rng(0)
     encoder, decoder = generator.standard_normal((2, 20, 8))
-    write_sae(tmp_path, 1, encoder / 7, decoder * 7)
+    norms = generator.uniform(0.1, 10, (20, 1))
+    write_sae(tmp_path, 1, encoder / norms, decoder * norms)
     match_pair(**call)
-    assert (read_table(call["out"])[0]["counterpart_encoder"] == before["counterpart_encoder"]).all()
+    after = read_table(call["out"])[0]
+    for side in ("encoder", "decoder"):
+        assert (after[f"counterpart_{side}"] == before[f"counterpart_{side}"]).all()
+        np.testing.assert_allclose(after[f"cosine_{side}"], before[f"cosine_{side}"], atol=1e-6)
 
 
 def test_saes_of_unequal_size_leave_latents_unmatched(tmp_path):
