@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 CORES ?= all
 STUDY ?=
+# What to install: pyproject.toml. At which versions: envs/constraints.txt.
+INSTALL = $(BIN)/python -m pip install --quiet --no-compile --constraint envs/constraints.txt
 # Sockets, browsers and hubs are not needed: whatever a test or the embedded study loads lies on this machine.
 export HF_HUB_OFFLINE ?= $(if $(STUDY),0,1)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -41,14 +43,13 @@ bench-formats: .venv/ready-test
 bench-gpu: .venv/ready-test
 	$(BIN)/python bench/gpu.py
 
-.venv/ready: envs/requirements.txt envs/constraints.txt pyproject.toml
+.venv/ready: pyproject.toml envs/constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --no-compile --requirement envs/requirements.txt --constraint envs/constraints.txt
-	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	$(INSTALL) --editable '.[all,embedded]'
 	touch $@
 
-.venv/ready-test: .venv/ready envs/requirements-test.txt
-	$(BIN)/python -m pip install --quiet --no-compile --requirement envs/requirements-test.txt --constraint envs/constraints.txt
+.venv/ready-test: .venv/ready
+	$(INSTALL) --editable '.[all,embedded,test]'
 	touch $@
 
 clean:

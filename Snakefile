@@ -16,24 +16,22 @@ min_version("9.20")
 # Snakemake follows a chain of chunks by recursion: hundreds of them pass Python's usual limit.
 sys.setrecursionlimit(20_000)
 
-# Jobs run `python -m sae_stability`, with the Python that runs Snakemake and the library of this very checkout.
-LIBRARY = str(Path(workflow.basedir, "workflow"))
+# Jobs run `python -m sae_stability`, with the Python that runs Snakemake and the library that lies beside this file,
+# also where another workflow uses this one as a module.
+ROOT = Path(str(workflow.current_basedir))
+LIBRARY = str(ROOT / "workflow")
 sys.path.insert(0, LIBRARY)
 os.environ.update(
-    PYTHONPATH=LIBRARY,
+    PYTHONPATH=os.pathsep.join(filter(None, [LIBRARY, os.environ.get("PYTHONPATH")])),
     PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]),
 )
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/paths.smk"
-include: "workflow/rules/settings.smk"
-include: "workflow/rules/blocks.smk"
 
 
 pathvars:
-    results=study.results,
-    logs=f"{study.results}/logs",
+    logs=results.path("logs"),
 
 
 wildcard_constraints:
@@ -42,14 +40,17 @@ wildcard_constraints:
     chunk=r"\d{4}",
 
 
-report: Path(study.results, "summary.rst").absolute()
+report: Path(results.summary).absolute()
 
 
 include: "workflow/rules/corpus.smk"
 include: "workflow/rules/activations.smk"
 include: "workflow/rules/train.smk"
-include: "workflow/rules/given.smk"
+include: "workflow/rules/external.smk"
+include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/match.smk"
+include: "workflow/rules/floors.smk"
+include: "workflow/rules/overlap.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 
@@ -57,30 +58,30 @@ include: "workflow/rules/report.smk"
 rule all:
     default_target: True
     input:
-        "<results>/report.html",
+        results.report,
 
 
 rule activations:
     input:
-        [file for pass_ in study.passes.values() for file in activation_files(pass_)],
+        [file for pass_ in study.passes.values() for file in stages.activations.outputs(pipeline, pass_)],
 
 
 rule saes:
     input:
-        expand("<results>/evaluation/{sae}.json", sae=SAES),
+        [results.quality(cohort.slug, seed) for cohort, seed in pipeline.saes],
 
 
 rule matches:
     input:
-        [match_file(cohort.slug, a, b) for cohort in study.cohorts.values() for a, b in cohort.pairs],
+        [results.match(cohort.slug, a, b) for cohort in study.cohorts.values() for a, b in cohort.pairs],
 
 
 rule overlap_tables:
     input:
-        [file for cohort in study.cohorts for file in overlap_files(cohort)],
+        stages.overlap.outputs(pipeline),
 
 
 rule figures:
     input:
-        expand("<results>/figures/{figure}.svg", figure=study.figures),
-        "<results>/summary.rst",
+        [results.figure(figure, "svg") for figure in study.figures],
+        results.summary,

@@ -1,6 +1,6 @@
 """Small checkpoints made by other libraries' own code, with what those give for some inputs: the tests' fixtures.
 
-    python bench/formats.py tests/sae/fixtures
+    python bench/formats.py tests/sae/formats/fixtures
 
 Runs in an environment of its own, with eai-sparsify 1.3.3, sae-lens 6.54.12 and dictionary-learning 0.1.0 (the latter
 with --no-deps: its nnsight asks for an older transformers) beside torch. Each folder holds a checkpoint as its library
@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 D_MODEL, N_LATENTS, K, ROWS = 6, 12, 3, 6
-README = """Made by `python bench/formats.py tests/sae/fixtures`.
+README = """Made by `python bench/formats.py tests/sae/formats/fixtures`.
 
 `sparsify-*`, `saelens-*` and `dictionary_learning-*`: checkpoints saved, and outputs computed, by the libraries
 themselves (versions in versions.json). SAELens' loader of Llama Scope and Gemma Scope files made `llama_scope-saelens`

@@ -22,7 +22,7 @@ from sae_stability import sae
 from sae_stability.errors import StudyError
 from sae_stability.sae import formats
 
-FIXTURES = Path(__file__).parents[1] / "tests" / "sae" / "fixtures"
+FIXTURES = Path(__file__).parents[1] / "tests" / "sae" / "formats" / "fixtures"
 LIBRARIES = {"sparsify": "eai-sparsify", "saelens": "sae-lens", "dictionary_learning": "dictionary-learning"}
 # What no code of the library loads as an SAE in use.
 NOT_LOADED = ("dictionary_learning-backup", "saelens-batchtopk-training")
@@ -93,8 +93,8 @@ def main() -> None:
     lines += [
         "",
         "Gemma Scope and Llama Scope files, and SAELens' training checkpoints, are held against SAELens' own code by",
-        "the recorded fixtures (tests/sae/fixtures, made by `bench/formats.py`); OpenAI's and Gemma Scope 2's, which",
-        "no package reads, against their definitions in plain numpy.",
+        "the recorded fixtures (tests/sae/formats/fixtures, made by `bench/formats.py`); OpenAI's and Gemma Scope 2's,",
+        "which no package reads, against their definitions in plain numpy.",
     ]
     write_section("Checkpoint formats", "\n".join(lines))
 

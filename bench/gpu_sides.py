@@ -111,7 +111,7 @@ def job(shape: dict, device: str = "cuda") -> dict:
     """Activations a second, times seeds, of a whole training: while shards are read and checked for the first time,
     and in the epochs after; and the share of the time that the training waits for its next batch."""
     from sae_stability.activations import reader
-    from sae_stability.sae.training.job import Member
+    from sae_stability.sae.training.job import SaeJob
     from sae_stability.sae.training.settings import TrainSettings
     from sae_stability.sae.training.train import train_block
 
@@ -119,7 +119,7 @@ def job(shape: dict, device: str = "cuda") -> dict:
     chunk = write_chunk(folder, shape["d_model"], device)
     sizes = {"n_latents": shape["n_latents"], "k": shape["k"], "batch_size": shape["batch"], "learning_rate": RATE}
     sizes |= {"tokens": rows * EPOCHS, "chunk_tokens": rows, "epochs": EPOCHS, "product_dtype": shape["dtype"]}
-    members = [Member(settings=TrainSettings(**sizes, init_seed=seed)) for seed in range(seeds)]
+    saes = [SaeJob(settings=TrainSettings(**sizes, init_seed=seed)) for seed in range(seeds)]
     found = _shard_rates(chunk, torch.device(device))
     given, moments, waited = reader.batches, [], []
 
@@ -135,7 +135,7 @@ def job(shape: dict, device: str = "cuda") -> dict:
             yield batch
 
     reader.batches = noted
-    train_block(members, chunk=chunk, chunk_index=0, device=device, progress=False)
+    train_block(saes, chunk=chunk, chunk_index=0, device=device, progress=False)
     # Every sixteenth step waits for the device, so these moments are its own; the first steps compile.
     steps = (len(moments) - 1) // EPOCHS
     spans = {"first": (16, steps // 16 * 16), "later": (steps // 16 * 16, (len(moments) - 1) // 16 * 16)}

@@ -40,7 +40,7 @@ def case(activations: Path, **settings) -> dict:
         out = Path(folder)
         train_chunk(chunk=activations / "chunk-0000", chunk_index=0, settings=settings, out=out / "sae", progress=False)
         files = {"out_json": [out / "evaluation.json"], "out_parquet": [out / "latents.parquet"]}
-        return evaluate(saes=[out / "sae"], chunk=activations / "heldout", **files)[0]
+        return evaluate(sae=[out / "sae"], chunk=activations / "heldout", **files)[0]
 
 
 def report(notes: dict[str, dict]) -> str:

@@ -9,16 +9,15 @@ import pandas as pd
 import pytest
 
 from sae_stability import files
-from sae_stability.figures import phrases, registry, summary
+from sae_stability.figures import drawings, phrases, registry, summary
 
 NAN = float("nan")
 
 
 def caption(figure: str, inputs, *, published: bool = True) -> str:
     table = registry.load(figure, "table").table(inputs)
-    if not published:
-        table = table[table["source"] != "published"]
-    return registry.load(figure, "drawing").caption(table)
+    _, text = drawings.draw(figure, table, {"published": published})
+    return text
 
 
 def html(text: str) -> str:
@@ -34,7 +33,7 @@ def pair(a, b, latents="all", source="trained", *, shared, same=0.8, n=8) -> dic
 
 
 def sentences(text: str) -> int:
-    return len(re.findall(r"\.(?= [A-Z*]|$)", text))
+    return len(re.findall(r"\.(?= [A-Z*\d]|$)", text))
 
 
 @pytest.mark.parametrize("figure", registry.FIGURES)
@@ -46,7 +45,7 @@ def test_every_caption_is_short_valid_and_says_what_shared_means(figure, publish
     assert "random" in text
     assert "live" in text
     assert "n = " in text
-    assert 2 <= sentences(text) <= 4
+    assert 3 <= sentences(text) <= 8
     assert html(text).startswith("<p>")
 
 
@@ -58,9 +57,9 @@ def test_a_sweep_caption_states_the_ends_the_extremes_the_spread_and_the_floor(m
         [pair(0, 1, shared=0.25, same=0.5), pair(0, 1, "live", shared=0.3), pair(0, 0, source="floor", shared=0.001)],
     )
     text = caption("size", [("8", small), ("16", middle), ("1536", large)])
-    assert "goes from 50.0% at 8 to 25.0% at 1,536 (highest 70.0% at 16)" in text
-    assert "live latents only from 62.5% at 8 to 30.0% at 1,536" in text
-    assert "same counterpart, at any cosine, goes from 80.0% at 8 to 50.0% at 1,536, counting live latents only" in text
+    assert "the shared fraction goes from 50.0% at 8 to 25.0% at 1,536 (highest 70.0% at 16); counting" in text
+    assert "counting live latents only, it goes from 62.5% at 8 to 30.0% at 1,536" in text
+    assert "same counterpart, at any cosine, goes from 80.0% at 8 to 50.0% at 1,536; counting live latents only" in text
     assert "a little left of their value" in text
     assert "n = 1 to 3 pairs at a place; the widest range over pairs is 60.0% to 80.0% at 16" in text
     assert "where n = 1 no spread can be given" in text
@@ -73,13 +72,13 @@ def test_one_pair_at_every_value_is_said_to_have_no_spread(make):
     text = caption("k", [("4", folder), ("8", folder)])
     assert "n = 1 pair at every place, so no spread can be given" in text
     assert "no random floor was computed" in text
-    assert "counting live latents only not measured" in text
+    assert "counting live latents only, it was not measured" in text
 
 
 def test_a_layer_caption_names_the_best_and_the_worst_layer_of_every_size(make):
     folders = [make.pairs(f"l{layer}", [pair(0, 1, shared=layer / 10)]) for layer in range(3)]
     text = caption("layer", [(f"layers.{layer}.mlp", folder) for layer, folder in enumerate(folders)])
-    assert "with 8 latents lowest 0.0% at layer 0, highest 20.0% at layer 2" in text
+    assert "with 8 latents, lowest 0.0% at layer 0, highest 20.0% at layer 2" in text
 
 
 def test_a_position_caption_gives_every_position_its_numbers(make):
@@ -111,7 +110,7 @@ def test_a_randomness_caption_says_which_matters_more_and_by_how_much(make):
         "n = 3 pairs, shared 20.0% to 30.0%, same counterpart 80.0%)" in text
     )
     assert "both 20.0% (live latents only 30.0%; " in text
-    assert "for *shared* the random floor is 0.1%, for the same counterpart the random floor is 80.0%." in text
+    assert "For *shared*, the random floor is 0.1%; for the same counterpart, the random floor is 80.0%." in text
     turned = randomness(make, order=[0.2, 0.3], init=[0.4, 0.5])
     assert "the order of the data matters more than the initial weights (20.0 percentage points less" in turned
 
@@ -153,13 +152,13 @@ def test_a_seeds_caption_goes_from_two_saes_to_all_with_its_spread(make):
     text = caption("seeds", [("c", seeds_folder(make, 4))])
     assert "50.0% with 2 SAEs, 25.0% with all 4" in text
     assert "the random floor is 99.9%" in text
-    assert "one standard deviation (1.0%) over bases and combinations, n = 12 values" in text
+    assert "one standard deviation (1.0%) over base SAEs and combinations of the others, n = 12 values" in text
 
 
 def test_a_sharing_caption_gives_one_alone_and_all(make):
     text = caption("sharing", [("c", seeds_folder(make, 3))])
-    assert "Of 3 SAEs, 10.0% of a base's latents are in that one alone and 30.0% in all 3" in text
-    assert "one standard deviation (2.0%) over bases, n = 3 values" in text
+    assert "Of a base SAE's latents, 10.0% are found in that SAE alone and 30.0% in all 3 SAEs" in text
+    assert "one standard deviation (2.0%) over base SAEs, n = 3 values" in text
     assert "34.8% in one alone, 17.3% in all 9" in text
 
 
@@ -188,10 +187,13 @@ def test_a_joint_caption_counts_shared_latents_and_live_ones(make, tmp_path):
     )
     text = caption("joint", [("0-1", tmp_path / "0-1.parquet"), ("c", make.cohort("c").overlap)])
     assert "n = 4 latents of n = 1 pair" in text
-    assert "75.0% have the same counterpart by both assignments (66.7% of the 3 live ones" in text
-    assert "the random floor is 0.3%, with encoder and decoder tied, as before training, 100.0%) and 50.0% are" in text
-    assert "33.3% of the 3 live ones" in text
-    assert "the means being 0.80 and 0.50" in text
+    assert "75.0% have the same counterpart by both assignments (66.7% of the 3 live latents" in text
+    assert (
+        "the random floor is 0.3%, and with the encoder tied to the decoder, as before training, 100.0%). 50.0% are"
+        in text
+    )
+    assert "33.3% of the 3 live latents" in text
+    assert "the mean cosines are 0.80 and 0.50" in text
 
 
 def test_a_thresholds_caption_reads_the_curves_at_the_threshold(make):
@@ -262,8 +264,8 @@ def test_the_summary_states_the_numbers_of_the_base_cohort(make):
         study="small {{ study }}",
         base="base",
         about=[("model", "my_model_"), ("k", "16")],
-        overlaps=overlaps,
-        evaluations=evaluations,
+        overlap=overlaps,
+        evaluation=evaluations,
     )
     body = html(text)
     for expected in (
@@ -293,7 +295,7 @@ def test_the_summary_gives_the_recovered_cross_entropy_where_it_was_measured(mak
     folder = make.cohort("c").overlap
     language = make.evaluation("0", ce_recovered_zero=0.9, ce_recovered_mean=0.8)
     evaluations = [("c", language), ("d", make.evaluation("1"))]
-    body = html(summary.summary(study="s", base="c", overlaps=[("c", folder)], evaluations=evaluations))
+    body = html(summary.summary(study="s", base="c", overlap=[("c", folder)], evaluation=evaluations))
     assert "<td>90.0%</td>\n<td>80.0%</td>" in body
     assert "<td>not measured</td>\n<td>not measured</td>" in body
 
@@ -301,8 +303,8 @@ def test_the_summary_gives_the_recovered_cross_entropy_where_it_was_measured(mak
 def test_saes_that_were_shown_no_activations_have_no_quality_and_no_live_latents(make):
     folder = make.cohort("c", live=False).overlap
     unseen = make.evaluation("0", fvu=None, l0=None, dead_fraction=None, n_rows=0)
-    text = summary.summary(study="s", base="c", overlaps=[("c", folder)], evaluations=[("c", unseen)])
-    assert "CE recovered: not measured, the SAEs were shown no activations" in text
+    text = summary.summary(study="s", base="c", overlap=[("c", folder)], evaluation=[("c", unseen)])
+    assert "CE recovered: not measured, because the SAEs were shown no activations" in text
     assert "Live latents are those that fired" not in text
     assert "     - not measured" in text
 
@@ -315,16 +317,16 @@ def test_a_layer_caption_says_how_far_the_saes_differ_in_quality(make):
         inputs.append((f"c{layer}", make.evaluation(str(layer), fvu=fvu, dead_fraction=dead)))
     text = caption("layer", inputs)
     assert "FVU from 0.012 at layer 1 to 0.250 at layer 0; dead latents from 0.0% to 33.6%, most at layer 1" in text
-    assert "which this figure cannot tell from the layer's own effect" in text
+    assert "the figure cannot tell that from the layer" in text
 
 
 def test_the_summary_of_two_seeds_claims_no_spread(make, tmp_path):
     folder = make.cohort("c", live=False, floor=False).overlap
     out = tmp_path / "summary.rst"
-    summary.write_summary(study="s", base="c", overlaps=[("c", folder)], evaluations=[], out=out)
+    summary.write_summary(study="s", base="c", overlap=[("c", folder)], evaluation=[], out=out)
     text = out.read_text()
     assert "(no spread, n = 1 pair)" in text
-    assert "nothing about how much it varies with the choice of seeds" in text
+    assert "nothing about how much that fraction varies with the choice of seeds" in text
     assert "not measured" in text
     assert "nan" not in text
     assert html(text)
@@ -347,6 +349,6 @@ def test_an_architecture_caption_compares_at_one_fvu_and_one_l0_and_says_who_doe
         text.replace("\\", "")
     )
     assert "TopK 40.0% (live latents only 45.0%); at the same L0, 16.0: Gated 50.0%" in text
-    assert "never beyond them" in text
+    assert "never beyond them; *not reached* means" in text
     assert "dead latents make up 10.0% to 50.0% of an SAE" in text
     assert "n = 1 pair at every place, so no spread can be given" in text

@@ -15,21 +15,33 @@ from sae_stability.figures import drawings, registry, tables
 from sae_stability.figures.drawings import style as styles
 
 
-def write(figure: str, inputs, folder: Path, style: dict | None = None, suffixes=("svg",)) -> list[bytes]:
-    """Make table, pictures and caption; returns the pictures' bytes, then the caption's."""
-    table, caption = folder / f"{figure}.parquet", folder / f"{figure}.rst"
-    outs = [folder / f"{figure}.{suffix}" for suffix in suffixes]
-    tables.write_table(figure=figure, inputs=inputs, out=table)
-    drawings.write_figure(figure=figure, table=table, style=style or {}, outs=outs, caption=caption)
-    return [path.read_bytes() for path in (*outs, caption)]
+def write(figure: str, inputs, folder: Path, style: dict | None = None) -> tuple[bytes, str]:
+    """Make table, SVG and caption; returns the bytes of the SVG, and the caption."""
+    style = styles.resolve(style or {})
+    picture, caption = drawings.draw(figure, saved_table(figure, inputs, folder), style)
+    styles.save(picture, folder / f"{figure}.svg", style)
+    return (folder / f"{figure}.svg").read_bytes(), caption
+
+
+def saved_table(figure: str, inputs, folder: Path) -> pd.DataFrame:
+    """The figure's table as a drawing gets it: written and read again."""
+    tables.write_table(figure=figure, input=inputs, out=folder / f"{figure}.parquet")
+    return files.read_table(folder / f"{figure}.parquet")[0]
 
 
 @pytest.mark.parametrize("figure", registry.FIGURES)
 def test_the_same_table_and_style_give_the_same_bytes(figure, study, tmp_path):
-    suffixes = ("svg", "pdf", "png")
-    first = write(figure, study[figure], tmp_path, suffixes=suffixes)
-    assert write(figure, study[figure], tmp_path, suffixes=suffixes) == first
-    svg, pdf, png, _ = first
+    saved_table(figure, study[figure], tmp_path)
+    outs = {name: tmp_path / f"{figure}.{name}" for name in ("svg", "pdf", "png", "caption")}
+
+    def written() -> list[bytes]:
+        drawings.write_figure(figure=figure, table=tmp_path / f"{figure}.parquet", **outs)
+        return [path.read_bytes() for path in outs.values()]
+
+    first = written()
+    assert written() == first
+    svg, pdf, png, caption = first
+    assert caption.endswith(b".\n")
     assert b"<text" in svg  # text stays text
     assert b"/Type3" not in pdf  # fonts are embedded whole, as TrueType
     assert png.startswith(b"\x89PNG")
@@ -39,9 +51,9 @@ def test_the_same_table_and_style_give_the_same_bytes(figure, study, tmp_path):
 def test_the_published_series_can_be_switched_off(figure, study, tmp_path):
     shown_svg, shown = write(figure, study[figure], tmp_path)
     hidden_svg, hidden = write(figure, study[figure], tmp_path, {"published": False})
-    assert b"Paulo" in shown
+    assert "Paulo" in shown
     assert b"Paulo" in shown_svg
-    assert b"Paulo" not in hidden
+    assert "Paulo" not in hidden
     assert b"Paulo" not in hidden_svg
 
 
@@ -54,26 +66,21 @@ def test_the_published_series_can_be_switched_off(figure, study, tmp_path):
 )
 def test_cohorts_with_something_missing_are_drawn(figure, options, make, study_inputs, tmp_path):
     _, caption = write(figure, study_inputs(make, figure, **options), tmp_path, {"published": False})
-    assert b"nan" not in caption
+    assert "nan" not in caption
 
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("figure", registry.FIGURES)
 def test_a_wide_figure_has_the_width_asked_for(figure, study, tmp_path):
-    tables.write_table(figure=figure, inputs=study[figure], out=tmp_path / "table.parquet")
-    table, _ = files.read_table(tmp_path / "table.parquet")
-    picture = registry.load(figure, "drawing").draw(table, {"width": 6.9})
+    picture, _ = drawings.draw(figure, saved_table(figure, study[figure], tmp_path), {"width": 6.9})
     assert picture.get_figwidth() == 6.9
 
 
 @pytest.mark.parametrize("figure", registry.FIGURES)
 @pytest.mark.parametrize("published", [True, False])
 def test_no_two_texts_lie_on_each_other_and_none_leaves_the_figure(figure, published, study, tmp_path):
-    tables.write_table(figure=figure, inputs=study[figure], out=tmp_path / "table.parquet")
-    table, _ = files.read_table(tmp_path / "table.parquet")
-    if not published:
-        table = table[table["source"] != "published"]
-    picture = registry.load(figure, "drawing").draw(table, {})
+    table = saved_table(figure, study[figure], tmp_path)
+    picture, _ = drawings.draw(figure, table, {"published": published})
     FigureCanvasAgg(picture).draw()
     boxes = text_boxes(picture)
     frame = picture.bbox
@@ -114,8 +121,8 @@ def overlap(a, b) -> bool:
     return a.x0 < b.x1 - 0.5 and b.x0 < a.x1 - 0.5 and a.y0 < b.y1 - 0.5 and b.y0 < a.y1 - 0.5
 
 
-def drawn(figure: str, inputs):
-    picture = registry.load(figure, "drawing").draw(registry.load(figure, "table").table(inputs), {})
+def drawn(figure: str, inputs, style: dict | None = None):
+    picture, _ = drawings.draw(figure, registry.load(figure, "table").table(inputs), style or {})
     FigureCanvasAgg(picture).draw()
     return picture
 
@@ -145,7 +152,7 @@ def pixels(line) -> np.ndarray:
 def test_the_same_counterpart_stands_beside_the_tied_floor(figure, study, tmp_path):
     svg, caption = write(figure, study[figure], tmp_path)
     assert b"encoder tied to decoder" in svg
-    assert b"as before training, 100.0%" in caption
+    assert "as before training, 100.0%" in caption
 
 
 def test_a_dollar_sign_or_markup_in_a_label_is_drawn_as_it_stands(make, tmp_path):
@@ -233,16 +240,16 @@ def test_a_style_that_cannot_be_drawn_with_is_refused(style, message):
         styles.resolve(style)
 
 
-def test_a_picture_of_another_kind_is_refused(study, tmp_path):
+def test_a_picture_of_another_kind_is_refused(tmp_path):
     with pytest.raises(StudyError, match=r"written as \.svg, \.pdf or \.png"):
-        write("seeds", study["seeds"], tmp_path, suffixes=("gif",))
+        styles.save(styles.figure(styles.DEFAULT, 3.0), tmp_path / "seeds.gif", styles.DEFAULT)
 
 
 def test_labels_at_line_ends_keep_their_order_and_distance():
     picture = styles.figure(styles.DEFAULT, 3.0)
     axes = picture.add_subplot()
     axes.set_ylim(0, 1)
-    styles.label_ends(axes, [(0.5, "b", "k"), (0.52, "a", "k"), (0.1, "c", "k")], 8)
+    styles.label_ends(axes, [(0.5, "b"), (0.52, "a"), (0.1, "c")], styles.DEFAULT, "k")
     places = {text.get_text(): text.xy[1] for text in axes.texts}
     assert places["a"] == 0.52
     assert places["a"] - places["b"] >= 0.05
@@ -257,12 +264,10 @@ def test_axis_numbers_are_short(value, text):
 
 
 def test_two_seeds_have_no_error_bars(make):
-    table = registry.load("seeds", "table").table([("c", make.cohort("c", seeds=2).overlap)])
-    table = table[table["source"] != "published"]
-    drawn = registry.load("seeds", "drawing").draw(table, {})
-    three = registry.load("seeds", "table").table([("d", make.cohort("d", seeds=3).overlap)])
-    three = registry.load("seeds", "drawing").draw(three[three["source"] != "published"], {})
-    assert bars(drawn) == 0
+    two, three = (
+        drawn("seeds", [("c", make.cohort(f"c{seeds}", seeds=seeds).overlap)], {"published": False}) for seeds in (2, 3)
+    )
+    assert bars(two) == 0
     assert bars(three) > 0
 
 
@@ -274,6 +279,6 @@ def bars(picture) -> int:
 
 def test_drawing_needs_only_the_table_saved_beside_it(study, tmp_path):
     """A person can redraw a figure from its CSV."""
-    tables.write_table(figure="size", inputs=study["size"], out=tmp_path / "size.parquet")
+    saved_table("size", study["size"], tmp_path)
     table = pd.read_csv(tmp_path / "size.csv", keep_default_na=False, na_values=["nan"])
-    assert registry.load("size", "drawing").draw(table, {}).axes
+    assert drawings.draw("size", table, {})[0].axes

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from sae_stability import files
-from sae_stability.figures import registry, summary
+from sae_stability.figures import drawings, registry, summary
 from sae_stability.match.floors import write_floor
 from sae_stability.match.overlap_tables import write_overlap
 from sae_stability.match.pairs import write_match
@@ -38,7 +38,7 @@ def cohort(tmp_path_factory):
     for rep, out in enumerate(floors):
         write_floor(n_latents=N, d_model=D, rep=rep, out=out)
     overlap = root / "overlap"
-    write_overlap(cohort="base", matches=matches, floors=floors, latents=latents, threshold=0.7, out=overlap)
+    write_overlap(cohort="base", match=matches, floor=floors, latents=list(latents.items()), threshold=0.7, out=overlap)
     files.write_json(root / "seed-0.json", {"fvu": 0.2, "l0": 4.0, "dead_fraction": 0.1})
     return {"match": matches[0], "overlap": overlap, "evaluation": root / "seed-0.json"}
 
@@ -65,13 +65,13 @@ def test_every_figure_is_drawn_and_captioned(figure, cohort):
         "architecture": [("topk", folder), ("base", cohort["evaluation"])],
     }
     table = registry.load(figure, "table").table(inputs.get(figure, [("40", folder)]))
-    module = registry.load(figure, "drawing")
-    assert module.draw(table, {}).axes
-    assert "nan" not in module.caption(table)
+    picture, caption = drawings.draw(figure, table, {})
+    assert picture.axes
+    assert "nan" not in caption
 
 
 def test_the_summary_gives_the_mean_over_the_pairs(cohort):
-    text = summary.summary(study="s", base="base", overlaps=[("base", cohort["overlap"])], evaluations=[])
+    text = summary.summary(study="s", base="base", overlap=[("base", cohort["overlap"])], evaluation=[])
     pairs = pd.read_parquet(cohort["overlap"] / "pairs.parquet").query("source == 'trained' and latents == 'all'")
     assert f"{pairs['shared'].mean():.1%} are shared" in text
     assert "n = 3 pairs" in text

@@ -42,10 +42,10 @@ def planted(tmp_path_factory):
         write_floor(n_latents=n, d_model=d, rep=rep, out=path, threads=1)
     call = {
         "cohort": "base",
-        "matches": matches,
-        "floors": floors,
-        "latents": {seed: path[1] for seed, path in paths.items()},
-        "saes": {seed: path[0] for seed, path in paths.items()},
+        "match": matches,
+        "floor": floors,
+        "latents": [(seed, path[1]) for seed, path in paths.items()],
+        "sae": [(seed, path[0]) for seed, path in paths.items()],
         "threshold": 0.7,
     }
     overlap_tables.write_overlap(**call, out=root / "overlap")

@@ -294,7 +294,7 @@ def test_matching_on_the_cpu_imports_no_torch():
     import sae_stability
 
     code = (
-        "import sys, numpy as np; from sae_stability.match import floors, overlap, pairs;"
+        "import sys, numpy as np; from sae_stability.match import floors, overlap_tables, overlap, pairs;"
         "from sae_stability.match.assignment import match_rows; match_rows(np.eye(3), np.eye(3));"
         "assert 'torch' not in sys.modules"
     )

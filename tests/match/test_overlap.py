@@ -44,7 +44,7 @@ def counted(tmp_path):
         1: evaluation(tmp_path / "e1.parquet", [True, True, True, False, True, True]),
     }
     overlap_tables.write_overlap(
-        cohort="base", matches=[match], floors=[], latents=evaluations, threshold=0.7, out=tmp_path / "out"
+        cohort="base", match=[match], latents=list(evaluations.items()), threshold=0.7, out=tmp_path / "out"
     )
     return tables(tmp_path / "out")
 
@@ -165,10 +165,10 @@ def test_the_tied_floor_is_what_untrained_saes_give(planted):
 def test_live_values_of_saes_that_were_shown_no_activations_are_nan(planted):
     root, call, _, _ = planted
     blind = {}
-    for seed, path in call["latents"].items():
+    for seed, path in call["latents"]:
         blind[seed] = root / f"blind/{seed}.parquet"
         write_table(blind[seed], read_table(path)[0].assign(rate=np.nan, alive=True))
-    overlap_tables.write_overlap(**call | {"latents": blind}, out=root / "unseen")
+    overlap_tables.write_overlap(**call | {"latents": list(blind.items())}, out=root / "unseen")
     pairs = tables(root / "unseen")["pairs"].query("source == 'trained'").set_index("latents")
     assert pairs.loc["live", ["shared", "same_counterpart"]].isna().all(axis=None)
     assert (pairs.loc["live", "n"] == 0).all()
@@ -198,7 +198,7 @@ def test_the_same_inputs_give_the_same_bytes(planted):
 def test_a_missing_pair_is_named(planted):
     root, call, _, _ = planted
     with pytest.raises(StudyError, match=r"need each of their 6 pairs once, got 5 match files, pair \(1, 3\) missing"):
-        overlap_tables.write_overlap(**call | {"matches": call["matches"][:1] + call["matches"][2:]}, out=root / "no")
+        overlap_tables.write_overlap(**call | {"match": call["match"][:1] + call["match"][2:]}, out=root / "no")
 
 
 def test_another_cohort_is_refused(planted):

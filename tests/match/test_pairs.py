@@ -72,9 +72,9 @@ def test_an_sae_is_read_once_for_several_pairs_as_long_as_memory_allows(tmp_path
 
 def test_lists_of_unequal_length_are_refused_before_anything_is_written(tmp_path):
     call = paths(tmp_path)
-    with pytest.raises(StudyError, match="match: got 1 --a, 2 --b, 1 --out; every pair needs one of each"):
+    with pytest.raises(StudyError, match="--b is given 2 times for 1 pairs; give it once for each"):
         pairs_module.match_pairs(a=[call["a"]], b=[call["b"]] * 2, out=[call["out"]])
-    with pytest.raises(StudyError, match="floor: got 2 --rep and 1 --out"):
+    with pytest.raises(StudyError, match="--out is given 1 times for 2 repeats"):
         write_floors(n_latents=4, d_model=2, rep=[0, 1], out=[call["out"]])
     assert not call["out"].exists()
 

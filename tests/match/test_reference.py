@@ -18,11 +18,11 @@ def plain_pair(call, a, b):
     """Cosines and assignments of both sides, and alive flags, by dense float64 and scipy."""
     found = {}
     for side in ("encoder", "decoder"):
-        rows = [load_file(call["saes"][seed] / "sae.safetensors")[side].astype(np.float64) for seed in (a, b)]
+        rows = [load_file(dict(call["sae"])[seed] / "sae.safetensors")[side].astype(np.float64) for seed in (a, b)]
         unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in rows]
         cosine = unit[0] @ unit[1].T
         found[side] = (cosine, linear_sum_assignment(cosine, maximize=True)[1])
-    return found, [read_table(call["latents"][seed])[0]["alive"].to_numpy() for seed in (a, b)]
+    return found, [read_table(dict(call["latents"])[seed])[0]["alive"].to_numpy() for seed in (a, b)]
 
 
 def plain_statistics(found, alive, latents):
@@ -91,7 +91,7 @@ def test_subspace_overlap_equals_the_principal_angles_of_the_unshared_rows(plant
     lone = {1: np.flatnonzero(~shared), 3: np.setdiff1d(at, to_decoder[shared])}
     spans, ranks = {}, {}
     for seed, chosen in lone.items():
-        rows = load_file(call["saes"][seed] / "sae.safetensors")["decoder"].astype(np.float64)[chosen]
+        rows = load_file(dict(call["sae"])[seed] / "sae.safetensors")["decoder"].astype(np.float64)[chosen]
         _, lengths, spans[seed] = np.linalg.svd(rows / np.linalg.norm(rows, axis=1, keepdims=True))
         ranks[seed] = next(r for r in range(1, 65) if (lengths[:r] ** 2).sum() >= 0.5 * (lengths**2).sum())
     rank = max(ranks.values())

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from sae_stability.sae.training.settings import TrainSettings
-from tests.sae.chunks import planted_dictionary, planted_rows, write_chunk
+from tests.sae.training.chunks import planted_dictionary, planted_rows, write_chunk
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from sae_stability.errors import StudyError
 from sae_stability.sae import formats
 from sae_stability.sae.checkpoint_files import checked_folder, checkpoint_files
 
-FIXTURES = Path(__file__).parent / "fixtures"
+FIXTURES = Path(__file__).parent / "formats" / "fixtures"
 COMMIT = "0123456789" * 4
 REPOSITORY = {
     f"layers.0/seed1/{path.name}": path.read_bytes()

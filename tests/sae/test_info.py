@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sae_stability.errors import StudyError
-from sae_stability.sae.checkpoint import save
+from sae_stability.sae.formats.own import save
 from sae_stability.sae.info import describe
 
 

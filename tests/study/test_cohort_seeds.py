@@ -191,7 +191,7 @@ def test_the_figure_places_cohorts_by_what_varies():
                 "both": ORDER,
                 "sweeps": {"kinds": {"cohorts": {"a": "base", "b": "both", "c": "order"}}},
             },
-            "has two cohorts in which the same varies",
+            "has two cohorts in which the same seeds vary",
         ),
         ({"both": EXTERNAL}, "has cohort both of external SAEs"),
     ],

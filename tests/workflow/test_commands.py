@@ -96,7 +96,7 @@ def test_a_match_by_hand_says_what_it_found(neox: Project):
         ("info no-such-folder", ["no-such-folder"]),
         ("validate no-such-study.yaml", ["no-such-study.yaml"]),
         ("match --a one --b two --out three", ["one"]),
-        ("match --a one --b two --b three --out four", ["1 --a, 2 --b, 1 --out"]),
+        ("match --a one --b two --b three --out four", ["--b is given 2 times for 1 pairs"]),
     ],
 )
 def test_a_mistake_gets_one_line_and_exit_code_2(neox: Project, command: str, words: list[str]):

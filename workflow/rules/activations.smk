@@ -6,28 +6,36 @@ Steps: forward pass up to the last hookpoint; drop special tokens; shuffle over 
 """
 
 for _pass in study.passes.values():
+    _source = stages.activations.source(pipeline, _pass)
     # Two rules a pass: the held-out rows have their own number of shards, and their shards always stay.
     for _name, _chunk in [("chunk", "{chunk}"), ("heldout", "heldout")]:
+        _shards = stages.activations.shards(pipeline, _pass, _chunk)
 
         rule:
             name:
                 f"{'import' if _pass.matrix else 'extract'}_{_name}_{_pass.slug.replace('-', '_')}"
             input:
-                chunk_source(_pass, _chunk),
+                # As for a corpus, a matrix that changed is seen by the fingerprint among the job's settings.
+                source=ancient(_source[0]) if _pass.matrix else _source[0],
+                rest=_source[1:],
+                waits_for=lambda wildcards, pass_=_pass: stages.activations.waits_for(
+                    pipeline, pass_, wildcards.get("chunk", "heldout")
+                ),
             output:
-                manifests(_pass, _chunk),
-                shards(_pass, _chunk) if _pass.keep_shards or _name == "heldout" else temp(shards(_pass, _chunk)),
+                stages.activations.manifests(pipeline, _pass, _chunk),
+                _shards if _pass.keep_shards or _name == "heldout" else temp(_shards),
             log:
                 f"<logs>/activations/{_pass.slug}-{_chunk}.log",
             conda:
                 ENVIRONMENT
             threads: 8
             resources:
-                gpu=0 if _pass.matrix else GPUS,
-                mem_mb=extract_memory(_pass),
+                gpu=stages.activations.job_gpus(study, _pass),
+                mem_mb=stages.activations.memory(_pass),
                 runtime=720,
             params:
-                code=code_hash("import-matrix" if _pass.matrix else "extract"),
-                settings=(matrix_settings(_pass, _chunk) if _pass.matrix else extract_settings(_pass, _chunk)),
+                source=subpath(input.source, parent=not _pass.matrix),
+                settings=stages.activations.command(pipeline, _pass, _chunk),
             shell:
-                "python -m sae_stability {params.settings} --threads {threads} &> {log:q}"
+                f"python -m sae_stability {stages.activations.verb(_pass)} --{'matrix' if _pass.matrix else 'tokens'} "
+                "{params.source:q} {params.settings} --threads {threads} &> {log:q}"

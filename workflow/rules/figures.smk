@@ -9,10 +9,10 @@ Steps: pick the numbers; draw them. A change of style draws again and picks noth
 
 rule figure_table:
     input:
-        source_files,
+        lambda wildcards: stages.figures.inputs(pipeline, figure_of(wildcards)),
     output:
-        parquet="<results>/figures/{figure}.parquet",
-        csv="<results>/figures/{figure}.csv",
+        parquet=results.figure("{figure}", "parquet"),
+        csv=results.figure("{figure}", "csv"),
     log:
         "<logs>/figures/{figure}-table.log",
     wildcard_constraints:
@@ -20,11 +20,10 @@ rule figure_table:
     conda:
         ENVIRONMENT
     params:
-        code=lambda wildcards: code_hash("figure-table", modules_of(wildcards).table),
-        kind=lambda wildcards: study.figures[wildcards.figure].figure,
-        sources=lambda wildcards: " ".join(flags(input=f"{label}={path}") for label, path in sources(wildcards)),
+        code=lambda wildcards: stages.figures.table_code(figure_of(wildcards)),
+        settings=lambda wildcards: stages.figures.table_command(pipeline, figure_of(wildcards)),
     shell:
-        "python -m sae_stability figure-table --figure {params.kind:q} {params.sources} --out {output.parquet:q} &> {log:q}"
+        "python -m sae_stability figure-table {params.settings} --out {output.parquet:q} &> {log:q}"
 
 
 for _figure in study.figures.values():
@@ -34,24 +33,24 @@ for _figure in study.figures.values():
         name:
             f"draw_{_figure.slug.replace('-', '_')}"
         input:
-            f"<results>/figures/{_figure.slug}.parquet",
+            results.figure(_figure.slug, "parquet"),
         output:
             svg=report(
-                f"<results>/figures/{_figure.slug}.svg",
+                results.figure(_figure.slug, "svg"),
                 # Written by the job from this run's own numbers; read when the report is made.
-                caption=Path(study.results, "figures", f"{_figure.slug}.rst").absolute(),
+                caption=Path(results.figure(_figure.slug, "rst")).absolute(),
                 category="Figures",
                 labels={"figure": _figure.slug},
             ),
-            pdf=f"<results>/figures/{_figure.slug}.pdf",
-            png=f"<results>/figures/{_figure.slug}.png",
-            caption=f"<results>/figures/{_figure.slug}.rst",
+            pdf=results.figure(_figure.slug, "pdf"),
+            png=results.figure(_figure.slug, "png"),
+            caption=results.figure(_figure.slug, "rst"),
         log:
             f"<logs>/figures/{_figure.slug}.log",
         conda:
             ENVIRONMENT
         params:
-            code=code_hash("figure", FIGURES[_figure.figure].drawing),
+            code=stages.figures.drawing_code(_figure),
             kind=_figure.figure,
             style=json.dumps(study.style),
         shell:

@@ -7,38 +7,36 @@ OUTPUTS  <results>/summary.rst (the report's first page), <results>/report.html
 
 rule summary:
     input:
-        [file for cohort in study.cohorts for file in overlap_files(cohort)],
-        expand("<results>/evaluation/{sae}.json", sae=SAES),
+        stages.report.summary_inputs(pipeline),
     output:
-        "<results>/summary.rst",
+        results.summary,
     log:
         "<logs>/summary.log",
     conda:
         ENVIRONMENT
     params:
-        code=code_hash("summary"),
-        settings=summary_settings,
+        code=stages.report.summary_code(),
+        settings=stages.report.summary_command(pipeline),
     shell:
         "python -m sae_stability summary {params.settings} --out {output:q} &> {log:q}"
 
 
 rule report:
     input:
-        expand(
-            "<results>/figures/{figure}.{ending}",
-            figure=study.figures,
-            ending=["svg", "rst"],
-        ),
-        "<results>/summary.rst",
+        stages.report.inputs(pipeline),
     output:
-        "<results>/report.html",
+        results.report,
     log:
         "<logs>/report.log",
     conda:
         ENVIRONMENT
     params:
-        settings=report_settings,
+        settings=stages.report.snakemake_command(
+            workflow.main_snakefile,
+            workflow.config_settings.configfiles,
+            workflow.config_settings.config_args,
+        ),
     shell:
-        # The report is a stage like any other: made when a figure or a number changed. `figures` is the target whose
-        # outputs it shows; the outer Snakemake holds the lock.
-        "python -m snakemake figures --report {output:q} --nolock {params.settings} &> {log:q}"
+        # The report is a stage like any other: made when a figure or a number changed. It shows the jobs that its
+        # inputs come from; the outer Snakemake holds the lock.
+        "python -m snakemake {input:q} --report {output:q} --nolock {params.settings} &> {log:q}"

@@ -83,7 +83,7 @@ def extract(
     order = _row_order(blocks, chunk, keep_special, shuffle_seed, chunk_tokens, shard_rows)
     capacity = _capacity(blocks, order, keep_special)
     network = load_model(model, device)
-    _check_fit(network, blocks.context_length, census["largest_token"])
+    check_fit(network, blocks.context_length, census["largest_token"])
     writers: dict[str, ChunkWriter] = {}
     try:
         for path, folder in zip(hookpoint, out, strict=True):
@@ -175,7 +175,8 @@ def _capacity(blocks: BlockFile, order: RowOrder, keep_special: bool) -> np.ndar
     return capacity
 
 
-def _check_fit(model: torch.nn.Module, context_length: int, largest_token: int) -> None:
+def check_fit(model: torch.nn.Module, context_length: int, largest_token: int) -> None:
+    """Raise a `StudyError` unless the model has that many positions and knows that token."""
     positions = getattr(model.config, "max_position_embeddings", None)
     if positions is not None and context_length > positions:
         raise StudyError(f"context_length {context_length} is above the model's {positions} positions; lower it")

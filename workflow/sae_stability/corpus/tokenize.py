@@ -135,6 +135,16 @@ def write_token_set(
     return manifest
 
 
+def token_blocks(documents: Iterable[str], tokenizer, context_length: int, packing: bool) -> Iterator[Blocks]:
+    """The blocks of documents, as `tokenize` writes them.
+
+    Raises:
+        StudyError: blocks are too short for the tokenizer.
+    """
+    numbered = _tokenized(documents, tokenizer)
+    return (pack if packing else one_a_block)(numbered, _layout(tokenizer, context_length))
+
+
 def _layout(tokenizer, context_length: int) -> Layout:
     prefix, suffix = _added_tokens(tokenizer)
     ends = [tokenizer.sep_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id]

@@ -1,4 +1,4 @@
-"""Captions and summaries in words: numbers from a table, and config text that cannot turn into markup."""
+"""Phrases of captions and of the summary: numbers in words, and text from a study that cannot turn into markup."""
 
 import re
 from collections.abc import Iterable
@@ -6,29 +6,36 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
+from sae_stability.figures.selection import rows_where
+
 NOT_MEASURED = "not measured"
+
+PAPER_IS_JOINT = (
+    "the paper's 'aligned' is *joint*: both cosines above 0.7, each in its own assignment, whether or not the "
+    "counterparts are the same"
+)
 
 
 def escape(text: object) -> str:
-    """`text` as plain words inside reStructuredText that then passes through Jinja, on one line.
+    """`text` on one line, safe inside reStructuredText that then passes through Jinja.
 
-    Every punctuation mark that starts a piece of markup in either language gets a backslash of its own, so no two of
-    them stand side by side.
+    Every punctuation mark that starts markup in either language gets a backslash of its own, so no two of them stand
+    side by side.
     """
     line = " ".join("".join(character if character.isprintable() else " " for character in str(text)).split())
     return re.sub(r"([^\w\s.,/-]|_)", r"\\\1", line)
 
 
 def percent(fraction: float) -> str:
-    """ "34.2%"; "0.04%" where one decimal would hide it; "not measured" for NaN."""
+    """ "34.2%"; "0.04%" where one decimal would show 0; "not measured" for NaN."""
     if not np.isfinite(fraction):
         return NOT_MEASURED
     points = 100 * fraction
     return f"{points:.2f}%" if 0 < abs(points) < 0.05 else f"{points:.1f}%"
 
 
-def span(fractions: Iterable[float]) -> str:
-    """Smallest to largest: "31.0% to 36.5%", or one number where they agree; "not measured" if there is none."""
+def percent_range(fractions: Iterable[float]) -> str:
+    """Smallest to largest: "31.0% to 36.5%", or one number where both read the same; "not measured" if all are NaN."""
     values = np.asarray(list(fractions), dtype=float)
     values = values[np.isfinite(values)]
     if not values.size:
@@ -42,21 +49,14 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def counts(numbers: Iterable[int]) -> str:
-    """Smallest to largest of whole numbers: "5 to 20"."""
+def count_range(numbers: Iterable[int]) -> str:
+    """Smallest to largest of whole numbers: "5 to 20", or one number where they are equal."""
     numbers = sorted({int(number) for number in numbers})
     return f"{numbers[0]:,}" if len(numbers) == 1 else f"{numbers[0]:,} to {numbers[-1]:,}"
 
 
-def pick(rows: pd.DataFrame, **where: object) -> pd.DataFrame:
-    """The rows whose columns have the values given."""
-    for column, value in where.items():
-        rows = rows[rows[column] == value]
-    return rows
-
-
-def meaning(threshold: float) -> str:
-    """What "shared" means, as a part of a sentence."""
+def shared_condition(threshold: float) -> str:
+    """When a latent is shared, as a part of a sentence."""
     return (
         "matched to the same counterpart by the encoder and by the decoder assignment, with both cosines at least "
         f"{threshold:g}"
@@ -65,24 +65,28 @@ def meaning(threshold: float) -> str:
 
 def definition(threshold: float) -> str:
     """What "shared" means, as a sentence."""
-    return f"*Shared* means {meaning(threshold)}."
+    return f"*Shared* means {shared_condition(threshold)}."
 
 
-def floor(fractions: Iterable[float]) -> str:
-    """The random floor as a clause."""
-    words = span(fractions)
-    return "no random floor was computed" if words == NOT_MEASURED else f"the random floor is {words}"
+def random_floor(fractions: Iterable[float]) -> str:
+    """The random floor as a clause, from the fractions of its repetitions."""
+    found = percent_range(fractions)
+    return "no random floor was computed" if found == NOT_MEASURED else f"the random floor is {found}"
+
+
+def floor_of(table: pd.DataFrame, statistic: str = "shared") -> str:
+    """The random floor of one statistic as a clause, from a figure's table."""
+    return random_floor(rows_where(table, source="floor", latents="all", statistic=statistic)["fraction"])
 
 
 def counterpart_floors(rows: pd.DataFrame) -> str:
-    """Both floors of "same counterpart" as a clause, from rows of that statistic; see `match.overlap.tied`."""
-    random, tied = (pick(rows, source=source)["fraction"] for source in ("floor", "tied"))
+    """Both floors of "same counterpart" as a clause, from rows of that statistic.
+
+    The second floor ties the encoder to the decoder: see `match.overlap_tables.tied`.
+    """
+    random, tied = (rows_where(rows, source=source)["fraction"] for source in ("floor", "tied"))
     if not np.isfinite(tied).any():
-        return floor(random)
-    return f"{floor(random)}, with encoder and decoder tied, as before training, {span(tied)}"
-
-
-PAPER_IS_JOINT = (
-    "the paper's 'aligned' is *joint*, both cosines above 0.7, each in its own assignment, same counterpart not "
-    "asked for"
-)
+        return random_floor(random)
+    return (
+        f"{random_floor(random)}, and with the encoder tied to the decoder, as before training, {percent_range(tied)}"
+    )

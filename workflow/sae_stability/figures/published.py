@@ -5,20 +5,22 @@ arXiv 2501.16615 (2025). The numbers are those of the authors' figure files (SrG
 32,768 latents, 8 billion tokens of the Pile, all latents (the paper gives no live-only values).
 
 The paper's text defines "shared" as this project does, but its figures draw "aligned", which is our `joint`: both
-matched cosines above 0.7, each in its own assignment, without asking for the same counterpart. Its "encoder-decoder
-equal" is our `same_counterpart`. Figure 5 (middle, right) asks for the decoder cosine alone: our `decoder_only`.
+matched cosines above 0.7, each in its own assignment, whether or not the counterparts are the same. Its
+"encoder-decoder equal" is our `same_counterpart`. Figure 5 (middle, right) uses the decoder cosine alone: our
+`decoder_only`.
 """
 
 PAPER = "Paulo & Belrose 2025"
 MODEL = f"{PAPER}, Pythia-160M"
 THRESHOLD = 0.7
 LATENTS = 32768
+SEEDS = 9
 
 # Figure 1, seeds 1 and 2: mean matched cosines and the two fractions.
 JOINT = {"cosine_decoder": 0.6770, "cosine_encoder": 0.5941, "same_counterpart": 0.7929, "joint": 0.4159}
 
-# Figure 2 (`sae_overlap_line.svg`): number of SAEs -> mean and std, over bases and combinations of 9 seeds, of the
-# fraction found only in the base. "Found" is joint.
+# Figure 2 (`sae_overlap_line.svg`): number of SAEs -> (mean, standard deviation) of the fraction found only in the
+# base, over bases and combinations of 9 seeds. "Found" is joint.
 ONLY_IN_BASE = {
     2: (0.5831, 0.0078),
     3: (0.4843, 0.0091),
@@ -30,12 +32,12 @@ ONLY_IN_BASE = {
     9: (0.3481, 0.0144),
 }
 
-# Donut of exactly m of 9 seeds, over bases, as printed (rounded to 0.01 %; sums to 100.03 %).
+# The donut of latents found in exactly m of 9 seeds, mean over bases, as printed (to 0.01 %; the sum is 100.03 %).
 IN_EXACTLY = {1: 0.348, 2: 0.0782, 3: 0.0640, 4: 0.0600, 5: 0.0589, 6: 0.0632, 7: 0.0685, 8: 0.0865, 9: 0.173}
 
 # Figure 4: value -> (joint, same_counterpart). The row (32,768 latents, k = 32, 8B tokens) belongs to all three.
 SIZE = {
-    # 32 latents with k = 32: no sparsity, any rotation would do as well.
+    # 32 latents with k = 32: no sparsity, so any rotation reconstructs as well.
     32: (0.8125, 1.0),
     768: (0.7852, 0.9492),
     # Plotted as 4,096 in the paper; the files hold 4,084 latents.
@@ -65,9 +67,9 @@ POSITION = {
     ("Llama 3 8B L16", "MLP", 147456): 0.3378,
 }
 
-# Figure 5 right: GPT-2 layer 6 MLP, 27,648 latents, architecture -> decoder_only fraction. Neither FVU nor L0 was
-# published, but k = 32 of the TopK SAEs. Gated and L1 are decoder cosines at the encoder's matching, a lower bound, and
-# their hookpoint is inferred. An L1 SAE with a smaller coefficient is left out, as in the paper.
+# Figure 5 right: GPT-2 layer 6 MLP, 27,648 latents, architecture -> decoder_only fraction. The paper publishes no FVU,
+# and an L0 for TopK alone (k = 32). The values of Gated and L1 are decoder cosines at the encoder's matching, a lower
+# bound; their hookpoint is inferred. An L1 SAE with a smaller coefficient is left out, as in the paper.
 ARCHITECTURE = {"gated": 0.8562, "relu": 0.8241, "topk": 0.7422}
 GPT2_LATENTS = 27648
 

@@ -1,36 +1,84 @@
-"""Which figures there are, and which two modules make each.
+"""Every kind of figure, declared in one place.
 
-A figure is made in two steps that import nothing from each other, so a change to a drawing or a style never remakes a
-table: `tables/NAME.py` holds `table(inputs)`, `drawings/NAME.py` holds `draw(table, style)` and `caption(table)`.
+To add a figure, write a line in `FIGURES` and two modules: `tables/NAME.py` with `table(inputs)`, and
+`drawings/NAME.py` with `draw(table, style)` and `caption(table)`. The schema of a study, the checks of a sweep and the
+workflow read the rest from the line.
+
+The two modules import nothing from each other, so a change to a drawing or a style never remakes a table. This module
+imports no library, so that reading a study stays fast.
 """
 
 import difflib
 import importlib
+from dataclasses import dataclass
 from types import ModuleType
-from typing import NamedTuple
+from typing import Literal
 
 from sae_stability.errors import StudyError
 
 
-class Modules(NamedTuple):
-    """The modules of one figure, by their full names."""
+@dataclass(frozen=True)
+class FigureKind:
+    """One kind of figure: what it draws, and what it needs for that.
 
-    table: str
-    drawing: str
+    Attributes:
+        name: the kind, as a study names it, and the name of both modules.
+        swept: for a figure of a sweep, the field of a cohort that the sweep must vary and that gives each cohort its
+            place; None for a figure of one cohort.
+        labels: where the label of a sweep's cohort comes from: the value of the field `swept`, or the name that the
+            sweep gives the cohort.
+        check: which check of `study/figures.py` the sweep must pass.
+        extra: what is read besides overlap tables: "match" (the first pair's match file), "evaluation" (the
+            evaluation of every SAE).
+    """
+
+    name: str
+    swept: str | None = None
+    labels: Literal["value", "name"] = "value"
+    check: Literal["values", "layers", "names", "randomness", "architectures"] = "values"
+    extra: tuple[Literal["match", "evaluation"], ...] = ()
+
+    @property
+    def draws(self) -> Literal["cohort", "sweep"]:
+        """What one such figure draws."""
+        return "cohort" if self.swept is None else "sweep"
+
+    @property
+    def table(self) -> str:
+        """Dotted name of the module that makes the tidy table."""
+        return f"{__package__}.tables.{self.name}"
+
+    @property
+    def drawing(self) -> str:
+        """Dotted name of the module that draws the picture and writes the caption."""
+        return f"{__package__}.drawings.{self.name}"
 
 
-_NAMES = (
-    *("joint", "seeds", "sharing", "size", "k", "tokens", "layer", "position", "randomness", "architecture"),
-    "thresholds",
-)
-
-FIGURES: dict[str, Modules] = {
-    name: Modules(f"{__package__}.tables.{name}", f"{__package__}.drawings.{name}") for name in _NAMES
+FIGURES: dict[str, FigureKind] = {
+    kind.name: kind
+    for kind in (
+        FigureKind("joint", extra=("match",)),
+        FigureKind("seeds"),
+        FigureKind("sharing"),
+        FigureKind("thresholds"),
+        FigureKind("size", swept="n_latents"),
+        FigureKind("k", swept="k"),
+        FigureKind("tokens", swept="tokens"),
+        FigureKind("layer", swept="hookpoint", check="layers", extra=("evaluation",)),
+        FigureKind("position", swept="hookpoint", labels="name", check="names"),
+        FigureKind("randomness", swept="varied", check="randomness"),
+        FigureKind("architecture", swept="architecture", check="architectures", extra=("evaluation",)),
+    )
 }
 
 
-def load(figure: str, step: str) -> ModuleType:
-    """Import the module of `figure` for `step`, "table" or "drawing".
+def names(draws: Literal["cohort", "sweep"]) -> list[str]:
+    """The kinds that draw a cohort, or those that draw a sweep."""
+    return [kind.name for kind in FIGURES.values() if kind.draws == draws]
+
+
+def load(figure: str, step: Literal["table", "drawing"]) -> ModuleType:
+    """Import the module of `figure` for `step`.
 
     Raises:
         StudyError: there is no such figure.

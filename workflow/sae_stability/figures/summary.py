@@ -5,9 +5,13 @@ from pathlib import Path
 import pandas as pd
 
 from sae_stability import files
+from sae_stability.errors import StudyError
 from sae_stability.figures import phrases
-from sae_stability.figures.tables import overlap, seed_counts
+from sae_stability.figures.selection import rows_where
+from sae_stability.figures.tables import overlap as overlap_tables
+from sae_stability.figures.tables import seed_counts
 
+# Columns of the table of quality: key of an evaluation, heading, how a number is written.
 QUALITY = (
     ("fvu", "FVU", "{:.3f}"),
     ("l0", "L0", "{:.1f}"),
@@ -16,10 +20,44 @@ QUALITY = (
     ("ce_recovered_mean", "CE recovered, of mean ablation", "{:.1%}"),
 )
 
+# Columns of the table of overlap: heading, and which rows of the overlap tables it shows.
+_COLUMNS = (
+    ("all latents", {"source": "trained", "latents": "all"}),
+    ("live latents only", {"source": "trained", "latents": "live"}),
+    ("random floor", {"source": "floor", "latents": "all"}),
+    ("tied floor", {"source": "tied", "latents": "all"}),
+)
 
-def write_summary(*, out: Path, **given) -> None:
-    """Write what `summary`, called with the other arguments, returns to `out`."""
-    text = summary(**given)
+_TRAINING = (
+    "The workflow graph leaves out stages whose results are finished: to the workflow they are given files. How each "
+    "SAE was trained is recorded beside it, in saes/COHORT/seed-N/cfg.json and history.parquet of the results folder; "
+    "what each job printed is in logs."
+)
+
+
+def write_summary(
+    *,
+    study: str,
+    base: str,
+    about: list[tuple[str, str]] = (),
+    overlap: list[tuple[str, Path]],
+    evaluation: list[tuple[str, Path]] = (),
+    out: Path,
+) -> None:
+    """Write the study's key numbers in words, for the report's first page.
+
+    Args:
+        study: name of the study.
+        base: the cohort whose numbers come first, one of those in overlap.
+        about: NAME=VALUE of a setting of the base cohort, once for each, in order.
+        overlap: COHORT=folder of overlap tables, once for each cohort of the study.
+        evaluation: COHORT=evaluation file (JSON), once for each SAE of the study.
+        out: file for the text, reStructuredText that may pass through Jinja.
+
+    Raises:
+        StudyError: a missing or damaged table, or a base cohort that is not in `overlap`.
+    """
+    text = summary(study=study, base=base, about=about, overlap=overlap, evaluation=evaluation)
     with files.atomic(out) as temporary:
         temporary.write_text(text)
 
@@ -29,46 +67,42 @@ def summary(
     study: str,
     base: str,
     about: list[tuple[str, str]] = (),
-    overlaps: list[tuple[str, Path]],
-    evaluations: list[tuple[str, Path]],
+    overlap: list[tuple[str, Path]],
+    evaluation: list[tuple[str, Path]] = (),
 ) -> str:
     """What was studied, key numbers of the base cohort, quality of every cohort, how to read them and their limits.
 
-    Args:
-        study: its name.
-        base: the base cohort's name; one of the labels in `overlaps`.
-        about: (name, value) of the base cohort's settings, in order.
-        overlaps: (cohort, overlap folder), every cohort of the study.
-        evaluations: (cohort, evaluation JSON), every SAE of the study.
+    Arguments and errors are those of `write_summary`.
 
     Returns:
-        reStructuredText, safe to pass through Jinja, ending in a newline.
-
-    Raises:
-        StudyError: a missing or damaged table.
-        KeyError: `base` is not in `overlaps`.
+        reStructuredText, ending in a newline.
     """
-    folder = dict(overlaps)[base]
-    pairs, threshold = overlap.read(folder, "pairs", ["a", "b", "source", "latents", "n", *overlap.PAIR_STATISTICS])
-    seeds = seed_counts.rows_of([(base, folder)], "only_in_base")
-    quality = pd.DataFrame([{"cohort": cohort, **files.read_json(path)} for cohort, path in evaluations])
+    folders = dict(overlap)
+    if base not in folders:
+        raise StudyError(f"summary: no overlap tables of the base cohort {base!r}; there are {', '.join(folders)}")
+    columns = ["a", "b", "source", "latents", "n", *overlap_tables.PAIR_STATISTICS]
+    pairs, threshold = overlap_tables.read(folders[base], "pairs", columns)
+    seeds = seed_counts.rows_of([(base, folders[base])], "only_in_base")
+    n_seeds = int(seeds["n_seeds"].iloc[0])
+    quality = pd.DataFrame([{"cohort": cohort, **files.read_json(path)} for cohort, path in evaluation])
     parts = [
         f"Study **{phrases.escape(study)}**: {phrases.count(len(quality), 'SAE')} in "
-        f"{phrases.count(len(overlaps), 'cohort')}; base "
-        f"cohort {phrases.escape(base)} with {phrases.count(int(seeds['n_seeds'].iloc[0]), 'seed')}.",
+        f"{phrases.count(len(overlap), 'cohort')}; base "
+        f"cohort {phrases.escape(base)} with {phrases.count(n_seeds, 'seed')}.",
         _answer(pairs),
-        *_studied(base, about),
-        _table([("", *_HEADINGS), *_overlap_rows(pairs, seeds)]),
+        *_settings(base, about),
+        _table([("", *(heading for heading, _ in _COLUMNS)), *_overlap_rows(pairs, seeds, n_seeds)]),
         _how_to_read(pairs, threshold),
         *_quality(quality),
-        _limits(pairs, int(seeds["n_seeds"].iloc[0])),
+        _limits(pairs, n_seeds),
         _TRAINING,
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def _answer(pairs: pd.DataFrame) -> str:
-    shared = phrases.pick(pairs, source="trained", latents="all")["shared"].mean()
+    """The study's question, answered for the base cohort in one sentence."""
+    shared = rows_where(pairs, source="trained", latents="all")["shared"].mean()
     if pd.isna(shared):
         return "**No pair has a shared fraction.**"
     return (
@@ -77,73 +111,69 @@ def _answer(pairs: pd.DataFrame) -> str:
     )
 
 
-def _overlap_rows(pairs: pd.DataFrame, seeds: pd.DataFrame) -> list[tuple[str, ...]]:
+def _settings(base: str, about: list[tuple[str, str]]) -> list[str]:
+    """The base cohort's settings; they are text from the study, and so escaped."""
+    settings = "; ".join(f"{name} {phrases.escape(value)}" for name, value in about)
+    return [f"What was studied, in the base cohort {phrases.escape(base)}: {settings}."] if about else []
+
+
+def _overlap_rows(pairs: pd.DataFrame, seeds: pd.DataFrame, n_seeds: int) -> list[tuple[str, ...]]:
     rows = [
-        (label, *(_pair_cell(pairs, source, latents, statistic) for source, latents in _COLUMNS))
+        (label, *(_pair_cell(rows_where(pairs, **where)[statistic], where["source"]) for _, where in _COLUMNS))
         for label, statistic in (("shared", "shared"), ("same counterpart, any cosine", "same_counterpart"))
     ]
-    most = int(seeds["n_seeds"].iloc[0])
-    label = f"found only in the base, of {most} SAEs"
-    return [*rows, (label, *(_seed_cell(seeds, source, latents, most) for source, latents in _COLUMNS))]
+    all_seeds = rows_where(seeds, m=n_seeds)
+    only = (_seed_cell(rows_where(all_seeds, **where), where["source"]) for _, where in _COLUMNS)
+    return [*rows, (f"found only in the base, of {n_seeds} SAEs", *only)]
 
 
-_HEADINGS = ("all latents", "live latents only", "random floor", "tied floor")
-_COLUMNS = (("trained", "all"), ("trained", "live"), ("floor", "all"), ("tied", "all"))
-
-
-def _pair_cell(pairs: pd.DataFrame, source: str, latents: str, statistic: str) -> str:
+def _pair_cell(fractions: pd.Series, source: str) -> str:
     """Mean, range and number of pairs; for one pair no range."""
-    fractions = phrases.pick(pairs, source=source, latents=latents)[statistic].dropna()
+    fractions = fractions.dropna()
     if fractions.empty:
         return phrases.NOT_MEASURED
     number = phrases.count(len(fractions), "pair" if source == "trained" else "repetition")
-    spread = "no spread" if len(fractions) == 1 else phrases.span(fractions)
+    spread = "no spread" if len(fractions) == 1 else phrases.percent_range(fractions)
     return f"{phrases.percent(fractions.mean())} ({spread}, n = {number})"
 
 
-def _seed_cell(seeds: pd.DataFrame, source: str, latents: str, most: int) -> str:
+def _seed_cell(rows: pd.DataFrame, source: str) -> str:
     """Mean and standard deviation over bases (floors: repetitions), where there are more than two SAEs."""
-    rows = phrases.pick(seeds, source=source, latents=latents, m=most).dropna(subset=["mean"])
+    rows = rows.dropna(subset=["mean"])
     if rows.empty:
         return phrases.NOT_MEASURED
     row = rows.iloc[0]
-    if most <= 2 or pd.isna(row["std"]):
+    if row["n_seeds"] <= 2 or pd.isna(row["std"]):
         return phrases.percent(row["mean"])
     number = phrases.count(int(row["n"]), "base" if source == "trained" else "repetition")
     return f"{phrases.percent(row['mean'])} (standard deviation {phrases.percent(row['std'])}, n = {number})"
 
 
-def _studied(base: str, about: list[tuple[str, str]]) -> list[str]:
-    """The base cohort's settings; they are config text, and so escaped."""
-    settings = "; ".join(f"{name} {phrases.escape(value)}" for name, value in about)
-    return [f"What was studied, in the base cohort {phrases.escape(base)}: {settings}."] if about else []
-
-
 def _quality(quality: pd.DataFrame) -> list[str]:
-    """A table with a row a cohort, and what it shows."""
+    """A table with a row for each cohort, and what it shows."""
     measured = [item for item in QUALITY if item[0] in quality and quality[item[0]].notna().any()]
     if not measured:
-        return ["FVU, L0, dead latents and CE recovered: not measured, the SAEs were shown no activations."]
+        return ["FVU, L0, dead latents and CE recovered: not measured, because the SAEs were shown no activations."]
     rows = [
         (
             phrases.escape(cohort),
             str(len(saes)),
-            phrases.counts(saes["n_rows"]),
-            *(_range(saes[key], form) for key, _, form in measured),
+            phrases.count_range(saes["n_rows"]),
+            *(_mean_and_range(saes[key], form) for key, _, form in measured),
         )
         for cohort, saes in quality.groupby("cohort", sort=False)
     ]
     heading = ("cohort", "n SAEs", "n rows", *(label for _, label, _ in measured))
-    language = any(key.startswith("ce_") for key, _, _ in measured)
+    has_language_model = any(key.startswith("ce_") for key, _, _ in measured)
     return [
         "Quality of every cohort on held-out rows, mean over its SAEs (smallest to largest): FVU, the fraction of "
-        "variance unexplained; L0, latents active a token; dead latents, which never fired there."
-        + ("" if language else " CE recovered: not measured, which takes a model with a language-model head."),
+        "variance unexplained; L0, latents active on a token; dead latents, which never fired on these rows."
+        + ("" if has_language_model else " CE recovered: not measured; it takes a model with a language-model head."),
         _table([heading, *rows]),
     ]
 
 
-def _range(values: pd.Series, form: str) -> str:
+def _mean_and_range(values: pd.Series, form: str) -> str:
     values = values.dropna()
     if values.empty:
         return phrases.NOT_MEASURED
@@ -152,50 +182,38 @@ def _range(values: pd.Series, form: str) -> str:
 
 
 def _how_to_read(pairs: pd.DataFrame, threshold: float) -> str:
-    live = phrases.pick(pairs, source="trained", latents="live")
-    tell = (
-        "Live latents are those that fired on the held-out rows; a live-only fraction counts live latents of the base, "
-        "and a dead counterpart does not count as found."
-        if live["n"].any()
+    live = (
+        "Live latents are those that fired on the held-out rows. A fraction of live latents counts those of the base; "
+        "a dead counterpart does not count as found."
+        if rows_where(pairs, source="trained", latents="live")["n"].any()
         else "Which latents are live was not measured, or none is."
     )
     return (
-        f"How to read it: {phrases.definition(threshold)} {tell} The random floor is what the same matching gives for "
+        f"How to read it: {phrases.definition(threshold)} {live} The random floor is what the same matching gives for "
         "random dictionaries of the same shape. The tied floor is the same with each encoder equal to its decoder, as "
-        "they are before training. Only what stands above both is evidence of a feature that both SAEs found. "
-        "*Same counterpart* never does: two untrained SAEs agree on every counterpart, so that fraction says how far "
-        "encoder and decoder still agree after training, not what was learned. Ranges are over pairs of one cohort, "
-        "which have SAEs in common and so are not independent."
+        "they are before training. Only a fraction above both floors is evidence of features that both SAEs found. "
+        "*Same counterpart* alone is never such evidence: two untrained SAEs agree on every counterpart, so it shows "
+        "how far encoder and decoder still agree after training, not what was learned. Ranges are over the pairs of "
+        "one cohort. The pairs have SAEs in common, so they are not independent."
     )
 
 
 def _limits(pairs: pd.DataFrame, n_seeds: int) -> str:
-    number = len(phrases.pick(pairs, source="trained", latents="all"))
+    number = len(rows_where(pairs, source="trained", latents="all"))
     counted = f"{phrases.count(n_seeds, 'seed')} and {phrases.count(number, 'pair')}"
-    spread = (
-        f"from {counted} of the base cohort, how much it varies with the choice of seeds"
-        if number > 1
-        else f"from {counted} of the base cohort, nothing about how much it varies with the choice of seeds"
-    )
+    said = "how much that fraction varies" if number > 1 else "nothing about how much that fraction varies"
     return (
-        "What it can say: how the shared fraction differs between cohorts trained alike in everything else, and, "
-        f"{spread}. What it cannot say: a small fraction may come from too few training tokens or too large a "
-        "dictionary as well as from the seed, so compare a cohort with its neighbours in the sweeps before reading a "
-        "number as a property of the model; a sweep with two seeds a value has one pair and no spread, so a small "
-        "difference between neighbours may be chance; and numbers of one model, corpus and token budget do not carry "
-        "over to others."
+        "What it can say: how the shared fraction differs between cohorts trained alike in everything else; and from "
+        f"{counted} of the base cohort, {said} with the choice of seeds. What it cannot say: a small fraction may come "
+        "from too few training tokens or too large a dictionary as well as from the seed, so compare a cohort with its "
+        "neighbours in the sweeps before you read a number as a property of the model. A sweep with two seeds for each "
+        "value has one pair and no spread, so a small difference between neighbours may be chance. Numbers of one "
+        "model, corpus and token budget do not carry over to others."
     )
-
-
-_TRAINING = (
-    "The workflow graph leaves out stages whose results are finished, as these are given files by then. How each SAE "
-    "was trained is recorded beside it, in saes/COHORT/seed-N/cfg.json and history.parquet of the results folder; what "
-    "each job said is in logs."
-)
 
 
 def _table(rows: list[tuple[str, ...]]) -> str:
-    """A list-table with a header row; the cells are words and numbers made here, or escaped."""
+    """A list-table with a header row; cells must be escaped already."""
     lines = [".. list-table::", "   :header-rows: 1", ""]
     for row in rows:
         first, *rest = row

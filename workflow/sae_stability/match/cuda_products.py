@@ -51,7 +51,7 @@ class Torch:
         return self._lists(self._held(a), self._held(b), keep_a, keep_b, progress)
 
     def tiles(self, a, b, rows, columns, limit, low):
-        """As `products.tiles`, without the columns that hold nothing of interest, which are nearly all."""
+        """As `cpu_products.tiles`, without the columns that hold nothing of interest, which are nearly all."""
         import torch
 
         given = self._held(a)[torch.from_numpy(rows).to(self.device)]

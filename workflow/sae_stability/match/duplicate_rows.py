@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from sae_stability.match.candidates import Best
-from sae_stability.match.rows import Rows
+from sae_stability.match.rows import Dictionary
 
 
 class Groups(NamedTuple):
@@ -29,7 +29,7 @@ class Groups(NamedTuple):
         return self.start.size - 1 < self.group.size
 
 
-def spread(best: Best, own: Rows, groups_own: Groups, groups_others: Groups) -> None:
+def spread(best: Best, own: Dictionary, groups_own: Groups, groups_others: Groups) -> None:
     """Spread the lists `best` of the rows of `own` over equally good rows of the others, in place."""
     if groups_own.copies or groups_others.copies:
         zero = own.inverse_norm == 0
@@ -37,7 +37,7 @@ def spread(best: Best, own: Rows, groups_own: Groups, groups_others: Groups) -> 
         _spread(best.partner, best.count, groups_own.place, zero, group, members, start)
 
 
-def groups(rows: Rows) -> Groups:
+def groups(rows: Dictionary) -> Groups:
     """The groups of equal unit rows."""
     _, group = np.unique(_hashes(rows.unit.view(np.uint32)), return_inverse=True)
     _separate(rows.unit, group, np.full(group.size, -1), group.max() + 1)

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
-from sae_stability.errors import StudyError
+from sae_stability.arguments import check_one_each
 from sae_stability.match.pairs import SIDES, steps, write_match
 from sae_stability.random_streams import stream
 
@@ -17,16 +18,24 @@ def write_floors(
     rep: Sequence[int],
     out: Sequence[Path],
     config_hash: str = "",
-    threads=None,
-    device=None,
+    threads: int = 1,
+    device: Literal["cpu", "cuda"] = "cpu",
 ) -> None:
-    """`write_floor` for each repeat in `rep`, into the files `out`, with a progress bar on stderr.
+    """Match pairs of random dictionaries, one pair a repeat, with a progress bar on stderr.
+
+    Args:
+        n_latents: rows of each dictionary.
+        d_model: width of each row.
+        rep: which repeat; once for each.
+        out: file for the match, in the order of --rep.
+        config_hash: what the floor was made from.
+        threads: processor cores to use.
+        device: where to compute.
 
     Raises:
         StudyError: `rep` and `out` differ in length.
     """
-    if len(rep) != len(out):
-        raise StudyError(f"floor: got {len(rep)} --rep and {len(out)} --out; every repeat needs one of each")
+    check_one_each(len(rep), "repeats", out=out)
     for number, path, progress in zip(rep, out, steps("floor", len(rep)), strict=True):
         write_floor(
             n_latents=n_latents,

@@ -5,16 +5,16 @@ from numba import njit, prange
 
 from sae_stability.match.candidates import Best
 from sae_stability.match.pricing import Violations
-from sae_stability.match.rows import Rows, cosine
+from sae_stability.match.rows import Dictionary, cosine
 from sae_stability.match.solver import Graph
 
 
-def build(a: Rows, b: Rows, best_a: Best, best_b: Best) -> Graph:
+def build(a: Dictionary, b: Dictionary, best_a: Best, best_b: Best) -> Graph:
     """The pairs listed by either side, and one random column a row so that every row can be matched.
 
     Needs no more rows in `a` than in `b`.
     """
-    n, m = len(a.given), len(b.given)
+    n, m = len(a.rows), len(b.rows)
     # Without these a few rows may compete for too few columns and the sparse problem has no full matching.
     spare = np.random.default_rng(0).permutation(m)[:n].astype(np.int32)
     listed_by_b = best_b.partner[np.arange(best_b.partner.shape[1]) < best_b.count[:, None]]
@@ -25,7 +25,7 @@ def build(a: Rows, b: Rows, best_a: Best, best_b: Best) -> Graph:
     _fill(start, columns, best_a.partner, best_a.count, best_b.partner, best_b.count, spare, np.full(m, -1), indptr)
     columns = columns[: indptr[-1]].copy()
     values = np.empty(columns.size)
-    _values(a.given, b.given, a.inverse_norm, b.inverse_norm, indptr, columns, values)
+    _values(a.rows, b.rows, a.inverse_norm, b.inverse_norm, indptr, columns, values)
     return Graph(indptr, columns, values)
 
 

@@ -5,27 +5,27 @@ from numba import njit
 
 from sae_stability.match.blas_threads import workers
 from sae_stability.match.candidates import COLUMNS, Best
-from sae_stability.match.rows import Rows, cosine, rounding_margin
+from sae_stability.match.rows import Dictionary, cosine, rounding_margin
 
 ROWS = 512
 
 
-def nearest(a: Rows, b: Rows, best: Best, best_b: Best, *, threads: int) -> tuple[np.ndarray, np.ndarray]:
+def nearest(a: Dictionary, b: Dictionary, best: Best, best_b: Best, *, threads: int) -> tuple[np.ndarray, np.ndarray]:
     """Index `(n,)` int64 and exact cosine `(n,)` float64 of the row of `b` most similar to each row of `a`.
 
     Among equal cosines the lowest index wins. `best` lists each row's candidates, `best_b` those of each row of `b`. A
     row whose list ends too close below its best to be sure (many near-copies in `b`) is compared again, in float32 and
     then exactly, with every row of `b` whose own best reaches as high.
     """
-    partner = np.zeros(len(a.given), np.int64)
-    value = np.zeros(len(a.given))
-    exact = (a.given, b.given, a.inverse_norm, b.inverse_norm)
+    partner = np.zeros(len(a.rows), np.int64)
+    value = np.zeros(len(a.rows))
+    exact = (a.rows, b.rows, a.inverse_norm, b.inverse_norm)
     _listed(*exact, best.value, best.partner, best.count, 2 * best.error, partner, value)
     unsure = np.flatnonzero((best.bound.astype(np.float64) + best.error >= value) & (a.inverse_norm > 0))
     unsure = unsure[np.argsort(-value[unsure], kind="stable")]
     listed = np.arange(best_b.value.shape[1]) < best_b.count[:, None]
     reach = np.where(listed, best_b.value, -np.inf).max(axis=1).astype(np.float64) + best_b.error
-    margin = 2 * rounding_margin(a.given.shape[1])
+    margin = 2 * rounding_margin(a.rows.shape[1])
 
     def block(rows: np.ndarray) -> None:
         columns = np.flatnonzero(reach >= value[rows].min())

@@ -13,6 +13,7 @@ Every value stands beside the same estimate on matched random dictionaries (sour
 encoder equal to the decoder (source "tied"), as they are before the first step of training: see `tied`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -88,36 +89,41 @@ class Pair:
 def write_overlap(
     *,
     cohort: str,
-    matches: list[Path],
-    floors: list[Path],
-    latents: dict[int, Path],
-    threshold: float,
+    match: Sequence[Path],
+    floor: Sequence[Path] = (),
+    latents: Sequence[tuple[int, Path]] = (),
+    sae: Sequence[tuple[int, Path]] = (),
+    threshold: float = 0.7,
     out: Path,
-    saes: dict[int, Path] | None = None,
 ) -> None:
     """Write `pairs`, `thresholds`, `seeds`, `latents` and `intervals` `.parquet` of a cohort into folder `out`.
 
     Args:
-        matches: match files of every pair of the cohort's seeds, each once.
-        floors: match files of random dictionaries of the same shape.
-        latents: evaluation table of each seed.
+        cohort: name of the cohort.
+        match: match files of every pair of the cohort's seeds, each once.
+        floor: match files of random dictionaries of the same shape.
+        latents: SEED=FILE, the evaluation's table of latents of each seed.
+        sae: SEED=FOLDER, the SAE of each seed; with them `pairs` also says whether unshared latents span a common
+            subspace.
         threshold: the cosine from which a latent counts as shared, in [0, 1] (the papers: 0.7).
-        saes: SAE folder of each seed; with them `pairs` also says whether unshared latents span a common subspace.
+        out: folder for the tables.
 
     Raises:
         StudyError: a pair is missing, stands twice, or belongs to another cohort or size.
     """
-    random = [_read(path, "floor") for path in floors]
-    evaluation = {int(seed): read_table(path)[0] for seed, path in latents.items()}
+    random = [_read(path, "floor") for path in floor]
+    evaluation = {int(seed): read_table(path)[0] for seed, path in latents}
     unseen = {seed for seed, table in evaluation.items() if table["rate"].isna().all()}
-    trained = [_without_live(pair, unseen) for pair in (_read(path, "trained") for path in matches)]
+    trained = [_without_live(pair, unseen) for pair in (_read(path, "trained") for path in match)]
     _check(cohort, trained, random, sorted(evaluation))
     floors_of = {"floor": random, "tied": [tied(pair) for pair in random]}
     every = [*trained, *floors_of["floor"], *floors_of["tied"]]
     out = Path(out)
     pairs = pairs_table(every, threshold)
-    if saes:
-        pairs = pairs.merge(subspace.table(trained, saes, threshold), how="left", on=["a", "b", "source", "latents"])
+    if sae:
+        pairs = pairs.merge(
+            subspace.table(trained, dict(sae), threshold), how="left", on=["a", "b", "source", "latents"]
+        )
     tables = {
         "pairs": pairs,
         "thresholds": thresholds_table(every),
@@ -150,9 +156,9 @@ def _without_live(pair: Pair, unseen: set[int]) -> Pair:
 def tied(random: Pair) -> Pair:
     """A pair of random dictionaries as it would be were each encoder equal to its decoder.
 
-    So they are before training (sae/initial.py; sparsify, dictionary_learning and SAELens start likewise), and then
-    both assignments are one: two SAEs that learned nothing have the same counterpart everywhere. This is what
-    "same counterpart" is to be held against; independent dictionaries have next to none.
+    SAEs are so before training (`training.initial_weights`; sparsify, dictionary_learning and SAELens start in the same
+    way), and then both assignments are the same: two SAEs that learned nothing have the same counterpart everywhere.
+    Compare "same counterpart" with this value; independent dictionaries have almost none.
     """
     columns = {name: random.columns[name.replace("encoder", "decoder")] for name in random.columns}
     metadata = random.metadata | {"encoder": random.metadata["decoder"]}
@@ -189,28 +195,31 @@ def pairs_table(pairs: list[Pair], threshold: float) -> pd.DataFrame:
     `mean_best_decoder_reverse` are MMCS (Sharkey et al. 2022) from A to B and from B to A: mean_i max_j cos(a_i, b_j).
     `mutual_nearest`: latents whose nearest decoder row has them as its nearest, with cosine >= t (arXiv 2603.25325).
     """
-    rows = []
-    for pair in pairs:
-        for latents in LATENTS:
-            base = pair.base(latents)
-            n = int(base.sum())
-            row = {"a": pair.a, "b": pair.b, "source": pair.source, "latents": latents, "n": n}
-            row["shared"] = _fraction(pair.passes("shared", threshold, latents), n)
-            row["same_counterpart"] = _fraction(pair.agrees(latents), n)
-            for test in ("joint", "max", "decoder_only"):
-                row[test] = _fraction(pair.passes(test, threshold, latents), n)
-            for side in ("decoder", "encoder"):
-                row[f"mean_cosine_{side}"] = _mean(pair.columns[f"cosine_{side}"], base)
-            for side in ("decoder", "encoder"):
-                row[f"mean_best_{side}"] = _mean(pair.columns[f"best_{side}_cosine"], base)
-            base_b = pair.columns["alive_b"] if latents == "live" else np.ones_like(base)
-            for side in ("decoder", "encoder"):
-                row[f"mean_best_{side}_reverse"] = _mean(pair.columns[f"reverse_best_{side}_cosine"], base_b)
-            row["mutual_nearest"] = _fraction(pair.passes("mutual_nearest", threshold, latents), n)
-            for side in ("encoder", "decoder"):
-                row[f"gap_{side}"] = pair.metadata[side]["gap"] / len(base)
-            rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame([pair_row(pair, latents, threshold) for pair in pairs for latents in LATENTS])
+
+
+def pair_row(pair: Pair, latents: str, threshold: float) -> dict:
+    """One row of `pairs_table`. In mean cosines, latents that have no counterpart (in a smaller SAE B) do not count."""
+    base = pair.base(latents)
+    n = int(base.sum())
+    row = {"a": pair.a, "b": pair.b, "source": pair.source, "latents": latents, "n": n}
+    row["shared"] = _fraction(pair.passes("shared", threshold, latents), n)
+    row["same_counterpart"] = _fraction(pair.agrees(latents), n)
+    for test in ("joint", "max", "decoder_only"):
+        row[test] = _fraction(pair.passes(test, threshold, latents), n)
+    for side in ("decoder", "encoder"):
+        matched = pair.columns[f"counterpart_{side}"] >= 0
+        row[f"mean_cosine_{side}"] = _mean(pair.columns[f"cosine_{side}"], base & matched)
+    for side in ("decoder", "encoder"):
+        row[f"mean_best_{side}"] = _mean(pair.columns[f"best_{side}_cosine"], base)
+    alive_b = pair.columns["alive_b"]
+    base_b = alive_b if latents == "live" else np.ones_like(alive_b)
+    for side in ("decoder", "encoder"):
+        row[f"mean_best_{side}_reverse"] = _mean(pair.columns[f"reverse_best_{side}_cosine"], base_b)
+    row["mutual_nearest"] = _fraction(pair.passes("mutual_nearest", threshold, latents), n)
+    for side in ("encoder", "decoder"):
+        row[f"gap_{side}"] = pair.metadata[side]["gap"] / len(base)
+    return row
 
 
 def thresholds_table(pairs: list[Pair]) -> pd.DataFrame:

@@ -3,19 +3,23 @@
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from importlib import import_module
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from sae_stability.arguments import check_one_each
 from sae_stability.errors import StudyError
 from sae_stability.files import read_table, write_table
 from sae_stability.match.assignment import Assignment, match_rows
 from sae_stability.match.limits import KEPT_BYTES
-from sae_stability.match.rows import Rows, prepare
+from sae_stability.match.rows import Dictionary, prepare
+from sae_stability.match.summary_line import in_words
+from sae_stability.sae import formats
 from sae_stability.sae.checkpoint_files import checkpoint_files
+from sae_stability.sae.formats import own
 
 SIDES = ("encoder", "decoder")
 
@@ -28,23 +32,36 @@ def match_pairs(
     latents_a: Sequence[Path] = (),
     latents_b: Sequence[Path] = (),
     config_hash: Sequence[str] = (),
-    threads: int | None = None,
-    device: str | None = None,
-) -> None:
-    """`match_pair` for `a[0]`, `b[0]`, ... and then the next ones, each SAE read once, with a progress bar on stderr.
+    threads: int = 1,
+    device: Literal["cpu", "cuda"] = "cpu",
+) -> str:
+    """Match pairs of SAEs one to one, encoder and decoder apart, with the proof; each SAE is read once.
+
+    Args:
+        a: folder of the first SAE, of any format that is read; once for each pair.
+        b: folder of the second SAE, in the order of --a.
+        out: file for the match, in the order of --a.
+        latents_a: the first SAE's table of latents, which says which of them are alive; without it all count as live.
+        latents_b: the second SAE's table of latents.
+        config_hash: what the match was made from.
+        threads: processor cores to use.
+        device: where to compute.
+
+    Returns:
+        A line a pair: what it found.
 
     Raises:
         StudyError: lists of unequal length (the last three may be empty), or as for `match_pair`.
     """
-    lists = {"a": a, "b": b, "out": out, "latents_a": latents_a, "latents_b": latents_b, "config_hash": config_hash}
-    given = {name: values for name, values in lists.items() if values}
-    if len({len(values) for values in given.values()}) > 1:
-        counts = ", ".join(f"{len(values)} --{name.replace('_', '-')}" for name, values in given.items())
-        raise StudyError(f"match: got {counts}; every pair needs one of each")
+    lists = {"b": b, "out": out, "latents_a": latents_a, "latents_b": latents_b, "config_hash": config_hash}
+    check_one_each(len(a), "pairs", **lists)
+    given = {"a": a} | {name: values for name, values in lists.items() if values}
     read = Prepared()
     for place, progress in enumerate(steps("match", len(a))):
         pair = {name: values[place] for name, values in given.items()}
         match_pair(**pair, read=read, threads=threads, device=device, progress=progress)
+    triples = zip(a, b, out, strict=True)
+    return "\n".join(f"{Path(one).name} and {Path(other).name}: {in_words(file)}" for one, other, file in triples)
 
 
 def steps(name: str, pairs: int) -> Iterator[Callable[[float], None]]:
@@ -85,8 +102,8 @@ def match_pair(
     a, b = Path(a), Path(b)
     read = read or Prepared()
     rows_a, rows_b = read(a), read(b)
-    alive_a = _alive(latents_a, len(rows_a["encoder"].given))
-    alive_b = _alive(latents_b, len(rows_b["encoder"].given))
+    alive_a = _alive(latents_a, len(rows_a["encoder"].rows))
+    alive_b = _alive(latents_b, len(rows_b["encoder"].rows))
     metadata = {"a": _name(a), "b": _name(b), "config_hash": config_hash}
     write_match(out, rows_a, rows_b, alive_a, alive_b, metadata, threads=threads, device=device, progress=progress)
 
@@ -98,9 +115,9 @@ class Prepared:
     """
 
     def __init__(self) -> None:
-        self.saes: dict[Path, dict[str, Rows]] = {}
+        self.saes: dict[Path, dict[str, Dictionary]] = {}
 
-    def __call__(self, folder: Path) -> dict[str, Rows]:
+    def __call__(self, folder: Path) -> dict[str, Dictionary]:
         """The rows of the SAE in `folder`, by side."""
         sae = self.saes.pop(folder, None)
         if sae is None:
@@ -113,17 +130,34 @@ class Prepared:
     @property
     def size(self) -> int:
         """Bytes of the rows kept."""
-        return sum(rows.given.nbytes + rows.unit.nbytes for sae in self.saes.values() for rows in sae.values())
+        return sum(side.rows.nbytes + side.unit.nbytes for sae in self.saes.values() for side in sae.values())
 
 
 def write_match(
     out: Path, rows_a: dict, rows_b: dict, alive_a, alive_b, metadata: dict, *, threads=None, device=None, progress=None
 ) -> None:
     """Match `{"encoder": (n, d), "decoder": (n, d)}` of two SAEs and write the table with `metadata` and the proofs."""
+    assignments = match_sides(rows_a, rows_b, threads=threads, device=device, progress=progress)
+    columns = match_columns(assignments, alive_a, alive_b)
+    if len(alive_a) != len(alive_b):
+        # A table has one row a latent of A; without these columns it is read as a pair of unequal SAEs.
+        columns = {name: values for name, values in columns.items() if len(values) == len(alive_a)}
+    write_table(out, pd.DataFrame(columns), metadata | {side: certificate(assignments[side]) for side in SIDES})
+
+
+def match_sides(rows_a: dict, rows_b: dict, *, threads=None, device=None, progress=None) -> dict[str, Assignment]:
+    """`match_rows` of encoder with encoder and of decoder with decoder, by side."""
     assignments = {}
     for place, side in enumerate(SIDES):
         step = None if progress is None else (lambda done, place=place: progress((place + done) / len(SIDES)))
         assignments[side] = match_rows(rows_a[side], rows_b[side], threads=threads, device=device, progress=step)
+    return assignments
+
+
+def match_columns(
+    assignments: dict[str, Assignment], alive_a: np.ndarray, alive_b: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The columns of a match: one value a latent of A, but of B in the `reverse_` ones and in `alive_b`."""
     columns = {"latent": np.arange(len(alive_a))}
     for side in SIDES:
         columns[f"counterpart_{side}"] = assignments[side].counterpart
@@ -132,12 +166,11 @@ def write_match(
         columns[f"best_{side}"] = assignments[side].best
         columns[f"best_{side}_cosine"] = assignments[side].best_cosine
     columns["alive"] = alive_a
-    if len(alive_a) == len(alive_b):
-        for side in SIDES:
-            columns[f"reverse_best_{side}"] = assignments[side].reverse_best
-            columns[f"reverse_best_{side}_cosine"] = assignments[side].reverse_best_cosine
-        columns["alive_b"] = alive_b
-    write_table(out, pd.DataFrame(columns), metadata | {side: certificate(assignments[side]) for side in SIDES})
+    for side in SIDES:
+        columns[f"reverse_best_{side}"] = assignments[side].reverse_best
+        columns[f"reverse_best_{side}_cosine"] = assignments[side].reverse_best_cosine
+    columns["alive_b"] = alive_b
+    return columns
 
 
 def certificate(assignment: Assignment) -> dict:
@@ -146,20 +179,25 @@ def certificate(assignment: Assignment) -> dict:
     return {key: getattr(assignment, key) for key in keys}
 
 
-def dictionaries(folder: Path) -> dict[str, np.ndarray]:
-    """Encoder and decoder, each `(n_latents, d_model)` float32, of an SAE folder, read without torch.
+def dictionaries(path: Path) -> dict[str, np.ndarray]:
+    """Encoder and decoder of an SAE of any format, each `(n_latents, d_model)` float32.
 
-    An SAE of another library is read too (`sae.formats`); torch is needed for those that are pickles.
+    torch is needed only for formats that are pickles. A folder in the project's own format is read without looking at
+    the other formats.
 
     Raises:
         StudyError: no such file, a damaged one, or tensors that are missing or disagree in shape.
     """
+    path = Path(path)
+    if own.detect(path) or not checkpoint_files(path):
+        return _own_dictionaries(path / "sae.safetensors")
+    weights = formats.read(path)
+    return {side: getattr(weights, side) for side in SIDES}
+
+
+def _own_dictionaries(path: Path) -> dict[str, np.ndarray]:
     from safetensors import SafetensorError, safe_open
 
-    other = _other_format(Path(folder))
-    if other is not None:
-        return other
-    path = Path(folder) / "sae.safetensors"
     try:
         with safe_open(path, framework="numpy") as file:
             missing = [side for side in SIDES if side not in file.keys()]  # noqa: SIM118 (not a dict)
@@ -176,16 +214,6 @@ def dictionaries(folder: Path) -> dict[str, np.ndarray]:
             "both must be (n_latents, d_model)"
         )
     return found
-
-
-def _other_format(path: Path) -> dict[str, np.ndarray] | None:
-    """The dictionaries of an SAE that another library made; None for a folder of this project."""
-    # By a name that no hash of code sees: a study matches its own folders, and a reader of files must not undo matches.
-    formats = import_module(f"{__name__.partition('.')[0]}.sae.formats")
-    if not checkpoint_files(path) or formats.detect(path) == "own":
-        return None
-    weights = formats.read(path)
-    return {side: getattr(weights, side) for side in SIDES}
 
 
 def _alive(path: Path | None, n_latents: int) -> np.ndarray:

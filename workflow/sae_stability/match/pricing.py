@@ -12,7 +12,7 @@ from numba import njit
 
 from sae_stability.errors import StudyError
 from sae_stability.match.blas_threads import workers
-from sae_stability.match.rows import Rows, cosine, rounding_margin
+from sae_stability.match.rows import Dictionary, cosine, rounding_margin
 
 ROWS = 512  # rows of one block: fewer follow the staircase closer, more keep the product efficient
 PICKS = 24  # violated pairs taken per row and round: the worst one, and a random choice of the others
@@ -29,7 +29,7 @@ class Violations:
     values: np.ndarray
 
 
-def violations(a: Rows, b: Rows, limit_a, limit_b, u, v, held_at, *, tiles, threads: int) -> Violations:
+def violations(a: Dictionary, b: Dictionary, limit_a, limit_b, u, v, held_at, *, tiles, threads: int) -> Violations:
     """Pairs with cosine above `u[i] + v[j]`; none only if no pair of all n x m is so.
 
     At most PICKS pairs of a row are returned. `limit_a` `(n,)` and `limit_b` `(m,)` bound the cosines of the pairs
@@ -38,13 +38,13 @@ def violations(a: Rows, b: Rows, limit_a, limit_b, u, v, held_at, *, tiles, thre
     `held_at` `(n,)` float64 is the row dual at which a row was last found to break nothing beyond what was returned;
     infinity before. As prices v only rise, a row needs no second look until its dual falls below. Updated in place.
 
-    `tiles(a, b, rows, columns, limit, low)` multiplies, as `products.tiles` does.
+    `tiles(a, b, rows, columns, limit, low)` multiplies, as `cpu_products.tiles` does.
 
     Raises:
         StudyError: it multiplies wrongly: a pair's exact cosine breaks nothing. The matching would never end.
     """
     fallen = u < held_at - TOLERANCE / 10
-    margin = rounding_margin(a.given.shape[1])
+    margin = rounding_margin(a.rows.shape[1])
     reach = limit_a - u
     reach[~fallen] = -np.inf
     row_order = np.argsort(-reach, kind="stable")[: fallen.sum()]
@@ -74,7 +74,7 @@ def violations(a: Rows, b: Rows, limit_a, limit_b, u, v, held_at, *, tiles, thre
     return Violations(rows, columns, values)
 
 
-def _block(a: Rows, b: Rows, rows, columns, u, v, margin, held_at, tiles):
+def _block(a: Dictionary, b: Dictionary, rows, columns, u, v, margin, held_at, tiles):
     """Violations of one block of rows against `columns`; rows with more than PICKS must be looked at again."""
     picks = np.empty((rows.size, PICKS), np.int32)
     count = np.zeros(rows.size, np.int64)
@@ -85,9 +85,9 @@ def _block(a: Rows, b: Rows, rows, columns, u, v, margin, held_at, tiles):
     low = (v[columns] - 2 * margin - rounding).astype(np.float32)
     norms = (a.inverse_norm, b.inverse_norm)
     for tile, some, low_v in tiles(a.unit, b.unit, rows, columns, u[rows].astype(np.float32), low):
-        _scan(tile, rows, some, u, v, low_v, a.given, b.given, *norms, margin, picks, count, worst)
+        _scan(tile, rows, some, u, v, low_v, a.rows, b.rows, *norms, margin, picks, count, worst)
     held_at[rows[count > PICKS]] = np.inf
-    return _collect(rows, picks, count, u, v, a.given, b.given, *norms)
+    return _collect(rows, picks, count, u, v, a.rows, b.rows, *norms)
 
 
 @njit(nogil=True, cache=True)

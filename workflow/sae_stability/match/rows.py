@@ -9,32 +9,30 @@ from sae_stability.errors import StudyError
 
 
 @dataclass(frozen=True)
-class Rows:
+class Dictionary:
     """One dictionary, ready to compare.
 
     Attributes:
-        given: `(n, d)` float32, the rows as they came; exact cosines are computed from these.
+        rows: `(n, d)` float32, the rows as they came; exact cosines are computed from these.
         unit: `(n, d)` float32, the rows divided by their norm; a zero row stays zero.
         inverse_norm: `(n,)` float64, 1 / norm; 0 for a zero row, so its cosine with everything is 0.
     """
 
-    given: np.ndarray
+    rows: np.ndarray
     unit: np.ndarray
     inverse_norm: np.ndarray
 
 
-def prepare(x, name: str) -> Rows:
+def prepare(x, name: str) -> Dictionary:
     """Check and normalise `x` of shape `(n, d)`: numpy or torch; float16, bfloat16, float32 or float64.
 
     Raises:
         StudyError: not two-dimensional, empty, or a row with NaN or infinity (the first one is named).
     """
-    given = _float32(x)
-    if given.ndim != 2 or 0 in given.shape:
-        raise StudyError(
-            f"{name}: expected a matrix (rows, d_model) with at least one of each, got shape {given.shape}"
-        )
-    norm = _norms(given)
+    rows = _float32(x)
+    if rows.ndim != 2 or 0 in rows.shape:
+        raise StudyError(f"{name}: expected a matrix (rows, d_model) with at least one of each, got shape {rows.shape}")
+    norm = _norms(rows)
     bad = np.flatnonzero(~np.isfinite(norm))
     if bad.size:
         raise StudyError(
@@ -42,7 +40,7 @@ def prepare(x, name: str) -> Rows:
             "the dictionary is damaged, train or export it again"
         )
     inverse = np.divide(1.0, norm, out=np.zeros_like(norm), where=norm > 0)
-    return Rows(given, _scaled(given, inverse), inverse)
+    return Dictionary(rows, _scaled(rows, inverse), inverse)
 
 
 def _float32(x) -> np.ndarray:

@@ -12,7 +12,7 @@ LATENTS = ("all", "live")
 def table(trained: list, floors: dict[str, list], seeds: list[int], threshold: float) -> pd.DataFrame:
     """Rows (source, latents, statistic, m, mean, std, n).
 
-    `trained` is a list of `overlap.Pair`, and `floors` has such a list for each of its sources.
+    `trained` is a list of `overlap_tables.Pair`, and `floors` has such a list for each of its sources.
 
     `only_in_base` at m: fraction of a base SAE's latents shared with none of m - 1 other seeds, over every base and
     every combination of others (paper, Fig. 2). `in_exactly` m: fraction of a base's latents found in exactly m of the

@@ -8,7 +8,7 @@ THRESHOLD = 0.7
 
 
 def in_words(file: Path) -> str:
-    """The shares of the first SAE's latents that overlap.py calls same and joint (at 0.7), and the larger gap.
+    """The shares of the first SAE's latents that overlap_tables.py calls same and joint (at 0.7), and the larger gap.
 
     Raises:
         StudyError: `file` is no match.

@@ -1,1 +1,86 @@
-"""What is made from what, as plain Python: paths, fingerprints, commands and resources of every stage."""
+"""What is made from what, as plain Python: paths, fingerprints, commands, resources and costs of every stage.
+
+A stage is a module here. Its functions take a `Pipeline` and parts of its study (a cohort, a seed, a chunk) and never
+Snakemake's wildcards, so that each can be called and tested by itself. By convention they are:
+
+- `inputs` and `outputs`: the files that a job reads and writes;
+- `jobs`: which jobs there are, where that depends on what is finished;
+- `command`: the settings of a job, as words of its command line;
+- `memory` (MB), `threads` and `minutes`: what a job asks for;
+- `cost`: what the stage costs, for `plan`;
+- `results`: what the stage makes, name -> (files, fingerprint), where its results record what they were made from.
+"""
+
+import functools
+from pathlib import Path
+
+from sae_stability.pipeline import (
+    activations,
+    corpus,
+    evaluate,
+    external,
+    figures,
+    floors,
+    match,
+    overlap,
+    report,
+    train,
+)
+from sae_stability.pipeline.blocks import blocks_of
+from sae_stability.pipeline.contents import Contents
+from sae_stability.pipeline.fingerprints import Fingerprints
+from sae_stability.pipeline.results import Results
+from sae_stability.pipeline.unfinished import unfinished
+from sae_stability.study.build import Study
+from sae_stability.study.parts import Cohort, ExternalCohort
+
+STAGES = (corpus, activations, train, external, evaluate, match, floors, overlap, figures, report)
+"""Every stage, in the order in which they run."""
+
+FINGERPRINTED = {"train": train, "external": external, "evaluate": evaluate, "match": match, "floors": floors}
+"""The stages whose results record what they were made from: a finished result has no rule."""
+
+
+class Pipeline:
+    """A study, where its results lie, what they are made from, and which are not finished."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self.results = Results(study.results)
+        self.fingerprints = Fingerprints(study, Contents(Path(self.results.contents)))
+
+    @property
+    def saes(self) -> list[tuple[Cohort | ExternalCohort, int]]:
+        """Cohort and seed of every SAE."""
+        return [(cohort, seed) for cohort in self.study.cohorts.values() for seed in cohort.seeds]
+
+    def check(self) -> None:
+        """Find out what is unfinished.
+
+        Raises:
+            StudyError: as `unfinished` does.
+        """
+        _ = self.unfinished
+
+    @functools.cached_property
+    def unfinished(self) -> dict[str, list]:
+        """The names of the results that have still to be made, by stage.
+
+        Raises:
+            StudyError: a result was made from something else, and Snakemake does not know it.
+        """
+        return {name: unfinished(stage.results(self)) for name, stage in FINGERPRINTED.items()}
+
+    @functools.cached_property
+    def blocks(self) -> dict[str, list[tuple[int, ...]]]:
+        """The blocks of seeds that each cohort has still to train."""
+        found = {}
+        for slug, cohort in self.study.trained.items():
+            untrained = {seed for name, seed in self.unfinished["train"] if name == slug}
+            found[slug] = blocks_of(cohort, untrained, functools.partial(self.results.blocks_begun, slug))
+        return found
+
+    @functools.cached_property
+    def block_of(self) -> dict[tuple[str, int], tuple[int, ...]]:
+        """(cohort, seed) of every SAE that has still to be trained -> the block that it is trained in."""
+        return {(cohort, seed): block for cohort, blocks in self.blocks.items() for block in blocks for seed in block}

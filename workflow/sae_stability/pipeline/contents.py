@@ -10,7 +10,6 @@ from pathlib import Path
 
 from sae_stability.corpus.documents import local_files
 from sae_stability.files import read_json, sha256, write_json
-from sae_stability.models.names import model_folder
 from sae_stability.study.parts import Corpus, Model
 
 # What decides a tokenizer's and a model's behaviour beside the weights.
@@ -43,7 +42,7 @@ class Contents:
     def of_model(self, model: Model) -> list:
         """What decides a model's tokens and activations: its name on the hub and revision, or the files' contents."""
         facts = [model.revision, model.sha256, model.dtype]
-        folder = model_folder(model.name)
+        folder = model.folder
         if folder is None:
             return [model.name, *facts]
         small = sorted(file for pattern in _MODEL_FILES for file in folder.glob(pattern))

@@ -1,38 +1,31 @@
 """Sparse autoencoders: architectures, training, checkpoints, quality.
 
-Everything is imported late: `arrays` must not need torch, and reading a study, which asks for the names of the
-architectures, not even numpy.
+The public functions are imported when they are first asked for: a study's file, which needs the names of the
+architectures only, is read without numpy, and `arrays` needs no torch.
 """
 
-from importlib import import_module
-
-__all__ = ["arrays", "load", "save"]
-
-# Imported late, because `arrays` must not need torch; and by relative names, because what a module of this package
-# reaches by whole names decides when its results are made again, and no reader of another format should retrain an SAE.
+__all__ = ["arrays", "load", "save", "train"]
 
 
-def save(path, tensors, cfg):
-    """Write an SAE folder: `sae.checkpoint.save`."""
-    import_module(".checkpoint", __name__).save(path, tensors, cfg)
+def __getattr__(name: str):
+    if name == "arrays":
+        from sae_stability.sae.formats import arrays
+
+        return arrays
+    if name == "load":
+        from sae_stability.sae.model import load
+
+        return load
+    if name == "save":
+        from sae_stability.sae.model import save
+
+        return save
+    if name == "train":
+        from sae_stability.sae.training.in_memory import train
+
+        return train
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def load(path, format=None, device="cpu"):
-    """Read an SAE of this project or of another library: `sae.formats.load.load`."""
-    return import_module(".formats.load", __name__).load(path, format, device)
-
-
-def arrays(path, format=None):
-    """Tensors of an SAE as numpy arrays by name, without torch unless the format is a pickle.
-
-    Returns:
-        `encoder`, `decoder` (n_latents, d_model), `encoder_bias` (n_latents,), `decoder_bias` (d_model,), and those
-        that its architecture adds.
-
-    Raises:
-        StudyError: as `load`.
-    """
-    formats = import_module(".formats", __name__)
-    if (format or formats.detect(path)) == "own":
-        return import_module(".checkpoint", __name__).arrays(path)
-    return formats.read(path, format).tensors
+def __dir__() -> list[str]:
+    return list(__all__)

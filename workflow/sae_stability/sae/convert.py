@@ -5,34 +5,36 @@ from pathlib import Path
 from sae_stability.errors import StudyError
 from sae_stability.sae import formats
 from sae_stability.sae.checkpoint_files import checkpoint_files
-from sae_stability.sae.imported import save_weights
+from sae_stability.sae.formats import own
 
 
 def convert(
-    checkpoint: Path,
-    out: Path,
     *,
+    checkpoint: Path,
     format: str | None = None,
     to: str = "own",
     n_latents: int | None = None,
     d_model: int | None = None,
-    config_hash="",
+    config_hash: str = "",
+    out: Path,
 ) -> None:
     """Read an SAE and write it as a folder of another format.
 
     Args:
-        checkpoint: folder or file of the SAE.
-        out: folder to write; an SAE of the same format that is there already is overwritten.
-        format: format of `checkpoint`; None to tell by its files.
-        to: one of `formats.WRITTEN`.
-        n_latents, d_model: the size that it must have; None for any.
-        config_hash: recorded by the project's own format.
+        checkpoint: folder or file of an SAE.
+        format: its format; by default told by its files.
+        to: format to write: own, sparsify, saelens or dictionary_learning.
+        n_latents: latents that the SAE must have; any number if left out.
+        d_model: width that the SAE must have; any if left out.
+        config_hash: what the SAE was made from; the project's own format records it.
+        out: folder for the SAE; one of the same format that is there already is overwritten.
 
     Raises:
         StudyError: it cannot be read, has another size, or the other format has no such SAEs; or `out` is where it
             lies itself, or holds an SAE of another format.
     """
-    _check_free(checkpoint, out, to)
+    _check_not_itself(checkpoint, out)
+    formats.check_free(out, to)
     weights = formats.read(checkpoint, format)
     for what, found, wanted in (("latents", weights.n_latents, n_latents), ("width", weights.d_model, d_model)):
         if wanted is not None and found != wanted:
@@ -40,20 +42,11 @@ def convert(
                 f"{checkpoint}: {what} {found:,}, but the study says {wanted:,}; mend n_latents or d_model"
             )
     if to == "own":
-        save_weights(out, weights, config_hash)
+        own.write(out, weights, config_hash)
     else:
         formats.write(out, weights, to)
 
 
-def _check_free(checkpoint: Path, out: Path, to: str) -> None:
-    """Formats share file names: written over another one, an SAE would lose some of its files."""
+def _check_not_itself(checkpoint: Path, out: Path) -> None:
     if out.resolve() in {file.parent.resolve() for file in checkpoint_files(checkpoint)}:
         raise StudyError(f"{out}: holds {checkpoint} itself, which must not be overwritten; name another folder")
-    if not out.is_dir() or not checkpoint_files(out):
-        return
-    found = formats.recognised(out)
-    # Settings are written last: without them these may be the weights that a killed conversion left.
-    unfinished = found in (None, "own") and not list(out.glob("*.json"))
-    if found != to and not unfinished:
-        what = f"an SAE of the format {found}" if found else "files of something else"
-        raise StudyError(f"{out}: holds {what}, which an SAE of the format {to} would damage; name another folder")

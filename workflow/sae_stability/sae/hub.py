@@ -7,14 +7,14 @@ from sae_stability.errors import StudyError
 from sae_stability.sae.checkpoint_files import FILES, checked_folder
 
 
-def fetch(repo: str, folder: str, out: Path, revision: str | None = None) -> Path:
-    """Download the SAE in `folder` of a hub repository into `out`, under its path in the repository.
+def fetch(*, repo: str, folder: str, revision: str | None = None, out: Path) -> Path:
+    """Download an SAE from the Hugging Face hub, its files under their paths in the repository.
 
     Args:
-        repo: owner/name.
-        folder: path inside the repository; "." for its top.
-        out: where to put it; what lies there is replaced.
-        revision: branch, tag or commit; None for the main branch.
+        repo: repository on the hub: owner/name.
+        folder: path of the SAE in the repository; . for its top.
+        revision: branch, tag or commit; the main branch if left out.
+        out: folder for the files; what lies there is replaced.
 
     Returns:
         The SAE's folder.

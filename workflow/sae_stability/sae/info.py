@@ -3,19 +3,22 @@
 from pathlib import Path
 
 from sae_stability.sae import formats
-from sae_stability.sae.checkpoint import arrays, read_cfg
+from sae_stability.sae.formats import own
 from sae_stability.sae.formats.untrusted import read_settings
 
 
-def describe(path: Path) -> str:
+def describe(checkpoint: Path) -> str:
     """Shapes, settings and training metrics of an SAE of any format, one `name: value` a line.
+
+    Args:
+        checkpoint: an SAE of any format that is read.
 
     Raises:
         StudyError: there is no SAE, or its files are damaged.
     """
-    path = Path(path)
+    path = Path(checkpoint)
     if formats.detect(path) == "own":
-        tensors, settings = arrays(path), read_cfg(path)
+        tensors, settings = own.arrays(path), own.read_cfg(path)
     else:
         weights = formats.read(path)
         tensors, settings = weights.tensors, weights.settings | weights.origin

@@ -1,62 +1,208 @@
-"""A trained SAE, ready to encode and decode."""
+"""An SAE of any origin, ready to encode and decode."""
 
 from pathlib import Path
 
 import torch
 
-from sae_stability.errors import StudyError
-from sae_stability.sae.architectures import REGISTRY
-from sae_stability.sae.checkpoint import arrays, check_shapes, read_cfg
-from sae_stability.sae.training.steps import architecture
+from sae_stability.sae import formats
+from sae_stability.sae.formats import own
+from sae_stability.sae.formats.untrusted import one_line_errors
+from sae_stability.sae.weights import Weights
+
+_EPSILON = 1e-5  # SAELens and OpenAI add it to the standard deviation, not to the variance
 
 
 class SAE:
-    """A sparse autoencoder on raw activations.
+    """A sparse autoencoder on raw activations, trained here or elsewhere; `weights.Weights` defines its forward pass.
 
     Attributes:
-        encoder, decoder: (n_latents, d_model); rows are latents, decoder rows have norm 1.
+        encoder, decoder: (n_latents, d_model); rows are latents. Decoder rows have norm 1 in SAEs trained here, else
+            the norms that the file gave them.
         encoder_bias: (n_latents,). decoder_bias: (d_model,).
-        cfg: what `cfg.json` says.
-        extras: tensors of the architecture alone, by name.
+        extras: further tensors by the names of `Weights` (`threshold`, `gate_bias`, `log_magnitude`, `skip`).
+        cfg: of an SAE trained here, what `cfg.json` says; of others, settings and origin.
+        trained_here: whether it is one of this project's own trainings.
     """
 
-    def __init__(self, tensors: dict[str, torch.Tensor], cfg: dict) -> None:
-        extras = dict(tensors)
-        self.encoder, self.decoder = extras.pop("encoder"), extras.pop("decoder")
-        self.encoder_bias, self.decoder_bias = extras.pop("encoder_bias"), extras.pop("decoder_bias")
-        self.extras, self.cfg = extras, cfg
-        self._encode = architecture(cfg["architecture"]).encode
+    def __init__(self, weights: Weights, cfg: dict | None = None, device: str | torch.device = "cpu") -> None:
+        tensors = {name: torch.from_numpy(value).to(device) for name, value in weights.tensors.items()}
+        self.encoder, self.decoder = tensors.pop("encoder"), tensors.pop("decoder")
+        self.encoder_bias, self.decoder_bias = tensors.pop("encoder_bias"), tensors.pop("decoder_bias")
+        self.extras = tensors
+        self.k, self.activation, self.origin = weights.k, weights.activation, weights.origin
+        self.subtract_decoder_bias, self.input_norm = weights.subtract_decoder_bias, weights.input_norm
+        self.trained_here = cfg is not None
+        self.cfg = cfg or weights.settings | {"architecture": weights.activation} | weights.origin
 
     def encode(self, x: torch.Tensor) -> torch.Tensor:
-        """Latents (rows, n_latents) float32 of activations x (rows, d_model) of any precision."""
-        return self._encode(self, x.to(self.encoder.dtype))
+        """Latents (rows, n_latents) float32 of raw activations x (rows, d_model) of any precision."""
+        z = self._normalised(x.to(self.encoder.dtype))[0]
+        if self.subtract_decoder_bias:
+            z = z - self.decoder_bias
+        return _ENCODE[self.activation](self, z)
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """Reconstruction (rows, d_model) of latents (rows, n_latents): latents @ decoder + decoder_bias."""
+        """latents @ decoder + decoder_bias, (rows, d_model); see `reconstruct` for SAEs that scale rows or skip."""
         return torch.addmm(self.decoder_bias, latents, self.decoder)
 
     def reconstruct(self, latents: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        """What the SAE puts in the place of x, from x's latents. Here decode; imported SAEs may scale by x's norm."""
-        return self.decode(latents)
+        """What the SAE puts in the place of x (rows, d_model), by its latents: `decode`, scaled back, plus skip x."""
+        x_hat = self.decode(latents)
+        x = x.to(self.encoder.dtype)
+        if self.input_norm != "none":
+            _, shift, scale = self._normalised(x)
+            x_hat = x_hat * scale + shift
+        return x_hat + x @ self.extras["skip"].T if "skip" in self.extras else x_hat
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """decode(encode(x))."""
-        return self.decode(self.encode(x))
+        """reconstruct(encode(x), x)."""
+        return self.reconstruct(self.encode(x), x)
+
+    @property
+    def weights(self) -> Weights:
+        """The tensors as arrays, on the CPU, with the settings."""
+        names = ("encoder", "decoder", "encoder_bias", "decoder_bias")
+        tensors = {name: getattr(self, name) for name in names} | self.extras
+        settings = ("activation", "k", "subtract_decoder_bias", "input_norm", "origin")
+        return Weights(
+            **{name: value.numpy(force=True) for name, value in tensors.items()},
+            **{name: getattr(self, name) for name in settings},
+        )
+
+    def _normalised(self, x: torch.Tensor):
+        """x as the encoder wants it, and the shift and the scale that take it back."""
+        if self.input_norm == "layer":
+            shift, scale = x.mean(-1, keepdim=True), x.std(-1, keepdim=True)
+            return (x - shift) / (scale + _EPSILON), shift, scale
+        if self.input_norm == "unit":
+            scale = x.norm(dim=-1, keepdim=True) / x.shape[-1] ** 0.5
+            return x / scale, 0.0, scale
+        return x, 0.0, 1.0
 
 
-def load(path: Path, device: str | torch.device = "cpu") -> SAE:
-    """Read an SAE folder of this project (`checkpoint`).
+def load(path: str | Path, format: str | None = None, device: str | torch.device = "cpu") -> SAE:
+    """Read an SAE that was trained here or by another library.
+
+    Args:
+        path: a folder or a file.
+        format: one of `formats.REGISTRY` (own, sparsify, saelens, dictionary_learning, gemma_scope, ...); None to tell
+            by the files.
+        device: a torch device.
 
     Raises:
-        StudyError: a file is missing, damaged, of unknown architecture, or its tensors disagree with `cfg.json`.
+        StudyError: there is no such SAE, or its files are damaged, disagree, or ask for code to be run.
+
+    Example:
+        >>> import tempfile
+        >>> import torch
+        >>> from sae_stability import sae
+        >>> rows = torch.randn(512, 8, generator=torch.Generator().manual_seed(0))
+        >>> folder = tempfile.mkdtemp()
+        >>> _ = sae.train(rows, n_latents=16, k=2, batch_size=64, out=folder)
+        >>> loaded = sae.load(folder)
+        >>> loaded.encoder.shape
+        torch.Size([16, 8])
+        >>> latents = loaded.encode(rows)
+        >>> int((latents != 0).sum(1).max())
+        2
+        >>> loaded.decode(latents).shape
+        torch.Size([512, 8])
     """
-    cfg = read_cfg(path)
-    if cfg["architecture"] not in REGISTRY:
-        raise StudyError(
-            f"{path}/cfg.json: architecture {cfg['architecture']!r} is not known; allowed: {', '.join(REGISTRY)}"
-        )
-    if cfg["k"] is None:
-        raise StudyError(f"{path}/cfg.json: k is null; a {cfg['architecture']} SAE states its k")
-    values = arrays(path)
-    check_shapes(path, values, cfg, architecture(cfg["architecture"]).EXTRAS)
-    return SAE({name: torch.from_numpy(value).to(device) for name, value in values.items()}, cfg)
+    path = Path(path)
+    if (format or formats.detect(path)) == "own":
+        torch.empty(0, device=device)  # a device that is not there is no fault of the file
+        with one_line_errors(path):
+            return load_own(path, device)
+    return SAE(formats.read(path, format), device=device)
+
+
+def load_own(path: Path, device: str | torch.device = "cpu") -> SAE:
+    """Read an SAE folder in the project's own format.
+
+    Raises:
+        StudyError: as `formats.own.read`.
+    """
+    cfg = own.read_cfg(path)
+    return SAE(own.read(path), None if cfg["architecture"] == own.IMPORTED else cfg, device)
+
+
+def save(path: str | Path, sae: SAE, format: str = "own") -> None:
+    """Write an SAE as a folder of the project's own format, or of another library's.
+
+    `load` reads the same bits back. An SAE of the same format in that folder is overwritten.
+
+    Args:
+        path: the folder.
+        sae: what `load` or `train` returned.
+        format: one of `formats.WRITTEN`: own, sparsify, saelens or dictionary_learning.
+
+    Raises:
+        StudyError: the format is not written or has no such SAEs, or the folder holds something else.
+
+    Example:
+        >>> import tempfile
+        >>> import torch
+        >>> from sae_stability import sae
+        >>> rows = torch.randn(512, 8, generator=torch.Generator().manual_seed(0))
+        >>> trained = sae.train(rows, n_latents=16, k=2, batch_size=64)
+        >>> folder = tempfile.mkdtemp()
+        >>> sae.save(folder, trained)
+        >>> torch.equal(sae.load(folder).decoder, trained.decoder)
+        True
+        >>> sae.save(folder + "/for-saelens", trained, format="saelens")
+        >>> sae.load(folder + "/for-saelens").cfg["format"]
+        'saelens'
+    """
+    path = Path(path)
+    formats.check_free(path, format)
+    if format == "own" and sae.trained_here:
+        own.write_trained(path, sae.weights, sae.cfg)
+    else:
+        formats.write(path, sae.weights, format)
+
+
+def _pre(sae: SAE, z: torch.Tensor) -> torch.Tensor:
+    return torch.addmm(sae.encoder_bias, z, sae.encoder.T)
+
+
+def _topk(sae: SAE, z: torch.Tensor) -> torch.Tensor:
+    pre = torch.relu(_pre(sae, z))
+    best = pre.topk(sae.k, dim=1, sorted=False)
+    return torch.zeros_like(pre).scatter_(1, best.indices, best.values)
+
+
+def _abstopk(sae: SAE, z: torch.Tensor) -> torch.Tensor:
+    pre = _pre(sae, z)
+    best = pre.abs().topk(sae.k, dim=1, sorted=False).indices
+    return torch.zeros_like(pre).scatter_(1, best, pre.gather(1, best))
+
+
+def _groupmax(sae: SAE, z: torch.Tensor) -> torch.Tensor:
+    groups = torch.relu(_pre(sae, z)).unflatten(1, (sae.k, -1))
+    best = groups.max(dim=2, keepdim=True)
+    return torch.zeros_like(groups).scatter_(2, best.indices, best.values).flatten(1)
+
+
+def _relu(sae: SAE, z: torch.Tensor) -> torch.Tensor:
+    return torch.relu(_pre(sae, z))
+
+
+def _jumprelu(sae: SAE, z: torch.Tensor) -> torch.Tensor:
+    pre = _pre(sae, z)
+    return torch.relu(pre) * (pre > sae.extras["threshold"])
+
+
+def _gated(sae: SAE, z: torch.Tensor) -> torch.Tensor:
+    products = z @ sae.encoder.T
+    magnitude = torch.relu(sae.extras["log_magnitude"].exp() * products + sae.encoder_bias)
+    return magnitude * (products + sae.extras["gate_bias"] > 0)
+
+
+_ENCODE = {
+    "topk": _topk,
+    "abstopk": _abstopk,
+    "groupmax": _groupmax,
+    "relu": _relu,
+    "jumprelu": _jumprelu,
+    "gated": _gated,
+}

@@ -31,7 +31,7 @@ def _entries(entry: str | dict) -> list[ExternalSae]:
     if isinstance(entry, str):
         from sae_stability.sae import formats
 
-        return [ExternalSae(str(path)) for path in formats.members(Path(entry))]
+        return [ExternalSae(str(path)) for path in formats.saes_at(Path(entry))]
     checked_folder(entry["folder"])
     return [ExternalSae(None, entry["repo"], entry["folder"], entry["revision"])]
 

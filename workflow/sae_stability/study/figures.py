@@ -1,85 +1,121 @@
-"""Figures of a study: what each draws, and whether its sweep can be drawn so."""
+"""The figures of a study: what each draws, and whether its sweep can be drawn that way."""
 
 import re
 from collections import Counter
 
 from sae_stability.errors import StudyError
+from sae_stability.figures import registry
+from sae_stability.figures.registry import FigureKind
 from sae_stability.sae.architectures import OPTIONAL
 from sae_stability.study import schema
 from sae_stability.study.parts import Cohort, ExternalCohort, Figure, Point, Sweep
 from sae_stability.study.schema import look_up
 
-# What the sweep of each kind of figure has to vary, and places its cohorts by.
-SWEPT = {
-    "size": "n_latents",
-    "k": "k",
-    "tokens": "tokens",
-    "layer": "hookpoint",
-    "position": "hookpoint",
-    "randomness": "varied",
-    "architecture": "architecture",
-}
+Cohorts = list[Cohort | ExternalCohort]
 
-
-# What may differ between the cohorts of a figure over architectures: sparsity, and what each has its own of.
-OF_ARCHITECTURES = ("architecture", "k", "learning_rate", *OPTIONAL)
+# What may differ between the cohorts of a figure of architectures: sparsity, and settings that only some of them have.
+MAY_DIFFER = ("architecture", "k", "learning_rate", *OPTIONAL)
 
 
 def figure_of(slug: str, given: dict, cohorts: dict, sweeps: dict) -> Figure:
-    """A figure from filled settings, its kind checked against what it draws."""
+    """A figure from its settings, with defaults filled in.
+
+    Raises:
+        StudyError: no such kind of figure, no such cohort or sweep, or a sweep that this kind cannot draw.
+    """
     where = f"figures.draw.{slug}"
-    what = "cohort" if "cohort" in given else "sweep"
-    kinds = schema.definition(f"{what}_figure")["properties"]["figure"]["enum"]
-    kind = given["figure"] or slug
-    if kind not in kinds:
-        words = f"no figure of a {what} by that name (name the kind with `figure:`)"
-        schema.fail_unknown(where, kind, [name for name in kinds if name], words)
-    entry = look_up(f"{where}.{what}", given[what], cohorts if what == "cohort" else sweeps)
-    if what == "cohort":
+    draws = "cohort" if "cohort" in given else "sweep"
+    name = given["figure"] or slug
+    allowed = registry.names(draws)
+    if name not in allowed:
+        schema.fail_unknown(where, name, allowed, f"no figure of a {draws} by that name (name the kind with `figure:`)")
+    kind = registry.FIGURES[name]
+    entry = look_up(f"{where}.{draws}", given[draws], cohorts if draws == "cohort" else sweeps)
+    if draws == "cohort":
         inputs = ((entry.slug, entry.slug),)
     else:
-        check_swept(where, kind, entry, cohorts)
-        inputs = tuple((_place(kind, member, cohorts[member.cohort]), member.cohort) for member in entry.points)
-    return Figure(slug, kind, given.get("cohort"), given.get("sweep"), inputs)
+        compared = [cohorts[cohort] for cohort in dict.fromkeys(point.cohort for point in entry.points)]
+        CHECKS[kind.check](where, kind, entry, compared)
+        inputs = tuple((_label(kind, point, cohorts[point.cohort]), point.cohort) for point in entry.points)
+    return Figure(slug, name, given.get("cohort"), given.get("sweep"), inputs)
 
 
-def _place(kind: str, member: Point, cohort: Cohort | ExternalCohort) -> str:
-    """What a figure places a sweep's cohort by: a number, a hookpoint with its layer number, or a name."""
-    return member.label if kind == "position" else str(getattr(cohort, SWEPT[kind]))
+def _label(kind: FigureKind, point: Point, cohort: Cohort | ExternalCohort) -> str:
+    return point.label if kind.labels == "name" else str(getattr(cohort, kind.swept))
 
 
-def check_swept(where: str, kind: str, sweep: Sweep, cohorts: dict[str, Cohort | ExternalCohort]) -> None:
-    """A figure over a setting needs a sweep that varies it, or a group of declared cohorts that differ in it.
-
-    Positions go by name, so any group will do for them; layers go by the number in the hookpoint.
-    """
-    if kind in ("randomness", "architecture"):
-        check = _check_randomness if kind == "randomness" else _check_architecture
-        check(where, sweep, [cohorts[name] for name in dict.fromkeys(member.cohort for member in sweep.points)])
-        return
-    field = SWEPT[kind]
-    without = [member.cohort for member in sweep.points if getattr(cohorts[member.cohort], field, None) is None]
-    if without and kind != "position":
-        raise StudyError(
-            f"{where}: figure {kind} goes by {field}, which cohort {without[0]} of external SAEs does not state"
-        )
-    values = list(dict.fromkeys(getattr(cohorts[member.cohort], field) for member in sweep.points))
-    if sweep.fields and field not in sweep.fields:
-        found = f"varies {' and '.join(sweep.fields)}"
-    elif not sweep.fields and kind != "position" and len(values) == 1:
-        found = f"has {field} {values[0]} in all of its cohorts"
-    elif kind == "layer" and (bare := [value for value in values if not any(map(str.isdigit, value))]):
-        found = f"has {bare[0]}, with no layer number in it"
-    else:
-        return _check_places(where, kind, sweep, cohorts)
-    raise StudyError(
-        f"{where}: figure {kind} goes by {field}, but sweep {sweep.slug} {found}; name another sweep, "
-        "or another kind with `figure:`"
+def _check_values(where: str, kind: FigureKind, sweep: Sweep, cohorts: Cohorts) -> None:
+    """Every cohort must have its own value of the swept field, or two would be drawn as one and averaged."""
+    values = _different_values(where, kind, sweep, cohorts)
+    _check_places(
+        where,
+        kind,
+        sweep,
+        places={slug: (value, f"{kind.swept} {value:,}") for slug, value in values.items()},
+        vary=kind.swept,
     )
 
 
-def _check_randomness(where: str, sweep: Sweep, cohorts: list[Cohort | ExternalCohort]) -> None:
-    """What the init seed and the order seed do can be told from cohorts that are alike in everything else."""
+def _check_layers(where: str, kind: FigureKind, sweep: Sweep, cohorts: Cohorts) -> None:
+    """Every hookpoint must hold a layer number, and every layer may have one cohort of each size."""
+    hookpoints = _different_values(where, kind, sweep, cohorts)
+    layers = {slug: re.search(r"\d+", hookpoint) for slug, hookpoint in hookpoints.items()}
+    if without := [slug for slug, layer in layers.items() if layer is None]:
+        _refuse(where, kind, sweep, _goes_by(kind), f"has {hookpoints[without[0]]}, with no layer number in it")
+    places = {}
+    for cohort in cohorts:
+        layer = layers[cohort.slug][0]
+        places[cohort.slug] = (layer, cohort.n_latents), f"layer {layer} with {cohort.n_latents:,} latents"
+    _check_places(where, kind, sweep, places, vary="hookpoint, or hookpoint and n_latents")
+
+
+def _check_names(where: str, kind: FigureKind, sweep: Sweep, cohorts: Cohorts) -> None:
+    """Names always differ, so any group of cohorts will do; a sweep of settings must vary the right one."""
+    _check_fields(where, kind, sweep)
+
+
+def _different_values(where: str, kind: FigureKind, sweep: Sweep, cohorts: Cohorts) -> dict[str, object]:
+    """The swept field of every cohort, by the cohort's name; at least two must differ."""
+    values = {cohort.slug: getattr(cohort, kind.swept, None) for cohort in cohorts}
+    if without := [slug for slug, value in values.items() if value is None]:
+        raise StudyError(
+            f"{where}: figure {kind.name} {_goes_by(kind)}, which cohort {without[0]} of external SAEs does not state"
+        )
+    _check_fields(where, kind, sweep)
+    if not sweep.fields and len(set(values.values())) == 1:
+        found = f"has {kind.swept} {next(iter(values.values()))} in all of its cohorts"
+        _refuse(where, kind, sweep, _goes_by(kind), found)
+    return values
+
+
+def _check_fields(where: str, kind: FigureKind, sweep: Sweep) -> None:
+    """A sweep of settings must vary the field that the figure goes by."""
+    if sweep.fields and kind.swept not in sweep.fields:
+        _refuse(where, kind, sweep, _goes_by(kind), f"varies {' and '.join(sweep.fields)}")
+
+
+def _check_places(where: str, kind: FigureKind, sweep: Sweep, places: dict[str, tuple[object, str]], vary: str) -> None:
+    """Refuse two cohorts at one place.
+
+    Args:
+        where: the figure's place in the study.
+        kind: the kind of figure.
+        sweep: what it draws.
+        places: cohort -> (its place on the axis, the place in words).
+        vary: the settings that such a sweep may vary, in words.
+    """
+    taken: dict[object, str] = {}
+    for slug, (place, words) in places.items():
+        if other := taken.get(place):
+            raise StudyError(
+                f"{where}: figure {kind.name} needs one cohort a place, but sweep {sweep.slug} has {other} and {slug} "
+                f"at {words}; vary {vary} alone, with a sweep and a figure for each value of another setting"
+            )
+        taken[place] = slug
+
+
+def _check_randomness(where: str, kind: FigureKind, sweep: Sweep, cohorts: Cohorts) -> None:
+    """The effects of init seed and order seed can be told apart where the cohorts differ in nothing else."""
     given = [cohort.slug for cohort in cohorts if isinstance(cohort, ExternalCohort)]
     if sweep.fields:
         found = f"varies {' and '.join(sweep.fields)}"
@@ -87,43 +123,39 @@ def _check_randomness(where: str, sweep: Sweep, cohorts: list[Cohort | ExternalC
         found = f"has cohort {given[0]} of external SAEs"
     elif unlike := _settings_that_differ(cohorts):
         found = f"has cohorts that differ in {' and '.join(unlike)}"
-    elif missing := [kind for kind in ("init", "order") if kind not in [cohort.varied for cohort in cohorts]]:
+    elif missing := [seed for seed in ("init", "order") if seed not in [cohort.varied for cohort in cohorts]]:
         found = f"has no cohort in which the {missing[0]} seed alone varies"
     elif len({cohort.varied for cohort in cohorts}) < len(cohorts):
-        found = "has two cohorts in which the same varies"
+        found = "has two cohorts in which the same seeds vary"
     else:
         return
-    raise StudyError(
-        f"{where}: figure randomness compares a cohort of several init_seeds with one of several order_seeds, alike in "
-        f"everything else, but sweep {sweep.slug} {found}; name another sweep, or another kind with `figure:`"
-    )
+    needs = "compares a cohort of several init_seeds with one of several order_seeds, alike in everything else"
+    _refuse(where, kind, sweep, needs, found)
 
 
-def _check_architecture(where: str, sweep: Sweep, cohorts: list[Cohort | ExternalCohort]) -> None:
-    """Architectures can be compared where the cohorts are alike in all but their own settings and sparsity."""
+def _check_architectures(where: str, kind: FigureKind, sweep: Sweep, cohorts: Cohorts) -> None:
+    """Architectures can be compared where the cohorts differ only in `MAY_DIFFER`, at several k for two of them."""
     given = [cohort.slug for cohort in cohorts if isinstance(cohort, ExternalCohort)]
-    places = {} if given else {(cohort.architecture, cohort.k): cohort.slug for cohort in cohorts}
+    at = {} if given else {(cohort.architecture, cohort.k): cohort.slug for cohort in cohorts}
+    cohorts_of = Counter(architecture for architecture, _ in at)
     if given:
         found = f"has cohort {given[0]} of external SAEs"
-    elif unlike := [name for name in _settings_that_differ(cohorts) if name not in OF_ARCHITECTURES]:
+    elif unlike := [name for name in _settings_that_differ(cohorts) if name not in MAY_DIFFER]:
         found = f"has cohorts that differ in {' and '.join(unlike)}"
     elif len({cohort.varied for cohort in cohorts}) > 1:
         found = "has cohorts in which different seeds vary"
-    elif len({architecture for architecture, _ in places}) == 1:
+    elif len(cohorts_of) == 1:
         found = f"has architecture {cohorts[0].architecture} in all of its cohorts"
-    elif twins := [cohort for cohort in cohorts if cohort.slug not in places.values()]:
+    elif twins := [cohort for cohort in cohorts if cohort.slug not in at.values()]:
         twin = twins[0]
-        other = places[twin.architecture, twin.k]
+        other = at[twin.architecture, twin.k]
         found = f"has {twin.slug} and {other} with architecture {twin.architecture} and k {twin.k}"
-    elif sum(count > 1 for count in Counter(architecture for architecture, _ in places).values()) < 2:
-        found = "has not two architectures with several k each, so that there is no line to compare on"
+    elif sum(count > 1 for count in cohorts_of.values()) < 2:
+        found = "has fewer than two architectures with several k each"
     else:
         return
-    raise StudyError(
-        f"{where}: figure architecture compares cohorts of several architectures at several k, alike in all but "
-        f"learning_rate and what each has its own of, but sweep {sweep.slug} {found}; name another sweep, or another "
-        "kind with `figure:`"
-    )
+    needs = "compares cohorts of several architectures at several k, alike in all but learning_rate and settings that "
+    _refuse(where, kind, sweep, f"{needs}only some architectures have", found)
 
 
 def _settings_that_differ(cohorts: list[Cohort]) -> list[str]:
@@ -131,19 +163,22 @@ def _settings_that_differ(cohorts: list[Cohort]) -> list[str]:
     return [name for name in settings[0] if any(other[name] != settings[0][name] for other in settings)]
 
 
-def _check_places(where: str, kind: str, sweep: Sweep, cohorts: dict[str, Cohort | ExternalCohort]) -> None:
-    """Two cohorts at one place would be drawn as one curve, and their mean taken for a result."""
-    if kind == "position":
-        return  # places are names, and names differ
-    taken: dict[tuple, str] = {}
-    for name in dict.fromkeys(member.cohort for member in sweep.points):
-        value = getattr(cohorts[name], SWEPT[kind])
-        place = (re.search(r"\d+", value)[0], cohorts[name].n_latents) if kind == "layer" else (value,)
-        if other := taken.get(place):
-            at = f"layer {place[0]} with {place[1]:,} latents" if kind == "layer" else f"{SWEPT[kind]} {value:,}"
-            allowed = "hookpoint, or hookpoint and n_latents" if kind == "layer" else SWEPT[kind]
-            raise StudyError(
-                f"{where}: figure {kind} needs one cohort a place, but sweep {sweep.slug} has {other} and {name} at "
-                f"{at}; vary {allowed} alone, with a sweep and a figure for each value of another setting"
-            )
-        taken[place] = name
+def _goes_by(kind: FigureKind) -> str:
+    return f"goes by {kind.swept}"
+
+
+def _refuse(where: str, kind: FigureKind, sweep: Sweep, needs: str, found: str) -> None:
+    raise StudyError(
+        f"{where}: figure {kind.name} {needs}, but sweep {sweep.slug} {found}; name another sweep, or another kind "
+        "with `figure:`"
+    )
+
+
+CHECKS = {
+    "values": _check_values,
+    "layers": _check_layers,
+    "names": _check_names,
+    "randomness": _check_randomness,
+    "architectures": _check_architectures,
+}
+"""The checks that a kind of figure may name, each called with (where, kind, sweep, its cohorts)."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from sae_stability.errors import StudyError
+from sae_stability.figures.registry import names
 from sae_stability.sae.training.limits import LIMITS, range_fault
 
 SCHEMA = Path(__file__).with_name("config.schema.yaml")
@@ -80,11 +81,13 @@ def load_yaml(path: str | os.PathLike) -> dict:
 
 @functools.cache
 def schema() -> dict:
-    """The schema of a study as one nested dict, with the limits that `sae.training.limits` states filled in."""
+    """The schema of a study as one nested dict: limits from `sae.training.limits`, names from the registries."""
     loaded = load_yaml(SCHEMA)
     properties = loaded["$defs"]["cohort"]["properties"]
     for name in LIMITS.keys() & properties.keys():
         properties[name] |= LIMITS[name]
+    for draws in ("cohort", "sweep"):
+        loaded["$defs"][f"{draws}_figure"]["properties"]["figure"]["enum"] = [*names(draws), None]
     return loaded
 
 

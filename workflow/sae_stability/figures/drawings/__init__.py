@@ -1,33 +1,66 @@
 """The drawing step: one tidy table -> pictures and a caption. Reads nothing but that table."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sae_stability import files
 from sae_stability.figures import registry
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
 
-def write_figure(*, figure: str, table: Path, style: dict, outs: list[Path], caption: Path) -> None:
-    """Draw `figure` from its tidy table and write its caption.
+
+def write_figure(
+    *, figure: str, table: Path, style: dict | None = None, svg: Path, pdf: Path, png: Path, caption: Path
+) -> None:
+    """Draw a figure from its tidy table, and write its caption.
+
+    The same table and style give the same bytes.
+
+    Args:
+        figure: kind of the figure.
+        table: its tidy table, a Parquet file.
+        style: settings that differ from the default style, such as width; published: false leaves out the paper's
+            values.
+        svg: file for the picture as SVG.
+        pdf: file for the picture as PDF.
+        png: file for the picture as PNG.
+        caption: file for the caption, reStructuredText that may pass through Jinja.
+
+    Raises:
+        StudyError: no such figure, a setting of the style that does not exist, or a missing or damaged table.
+    """
+    from sae_stability.figures.drawings import style as styles
+
+    resolved = styles.resolve(style or {})
+    rows, _ = files.read_table(table)
+    picture, text = draw(figure, rows, resolved)
+    for out in (svg, pdf, png):
+        styles.save(picture, out, resolved)
+    with files.atomic(caption) as temporary:
+        temporary.write_text(text + "\n")
+
+
+def draw(figure: str, table: "pd.DataFrame", style: dict) -> "tuple[Figure, str]":
+    """The picture of a figure and its caption.
 
     Args:
         figure: a name in `registry.FIGURES`.
-        table: what `tables.write_table` wrote.
-        style: overrides of `style.DEFAULT`; `published: false` leaves the paper's values out of picture and caption.
-        outs: pictures to write, each ending in .svg, .pdf or .png. The same table and style give the same bytes.
-        caption: reStructuredText to write, safe to pass through Jinja.
+        table: the figure's tidy table.
+        style: what differs from `style.DEFAULT`.
 
     Raises:
-        StudyError: no such figure, a style key that does not exist, or a missing or damaged table.
+        StudyError: no such figure, or a setting of the style that does not exist or cannot be drawn with.
     """
+    import matplotlib
+
     from sae_stability.figures.drawings import style as styles
 
     module = registry.load(figure, "drawing")
     style = styles.resolve(style)
-    rows, _ = files.read_table(table)
     if not style["published"]:
-        rows = rows[rows["source"] != "published"].reset_index(drop=True)
-    picture = module.draw(rows, style)
-    for out in outs:
-        styles.save(picture, out, style)
-    with files.atomic(caption) as temporary:
-        temporary.write_text(module.caption(rows) + "\n")
+        table = table[table["source"] != "published"].reset_index(drop=True)
+    with matplotlib.rc_context(styles.settings(style)):
+        picture = module.draw(table, style)
+    return picture, module.caption(table)

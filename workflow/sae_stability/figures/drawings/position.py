@@ -6,14 +6,15 @@ from matplotlib.figure import Figure
 from sae_stability.figures import phrases
 from sae_stability.figures.drawings import named_places
 from sae_stability.figures.published import PAPER
+from sae_stability.figures.selection import rows_where
 
 STATISTICS = (("shared", "shared"), ("decoder_only", "decoder cosine alone"))
 
 
 def draw(table: pd.DataFrame, style: dict) -> Figure:
-    """A row a position, every pair a dot, and below them the paper's Figure 5 (middle)."""
+    """A row for each position, every pair as a dot, and below them the paper's Figure 5 (middle)."""
     published = {"decoder_only": f"{PAPER} (decoder cosine alone)"}
-    return named_places.draw_rows(table, style, _names(table), STATISTICS, published)
+    return named_places.draw_places(table, style, _names(table), STATISTICS, published)
 
 
 def _names(table: pd.DataFrame) -> dict[float, str]:
@@ -22,16 +23,16 @@ def _names(table: pd.DataFrame) -> dict[float, str]:
 
 def caption(table: pd.DataFrame) -> str:
     """What the figure shows in this run, as reStructuredText."""
-    threshold = phrases.pick(table, source="trained")["threshold"].iloc[0]
+    threshold = rows_where(table, source="trained")["threshold"].iloc[0]
     sentences = [
-        f"Shared fraction by position: {named_places.caption_rows(table, _names(table), *STATISTICS[1])}.",
-        f"For *shared* {named_places.floor_words(table, 'shared')}, for the decoder cosine alone "
-        f"{named_places.floor_words(table, 'decoder_only')}.",
-        f"{phrases.definition(threshold)[:-1]}; *decoder cosine alone* asks only for such a decoder cosine.",
+        f"Shared fraction by position: {named_places.numbers_of_places(table, _names(table), *STATISTICS[1])}.",
+        f"For *shared*, {phrases.floor_of(table)}; for the decoder cosine alone, "
+        f"{phrases.floor_of(table, 'decoder_only')}.",
+        f"{phrases.definition(threshold)} *Decoder cosine alone* asks only for a matched decoder cosine of at least "
+        f"{threshold:g}.",
     ]
-    if len(phrases.pick(table, source="published")):
+    if len(rows_where(table, source="published")):
         sentences.append(
-            f"Black squares: {PAPER}, Figure 5 middle, which asks for the decoder cosine alone, "
-            "at other models, layers and sizes."
+            f"Black squares: {PAPER}, Figure 5 middle, decoder cosine alone, at other models, layers and sizes."
         )
     return " ".join(sentences)

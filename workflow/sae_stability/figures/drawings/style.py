@@ -1,4 +1,4 @@
-"""One look for every figure: colours, sizes, fonts, and pictures whose bytes depend on nothing but table and style."""
+"""One look for every figure: colours, sizes and fonts. A picture's bytes depend on nothing but table and style."""
 
 import difflib
 from pathlib import Path
@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter
 from sae_stability import files
 from sae_stability.errors import StudyError
 
-# Okabe & Ito 2008, the three members that stand out from white by 3 to 1, and three darker colours made to match.
+# The three colours of Okabe & Ito 2008 whose contrast with white is at least 3 to 1, and three darker ones to match.
 DEFAULT = {
     "palette": ["#0072B2", "#D55E00", "#009E73", "#8F2D78", "#5C3A00", "#3018D8"],
     # Points, for the text of axes and keys.
@@ -27,10 +27,12 @@ DEFAULT = {
 
 FLOOR = "#666666"
 PUBLISHED = "#000000"
+# Marks and lines that belong to no one series.
+NEUTRAL = "#404040"
 
 
 def resolve(style: dict) -> dict:
-    """`style` over `DEFAULT`.
+    """`DEFAULT` with the keys of `style` replaced.
 
     Raises:
         StudyError: a key that does not exist, or a value that cannot be drawn with.
@@ -54,7 +56,7 @@ def resolve(style: dict) -> dict:
 
 
 def settings(style: dict) -> dict:
-    """Matplotlib settings for a resolved style; to be in force while a figure is drawn and while it is saved."""
+    """Matplotlib settings for a resolved style, for use while a figure is drawn and while it is saved."""
     size = style["font_size"]
     return {
         "font.family": "sans-serif",
@@ -88,7 +90,11 @@ def figure(style: dict, height: float) -> Figure:
 
 
 def save(picture: Figure, out: str | Path, style: dict) -> None:
-    """Write `picture` to `out`, atomically, without date or version in it."""
+    """Write `picture` to `out` without date or version in it.
+
+    Raises:
+        StudyError: `out` does not end in .svg, .pdf or .png.
+    """
     suffix = Path(out).suffix
     metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {"Software": None}}
     if suffix not in metadata:
@@ -98,13 +104,13 @@ def save(picture: Figure, out: str | Path, style: dict) -> None:
 
 
 def fraction_axis(axis, limit: float = 1.0) -> None:
-    """Percent ticks for an axis of fractions, from 0 to `limit` with a little room so that dots at 0 are whole."""
+    """Percent ticks for an axis from 0 to `limit`, with a little room so that dots at 0 are not cut."""
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f}%"))
     axis.axes.set(**{f"{axis.axis_name}lim": (-0.03 * limit, 1.03 * limit)})
 
 
 def key(picture: Figure, handles: list[Line2D], columns: int = 1) -> None:
-    """The figure's key, above the axes where no mark can be under it; at least two columns in a wide figure."""
+    """The figure's key, above the axes so that it covers no mark; a wide figure has at least two columns."""
     picture.legend(
         handles=handles,
         loc="outside upper left",
@@ -121,6 +127,27 @@ def mark(label: str, **look) -> Line2D:
     return Line2D([], [], label=label, **look)
 
 
+def colour_of_each(names: list, style: dict, *, figure: str, noun: str) -> dict:
+    """A colour of the palette for each name, in order.
+
+    Args:
+        names: what the lines of a figure stand for.
+        style: the resolved style.
+        figure: kind of the figure, for the error.
+        noun: what the names are, in the plural, for the error.
+
+    Raises:
+        StudyError: more names than the palette has colours.
+    """
+    palette = style["palette"]
+    if len(names) > len(palette):
+        raise StudyError(
+            f"figure {figure}: {len(names)} {noun} but {len(palette)} colours in figures.style.palette; add colours "
+            "or draw fewer in one figure"
+        )
+    return dict(zip(names, palette, strict=False))
+
+
 def compact(value: float) -> str:
     """A count in few characters: 384, 1,536, 131k, 2.4M, 8B."""
     for unit, letter in ((1e9, "B"), (1e6, "M"), (1e4, "k")):
@@ -129,19 +156,34 @@ def compact(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:g}"
 
 
-def label_ends(axes: Axes, ends: list[tuple[float, str, str]], size: float) -> None:
-    """Write labels right of the axes at heights (data units) as near as possible to those wanted, none on another.
+def label_beside(axes: Axes, text: str, at: tuple[float, float], style: dict, colour: str, points: float) -> None:
+    """Write a small label to the right of a place, `points` away from it."""
+    axes.annotate(
+        text,
+        at,
+        textcoords="offset points",
+        xytext=(points, 0),
+        va="center",
+        color=colour,
+        fontsize=style["font_size"] - 1,
+    )
+
+
+def label_ends(axes: Axes, ends: list[tuple[float, str]], style: dict, colour: str) -> None:
+    """Write labels right of the axes, each as near as possible to its height, none over another.
 
     Args:
         axes: with its y limits set.
-        ends: (height wanted, text, colour).
-        size: font size in points.
+        ends: (height wanted in data units, text).
+        style: the resolved style.
+        colour: of the labels.
     """
+    size = style["font_size"] - 1
     low, high = axes.get_ylim()
     # A line of text in data units; the axes take about seven tenths of the figure's height.
     step = 1.35 * size / 72 / (0.7 * axes.figure.get_size_inches()[1]) * (high - low)
     placed = high + step
-    for wanted, text, colour in sorted(ends, reverse=True):
+    for wanted, text in sorted(ends, reverse=True):
         placed = min(wanted, placed - step)
         axes.annotate(
             text,

@@ -6,18 +6,19 @@ from sae_stability import files
 from sae_stability.figures import registry
 
 
-def write_table(*, figure: str, inputs: list[tuple[str, Path]], out: Path) -> None:
-    """Make the tidy table of `figure` and write it to `out` (Parquet), and beside it as CSV.
+def write_table(*, figure: str, input: list[tuple[str, Path]], out: Path) -> None:
+    """Make a figure's tidy table, and write it as Parquet and as CSV.
 
     Args:
-        figure: a name in `registry.FIGURES`.
-        inputs: (label, path); what the path is and what the label means, the figure's `table` says.
-        out: `figures/NAME.parquet`.
+        figure: kind of the figure.
+        input: LABEL=PATH of a table to read, once for each, in the order to draw; the figure's `table` function says
+            what label and path mean to it.
+        out: file for the table, ending in .parquet; the CSV file is written beside it.
 
     Raises:
-        StudyError: no such figure, a missing or damaged input, or a label that the figure cannot place.
+        StudyError: no such figure, a missing or damaged input, or a label that the figure has no place for.
     """
-    table = registry.load(figure, "table").table(inputs)
+    table = registry.load(figure, "table").table(input)
     files.write_table(out, table, {"figure": figure})
     with files.atomic(Path(out).with_suffix(".csv")) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")

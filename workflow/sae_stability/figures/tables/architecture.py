@@ -1,4 +1,4 @@
-"""Table of the figure `architecture`: shared fraction by FVU and L0, and of each architecture at one FVU and one L0."""
+"""Table of the figure `architecture`: shared fraction by FVU and L0, and at the same FVU and L0."""
 
 import itertools
 from pathlib import Path
@@ -12,40 +12,45 @@ from sae_stability.figures.tables import overlap
 
 QUALITY = ("fvu", "l0", "dead_fraction")
 
+# What architectures are compared at -> the scale on which the lines between an architecture's cohorts are straight.
 SCALES = {"fvu": np.asarray, "l0": np.log}
-"""What an architecture is compared at, and the scale on which lines between its cohorts are straight."""
 
 
 def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
-    """The pairs of every cohort, each architecture between its cohorts, and the paper's Figure 5 (right).
+    """The pairs of every cohort, every architecture at the same FVU and L0, and the paper's Figure 5 (right).
 
     Args:
-        inputs: (architecture, overlap folder), one a cohort, and (cohort, evaluation JSON) of its SAEs.
+        inputs: (architecture, overlap folder) of each cohort, and (cohort, evaluation JSON) of each SAE.
 
     Returns:
         Columns `overlap.PAIR_COLUMNS`, `QUALITY` (means over the cohort's SAEs; NaN for published values) and
-        `matched`. `value` is the architecture, `x` the FVU. Rows of source "interpolated" are an architecture at the
-        value of FVU or L0 (as `matched` says) that the most architectures reach, on a straight line between the two
-        cohorts next to it, over FVU or over the logarithm of L0; `fraction` is NaN where the architecture's cohorts
-        do not reach that value.
+        `matched`. `value` is the architecture, `x` the FVU.
+
+        Rows of source "interpolated" give an architecture at the FVU or L0 that most architectures reach; `matched`
+        says which of the two. Their `fraction` lies on a straight line between the two nearest cohorts, over FVU or
+        over the logarithm of L0. It is NaN where the architecture's cohorts do not reach that value.
 
     Raises:
         StudyError: a cohort has no FVU or no L0 to be placed by.
     """
-    folders, evaluations = overlap.apart(inputs)
+    folders, evaluations = overlap.split_evaluations(inputs)
     place = {label: 0.0 for label, _ in folders}
     run = overlap.pair_rows(folders, place.__getitem__).merge(
         overlap.quality(evaluations, QUALITY), how="left", on="cohort"
     )
-    nowhere = run[run[["fvu", "l0"]].isna().any(axis=1) | (run["l0"] <= 0)]
-    if len(nowhere):
+    unplaced = run[run[["fvu", "l0"]].isna().any(axis=1) | (run["l0"] <= 0)]
+    if len(unplaced):
         raise StudyError(
-            f"figure architecture, cohort {nowhere['cohort'].iloc[0]}: has no FVU or no L0 above 0 on held-out "
+            f"figure architecture, cohort {unplaced['cohort'].iloc[0]}: has no FVU or no L0 above 0 on held-out "
             "activations, and the figure goes by both; leave it out of the sweep"
         )
     run = run.assign(x=run["fvu"], matched="").sort_values(["value", "x"], kind="stable", ignore_index=True)
-    matched = [row for name in SCALES for row in _matched(run, name)]
-    rows = [
+    interpolated = [row for name in SCALES for row in _interpolated(run, name)]
+    return overlap.with_published(run, interpolated + _published())
+
+
+def _published() -> list[dict]:
+    return [
         overlap.published_row(
             series=f"{published.PAPER}, GPT-2",
             value=architecture,
@@ -57,11 +62,10 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
         | {"matched": ""}
         for architecture, fraction in published.ARCHITECTURE.items()
     ]
-    return overlap.with_published(run, matched + rows)
 
 
-def _matched(run: pd.DataFrame, name: str) -> list[dict]:
-    """Every architecture at the common value of `name`."""
+def _interpolated(run: pd.DataFrame, name: str) -> list[dict]:
+    """Every architecture at the common value of `name`, "fvu" or "l0"."""
     trained = run[run["source"] == "trained"]
     scale = SCALES[name]
     cohorts = trained.groupby("value")[name]
@@ -80,7 +84,7 @@ def _matched(run: pd.DataFrame, name: str) -> list[dict]:
 
 
 def common_value(ranges: list[tuple[float, float]]) -> float:
-    """The middle of the widest stretch, or the point, that the most of the ranges (lowest, highest) cover."""
+    """The value that most ranges (lowest, highest) cover: the middle of the widest such stretch."""
     ends = sorted({end for ends in ranges for end in ends})
     stretches = [*itertools.pairwise(ends), *((end, end) for end in ends)]
 

@@ -18,15 +18,18 @@ COLUMNS = (
 
 
 def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
-    """One row a latent of A, and one a mean: of each floor (a repetition each) and of the paper's Figure 1.
+    """A row for each latent of A, for the means of each floor's repetitions, and for the paper's Figure 1.
 
     Args:
-        inputs: two pairs, (any label, match file of the pair) and (any label, overlap folder of its cohort).
+        inputs: (any label, match file of a pair) and (any label, overlap folder of its cohort).
 
     Returns:
-        Columns `COLUMNS`. `row` is "latent" or "mean"; in a "mean" row `latent` is -1 and the flags are False, and
-        `fraction_same` and `fraction_shared` say what part of all latents has the one and the other.
+        Columns `COLUMNS`. `row` is "latent" or "mean". In a "mean" row `latent` is -1, the flags are False,
+        `fraction_same` is the part of all latents with the same counterpart, and `fraction_shared` the shared part.
         `counterpart_alive` is about the counterpart by the decoder.
+
+    Raises:
+        StudyError: other inputs than these two, or a missing or damaged one.
     """
     match_files = [path for _, path in inputs if Path(path).suffix == ".parquet"]
     folders = [path for _, path in inputs if Path(path).suffix != ".parquet"]
@@ -35,7 +38,7 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
     pairs, threshold = overlap.read(folders[0], "pairs", ["a", "b", "source", "latents", "n", *_MEANS])
     latents = _latents(match_files[0], threshold)
     live = pairs.loc[(pairs["source"] == "trained") & (pairs["latents"] == "live"), "n"]
-    # Every latent of an SAE that was shown no activations counts as alive in a match, and none as live in the overlap.
+    # In an SAE that was shown no activations, a match counts every latent as alive, and the overlap none as live.
     latents["live_measured"] = bool(live.any() or not latents["alive"].any())
     latents = latents[list(COLUMNS)]
     means = [
@@ -59,12 +62,14 @@ _MEANS = ("mean_cosine_decoder", "mean_cosine_encoder", "same_counterpart", "sha
 
 
 def _floor_means(pairs: pd.DataFrame) -> list[dict]:
+    """The mean cosines and fractions of each repetition of both floors."""
     floors = pairs[pairs["source"].isin(("floor", "tied")) & (pairs["latents"] == "all")]
     renamed = floors[["source", *_MEANS]].rename(columns=lambda name: name.removeprefix("mean_"))
     return renamed.dropna().to_dict("records")
 
 
 def _latents(path: Path, threshold: float) -> pd.DataFrame:
+    """A row for each latent of A of a match file."""
     match, metadata = files.read_table(path)
     decoder, encoder = match["counterpart_decoder"].to_numpy(), match["counterpart_encoder"].to_numpy()
     # Two unmatched sides (-1 and -1) are no common counterpart.

@@ -1,4 +1,4 @@
-"""Table of the figure `k`: shared fraction of every pair against the k, the number of latents active a token."""
+"""Table of the figure `k`: shared fraction of every pair against k, the number of latents active on a token."""
 
 from pathlib import Path
 
@@ -9,5 +9,5 @@ from sae_stability.figures.tables import overlap
 
 
 def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
-    """`overlap.sweep_table` over the k, the number of latents active a token."""
+    """`overlap.sweep_table` over k, the number of latents active on a token."""
     return overlap.sweep_table(inputs, published.K, published.LATENTS)

@@ -16,14 +16,14 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
     """The pairs of every cohort at its layer, with the paper's Figure 5 (left).
 
     Args:
-        inputs: (hookpoint or layer number, overlap folder), one a cohort, the first number in the label being the
-            layer; and, for what a difference between layers may come from, (cohort, evaluation JSON) of its SAEs.
+        inputs: (hookpoint or layer number, overlap folder) of each cohort; the first number in the label is the
+            layer. Also (cohort, evaluation JSON) of each SAE, because layers may differ in quality too.
 
     Returns:
         Columns `overlap.PAIR_COLUMNS`, `fvu` and `dead_fraction` (means over the cohort's SAEs; NaN where not
-        given), sorted by layer; `size` tells cohorts of one layer apart.
+        given), sorted by layer; cohorts of one layer differ in `size`.
     """
-    folders, evaluations = overlap.apart(inputs)
+    folders, evaluations = overlap.split_evaluations(inputs)
     rows = [
         overlap.published_row(
             series=published.MODEL, value=str(layer), x=layer, size=size, statistic="joint", fraction=fraction
@@ -36,7 +36,7 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
 
 
 def layer_of(label: str) -> float:
-    """The layer that a hookpoint belongs to: 3 for "encoder.layer.3.output.dense:in".
+    """The layer number in a hookpoint: 3 for "encoder.layer.3.output.dense:in".
 
     Raises:
         StudyError: the label holds no number.

@@ -9,7 +9,7 @@ from sae_stability import files
 from sae_stability.errors import StudyError
 from sae_stability.figures import published as paper
 
-# The threshold that the overlap tables are made with unless their metadata says another.
+# The threshold of overlap tables whose metadata states none.
 THRESHOLD = 0.7
 
 PAIR_STATISTICS = ("shared", "same_counterpart", "joint", "decoder_only")
@@ -21,7 +21,10 @@ PAIR_COLUMNS = (
 
 
 def read(folder: str | Path, name: str, columns: Iterable[str]) -> tuple[pd.DataFrame, float]:
-    """Read `folder/name.parquet`: (table, the threshold it was made with).
+    """Read `folder/name.parquet`.
+
+    Returns:
+        The table, and the threshold it was made with.
 
     Raises:
         StudyError: the file is missing, damaged, or lacks one of `columns`.
@@ -35,7 +38,7 @@ def read(folder: str | Path, name: str, columns: Iterable[str]) -> tuple[pd.Data
 
 
 def number(label: str) -> float:
-    """The number that a label of a value sweep stands for ("384", "2400000").
+    """The number in the label of a sweep's cohort ("384", "2400000").
 
     Raises:
         StudyError: it is not a positive number, so a logarithmic axis has no place for it.
@@ -50,10 +53,10 @@ def number(label: str) -> float:
 
 
 def pair_rows(inputs: list[tuple[str, Path]], place: Callable[[str], float]) -> pd.DataFrame:
-    """One row a (cohort, pair, source, latents, statistic), in the long form `PAIR_COLUMNS`.
+    """One row for each cohort, pair, source, latents and statistic, in the long form `PAIR_COLUMNS`.
 
     Args:
-        inputs: (label, overlap folder), one a cohort.
+        inputs: (label, overlap folder) of each cohort.
         place: label -> position on the axis.
 
     Returns:
@@ -65,8 +68,8 @@ def pair_rows(inputs: list[tuple[str, Path]], place: Callable[[str], float]) -> 
     )
 
 
-def rows_in_order(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
-    """`pair_rows` with the labels at 0, 1, 2 ... in the order given; several cohorts of one label share its place."""
+def pair_rows_in_order(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
+    """`pair_rows` with the labels at 0, 1, 2 ... in the order given; cohorts with the same label share a place."""
     place = {label: float(number) for number, label in enumerate(dict.fromkeys(label for label, _ in inputs))}
     return pair_rows(inputs, place.__getitem__)
 
@@ -82,14 +85,33 @@ def _cohort_rows(label: str, folder: Path, x: float) -> pd.DataFrame:
     return rows.astype({"a": str, "b": str})[list(PAIR_COLUMNS)]
 
 
-def apart(inputs: list[tuple[str, Path]]) -> tuple[list[tuple[str, Path]], list[tuple[str, Path]]]:
-    """The overlap folders among the inputs, and the evaluations."""
+def only_folder(inputs: list[tuple[str, Path]]) -> Path:
+    """The overlap folder of a figure that draws one cohort.
+
+    Raises:
+        StudyError: there are several inputs, or none.
+    """
+    if len(inputs) != 1:
+        raise StudyError(f"this figure draws one cohort: it needs one overlap folder as input, not {len(inputs)}")
+    return inputs[0][1]
+
+
+def split_evaluations(inputs: list[tuple[str, Path]]) -> tuple[list[tuple[str, Path]], list[tuple[str, Path]]]:
+    """The inputs that are overlap folders, and those that are evaluations (JSON)."""
     evaluations = [(label, path) for label, path in inputs if Path(path).suffix == ".json"]
     return [given for given in inputs if given not in evaluations], evaluations
 
 
 def quality(evaluations: list[tuple[str, Path]], names: tuple[str, ...]) -> pd.DataFrame:
-    """Columns `cohort` and `names`: the means over a cohort's SAEs, from (cohort, evaluation JSON)."""
+    """Means over each cohort's SAEs.
+
+    Args:
+        evaluations: (cohort, evaluation JSON) of each SAE.
+        names: the keys to read.
+
+    Returns:
+        Columns `cohort` and `names`, one row for each cohort.
+    """
     found = [
         {"cohort": cohort, **{name: files.read_json(path)[name] for name in names}} for cohort, path in evaluations
     ]
@@ -103,9 +125,9 @@ def sweep_table(
     """The pairs of every cohort at its value of a setting, with the paper's Figure 4.
 
     Args:
-        inputs: (the setting's value as text, overlap folder), one a cohort.
+        inputs: (the setting's value as text, overlap folder) of each cohort.
         published: the setting's value -> (joint, same_counterpart).
-        size: number of latents of the published SAEs; None where the setting itself is that.
+        size: number of latents of the published SAEs; None where that number is the setting.
 
     Returns:
         Columns `PAIR_COLUMNS`.
@@ -121,11 +143,11 @@ def sweep_table(
 
 
 def published_row(*, series: str, value: str, x: float, size: int, statistic: str, fraction: float) -> dict:
-    """One published value as a row of `PAIR_COLUMNS`: source "published", all latents, threshold 0.7."""
+    """One published value as a row of `PAIR_COLUMNS`: source "published", all latents, the paper's threshold."""
     return {
         **{"series": series, "value": value, "x": x, "size": size, "cohort": "", "a": "", "b": ""},
         **{"source": "published", "latents": "all", "statistic": statistic, "fraction": fraction, "n": size},
-        "threshold": 0.7,
+        "threshold": paper.THRESHOLD,
     }
 
 

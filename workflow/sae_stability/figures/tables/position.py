@@ -12,12 +12,12 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
     """The pairs of every cohort at its position, with the paper's Figure 5 (middle).
 
     Args:
-        inputs: (name of the position or hookpoint, overlap folder), one a cohort, in the order to draw.
+        inputs: (name of the position or hookpoint, overlap folder) of each cohort, in the order to draw.
 
     Returns:
         Columns `overlap.PAIR_COLUMNS`; `x` numbers the positions from 0 in the order given.
     """
-    run = overlap.rows_in_order(inputs)
+    run = overlap.pair_rows_in_order(inputs)
     rows = [
         overlap.published_row(
             series=f"{published.PAPER}, {model}",

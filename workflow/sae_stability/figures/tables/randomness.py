@@ -12,10 +12,10 @@ KINDS = ("init", "order", "both")
 
 
 def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
-    """The pairs of every cohort, with those of the paper's Figure 1, whose SAEs differ in their initial weights.
+    """The pairs of every cohort, and the paper's Figure 1, whose SAEs differ in their initial weights.
 
     Args:
-        inputs: (which seed varies: one of `KINDS`, overlap folder), one a cohort, in the order to draw.
+        inputs: (which seed varies: one of `KINDS`, overlap folder) of each cohort, in the order to draw.
 
     Returns:
         Columns `overlap.PAIR_COLUMNS`; `value` is one of `KINDS`, `x` numbers the rows of the picture from 0.
@@ -26,7 +26,7 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
     for label, _ in inputs:
         if label not in KINDS:
             raise StudyError(f"figure randomness, {label!r}: must say which seed varies; one of {', '.join(KINDS)}")
-    run = overlap.rows_in_order(inputs)
+    run = overlap.pair_rows_in_order(inputs)
     rows = [
         overlap.published_row(
             series=published.MODEL,

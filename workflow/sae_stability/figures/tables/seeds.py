@@ -12,7 +12,7 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
     """Mean and spread at every number of SAEs, with the paper's Figure 2.
 
     Args:
-        inputs: one (cohort, overlap folder).
+        inputs: (any label, overlap folder) of one cohort.
 
     Returns:
         Columns `seed_counts.COLUMNS`; `m` is the number of SAEs compared, the base included.

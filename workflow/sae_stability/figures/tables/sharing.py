@@ -12,7 +12,7 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
     """Mean and spread over bases at every m, with the paper's "exactly m of 9".
 
     Args:
-        inputs: one (cohort, overlap folder).
+        inputs: (any label, overlap folder) of one cohort.
 
     Returns:
         Columns `seed_counts.COLUMNS`; `m` counts the SAEs a latent is found in, the base included.

@@ -11,15 +11,15 @@ STATISTICS = ("shared", "joint", "max")
 
 
 def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
-    """One row a (pair, source, latents, statistic, threshold), with the paper's appendix figure.
+    """One row for each pair, source, latents, statistic and threshold, with the paper's appendix figure.
 
     Args:
-        inputs: one (cohort, overlap folder).
+        inputs: (any label, overlap folder) of one cohort.
 
     Returns:
         Columns series, cohort, a, b, source, latents, statistic, threshold, fraction, chosen (the study's threshold).
     """
-    ((_, folder),) = inputs
+    folder = overlap.only_folder(inputs)
     keys = ["cohort", "a", "b", "source", "latents", "threshold"]
     sweep, _ = overlap.read(folder, "thresholds", [*keys, *STATISTICS])
     _, chosen = overlap.read(folder, "pairs", ["cohort"])

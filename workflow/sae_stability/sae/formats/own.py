@@ -1,23 +1,61 @@
-"""The project's own format: `sae.safetensors` and `cfg.json`; see `sae.checkpoint`."""
+"""The project's own format, readable without torch: a folder with `sae.safetensors` and `cfg.json`.
+
+Tensors are float32: `encoder` and `decoder` (n_latents, d_model, rows are latents in both), `encoder_bias`
+(n_latents,), `decoder_bias` (d_model,), and what the architecture adds. They act on raw activations: the normalisation
+of training is folded in. `cfg.json` states at least `architecture`, `n_latents`, `d_model` and `k`. SAEs trained here
+have decoder rows of norm 1. SAEs made elsewhere have `architecture: imported`, and their tensors have the names of the
+fields of `weights.Weights`.
+"""
 
 from pathlib import Path
+from typing import NamedTuple
 
-from sae_stability.sae.checkpoint import read_cfg
+import numpy as np
+
+from sae_stability.errors import StudyError
+from sae_stability.files import atomic_alone, read_json, write_json
 from sae_stability.sae.formats.untrusted import read_settings
-from sae_stability.sae.imported import read_weights, save_weights
-from sae_stability.sae.weights import Weights
+from sae_stability.sae.weights import OPTIONAL, Weights, checked
+
+TENSORS = {"encoder": "nd", "decoder": "nd", "encoder_bias": "n", "decoder_bias": "d"}
+IMPORTED = "imported"
+_SETTINGS = ("activation", "subtract_decoder_bias", "input_norm")
+
+
+class Trained(NamedTuple):
+    """What a saved SAE of one architecture is in the terms of `weights.Weights`.
+
+    Attributes:
+        activation: one of `weights.ACTIVATIONS`.
+        tensors: field of `Weights` -> saved tensor, for all fields but the four of `TENSORS` and for those of the four
+            that are saved under another name. Each has the shape (n_latents,).
+    """
+
+    activation: str
+    tensors: dict[str, str]
+
+
+TRAINED = {
+    "topk": Trained("topk", {}),
+    "batchtopk": Trained("jumprelu", {"threshold": "threshold"}),
+    "matryoshka": Trained("jumprelu", {"threshold": "threshold"}),
+    "relu": Trained("relu", {}),
+    # A gated SAE saves the gate's bias as `encoder_bias`; `Weights` calls the magnitude's bias so.
+    "gated": Trained(
+        "gated",
+        {"encoder_bias": "magnitude_bias", "gate_bias": "encoder_bias", "log_magnitude": "magnitude_scale"},
+    ),
+    "jumprelu": Trained("jumprelu", {"threshold": "threshold"}),
+}
+"""Each architecture that is trained here. It stands here, and not beside the training steps, so that no change of a
+training step makes anything be read again."""
 
 
 def detect(path: Path) -> bool:
-    """Whether the folder is one of this project's, even if a file is missing: not with sparsify's `d_in`."""
+    """Whether the folder is one of this project's, even if a file is missing. sparsify's settings have a `d_in`."""
     settings = read_settings(path / "cfg.json") if (path / "cfg.json").is_file() else {}
     known = {"architecture", "n_latents", "d_model"} <= settings.keys()
     return known or ((path / "sae.safetensors").is_file() and "d_in" not in settings)
-
-
-def read(path: Path) -> Weights:
-    """The SAE in a folder that training or `write` made."""
-    return read_weights(path)
 
 
 def shape(path: Path) -> tuple[int, int]:
@@ -26,6 +64,140 @@ def shape(path: Path) -> tuple[int, int]:
     return cfg["n_latents"], cfg["d_model"]
 
 
+def read(path: Path) -> Weights:
+    """The SAE in a folder that training or `write` made.
+
+    Raises:
+        StudyError: a file is missing or damaged, the tensors disagree with `cfg.json`, or the architecture is unknown.
+    """
+    return weights_of(arrays(path), read_cfg(path), path)
+
+
 def write(path: Path, weights: Weights, config_hash: str = "") -> None:
-    """Write an SAE folder, whatever the activation."""
-    save_weights(path, weights, config_hash)
+    """Write an SAE made elsewhere as a folder of this format, whatever its activation."""
+    cfg = {"architecture": IMPORTED, "n_latents": weights.n_latents, "d_model": weights.d_model}
+    save(path, weights.tensors, cfg | weights.settings | {"origin": weights.origin, "config_hash": config_hash})
+
+
+def write_trained(path: Path, weights: Weights, cfg: dict) -> None:
+    """Write an SAE that was trained here as training writes it; `cfg` is what its `cfg.json` says."""
+    names = TRAINED[cfg["architecture"]].tensors
+    fields = ["encoder", "decoder", "encoder_bias", "decoder_bias", *names]
+    save(path, {names.get(field, field): getattr(weights, field) for field in fields}, cfg)
+
+
+def save(path: Path, tensors: dict[str, np.ndarray], cfg: dict) -> None:
+    """Write an SAE folder: `sae.safetensors`, then `cfg.json`, which makes it count.
+
+    Args:
+        path: the folder.
+        tensors: the four of `TENSORS`, and the architecture's own.
+        cfg: at least `architecture`, `n_latents`, `d_model` and `k`.
+
+    Raises:
+        StudyError: a tensor is missing, not float32, not finite, or of another shape than `cfg` says.
+    """
+    from safetensors.numpy import save_file
+
+    path = Path(path)
+    check_shapes(path, tensors, cfg, TENSORS)
+    (path / "cfg.json").unlink(missing_ok=True)
+    with atomic_alone(path / "sae.safetensors") as temporary:
+        save_file({name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}, temporary)
+    write_json(path / "cfg.json", cfg)
+
+
+def read_cfg(path: Path) -> dict:
+    """`cfg.json` of an SAE folder.
+
+    Raises:
+        StudyError: the folder holds no such file, or the file lacks what every SAE states.
+    """
+    cfg = read_json(Path(path) / "cfg.json")
+    needed = ("architecture", "n_latents", "d_model", "k")
+    missing = [key for key in needed if key not in cfg] if isinstance(cfg, dict) else list(needed)
+    if missing:
+        raise StudyError(f"{path}/cfg.json: no {', '.join(missing)}; is this an SAE folder of this project?")
+    kinds = {"architecture": str, "n_latents": int, "d_model": int, "k": int | None}
+    wrong = [key for key, kind in kinds.items() if not isinstance(cfg[key], kind) or isinstance(cfg[key], bool)]
+    if wrong:
+        raise StudyError(f"{path}/cfg.json: {wrong[0]} is {cfg[wrong[0]]!r}; the file is damaged")
+    allowed = {"n_latents": cfg["n_latents"], "d_model": cfg["d_model"], "k": cfg["n_latents"]}
+    wrong = [key for key, most in allowed.items() if cfg[key] is not None and not 1 <= cfg[key] <= most]
+    if wrong:
+        raise StudyError(f"{path}/cfg.json: {wrong[0]} is {cfg[wrong[0]]}; the file is damaged")
+    return cfg
+
+
+def arrays(path: Path) -> dict[str, np.ndarray]:
+    """Tensors of an SAE folder as numpy arrays; torch is not imported.
+
+    Returns:
+        `encoder`, `decoder` (n_latents, d_model), `encoder_bias` (n_latents,), `decoder_bias` (d_model,), and the
+        architecture's own tensors.
+
+    Raises:
+        StudyError: a file is missing, damaged, or its tensors disagree with `cfg.json`.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    cfg = read_cfg(path)
+    file = Path(path) / "sae.safetensors"
+    try:
+        tensors = load_file(file)
+    except FileNotFoundError:
+        raise StudyError(f"{file}: no such file") from None
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise StudyError(f"{file}: not readable as safetensors ({error}); delete the folder and train again") from None
+    check_shapes(path, tensors, cfg, TENSORS)
+    return tensors
+
+
+def weights_of(tensors: dict[str, np.ndarray], cfg: dict, where: object) -> Weights:
+    """The saved tensors and settings of an SAE as `Weights`; messages name `where`.
+
+    Raises:
+        StudyError: a tensor is missing or of the wrong shape, or the architecture is unknown.
+    """
+    named = {name: tensors[name] for name in TENSORS}
+    if cfg["architecture"] == IMPORTED:
+        named |= {name: tensors[name] for name in OPTIONAL if name in tensors}
+        return checked(Weights(**named, **_imported_settings(cfg, where), k=cfg["k"]), where)
+    if cfg["architecture"] not in TRAINED:
+        known = ", ".join([*TRAINED, IMPORTED])
+        raise StudyError(f"{where}/cfg.json: architecture {cfg['architecture']!r} is not known; allowed: {known}")
+    if cfg["k"] is None:
+        raise StudyError(f"{where}/cfg.json: k is null; a {cfg['architecture']} SAE states its k")
+    activation, names = TRAINED[cfg["architecture"]]
+    check_shapes(where, tensors, cfg, dict.fromkeys(names.values(), "n"))
+    named |= {field: tensors[name] for field, name in names.items()}
+    origin = {key: cfg[key] for key in ("model", "hookpoint", "init_seed") if cfg.get(key) is not None}
+    return checked(Weights(**named, activation=activation, k=cfg["k"], origin=origin), where)
+
+
+def check_shapes(where: object, tensors: dict[str, np.ndarray], cfg: dict, wanted: dict[str, str]) -> None:
+    """Raise a `StudyError` unless the wanted tensors are there, float32 and finite, with shapes as in `TENSORS`."""
+    sizes = {"n": cfg["n_latents"], "d": cfg["d_model"]}
+    for name, letters in wanted.items():
+        expected = tuple(sizes[letter] for letter in letters)
+        if name not in tensors:
+            raise StudyError(f"{where}/sae.safetensors: no tensor {name!r}, found {sorted(tensors)}")
+        if tensors[name].shape != expected:
+            raise StudyError(
+                f"{where}/sae.safetensors: {name} has shape {tensors[name].shape}, but cfg.json says {expected}"
+            )
+        if tensors[name].dtype != np.float32:
+            raise StudyError(f"{where}/sae.safetensors: {name} is {tensors[name].dtype}, expected float32")
+        # Smallest and largest value tell without a copy: NaN is both of them.
+        if not np.isfinite((tensors[name].min(), tensors[name].max())).all():
+            raise StudyError(f"{where}/sae.safetensors: {name} holds values that are not finite; the file is damaged")
+
+
+def _imported_settings(cfg: dict, where: object) -> dict:
+    missing = [key for key in _SETTINGS if key not in cfg]
+    if missing:
+        raise StudyError(f"{where}/cfg.json: no {', '.join(missing)}, which an imported SAE states")
+    if not isinstance(cfg.get("origin", {}), dict):
+        raise StudyError(f"{where}/cfg.json: origin must be a mapping")
+    return {key: cfg[key] for key in _SETTINGS} | {"origin": cfg.get("origin", {})}

@@ -2,17 +2,18 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 
 from sae_stability.activations import reader
+from sae_stability.arguments import check_one_each
 from sae_stability.errors import StudyError
-from sae_stability.files import write_json, write_table
+from sae_stability.files import check_made_from, write_json, write_table
 from sae_stability.models.headers import has_lm_head
 from sae_stability.models.source import ModelSource
-from sae_stability.sae.given import GivenSAE, load_folder
-from sae_stability.sae.model import SAE
+from sae_stability.sae.model import SAE, load_own
 from sae_stability.sae.training.initial_weights import initial_weights
 
 RARE_RATE = 1e-4
@@ -24,40 +25,46 @@ LANGUAGE = ("ce_clean", "ce_sae", "ce_zero", "ce_mean", "ce_recovered_zero", "ce
 
 def evaluate(
     *,
-    saes: Sequence[Path],
-    chunk: Path | None,
+    sae: Sequence[Path],
+    chunk: Path | None = None,
+    tokens: Path | None = None,
+    hookpoint: str | None = None,
     out_json: Sequence[Path],
     out_parquet: Sequence[Path],
-    tokens: Path | None = None,
-    model: ModelSource | None = None,
-    hookpoint: str | None = None,
-    lm_tokens: int = 131_072,
-    device: str = "cpu",
     config_hash: Sequence[str] = (),
+    activations_hash: str | None = None,
+    sae_hash: Sequence[str] = (),
+    model: ModelSource | None = None,
+    lm_tokens: int = 131_072,
+    threads: int = 1,
+    device: Literal["cpu", "cuda"] = "cpu",
 ) -> list[dict]:
     """Evaluate SAEs of one hookpoint on the held-out rows, and inside the model where that has a language-model head.
 
     fvu = sum ||x - x_hat||^2 / sum ||x - mean(x)||^2 over the held-out rows, mean(x) their own mean, sums in float64
     (not the mean of batches' values, and not of variances per row: peers differ in that). l0 = mean number of latents
-    above 0. dead_fraction: latents that never fired on these rows; rare_fraction: that fired on fewer than 1 in 10,000
-    of them, the dead included. The `ce_` values and `kl` are described in `language.Language.metrics`; null without a
-    model, or where the model has no language-model head.
+    above 0. dead_fraction: latents that never fired on these rows; rare_fraction: latents that fired on fewer than 1 in
+    10,000 of them, the dead included. `language_model.Language.metrics` describes the `ce_` values and `kl`; they are
+    null without a model, or where the model has no language-model head.
 
     Args:
-        saes: SAE folders, evaluated one after the other; the model is loaded once.
-        chunk: folder of the held-out activations, whose manifest also says which tokens an SAE stands in for; None
-            where there are none, as for SAEs made elsewhere: then no metric has a value and every latent counts as
-            alive.
-        out_json: for each SAE, a file of the values above, `n_rows` and `config_hash`.
-        out_parquet: for each SAE, a row a latent: `latent`, `fired` (rows), `rate`, `mean_activation` (where it fires;
-            NaN if never), `alive`, `init_similarity_encoder`, `init_similarity_decoder` (cosine with its own initial
-            row; NaN where the SAE's seed is unknown).
-        tokens: the held-out token blocks, for the model.
-        model: the model that the SAEs stand in; None leaves it out.
-        hookpoint: where the SAEs stand in; None for the one that each names.
+        sae: folder of an SAE; once for each. The model is loaded once for all.
+        chunk: folder of the held-out activations, whose manifest also says which tokens the SAE replaces. Without it,
+            as for some SAEs made elsewhere, no metric has a value and every latent counts as alive.
+        tokens: held-out token blocks, for the cross-entropy.
+        hookpoint: where the SAEs are spliced in; by default the one that each names.
+        out_json: file for the values above, `n_rows` and `config_hash`, in the order of --sae.
+        out_parquet: file for the table of latents, in the order of --sae. A row a latent: `latent`, `fired` (rows),
+            `rate`, `mean_activation` (where it fires; NaN if never), `alive`, `init_similarity_encoder` and
+            `init_similarity_decoder` (cosine with its own initial row; NaN where the SAE's seed is unknown).
+        config_hash: what the evaluation was made from, once for each SAE.
+        activations_hash: what the chunk must have been made from.
+        sae_hash: what the SAE must have been made from, once for each.
+        model: the model that the SAEs are spliced into; without it, or where it has no language-model head, there is no
+            cross-entropy.
         lm_tokens: how many tokens of the held-out blocks the model is run on, about.
-        device: a torch device.
-        config_hash: recorded, one for each SAE; none where that is not of interest.
+        threads: processor cores to use.
+        device: where to compute.
 
     Returns:
         What each of `out_json` holds.
@@ -65,6 +72,13 @@ def evaluate(
     Raises:
         StudyError: a file is missing or damaged, or SAE and chunk have different widths.
     """
+    if chunk is not None:
+        check_made_from(chunk / "manifest.json", activations_hash)
+    lists = {"out_json": out_json, "out_parquet": out_parquet, "config_hash": config_hash, "sae_hash": sae_hash}
+    check_one_each(len(sae), "SAEs", **lists)
+    for folder, made_from in zip(sae, sae_hash, strict=False):
+        check_made_from(folder / "cfg.json", made_from)
+    torch.set_num_threads(threads)
     data = None if chunk is None else reader.Chunk(chunk)
     language = None
     if data is not None and model is not None and tokens is not None and _has_language_head(model):
@@ -73,28 +87,29 @@ def evaluate(
         language = Language.load(Path(tokens), model, device, max_tokens=lm_tokens)
     results = []
     for folder, json, parquet, made_from in zip(
-        saes, out_json, out_parquet, config_hash or [""] * len(saes), strict=True
+        sae, out_json, out_parquet, config_hash or [""] * len(sae), strict=True
     ):
-        sae = load_folder(folder, device)
-        if data is not None and data.d_model != sae.encoder.shape[1]:
-            raise StudyError(f"{folder}: made for width {sae.encoder.shape[1]}, but {chunk} has width {data.d_model}")
-        metrics, latents = _unseen(sae) if data is None else _reconstruction(sae, data, device)
+        loaded = load_own(folder, device)
+        d_model = loaded.encoder.shape[1]
+        if data is not None and data.d_model != d_model:
+            raise StudyError(f"{folder}: made for width {d_model}, but {chunk} has width {data.d_model}")
+        metrics, latents = _unseen(loaded) if data is None else _reconstruction(loaded, data, device)
         in_model = dict.fromkeys(LANGUAGE)
         if language is not None:
             in_model = language.metrics(
-                sae,
-                hookpoint or sae.cfg["hookpoint"],
+                loaded,
+                hookpoint or loaded.cfg["hookpoint"],
                 data.mean,
                 keep_special=data.manifest.get("keep_special", False),
                 max_norm=data.manifest.get("max_norm"),
             )
-        write_table(parquet, latents.assign(**_init_similarity(sae)))
+        write_table(parquet, latents.assign(**_init_similarity(loaded)))
         results.append(metrics | in_model | {"config_hash": made_from})
         write_json(json, results[-1])
     return results
 
 
-def _unseen(sae: SAE | GivenSAE):
+def _unseen(sae: SAE):
     """Metrics and latents of an SAE that was shown no activations."""
     import pandas as pd
 
@@ -113,7 +128,7 @@ def _has_language_head(model: ModelSource) -> bool:
     return known
 
 
-def _reconstruction(sae: SAE | GivenSAE, data: reader.Chunk, device: str):
+def _reconstruction(sae: SAE, data: reader.Chunk, device: str):
     import pandas as pd
 
     n_latents = len(sae.encoder)
@@ -147,7 +162,7 @@ def _reconstruction(sae: SAE | GivenSAE, data: reader.Chunk, device: str):
     return metrics, pd.DataFrame(columns | {"mean_activation": mean_activation, "alive": count > 0})
 
 
-def _init_similarity(sae: SAE | GivenSAE) -> dict[str, np.ndarray]:
+def _init_similarity(sae: SAE) -> dict[str, np.ndarray]:
     """Cosine of every latent's encoder and decoder row with its initial one, drawn again from the seed."""
     n_latents, d_model = sae.encoder.shape
     if "init_seed" not in sae.cfg:

@@ -14,7 +14,6 @@ from sae_stability.errors import StudyError
 from sae_stability.models.loading import head_kind, load_model
 from sae_stability.models.source import ModelSource
 from sae_stability.random_streams import stream
-from sae_stability.sae.given import GivenSAE
 from sae_stability.sae.model import SAE
 
 MASKED_SHARE = 0.15
@@ -45,7 +44,7 @@ class Language:
 
     def metrics(
         self,
-        sae: SAE | GivenSAE,
+        sae: SAE,
         hookpoint: str,
         mean: torch.Tensor,
         *,

@@ -1,14 +1,14 @@
-"""Telling when a training's loss has gone wrong, and which row of which shard to look at.
+"""Detect when a training's loss goes wrong, and say which row of which shard to look at.
 
-A loss that is not finite stops a training at once, before weights or files change. A *spike* is a batch with an FVU
-above 1 (worse than answering with the mean) and above `TIMES` the usual one, the exponential mean of earlier batches
-that were no spikes. A spike alone may be the data's own right (a few rows of enormous norm, or of hardly any variance)
-and Adam, whose step does not grow with the loss, gets over it: it is reported and counted, and training goes on.
-`PATIENCE` of them in a row are a training that has diverged, or data that are no longer what they were: it stops.
+A loss that is not finite stops a training at once, before weights or files change.
 
-Neither the first steps nor warm-up can be taken for a spike: what is usual then is the first batch's FVU.
+A *spike* is a batch with an FVU above 1 (worse than predicting the mean) and above `TIMES` the usual FVU. The usual FVU
+is the exponential mean over earlier batches that were no spikes. A single spike may come from the data (a few rows of
+enormous norm, or a batch of hardly any variance), and Adam, whose step does not grow with the loss, recovers: the spike
+is reported and counted, and training goes on. `PATIENCE` spikes in a row mean that the training has diverged or that
+the data have changed: it stops. The first batch sets the usual FVU, so early steps and warm-up never count as spikes.
 
-At the end it is told, too, if a controller of sparsity did not bring L0 to its target.
+At the end, a message says so if a controller of sparsity did not bring L0 to its target.
 """
 
 import sys
@@ -20,14 +20,13 @@ import torch
 from sae_stability.activations import reader
 from sae_stability.sae.training import resampling
 from sae_stability.sae.training.settings import TrainSettings
-from sae_stability.sae.training.steps.penalised import PenalisedStep
 from sae_stability.sae.training.steps.protocol import Step
 
 TIMES = 3.0
 PATIENCE = 100
 KEEP = 0.99  # of the exponential mean, a step
-REPORTED = 3  # spikes that a job tells of, for each SAE
-NEAR = 0.05  # of its target is near enough for L0
+REPORTED = 3  # spikes that a job reports, for each SAE
+NEAR = 0.05  # an L0 within this fraction of its target counts as on target
 
 
 class Spikes:
@@ -101,7 +100,7 @@ class Watch:
         """Say so where a controller was to bring L0 to `k`, and training has ended with another `l0`."""
         settings = self.settings
         missed = l0 / settings.k - 1
-        if isinstance(self.training, PenalisedStep) and abs(missed) > NEAR:
+        if self.training.aims_at_l0 and abs(missed) > NEAR:
             print(
                 f"init seed {settings.init_seed}: L0 is {l0:.3g} at the end, {missed:+.0%} off its target k = "
                 f"{settings.k}. Train longer: it takes some 800 steps as a rule, and this took {settings.total_steps}",

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from sae_stability.files import write_json, write_table
-from sae_stability.sae import checkpoint as own_format
+from sae_stability.sae.formats import own
 from sae_stability.sae.training.history import History
 from sae_stability.sae.training.normalisation import Normalisation
 from sae_stability.sae.training.settings import TrainSettings
@@ -32,7 +32,7 @@ def export(
     metrics |= {"batches_sha256": history.digest.hex()}
     write_json(out / "metrics.json", metrics)
     write_table(out / "history.parquet", table)
-    own_format.save(out, weights, _cfg(settings, normalisation, manifest) | {"config_hash": config_hash})
+    own.save(out, weights, _cfg(settings, normalisation, manifest) | {"config_hash": config_hash})
 
 
 def _cfg(settings: TrainSettings, normalisation: Normalisation, manifest: dict) -> dict:

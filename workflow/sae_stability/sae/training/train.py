@@ -18,7 +18,7 @@ from sae_stability.sae.training.event_files import EventFiles
 from sae_stability.sae.training.export import export
 from sae_stability.sae.training.history import History, Waiting
 from sae_stability.sae.training.initial_weights import initial_weights
-from sae_stability.sae.training.job import Member, check_chunk, check_members, check_places
+from sae_stability.sae.training.job import SaeJob, check_chunk, check_places, check_together
 from sae_stability.sae.training.normalisation import Normalisation
 from sae_stability.sae.training.settings import TrainSettings
 from sae_stability.sae.training.state import load_state, resume, write_state
@@ -69,9 +69,9 @@ def train_chunk(
 
     Raises:
         StudyError: the chunk or state does not fit the settings, an output has no place, or the loss goes wrong
-            (`watch`) or weights stop being finite (then nothing is written).
+            (`divergence`) or weights stop being finite (then nothing is written).
     """
-    member = Member(
+    sae = SaeJob(
         settings=settings,
         previous=previous,
         out=out,
@@ -81,7 +81,7 @@ def train_chunk(
         config_hash=config_hash,
     )
     train_block(
-        [member],
+        [sae],
         chunk=chunk,
         chunk_index=chunk_index,
         first_chunk_manifest=first_chunk_manifest,
@@ -93,7 +93,7 @@ def train_chunk(
 
 
 def train_block(
-    members: Sequence[Member],
+    saes: Sequence[SaeJob],
     *,
     chunk: Path,
     chunk_index: int,
@@ -109,43 +109,43 @@ def train_block(
     alone or in another block after an interruption.
 
     Args:
-        members: the SAEs. The rest is as in `train_chunk`.
+        saes: the SAEs. The rest is as in `train_chunk`.
 
     Raises:
-        StudyError: as in `train_chunk`, with the init seed named; the other members' checkpoints are brought up to
-            date, and nothing else is written. Also where members differ in more than the init seed.
+        StudyError: as in `train_chunk`, with the init seed named; the checkpoints of the other SAEs are brought up to
+            date, and nothing else is written. Also where SAEs differ in more than the init seed.
     """
     started = time.perf_counter()
-    check_members(members)
+    check_together(saes)
     data = reader.Chunk(chunk)
     first_manifest = reader.read_manifest(first_chunk_manifest) if first_chunk_manifest else data.manifest
-    for member in members:
-        check_chunk(member, data, chunk_index)
-        check_places(member)
-    normalisation = Normalisation.from_manifest(members[0].settings.normalisation, first_manifest)
-    # As many members at a time as there are threads; only what is left over splits up a member's own step.
-    at_a_time = min(threads, len(members)) if device == "cpu" else 1
+    for sae in saes:
+        check_chunk(sae, data, chunk_index)
+        check_places(sae)
+    normalisation = Normalisation.from_manifest(saes[0].settings.normalisation, first_manifest)
+    # As many SAEs at a time as there are threads; threads beyond that share out the step of each SAE.
+    at_a_time = min(threads, len(saes)) if device == "cpu" else 1
     with Workers(at_a_time) as side_by_side, Workers(threads if threads > at_a_time else 1) as workers:
-        start = _Start(data, chunk_index, first_manifest, normalisation, members[0].settings, device, workers)
-        runs = [_Run(member, start) for member in members]
+        start = _Start(data, chunk_index, first_manifest, normalisation, saes[0].settings, device, workers)
+        runs = [_Run(sae, start) for sae in saes]
         loop = _Loop(runs, chunk, chunk_index, checkpoint_seconds, device, side_by_side)
         loop.run(progress)
         for run in runs:
-            if run.member.state_out is not None:
+            if run.sae.state_out is not None:
                 about = {"settings": run.settings.digest(), "chunk": chunk_index}
-                write_state(run.member.state_out, run.training, run.history, about)
-            if run.member.out is not None:
+                write_state(run.sae.state_out, run.training, run.history, about)
+            if run.sae.out is not None:
                 run.watch.tell_missed_target(run.history.last_l0())
-                out, config_hash = Path(run.member.out), run.member.config_hash
+                out, config_hash = Path(run.sae.out), run.sae.config_hash
                 export(out, run.training, run.history, run.settings, normalisation, first_manifest, config_hash)
                 seconds = time.perf_counter() - started
                 timing = {"seconds": seconds, "tokens_per_second": loop.speed(), "threads": threads, "device": device}
                 write_json(out / "timing.json", timing | {"saes_in_the_job": len(runs)})
     # Not before all outputs are there: Snakemake deletes those of a job that fails on the last of them.
-    for member in members:
-        if member.checkpoint is not None:
-            discard(member.checkpoint)
-            member.checkpoint.unlink(missing_ok=True)
+    for sae in saes:
+        if sae.checkpoint is not None:
+            discard(sae.checkpoint)
+            sae.checkpoint.unlink(missing_ok=True)
 
 
 class _Run:
@@ -156,18 +156,18 @@ class _Run:
         fault: why it cannot go on; kept rather than raised, so that the SAEs beside it come to the end of the step.
     """
 
-    def __init__(self, member: Member, start: "_Start") -> None:
-        self.member, self.settings = member, member.settings
-        self.before = member.settings.steps_before(start.chunk_index)
-        self.identity = start.identity(member)
-        self.training, self.history = start.training(member)
-        done = resume(member.checkpoint, self.training, self.history, self.identity)
-        if done is None and member.checkpoint is not None and member.checkpoint.exists():
+    def __init__(self, sae: SaeJob, start: "_Start") -> None:
+        self.sae, self.settings = sae, sae.settings
+        self.before = sae.settings.steps_before(start.chunk_index)
+        self.identity = start.identity(sae)
+        self.training, self.history = start.training(sae)
+        done = resume(sae.checkpoint, self.training, self.history, self.identity)
+        if done is None and sae.checkpoint is not None and sae.checkpoint.exists():
             # It may have been taken over in part before it proved damaged.
-            self.training, self.history = start.training(member)
+            self.training, self.history = start.training(sae)
         self.done = done or 0
-        self.events = EventFiles(member.tensorboard)
-        self.watch = Watch(start.data.path, start.chunk_index, member.settings, self.training, self.history.spikes)
+        self.events = EventFiles(sae.tensorboard)
+        self.watch = Watch(start.data.path, start.chunk_index, sae.settings, self.training, self.history.spikes)
         self.waiting = Waiting()
         self.result: StepResult | None = None
         self.fault: StudyError | None = None
@@ -197,12 +197,12 @@ class _Run:
     def save(self) -> None:
         """Write the checkpoint, unless there is a fault."""
         self.look(now=True)
-        if self.member.checkpoint is None or self.fault:
+        if self.sae.checkpoint is None or self.fault:
             return
         self.check_finite()
         if not self.fault:
             about = {"identity": self.identity, "steps_done": self.done}
-            write_state(self.member.checkpoint, self.training, self.history, about)
+            write_state(self.sae.checkpoint, self.training, self.history, about)
 
 
 class _Loop:
@@ -270,7 +270,7 @@ class _Loop:
             return
         for run in self.runs:
             run.save()
-        kept = any(run.member.checkpoint and not run.fault for run in self.runs)
+        kept = any(run.sae.checkpoint and not run.fault for run in self.runs)
         raise StudyError(f"{fault}; the SAEs beside it can go on from their checkpoints") if kept else fault
 
     def _metrics(self) -> str:
@@ -306,27 +306,27 @@ class _Start:
             mean = _first_batch(data, settings).numpy().mean(axis=0, dtype=np.float64)
             self.decoder_bias = ((mean - normalisation.mean) / normalisation.scale).astype(np.float32)
 
-    def training(self, member: Member) -> tuple[Step, History]:
+    def training(self, sae: SaeJob) -> tuple[Step, History]:
         """One SAE in training, and its history so far."""
-        settings = member.settings
+        settings = sae.settings
         weights = initial_weights(settings.n_latents, self.data.d_model, settings.init_seed, settings.hookpoint)
         weights["decoder_bias"] = self.decoder_bias
         make_step = architecture(settings.architecture).make_step
         training = make_step(weights, settings, self.normalisation, self.device, self.workers)
         history = History(settings)
-        if member.previous is not None:
-            about = load_state(member.previous, training, history)
+        if sae.previous is not None:
+            about = load_state(sae.previous, training, history)
             expected = {"settings": settings.digest(), "chunk": self.chunk_index - 1}
             if any(about.get(key) != value for key, value in expected.items()):
-                where = member.previous
+                where = sae.previous
                 raise StudyError(f"{where}: state of other settings or another chunk; delete it and run again")
         return training, history
 
-    def identity(self, member: Member) -> str:
+    def identity(self, sae: SaeJob) -> str:
         """Hash of all that decides an SAE's result: a checkpoint of anything else must not be resumed."""
-        parts = [member.settings.digest(), self.chunk_index, sha256(self.data.path / "manifest.json")]
+        parts = [sae.settings.digest(), self.chunk_index, sha256(self.data.path / "manifest.json")]
         parts += [self.first_manifest["mean"], self.first_manifest["mean_centred_norm"]]
-        parts += [sha256(member.previous) if member.previous else None, torch.__version__]
+        parts += [sha256(sae.previous) if sae.previous else None, torch.__version__]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

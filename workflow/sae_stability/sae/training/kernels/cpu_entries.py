@@ -1,6 +1,6 @@
 """CPU kernels for latents that fire in varying numbers: finding them, and sums over them by latent.
 
-As in `kernels`, each call writes its own range and adds in an order that does not depend on the range.
+As in `cpu_topk`, each call writes its own range and adds in an order that does not depend on the range.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""`operations` on a CPU: numba kernels on shared-out blocks in place of torch's single-threaded ones."""
+"""`torch_ops` on a CPU: numba kernels on shared-out blocks in place of torch's single-threaded ones."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -193,7 +193,7 @@ class CpuOperations(Operations):
         return out
 
     def adam(self, weight, gradient, first, second, rate: float, correction: float) -> None:
-        """One Adam step of a tensor in place, factors as from `step.adam_factors`."""
+        """One Adam step of a tensor in place, factors as from `adam.adam_factors`."""
         arrays = [t.view(-1).numpy() for t in (weight, gradient.contiguous(), first, second)]
         factors = self._number(rate), self._number(correction), self.constants
         self.workers.each(

@@ -10,7 +10,7 @@ DEVICE_NUMBERS = 1 << 26  # of a matrix at a time elsewhere: enough to keep a GP
 
 
 class DenseEntries:
-    """Answers to the same as `operations.Entries`. What is no entry has to be 0 in a matrix that is added up.
+    """Answers to the same as `torch_ops.Entries`. What is no entry has to be 0 in a matrix that is added up.
 
     A thread each works on some rows, so nothing here is shared out further.
     """

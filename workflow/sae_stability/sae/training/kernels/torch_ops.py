@@ -2,7 +2,7 @@
 
 Latents that fire are a flat list of entries, row after row. Where they are few (`Entries`), work is done entry by
 entry, without a tensor of shape (entries, d_model); where they are many, as in a ReLU early in training
-(`dense_entries.DenseEntries`), by dense products, some rows at a time, which is faster then. Sums run in a fixed order,
+(`dense_latents.DenseEntries`), by dense products, some rows at a time, which is faster then. Sums run in a fixed order,
 so the same device gives the same bits.
 """
 
@@ -165,7 +165,7 @@ class Operations:
         return embedding_bag(rows[order], matrix, offsets, per_sample_weights=weights[order], mode="sum")
 
     def adam(self, weight, gradient, first, second, rate: float, correction: float) -> None:
-        """One Adam step of a tensor in place, factors as from `step.adam_factors`."""
+        """One Adam step of a tensor in place, factors as from `adam.adam_factors`."""
         first.mul_(BETA1).add_(gradient, alpha=1 - BETA1)
         second.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
         weight.addcdiv_(first, second.sqrt().mul_(correction).add_(EPSILON), value=-rate)

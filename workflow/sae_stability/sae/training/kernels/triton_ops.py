@@ -1,4 +1,4 @@
-"""`operations` on CUDA: Triton kernels where torch would write (entries, d_model) or a parameter several times over."""
+"""`torch_ops` on CUDA: Triton kernels where torch would write (entries, d_model) or a parameter several times over."""
 
 import torch
 
@@ -20,7 +20,7 @@ class TritonOperations(Operations):
         return kernels.dots(error, decoder, rows, entries.latents)
 
     def adam(self, weight, gradient, first, second, rate: float, correction: float) -> None:
-        """One Adam step of a tensor in place, factors as from `step.adam_factors`."""
+        """One Adam step of a tensor in place, factors as from `adam.adam_factors`."""
         if (rate, correction) != self.known:  # which change once a step
             self.known = (rate, correction)
             kernels.set_factors(self.factors, *self.known)

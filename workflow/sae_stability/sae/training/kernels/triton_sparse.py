@@ -1,4 +1,4 @@
-"""The arithmetic of a sparse step on a GPU, in Triton; `triton_step` puts it together.
+"""The arithmetic of a sparse step on a GPU, in Triton; `topk_triton` puts it together.
 
 No kernel adds with atomics: every sum runs in an order that the data alone decide, so the same device gives the same
 bits. Sums, parameters and moments are float32; what kernels read in bulk (pre-activations, decoder rows, inputs,
@@ -238,7 +238,7 @@ def _adam_vector(
 
 
 def set_factors(factors: torch.Tensor, rate: float, correction: float) -> None:
-    """Write what `step.adam_factors` gave into a tensor (2,), without waiting for its device."""
+    """Write what `adam.adam_factors` gave into a tensor (2,), without waiting for its device."""
     factors[0].fill_(rate)
     factors[1].fill_(correction)
 

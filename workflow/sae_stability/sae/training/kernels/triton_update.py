@@ -267,7 +267,7 @@ def update_latents(
         silent: (n_latents,) activations since a latent last fired, moved on.
         parameters, first, second: the parameters with Adam's moments, updated.
         copies: encoder and decoder in bfloat16, written; or the parameters themselves, left alone.
-        factors: (2,) float32, from `triton_kernels.set_factors`.
+        factors: (2,) float32, from `triton_sparse.set_factors`.
         n_main: entries before this one are the reconstruction's, the others AuxK's.
 
     Returns:

@@ -7,11 +7,9 @@ from sae_stability.sae.architectures import REGISTRY
 
 
 def architecture(name: str) -> ModuleType:
-    """The module of an architecture: `encode(sae, x)`, `make_step(weights, settings, normalisation, device,
-    workers)`, `EXTRAS` and `AS_WEIGHTS`.
+    """The module of an architecture, loaded by name so that no other architecture is.
 
-    `EXTRAS` names the tensors of the saved SAE besides encoder, decoder and both biases, with their shapes as in
-    `checkpoint.TENSORS`. `AS_WEIGHTS` says what the SAE is to other formats: its activation among
-    `weights.ACTIVATIONS`, and field of `Weights` -> saved tensor where they have not one name.
+    It has `make_step(weights, settings, normalisation, device, workers)`, which returns a `protocol.Step`. What the
+    saved SAE is stands in `sae.formats.own.TRAINED`.
     """
     return import_module(REGISTRY[name].module)

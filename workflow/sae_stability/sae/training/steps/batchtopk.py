@@ -18,15 +18,7 @@ import torch
 from sae_stability.sae.training.kernels.torch_ops import Entries
 from sae_stability.sae.training.steps.variable_l0 import EntryStep, Loss, make_operations
 
-EXTRAS = {"threshold": "n"}
-AS_WEIGHTS = ("jumprelu", {"threshold": "threshold"})
 KEEP = 0.99  # of the exponential mean, a step
-
-
-def encode(sae, x: torch.Tensor) -> torch.Tensor:
-    """Latents (rows, n_latents) of raw activations x (rows, d_model): the pre-activations above the threshold."""
-    pre = torch.relu(torch.addmm(sae.encoder_bias, x - sae.decoder_bias, sae.encoder.T))
-    return pre * (pre > sae.extras["threshold"])
 
 
 class BatchTopKStep(EntryStep):

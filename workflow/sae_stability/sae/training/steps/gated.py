@@ -7,9 +7,9 @@ sum ReLU(gate) + sum ||x - x_hat of ReLU(gate) by a frozen decoder||^2. Initiali
 1, encoder their transpose (here: rescaled, as for TopK), scale and biases 0. Decoder rows are held at norm 1. No AuxK;
 dead latents are resampled, a few times in the first half of a training (Bricken et al. 2023; see `resampling`).
 
-Not as in the source: `k` is the mean number of latents that fire, held by a controller of the coefficient
-(`sparsity.SparsityController`); the decoder bias starts at the first batch's mean; Adam's first beta is 0.9, not 0;
-when latents are resampled, from which inputs and with which bias is as `resampling` says, and the learning rate does
+Differences from the source: `k` is the mean number of latents that fire, held by a controller of the coefficient
+(`sparsity_controller.SparsityController`); the decoder bias starts at the first batch's mean; Adam's first beta is 0.9,
+not 0; `resampling` says when latents are resampled, from which inputs and with which bias, and the learning rate does
 not warm up again.
 """
 
@@ -21,20 +21,6 @@ from sae_stability.sae.training.kernels.dense_latents import DenseEntries
 from sae_stability.sae.training.kernels.torch_ops import Entries
 from sae_stability.sae.training.steps.penalised import PenalisedStep
 from sae_stability.sae.training.steps.variable_l0 import Loss, make_operations
-
-EXTRAS = {"magnitude_scale": "n", "magnitude_bias": "n"}
-# There the encoder's bias is the gate's.
-AS_WEIGHTS = (
-    "gated",
-    {"encoder_bias": "magnitude_bias", "gate_bias": "encoder_bias", "log_magnitude": "magnitude_scale"},
-)
-
-
-def encode(sae, x: torch.Tensor) -> torch.Tensor:
-    """Latents (rows, n_latents) of raw activations x (rows, d_model)."""
-    product = (x - sae.decoder_bias) @ sae.encoder.T
-    magnitude = product * sae.extras["magnitude_scale"].exp() + sae.extras["magnitude_bias"]
-    return torch.relu(magnitude) * (product + sae.encoder_bias > 0)
 
 
 class GatedStep(PenalisedStep):

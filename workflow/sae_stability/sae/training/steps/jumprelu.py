@@ -11,12 +11,16 @@ rows are held at norm 1. No AuxK, no resampling.
 The paper's unit is the root mean square norm of the activations, so `bandwidth` and the first threshold are multiplied
 by sqrt(d_model), which is the mean norm under `centre-scale`.
 
-Not as in the source: `k` is the mean number of latents that fire, held by a controller of the coefficient
-(`sparsity.SparsityController`) and, the more the further the learning rate has fallen, by one factor on all thresholds,
-without which L0 ends some percent below k; thresholds are trained themselves and held at 0 or above, because their
-logarithms, as in the paper's code, move too slowly from 0.001 in trainings shorter than a few hundred thousand steps;
-the decoder bias starts at the first batch's mean; Adam's first beta is 0.9, not 0; the kernel does not reach
-pre-activations of 0 and below.
+Differences from the source:
+
+- `k` is the mean number of latents that fire, held by a controller of the coefficient
+  (`sparsity_controller.SparsityController`) and by one factor on all thresholds. The factor's weight grows as the
+  learning rate falls; without it L0 ends some percent below k.
+- The thresholds themselves are trained, and held at 0 or above. The paper's code trains their logarithms, which move
+  too slowly from 0.001 in trainings shorter than a few hundred thousand steps.
+- The decoder bias starts at the first batch's mean.
+- Adam's first beta is 0.9, not 0.
+- The kernel does not reach pre-activations of 0 and below.
 """
 
 import numpy as np
@@ -25,13 +29,9 @@ import torch
 from sae_stability.sae.training.kernels.dense_latents import DenseEntries
 from sae_stability.sae.training.kernels.torch_ops import Entries
 from sae_stability.sae.training.sparsity_controller import HIGHEST
-from sae_stability.sae.training.steps.batchtopk import AS_WEIGHTS, encode
 from sae_stability.sae.training.steps.penalised import PenalisedStep
 from sae_stability.sae.training.steps.variable_l0 import Loss, make_operations
 
-__all__ = ["AS_WEIGHTS", "EXTRAS", "encode", "make_step"]
-
-EXTRAS = {"threshold": "n"}
 BANDWIDTH = 0.001  # where the settings give none
 THRESHOLD = 0.001  # before the first step
 FOLLOW = 0.05  # power of L0 / k that thresholds are multiplied by at the end

@@ -12,10 +12,8 @@ import numpy as np
 import torch
 
 from sae_stability.sae.training.kernels.torch_ops import Entries
-from sae_stability.sae.training.steps.batchtopk import AS_WEIGHTS, EXTRAS, BatchTopKStep, encode
+from sae_stability.sae.training.steps.batchtopk import BatchTopKStep
 from sae_stability.sae.training.steps.variable_l0 import Loss, make_operations
-
-__all__ = ["AS_WEIGHTS", "EXTRAS", "encode", "make_step", "prefixes"]
 
 GROUPS = 5  # where the settings give none
 

@@ -10,6 +10,8 @@ class PenalisedStep(EntryStep):
     `memory` is the controller's.
     """
 
+    aims_at_l0 = True
+
     memory_size = MEMORY
 
     start = 0.05

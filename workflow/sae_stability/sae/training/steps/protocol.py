@@ -6,7 +6,7 @@ import torch
 
 
 class StepResult(NamedTuple):
-    """What one step did: numbers, or 0-d tensors on a device that need not be waited for (`progress.Waiting`)."""
+    """What one step did: numbers, or 0-d tensors on a device that need not be waited for (`history.Waiting`)."""
 
     fvu: float
     """sum ||x - x_hat||^2 / sum ||x - mean(x)||^2 of the batch, before the update."""
@@ -23,6 +23,9 @@ class StepResult(NamedTuple):
 
 class Step(Protocol):
     """An SAE in training: parameters, optimiser and dead counters, advanced one batch at a time."""
+
+    aims_at_l0: bool
+    """Whether a controller steers the mean number of firing latents to `k`."""
 
     def step(self, batch: torch.Tensor, rate: float) -> StepResult:
         """Advance by one batch (batch_size, d_model), float32, not yet normalised, at learning rate `rate`."""

@@ -6,10 +6,10 @@ norm in the penalty keeps scaling from cheating it. Initialisation: decoder rows
 encoder their transpose, encoder bias 0. No AuxK, no resampling. The saved SAE has unit decoder rows, the norm moved
 into encoder row and bias, which changes no output.
 
-Not as in the source: `k` is the mean number of latents that fire, held by a controller of the coefficient
-(`sparsity.SparsityController`), in place of a fixed coefficient with a linear warm-up; the decoder bias starts at the
-first batch's mean and is subtracted from the input; the learning rate follows this trainer's schedule; gradients are
-not clipped.
+Differences from the source: `k` is the mean number of latents that fire, held by a controller of the coefficient
+(`sparsity_controller.SparsityController`), where the source has a fixed coefficient with a linear warm-up; the decoder
+bias starts at the first batch's mean and is subtracted from the input; the learning rate follows this trainer's
+schedule; gradients are not clipped.
 """
 
 import numpy as np
@@ -21,14 +21,7 @@ from sae_stability.sae.training.normalisation import unit_decoder
 from sae_stability.sae.training.steps.penalised import PenalisedStep
 from sae_stability.sae.training.steps.variable_l0 import Loss, make_operations
 
-EXTRAS: dict[str, str] = {}
-AS_WEIGHTS: tuple[str, dict] = ("relu", {})
 NORM = 0.1  # of decoder rows before the first step
-
-
-def encode(sae, x: torch.Tensor) -> torch.Tensor:
-    """Latents (rows, n_latents) of raw activations x (rows, d_model)."""
-    return torch.relu(torch.addmm(sae.encoder_bias, x - sae.decoder_bias, sae.encoder.T))
 
 
 class ReLUStep(PenalisedStep):

@@ -2,7 +2,7 @@
 
 latents = TopK(ReLU(encoder (x - decoder_bias) + encoder_bias)), x_hat = decoder^T latents + decoder_bias. Loss: FVU of
 the batch + auxk_alpha * AuxK, in which up to d_model / 2 dead latents predict the error that the living ones leave
-(section 3.1 and appendix A.2; `cpu_step.AuxiliaryEntries` has the formula). Initialisation: encoder rows uniform, as a
+(section 3.1 and appendix A.2; `topk_cpu.AuxiliaryEntries` has the formula). Initialisation: encoder rows uniform, as a
 linear layer of PyTorch has them; decoder the same rows at norm 1; encoder bias 0.
 
 Not as in the source: the decoder bias starts at the first batch's mean, for their geometric median.
@@ -17,16 +17,6 @@ from sae_stability.sae.training.normalisation import Normalisation
 from sae_stability.sae.training.settings import TrainSettings
 from sae_stability.sae.training.steps.protocol import Step
 from sae_stability.sae.training.workers import Workers
-
-EXTRAS: dict[str, str] = {}
-AS_WEIGHTS: tuple[str, dict] = ("topk", {})
-
-
-def encode(sae, x: torch.Tensor) -> torch.Tensor:
-    """Latents (rows, n_latents) of raw activations x (rows, d_model); at most k are above 0."""
-    pre = torch.relu(torch.addmm(sae.encoder_bias, x - sae.decoder_bias, sae.encoder.T))
-    best = pre.topk(sae.cfg["k"], dim=1, sorted=False)
-    return torch.zeros_like(pre).scatter_(1, best.indices, best.values)
 
 
 def make_step(

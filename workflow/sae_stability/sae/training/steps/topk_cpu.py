@@ -1,7 +1,7 @@
 """The TopK training step on a CPU: explicit sparse gradients in numba, the dense product by BLAS.
 
 A step goes tile by tile over the batch (product, selection, decoding: pre-activations never exist for the whole batch)
-and then block by block over the latents (gradients, optimiser). See `torch_step` for the same arithmetic written
+and then block by block over the latents (gradients, optimiser). `topk_torch` has the same arithmetic written
 plainly.
 """
 
@@ -23,7 +23,9 @@ PARAMETERS = ("encoder", "decoder", "encoder_bias", "decoder_bias")
 
 
 class CpuTopKStep:
-    """TopK with optional AuxK (`step.Step`). `dtype` is float64 in gradient checks only."""
+    """TopK with optional AuxK, a `protocol.Step`. `dtype` is float64 in gradient checks only."""
+
+    aims_at_l0 = False
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
-"""The TopK training step in plain torch operations, for any device; the same arithmetic as `cpu_step`.
+"""The TopK training step in plain torch operations, for any device; the same arithmetic as `topk_cpu`.
 
-The reference of `triton_step`, and what trains where there are neither numba's kernels nor Triton's.
+The reference of `topk_triton`, and what trains where there are neither numba's kernels nor Triton's.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from sae_stability.sae.training.steps.variable_l0 import EntryStep, Loss
 
 
 class TorchTopKStep(EntryStep):
-    """TopK with optional AuxK (`step.Step`). `dtype` is float64 in gradient checks only."""
+    """TopK with optional AuxK (`protocol.Step`). `dtype` is float64 in gradient checks only."""
 
     def __init__(
         self,

@@ -1,11 +1,11 @@
 """The TopK training step on a GPU: one dense product by cuBLAS, everything sparse by Triton kernels.
 
-The same arithmetic as `torch_step`, which is its reference. Pre-activations exist for a tile of rows at a time, and no
+The same arithmetic as `topk_torch`, which is its reference. Pre-activations exist for a tile of rows at a time, and no
 tensor of shape (batch, k, d_model) or gradient of a parameter ever does: beyond parameters and moments, memory is
 `TILE_BYTES` and a few tensors of the batch's size (twice that where AuxK applies now and then). Nothing waits for the
 device, except AuxK for the number of dead latents; so a loss that is not finite is seen late, and the kernels
-themselves overwrite nothing then. A step without AuxK is recorded once and replayed (`recorded`), because launching its
-kernels takes longer than a small step itself.
+themselves overwrite nothing then. A step without AuxK is captured once and replayed (`cuda_graph`), because launching
+its kernels takes longer than a small step itself.
 
 With `product_dtype` bfloat16 the product multiplies bfloat16 copies of inputs and encoder, and decoding and gradient
 sums read bfloat16 copies of decoder rows, inputs and errors; all sums are float32, and so are the parameters. With
@@ -21,7 +21,7 @@ import torch
 
 from sae_stability.sae.training.kernels import triton_sparse as kernels
 from sae_stability.sae.training.kernels.adam import adam_factors
-from sae_stability.sae.training.kernels.cuda_graph import Recorded
+from sae_stability.sae.training.kernels.cuda_graph import GraphedFunction
 from sae_stability.sae.training.kernels.triton_topk import largest
 from sae_stability.sae.training.kernels.triton_update import Moments, update_latents
 from sae_stability.sae.training.normalisation import Normalisation
@@ -33,7 +33,7 @@ TILE_BYTES = 1 << 28  # of pre-activations at a time: enough rows to keep a larg
 
 
 class TritonTopKStep(TorchTopKStep):
-    """TopK with optional AuxK (`step.Step`); results are 0-d tensors on the device."""
+    """TopK with optional AuxK (`protocol.Step`); results are 0-d tensors on the device."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class TritonTopKStep(TorchTopKStep):
         self.dtype = torch.bfloat16 if bfloat16 else torch.float32
         self.copies = {name: self.parameters[name].to(self.dtype) for name in ("encoder", "decoder")}
         self.factors = torch.empty(2, device=device)
-        self.recorded = Recorded()
+        self.recorded = GraphedFunction()
         torch.set_float32_matmul_precision("highest")
         torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
 

@@ -1,4 +1,4 @@
-"""A training step for architectures whose latents fire in varying numbers: `step.Step` but for the loss.
+"""A training step for architectures whose latents fire in varying numbers: a `protocol.Step` but for the loss.
 
 An architecture subclasses `EntryStep` and says which latents count (`select`) and what the loss and its gradients are
 (`loss`). Everything else is here: input normalisation, AuxK, dead counters, Adam, unit decoder rows, the state.
@@ -63,6 +63,8 @@ class EntryStep:
     unit_decoder = True
     """Whether decoder rows are held at norm 1 (the gradient along them removed, rows renormalised after each step)."""
 
+    aims_at_l0 = False
+
     memory_size = 0
     """Numbers besides parameters that a subclass keeps in `memory` (float64), part of the state."""
 
@@ -84,7 +86,7 @@ class EntryStep:
         self.steps = 0
 
     def initial(self, weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The parameters before the first step, from `initial.initial_weights` and the decoder bias."""
+        """The parameters before the first step, from `initial_weights` and the decoder bias."""
         return weights
 
     def select(self, pre: torch.Tensor) -> Entries | DenseEntries:
@@ -153,7 +155,7 @@ class EntryStep:
         return gradients, entries.sums(through_pre)
 
     def _add_auxiliary(self, inputs, pre: torch.Tensor, loss: Loss, dead: torch.Tensor, variance: float) -> float:
-        """AuxK as TopK has it (`cpu_step.AuxiliaryEntries`); adds its gradients and returns it without its weight."""
+        """AuxK as TopK has it (`topk_cpu.AuxiliaryEntries`); adds its gradients and returns it without its weight."""
         half = max(1, inputs.shape[1] // 2)
         weight = min(1.0, len(dead) / half)
         entries = self.operations.largest(pre, dead, min(half, len(dead)))

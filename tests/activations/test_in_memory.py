@@ -1,0 +1,60 @@
+"""Activations of texts in memory: the rows that extraction writes."""
+
+import numpy as np
+import pytest
+import torch
+
+from sae_stability.activations import extract
+from sae_stability.activations.reader import rows
+from sae_stability.corpus.tokenize import load_tokenizer
+from sae_stability.errors import StudyError
+from sae_stability.models.loading import load_model
+from tests.tiny import HOOKPOINTS, sentences
+
+TEXTS = sentences(120, length=3)  # those of the token sets
+
+
+@pytest.mark.parametrize("packing", [True, False])
+@pytest.mark.parametrize("keep_special", [True, False])
+@pytest.mark.parametrize("name", list(HOOKPOINTS))
+def test_rows_are_those_that_extraction_writes(run, models, name, packing, keep_special):
+    """The held-out rows are those of the first texts, in order."""
+    found = extract(
+        models[name], TEXTS, HOOKPOINTS[name], context_length=16, packing=packing, keep_special=keep_special
+    )
+    for hookpoint, out in zip(
+        HOOKPOINTS[name], run(name, "heldout", packing=packing, keep_special=keep_special), strict=True
+    ):
+        expected = torch.cat([activations for activations, _ in rows(out)]).numpy()
+        assert found[hookpoint].dtype == np.float32
+        np.testing.assert_allclose(found[hookpoint][: len(expected)], expected, rtol=1e-4, atol=1e-5)
+        assert len(found[hookpoint]) > 900
+
+
+def test_a_loaded_model_gives_the_same_and_batches_change_little(models):
+    expected = extract(str(models["gpt2"]), TEXTS[:20], ["h.0.mlp"], context_length=16)["h.0.mlp"]
+    model = load_model(str(models["gpt2"]), None, "float32", "cpu")
+    tokenizer = load_tokenizer(str(models["gpt2"]))
+    given = {"context_length": 16, "tokenizer": tokenizer}
+    assert np.array_equal(extract(model, TEXTS[:20], ["h.0.mlp"], **given)["h.0.mlp"], expected)
+    small = extract(model, TEXTS[:20], ["h.0.mlp"], **given, batch_tokens=1)["h.0.mlp"]
+    np.testing.assert_allclose(small, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"texts": "one text"}, "texts and hookpoints must be lists; put a single one in brackets"),
+        ({"hookpoints": "h.0.mlp"}, "texts and hookpoints must be lists"),
+        ({"texts": [""]}, "the texts make no block; give more text"),
+        ({"texts": ["a"], "packing": True}, "the texts make no block"),
+        ({"context_length": 65}, "context_length 65 is more than the model's 64 positions"),
+        ({"hookpoints": ["h.9"]}, "hookpoint 'h.9' is not in GPT2Model"),
+        ({"model": torch.nn.Linear(2, 2)}, "a loaded model needs its tokenizer; give tokenizer="),
+        ({"model": "/no/such/folder"}, "/no/such/folder"),
+    ],
+)
+def test_a_mistake_is_one_line(models, changes, message):
+    given = {"model": models["gpt2"], "texts": TEXTS[:5], "hookpoints": ["h.0.mlp"], "context_length": 16}
+    with pytest.raises(StudyError, match=message):
+        extract(**given | changes)

@@ -1,0 +1,66 @@
+"""The jobs that read SAEs made elsewhere."""
+
+from pathlib import Path
+
+from sae_stability.pipeline import Pipeline, evaluate, external, train
+from sae_stability.pipeline.results import fetched_name
+from tests.pipeline.words import flags_of
+
+
+def test_a_local_sae_is_read_from_its_own_files(external_pipeline: Pipeline):
+    cohort = external_pipeline.study.cohorts["local"]
+    assert external.inputs(external_pipeline.results, cohort, 0) == [
+        "checkpoints/sparsify/cfg.json",
+        "checkpoints/sparsify/sae.safetensors",
+    ]
+    flags = flags_of(external.command(external_pipeline, cohort, 1))
+    assert flags == {
+        "--checkpoint": ["checkpoints/saelens"],
+        "--format": ["saelens"],
+        "--n-latents": ["16"],
+        "--d-model": ["8"],
+        "--config-hash": [external_pipeline.fingerprints.sae(cohort, 1)],
+    }
+
+
+def test_an_sae_on_the_hub_is_fetched_first(external_pipeline: Pipeline):
+    cohort = external_pipeline.study.cohorts["hub"]
+    hub = external.on_the_hub(external_pipeline.study)
+    assert list(hub.values()) == list(cohort.saes)
+    (folder,) = external.inputs(external_pipeline.results, cohort, 1)
+    assert folder == f"results/fetched/{fetched_name(cohort.saes[1])}"
+    flags = flags_of(external.command(external_pipeline, cohort, 1))
+    assert flags["--checkpoint"] == [f"{folder}/layer/1"]
+    assert "--format" not in flags, "no file tells it yet"
+    assert flags_of(external.fetch_command(hub[Path(folder).name])) == {
+        "--repo": ["some/saes"],
+        "--folder": ["layer/1"],
+        "--revision": ["abc"],
+    }
+
+
+def test_the_stated_format_is_taken(external_pipeline: Pipeline):
+    import dataclasses
+
+    cohort = dataclasses.replace(external_pipeline.study.cohorts["hub"], format="gemma_scope")
+    assert external.format_of(cohort, 0) == "gemma_scope"
+    assert flags_of(external.command(external_pipeline, cohort, 0))["--format"] == ["gemma_scope"]
+
+
+def test_they_take_the_place_of_training(external_pipeline: Pipeline):
+    assert external.jobs(external_pipeline) == {"local": [0, 1], "hub": [0, 1]}
+    assert train.jobs(external_pipeline) == {}
+    external_pipeline.unfinished["external"] = [("hub", 1)]
+    assert external.jobs(external_pipeline) == {"hub": [1]}
+
+
+def test_without_activations_they_are_evaluated_by_themselves(external_pipeline: Pipeline):
+    cohort = external_pipeline.study.cohorts["local"]
+    files = evaluate.inputs(external_pipeline, cohort, (1,))
+    assert files == {
+        "heldout": [],
+        "saes": ["results/saes/local/seed-1/cfg.json", "results/saes/local/seed-1/sae.safetensors"],
+    }
+    flags = flags_of(evaluate.command(external_pipeline, cohort, (1,)))
+    assert not {"--chunk", "--tokens", "--model", "--activations-hash"} & set(flags)
+    assert flags["--sae"] == ["results/saes/local/seed-1"]

@@ -1,0 +1,63 @@
+"""The jobs that make figures."""
+
+import pytest
+
+from sae_stability.figures.registry import FIGURES
+from sae_stability.pipeline import Pipeline, figures
+from tests.pipeline.words import flags_of
+from tests.study_config import small_config
+
+
+def test_a_figure_of_a_cohort_reads_its_tables_and_joint_its_first_match(pipeline: Pipeline):
+    figure = pipeline.study.figures["joint"]
+    files = figures.inputs(pipeline, figure)
+    assert set(files) == {*pipeline.results.overlap_tables("base"), "results/matches/base/0-1.parquet"}
+    assert flags_of(figures.table_command(pipeline, figure)) == {
+        "--figure": ["joint"],
+        "--input": ["base=results/overlap/base", "base=results/matches/base/0-1.parquet"],
+    }
+
+
+def test_a_figure_of_a_sweep_reads_each_cohort_under_its_label(pipeline: Pipeline):
+    figure = pipeline.study.figures["size"]
+    tables = [*pipeline.results.overlap_tables("size-32"), *pipeline.results.overlap_tables("base")]
+    assert sorted(figures.inputs(pipeline, figure)) == sorted(tables)
+    assert flags_of(figures.table_command(pipeline, figure))["--input"] == [
+        "32=results/overlap/size-32",
+        "64=results/overlap/base",
+    ]
+
+
+def test_a_figure_over_layers_reads_the_quality_of_every_sae(pipeline_of):
+    config = small_config()
+    config["sweeps"]["layer"] = {
+        "cohort": "base",
+        "vary": {"hookpoint": {"layer 0": "layers.0.mlp", "layer 1": "layers.1.mlp"}},
+        "init_seeds": [0, 1],
+    }
+    config["figures"]["draw"]["layer"] = {"sweep": "layer"}
+    pipeline = pipeline_of(config)
+    figure = pipeline.study.figures["layer"]
+    cohorts = [pipeline.study.cohorts[cohort] for _, cohort in figure.inputs]
+    quality = [pipeline.results.quality(cohort.slug, seed) for cohort in cohorts for seed in cohort.seeds]
+    assert len(quality) == 3 + 2
+    assert set(quality) <= set(figures.inputs(pipeline, figure))
+    assert [
+        word.partition("=")[2] for word in flags_of(figures.table_command(pipeline, figure))["--input"][2:]
+    ] == quality
+
+
+@pytest.mark.parametrize("kind", FIGURES)
+def test_what_a_figure_reads_besides_is_known(kind: str):
+    expected = {"joint": ("match",), "layer": ("evaluation",), "architecture": ("evaluation",)}
+    assert tuple(figures.extra(kind)) == expected.get(kind, ())
+
+
+def test_an_edit_of_a_drawing_makes_no_table_again(pipeline: Pipeline, edited: set[str]):
+    figure = pipeline.study.figures["joint"]
+    before = figures.table_code(figure), figures.drawing_code(figure)
+    edited.add(FIGURES["joint"].drawing)
+    assert figures.table_code(figure) == before[0]
+    assert figures.drawing_code(figure) != before[1]
+    edited.add(FIGURES["joint"].table)
+    assert figures.table_code(figure) != before[0]

@@ -1,0 +1,119 @@
+"""The one SAE class: each architecture by its definition to the bit, and what is saved is loaded with the same bits."""
+
+import numpy as np
+import pytest
+import torch
+
+from sae_stability import sae
+from sae_stability.errors import StudyError
+from sae_stability.sae import formats
+from sae_stability.sae.formats import own
+
+N_LATENTS, D_MODEL, K = 48, 24, 5
+
+
+def topk(t, x):
+    pre = torch.relu(torch.addmm(t["encoder_bias"], x - t["decoder_bias"], t["encoder"].T))
+    best = pre.topk(K, dim=1, sorted=False)
+    return torch.zeros_like(pre).scatter_(1, best.indices, best.values)
+
+
+def relu(t, x):
+    return torch.relu(torch.addmm(t["encoder_bias"], x - t["decoder_bias"], t["encoder"].T))
+
+
+def threshold(t, x):
+    pre = relu(t, x)
+    return pre * (pre > t["threshold"])
+
+
+def gated(t, x):
+    product = (x - t["decoder_bias"]) @ t["encoder"].T
+    magnitude = product * t["magnitude_scale"].exp() + t["magnitude_bias"]
+    return torch.relu(magnitude) * (product + t["encoder_bias"] > 0)
+
+
+ENCODE = {
+    "topk": (topk, ()),
+    "batchtopk": (threshold, ("threshold",)),
+    "matryoshka": (threshold, ("threshold",)),
+    "relu": (relu, ()),
+    "gated": (gated, ("magnitude_scale", "magnitude_bias")),
+    "jumprelu": (threshold, ("threshold",)),
+}
+
+# sparsify has TopK SAEs only; dictionary_learning has one threshold for all latents.
+NOT_WRITTEN = [("sparsify", name) for name in ("relu", "gated", "jumprelu")] + [("dictionary_learning", "jumprelu")]
+
+
+@pytest.fixture(params=ENCODE)
+def saved(request, tmp_path):
+    """A folder as training writes it, its tensors and its architecture."""
+    random = np.random.default_rng(3)
+    shapes = {"encoder": (N_LATENTS, D_MODEL), "decoder": (N_LATENTS, D_MODEL), "encoder_bias": (N_LATENTS,)}
+    shapes |= {"decoder_bias": (D_MODEL,)} | dict.fromkeys(ENCODE[request.param][1], (N_LATENTS,))
+    tensors = {name: random.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    if "threshold" in tensors:
+        tensors["threshold"] = np.abs(tensors["threshold"])
+    cfg = {"architecture": request.param, "n_latents": N_LATENTS, "d_model": D_MODEL, "k": K}
+    cfg |= {"hookpoint": "layers.0.mlp", "init_seed": 7, "config_hash": "abc"}
+    own.save(tmp_path / "sae", tensors, cfg)
+    return tmp_path / "sae", {name: torch.from_numpy(value) for name, value in tensors.items()}, request.param
+
+
+def test_an_architecture_is_its_definition_to_the_bit(saved):
+    folder, tensors, name = saved
+    loaded = sae.load(folder)
+    x = torch.randn(33, D_MODEL, generator=torch.Generator().manual_seed(0))
+    latents = ENCODE[name][0](tensors, x)
+    output = torch.addmm(tensors["decoder_bias"], latents, tensors["decoder"])
+    assert (latents != 0).any(1).all()
+    assert torch.equal(loaded.encode(x), latents)
+    for found in (loaded.decode(latents), loaded.reconstruct(latents, x), loaded.forward(x)):
+        assert torch.equal(found, output)
+    assert torch.equal(loaded.encode(x.double()), latents)
+
+
+def test_a_trained_sae_is_saved_as_training_wrote_it(saved, tmp_path):
+    folder, _, _ = saved
+    sae.save(tmp_path / "again", sae.load(folder))
+    for name in ("sae.safetensors", "cfg.json"):
+        assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
+
+
+@pytest.mark.parametrize("format", formats.WRITTEN)
+def test_what_is_saved_in_any_format_is_loaded_with_the_same_bits(saved, tmp_path, format):
+    loaded = sae.load(saved[0])
+    if (format, loaded.activation) in NOT_WRITTEN:
+        with pytest.raises(StudyError, match="write it as saelens"):
+            sae.save(tmp_path / "out", loaded, format)
+        return
+    sae.save(tmp_path / "out", loaded, format)
+    again = sae.load(tmp_path / "out")
+    x = torch.randn(33, D_MODEL, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(again.forward(x), loaded.forward(x))
+    assert again.weights.tensors.keys() == loaded.weights.tensors.keys()
+    for name, value in again.weights.tensors.items():
+        np.testing.assert_array_equal(value, loaded.weights.tensors[name])
+
+
+def test_saving_an_external_sae_keeps_what_it_says_of_itself(saved, tmp_path):
+    sae.save(tmp_path / "theirs", sae.load(saved[0]), "saelens")
+    external = sae.load(tmp_path / "theirs")
+    assert not external.trained_here
+    sae.save(tmp_path / "own", external)
+    again = sae.load(tmp_path / "own")
+    assert again.cfg == external.cfg
+    assert again.cfg["format"] == "saelens"
+    assert own.read_cfg(tmp_path / "own")["architecture"] == "imported"
+
+
+def test_saving_never_damages_another_format(saved, tmp_path):
+    loaded = sae.load(saved[0])
+    sae.save(tmp_path / "out", loaded, "saelens")
+    with pytest.raises(StudyError, match="holds an SAE of the format saelens, which an SAE of the format own would"):
+        sae.save(tmp_path / "out", loaded)
+    sae.save(tmp_path / "out", loaded, "saelens")
+    with pytest.raises(StudyError, match="format 'gemma_scope' is not written; allowed: own"):
+        sae.save(tmp_path / "new", loaded, "gemma_scope")
+    assert not (tmp_path / "new").exists()

@@ -1,0 +1,86 @@
+"""Training from a Python session: the bits of the verb, for a chunk and for rows in memory."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sae_stability import cli, sae
+from sae_stability.activations.matrix import import_matrix
+from sae_stability.errors import StudyError
+from sae_stability.sae.formats import own
+from sae_stability.sae.model import SAE
+
+SETTINGS = {"n_latents": 32, "k": 3, "batch_size": 64, "epochs": 2, "learning_rate": 1e-3}
+
+
+def same(loaded: SAE, folder: Path) -> bool:
+    tensors = own.read(folder).tensors
+    return all(np.array_equal(value, tensors[name]) for name, value in loaded.weights.tensors.items())
+
+
+def test_a_chunk_gives_the_bits_of_the_verb(planted, one_chunk, tmp_path):
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in asdict(one_chunk).items() if value is not None]
+    assert cli.main(["train", "--chunk", str(planted.chunks[0]), "--out", str(tmp_path / "verb"), *flags]) == 0
+    trained = sae.train(planted.chunks[0], **asdict(one_chunk), out=tmp_path / "function", threads=2)
+    assert same(trained, tmp_path / "verb")
+    for name in ("sae.safetensors", "cfg.json", "metrics.json"):
+        assert (tmp_path / "function" / name).read_bytes() == (tmp_path / "verb" / name).read_bytes()
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy, lambda rows: rows.astype(np.float64)])
+def test_rows_in_memory_give_the_bits_of_the_same_rows_imported(tmp_path, kind):
+    rows = np.random.default_rng(0).normal(size=(640, 8)).astype(np.float32)
+    np.save(tmp_path / "rows.npy", rows)
+    chunk = tmp_path / "chunk-0000"
+    import_matrix(
+        path=tmp_path / "rows.npy",
+        tensor=None,
+        chunk=0,
+        heldout_rows=0,
+        train_rows=640,
+        chunk_rows=640,
+        shard_rows=640,
+        dtype="float32",
+        shuffle_seed=0,
+        out=chunk,
+        config_hash="",
+    )
+    from_chunk = sae.train(chunk, **SETTINGS, normalisation="centre-scale", out=tmp_path / "sae")
+    assert from_chunk.cfg["model"] == "rows.npy"
+    assert same(sae.train(kind(rows), **SETTINGS, normalisation="centre-scale"), tmp_path / "sae")
+
+
+def test_several_seeds_are_each_what_they_are_alone(tmp_path):
+    rows = torch.randn(256, 8, generator=torch.Generator().manual_seed(0))
+    trained = sae.train(rows, **SETTINGS, init_seeds=[3, 1], out=tmp_path)
+    assert [one.cfg["init_seed"] for one in trained] == [3, 1]
+    for seed, one in zip([3, 1], trained, strict=True):
+        assert same(one, tmp_path / f"seed-{seed}")
+        assert same(sae.train(rows, **SETTINGS, init_seed=seed), tmp_path / f"seed-{seed}")
+
+
+def test_nothing_is_left_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    sae.train(np.random.default_rng(0).normal(size=(128, 4)), **SETTINGS)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "changes", "message"),
+    [
+        (np.zeros((128, 4)), {"latents": 3}, "train: 'latents' is no setting; allowed: architecture, n_latents"),
+        (np.zeros((128, 4)), {"k": None}, "train: k is missing; give k="),
+        (np.zeros((128, 4)), {"init_seed": 0, "init_seeds": [1]}, "init_seed and init_seeds are both given"),
+        (np.zeros(128), {}, r"float64 of shape \(128,\); must be a matrix \(rows, d_model\)"),
+        (np.full((128, 4), np.nan), {}, "activations, row 0: the row holds NaN or infinity; leave such rows out"),
+        (np.ones((20, 4)), {}, "tokens: 40 in 2 epochs gives no whole batch of 64"),
+        (Path("no-such-folder"), {}, "no-such-folder/manifest.json: no such file"),
+    ],
+)
+def test_a_mistake_is_one_line(rows, changes, message):
+    given = {name: value for name, value in (SETTINGS | changes).items() if value is not None}
+    with pytest.raises(StudyError, match=message):
+        sae.train(rows, **given)

@@ -1,0 +1,99 @@
+"""Activations of a few texts in memory, for a Python session."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sae_stability.activations import forward
+from sae_stability.activations.extraction import check_fit
+from sae_stability.activations.hooks import Hooks
+from sae_stability.corpus.packing import Blocks
+from sae_stability.corpus.tokenize import load_tokenizer, token_blocks
+from sae_stability.errors import StudyError
+from sae_stability.models.loading import load_model
+
+
+def extract(
+    model,
+    texts: Sequence[str],
+    hookpoints: Sequence[str],
+    *,
+    context_length: int = 128,
+    packing: bool = False,
+    keep_special: bool = False,
+    tokenizer=None,
+    revision: str | None = None,
+    model_dtype: str = "float32",
+    device: str = "cpu",
+    batch_tokens: int | None = None,
+) -> dict[str, np.ndarray]:
+    """Activations of texts at several hookpoints, read in one forward pass.
+
+    Rows are the same as those that the study's extraction writes: a row a token, special tokens and padding left out.
+
+    Args:
+        model: a hub name, folder or `package:NAME/FOLDER`; or a loaded transformers model, which is used as it is.
+        texts: the texts.
+        hookpoints: `PATH` (a module's output) or `PATH:in` (its input); `hooks.list_hookpoints` lists them.
+        context_length: tokens of a block, special ones included.
+        packing: join the texts and cut them into full blocks, leaving out the rest at the end; by default each text is
+            a block of its own, cut at `context_length`.
+        keep_special: keep special tokens (never padding).
+        tokenizer: for a loaded model, its tokenizer; None for the one of `model`.
+        revision: hub revision of model and tokenizer.
+        model_dtype: of the model's weights and arithmetic: float32, float16 or bfloat16; not for a loaded model.
+        device: a torch device; not for a loaded model.
+        batch_tokens: tokens a forward pass; None for what suits the device.
+
+    Returns:
+        For each hookpoint an array (rows, d_model) float32, rows in the order of the texts and of their tokens.
+
+    Raises:
+        StudyError: no such model or hookpoint, texts that are too few or of no tokens, or a context length that the
+            model has no positions for.
+
+    Example:
+        >>> import tempfile
+        >>> from tokenizers import Tokenizer, models, pre_tokenizers
+        >>> from transformers import GPT2Config, GPT2Model, PreTrainedTokenizerFast
+        >>> from sae_stability.activations import extract
+        >>> words = Tokenizer(models.WordLevel({"?": 0, "the": 1, "cat": 2, "sat": 3}, unk_token="?"))
+        >>> words.pre_tokenizer = pre_tokenizers.Whitespace()
+        >>> tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="?")
+        >>> model = GPT2Model(GPT2Config(vocab_size=4, n_embd=8, n_layer=1, n_head=2, n_positions=16))
+        >>> found = extract(model, ["the cat sat", "the cat"], ["h.0.mlp"], context_length=16, tokenizer=tokenizer)
+        >>> found["h.0.mlp"].shape
+        (5, 8)
+    """
+    if isinstance(texts, str) or isinstance(hookpoints, str):
+        raise StudyError("extract: texts and hookpoints must be lists; put a single one in brackets")
+    loaded = not isinstance(model, str | Path)
+    if loaded and tokenizer is None:
+        raise StudyError("extract: a loaded model needs its tokenizer; give tokenizer=")
+    tokenizer = tokenizer or load_tokenizer(str(model), revision)
+    network = model.eval() if loaded else load_model(str(model), revision, model_dtype, device)
+    device = str(next(network.parameters()).device)
+    blocks = list(token_blocks(texts, tokenizer, context_length, packing))
+    if not blocks:
+        raise StudyError("extract: the texts make no block; give more text, a shorter context_length, or packing=False")
+    check_fit(network, context_length, max(int(some.tokens.max()) for some in blocks))
+    found: dict[str, list[torch.Tensor]] = {hookpoint: [] for hookpoint in hookpoints}
+    index = []
+    with Hooks(network, list(hookpoints)) as hooks:
+        for batch in forward.batches(_kept(blocks, keep_special), batch_tokens or forward.suitable_tokens(device)):
+            index.append(batch.token_index)
+            for hookpoint, rows in forward.rows(hooks, batch).items():
+                found[hookpoint].append(rows.float().cpu())
+    # Batches hold blocks of like length.
+    order = torch.from_numpy(np.argsort(np.concatenate(index)))
+    return {hookpoint: torch.cat(rows)[order].numpy() for hookpoint, rows in found.items()}
+
+
+def _kept(blocks: list[Blocks], keep_special: bool):
+    """(number of the first block, blocks, mask of the rows), as `forward.batches` takes them."""
+    first = 0
+    for some in blocks:
+        yield first, some, (some.document_id >= 0) if keep_special else some.trainable
+        first += len(some)

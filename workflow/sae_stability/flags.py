@@ -1,0 +1,212 @@
+"""Command-line arguments from a function's signature: flags from its parameters, help from its docstring.
+
+A keyword-only parameter is a flag, any other a positional argument. Its annotation says how a word is read:
+
+- `str`, `int`, `float`, `Path`; `bool` (true or false); `Literal[...]` (one of these words); `dict` (JSON);
+- `X | None`: as X; `int | Literal["heldout"]`: that word, or else a number;
+- `list[X]` or `Sequence[X]`: the flag is given once for each; X may be `tuple[str, Path]` or `tuple[int, Path]`,
+  written KEY=PATH, or `tuple[str, str]`, written NAME=VALUE;
+- a dataclass: a flag for each of its fields. A field's metadata may name another `flag`. A field that the function has
+  a parameter for is left out and keeps its default.
+"""
+
+import argparse
+import ast
+import collections.abc
+import dataclasses
+import functools
+import inspect
+import itertools
+import json
+import re
+import textwrap
+import types
+import typing
+from collections.abc import Callable
+from pathlib import Path
+
+_REQUIRED = inspect.Parameter.empty
+
+
+class Argument(typing.NamedTuple):
+    """One argument of a verb: the parameter it belongs to, the dataclass field if any, and what argparse needs."""
+
+    parameter: str
+    field: str | None
+    name: str
+    """The flag with its dashes, or the name of a positional argument."""
+    annotation: object
+    default: object
+    text: str
+
+    @property
+    def key(self) -> str:
+        """Where argparse puts the value."""
+        return self.name.lstrip("-").replace("-", "_")
+
+
+def declare(parser: argparse.ArgumentParser, function: Callable) -> None:
+    """Add an argument to `parser` for every parameter of `function`.
+
+    Raises:
+        TypeError: a parameter has an annotation that this module's list does not have.
+    """
+    for argument in arguments(function):
+        options = _options(argument.annotation)
+        if not argument.name.startswith("-"):
+            options |= {} if argument.default is _REQUIRED else {"nargs": "?", "default": argument.default}
+        elif argument.default is _REQUIRED:
+            options |= {"required": True}
+        else:
+            # A list given by flags must replace the default, and argparse would append to it.
+            options |= {"default": None if options.get("action") == "append" else argument.default}
+        parser.add_argument(argument.name, **options, help=_help(argument))
+
+
+def call(function: Callable, values: argparse.Namespace) -> object:
+    """Call `function` with what a parser that `declare` made has read; return what it returns."""
+    given: dict[str, object] = {}
+    parts: dict[str, dict[str, object]] = {}
+    for argument in arguments(function):
+        value = getattr(values, argument.key)
+        if value is None and argument.default is not _REQUIRED:
+            value = argument.default
+        if argument.field is None:
+            given[argument.parameter] = value
+        else:
+            parts.setdefault(argument.parameter, {})[argument.field] = value
+    hints, parameters = typing.get_type_hints(function), inspect.signature(function).parameters
+    for name, fields in parts.items():
+        # An optional dataclass is absent where its first field is.
+        absent = parameters[name].default is None and next(iter(fields.values())) is None
+        given[name] = None if absent else _dataclass(hints[name])(**fields)
+    keyword_only = inspect.Parameter.KEYWORD_ONLY
+    positional = [given.pop(name) for name, parameter in parameters.items() if parameter.kind is not keyword_only]
+    return function(*positional, **given)
+
+
+def arguments(function: Callable) -> list[Argument]:
+    """The arguments of a function, in the order of its parameters."""
+    hints, texts = typing.get_type_hints(function), argument_texts(function)
+    parameters, found = inspect.signature(function).parameters, []
+    for name, parameter in parameters.items():
+        if owner := _dataclass(hints[name]):
+            found += [
+                argument
+                for argument in _of_fields(name, owner, optional=parameter.default is None)
+                if argument.field not in parameters
+            ]
+        else:
+            flag = f"--{name.replace('_', '-')}" if parameter.kind is inspect.Parameter.KEYWORD_ONLY else name
+            found.append(Argument(name, None, flag, hints[name], parameter.default, texts.get(name, "")))
+    return found
+
+
+def argument_texts(function: Callable) -> dict[str, str]:
+    """The entries of the docstring's `Args:`, by parameter; an entry `a, b: text` is that of both."""
+    section = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", inspect.getdoc(function) or "", re.MULTILINE)
+    texts: dict[str, str] = {}
+    for entry in re.split(r"\n(?=\S)", textwrap.dedent(section[1]).strip()) if section else ():
+        names, _, text = entry.partition(":")
+        texts |= dict.fromkeys(re.split(r",\s*", names.strip()), " ".join(text.split()))
+    return texts
+
+
+@functools.cache
+def field_texts(owner: type) -> dict[str, str]:
+    """The docstring below each field of a dataclass, by field."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0].body
+    texts = {}
+    for field, text in itertools.pairwise(body):
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+            texts[field.target.id] = " ".join(str(text.value.value).split())
+    return texts
+
+
+def _of_fields(parameter: str, owner: type, *, optional: bool) -> list[Argument]:
+    hints, texts, found = typing.get_type_hints(owner), field_texts(owner), []
+    for field in dataclasses.fields(owner):
+        required = field.default is dataclasses.MISSING
+        default = (None if optional else _REQUIRED) if required else field.default
+        flag = f"--{field.metadata.get('flag', field.name).replace('_', '-')}"
+        text = texts.get(field.name, "")
+        found.append(Argument(parameter, field.name, flag, hints[field.name], default, text))
+    return found
+
+
+def _dataclass(annotation: object) -> type | None:
+    """The dataclass that an annotation stands for, `X` or `X | None`, if it is one."""
+    kinds = [kind for kind in typing.get_args(annotation) or (annotation,) if dataclasses.is_dataclass(kind)]
+    return kinds[0] if kinds else None
+
+
+def _options(annotation: object) -> dict:
+    """What argparse is told of a value: its type, its choices, whether there are several."""
+    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        kinds = [kind for kind in inner if kind is not type(None)]
+        return _options(kinds[0]) if len(kinds) == 1 else {"type": _number_or_word(kinds)}
+    if origin in (list, collections.abc.Sequence):
+        return _options(inner[0]) | {"action": "append"}
+    if origin is typing.Literal:
+        return {"choices": list(inner)}
+    readers = {bool: _boolean, dict: _json, str: str, int: int, float: float, Path: Path}
+    readers |= {tuple[str, Path]: _path_of(str), tuple[int, Path]: _path_of(int), tuple[str, str]: _name_and_value}
+    if annotation not in readers:
+        raise TypeError(f"no flag can be made for a parameter of type {annotation}")
+    return {"type": readers[annotation]}
+
+
+def _help(argument: Argument) -> str:
+    default = argument.default
+    shown = default is not _REQUIRED and default is not None and default != () and default != ""
+    words = str(default).lower() if isinstance(default, bool) else default
+    # argparse formats help texts by %.
+    return (argument.text.rstrip(".") + (f" (default: {words})" if shown else "")).replace("%", "%%")
+
+
+def _number_or_word(kinds: list) -> Callable[[str], object]:
+    """A reader for `int | Literal["word"]`."""
+    word = next(typing.get_args(kind)[0] for kind in kinds if typing.get_origin(kind) is typing.Literal)
+
+    def read(text: str) -> object:
+        return text if text == word else int(text)
+
+    read.__name__ = f"number or {word}"  # argparse shows it: invalid number or heldout value: 'x'
+    return read
+
+
+def _path_of(key: Callable) -> Callable[[str], tuple]:
+    """A reader of KEY=PATH: (key, Path)."""
+
+    def read(text: str) -> tuple:
+        # The path comes after the last "=": labels may hold one.
+        name, _, path = text.rpartition("=")
+        if not name:
+            raise argparse.ArgumentTypeError(f"{text!r}: expected KEY=PATH")
+        return key(name), Path(path)
+
+    read.__name__ = "KEY=PATH"
+    return read
+
+
+def _name_and_value(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    return name, value
+
+
+def _json(text: str) -> dict:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: not JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f'{text!r}: expected {{"key": value, ...}}')
+    return value
+
+
+def _boolean(text: str) -> bool:
+    try:
+        return {"true": True, "false": False}[text.lower()]
+    except KeyError:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected true or false") from None

@@ -1,0 +1,130 @@
+"""Token blocks -> shards of activations, or a given matrix -> shards."""
+
+from typing import TYPE_CHECKING
+
+from sae_stability.pipeline import corpus
+from sae_stability.pipeline.command import flags
+from sae_stability.pipeline.cost import Cost, forward, hours, used_passes
+from sae_stability.pipeline.resources import gpus, megabytes, shard_bytes
+from sae_stability.study.build import Study
+from sae_stability.study.parts import Pass
+
+if TYPE_CHECKING:
+    from sae_stability.pipeline import Pipeline
+
+_INDEX_BYTES = 8  # a shard holds an int64 beside each activation vector
+_ROW_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+
+HELDOUT = "heldout"
+
+
+def verb(pass_: Pass) -> str:
+    """What makes the activations of a pass: a model, or a matrix that is there."""
+    return "import-matrix" if pass_.matrix else "extract"
+
+
+def source(pipeline: "Pipeline", pass_: Pass) -> list[str]:
+    """What every chunk of a pass is made from. The first file is the matrix, or the manifest of the tokens."""
+    return [pass_.matrix] if pass_.matrix else corpus.outputs(pipeline, pass_.tokens)
+
+
+def waits_for(pipeline: "Pipeline", pass_: Pass, chunk: int | str) -> list[str]:
+    """What must be over before a chunk is made, where shards are deleted after use.
+
+    Extraction runs one chunk ahead of training and no further, or every chunk would come to lie on the disk.
+    """
+    if chunk == HELDOUT or pass_.keep_shards:
+        return []
+    before = int(chunk) - 2
+    saes = _in_training(pipeline, pass_, before)
+    return [pipeline.results.state(pipeline.block_of[sae], *sae, before) for sae in saes]
+
+
+def manifests(pipeline: "Pipeline", pass_: Pass, chunk: int | str) -> list[str]:
+    """The manifest of a chunk at each hookpoint."""
+    return [pipeline.results.manifest(pass_, hook, chunk) for hook in pass_.hook_slugs]
+
+
+def shards(pipeline: "Pipeline", pass_: Pass, chunk: int | str) -> list[str]:
+    """The shards of a chunk at all hookpoints."""
+    return [file for hook in pass_.hook_slugs for file in pipeline.results.shards(pass_, hook, chunk)]
+
+
+def outputs(pipeline: "Pipeline", pass_: Pass) -> list[str]:
+    """All files of the chunks that some cohort needs, and of the held-out rows."""
+    chunks = [HELDOUT, *range(pipeline.study.chunks_needed(pass_.slug))]
+    return [file for chunk in chunks for file in (*manifests(pipeline, pass_, chunk), *shards(pipeline, pass_, chunk))]
+
+
+def command(pipeline: "Pipeline", pass_: Pass, chunk: int | str) -> str:
+    """The chunk, how its rows are made and stored, and a folder for each hookpoint."""
+    make = _matrix_command if pass_.matrix else _model_command
+    folders = [
+        flags(hookpoint=None if pass_.matrix else hookpoint, out=pipeline.results.activations(pass_, hook, chunk))
+        for hook, hookpoint in pass_.hook_slugs.items()
+    ]
+    shared = flags(
+        chunk=f"{chunk:04d}" if isinstance(chunk, int) else chunk,
+        shard_rows=pass_.shard_rows,
+        dtype=pass_.dtype,
+        shuffle_seed=pass_.shuffle_seed,
+        config_hash=pipeline.fingerprints.activations(pass_),
+    )
+    return " ".join([shared, make(pipeline.study, pass_), *folders])
+
+
+def memory(pass_: Pass) -> int:
+    """What a job takes, in MB."""
+    # A shard is sorted while the next rows come in; the model's weights, at most 4 bytes each, and its activations.
+    return megabytes(3 * shard_bytes(pass_), 4 * (pass_.model.parameters or 0) if pass_.model else 0, 2 * 10**9)
+
+
+def job_gpus(study: Study, pass_: Pass) -> int:
+    """GPUs of a job: a matrix needs none."""
+    return 0 if pass_.matrix else gpus(study)
+
+
+def cost(study: Study, rates: dict) -> Cost:
+    """Each row takes one forward pass. Shards that are not kept lie on the disk a few chunks at a time."""
+    jobs = tokens = written = peak = 0
+    operations = 0.0
+    for pass_ in used_passes(study):
+        chunks = study.chunks_needed(pass_.slug)
+        rows = pass_.heldout_rows + chunks * pass_.chunk_rows
+        at_once = chunks if pass_.keep_shards else min(chunks, rates["chunks_in_flight"])
+        row = len(pass_.hookpoints) * (pass_.d_model * _ROW_BYTES[pass_.dtype] + _INDEX_BYTES)
+        jobs += chunks + 1
+        tokens += rows
+        written += rows * row
+        peak += (pass_.heldout_rows + at_once * pass_.chunk_rows) * row
+        operations += forward(pass_) * rows
+    return Cost("activations", jobs, tokens, written, peak, hours(operations, rates["model_tflops"]))
+
+
+def _in_training(pipeline: "Pipeline", pass_: Pass, chunk: int) -> list[tuple[str, int]]:
+    """Cohort and seed of the unfinished SAEs of a pass that train on this chunk and on one after it."""
+    cohorts = [cohort for cohort in pipeline.study.cohorts_of(pass_.slug) if 0 <= chunk < cohort.chunks - 1]
+    saes = [(cohort.slug, seed) for cohort in cohorts for seed in cohort.seeds]
+    return [sae for sae in saes if sae in pipeline.block_of]
+
+
+def _model_command(study: Study, pass_: Pass) -> str:
+    return flags(
+        model=pass_.model.name,
+        revision=pass_.model.revision,
+        sha256=pass_.model.sha256,
+        model_dtype=pass_.model.dtype,
+        chunk_tokens=pass_.chunk_rows,
+        keep_special=pass_.keep_special,
+        max_norm_multiple=pass_.max_norm_multiple,
+        device=study.device,
+    )
+
+
+def _matrix_command(_study: Study, pass_: Pass) -> str:
+    return flags(
+        tensor=pass_.tensor,
+        heldout_rows=pass_.heldout_rows,
+        train_rows=pass_.train_rows,
+        chunk_rows=pass_.chunk_rows,
+    )

@@ -1,0 +1,59 @@
+"""Documents -> token blocks."""
+
+import json
+from typing import TYPE_CHECKING
+
+from sae_stability.corpus.documents import local_files
+from sae_stability.pipeline.command import flags
+from sae_stability.pipeline.cost import Cost, used_passes
+from sae_stability.study.build import Study
+from sae_stability.study.parts import TokenSet
+
+if TYPE_CHECKING:
+    from sae_stability.pipeline import Pipeline
+
+_TOKEN_BYTES = 13  # a block holds three int32 and a flag for each token
+_TOKENS_A_MINUTE = 60 * 200_000
+
+MEMORY = 8000
+"""What a job takes, in MB."""
+
+
+def inputs(tokens: TokenSet) -> list[str]:
+    """The local files of the corpus; none for another kind of corpus."""
+    documents = tokens.corpus.documents
+    return list(map(str, local_files(documents["paths"]))) if documents["kind"] == "files" else []
+
+
+def outputs(pipeline: "Pipeline", tokens: TokenSet) -> list[str]:
+    """The manifest, the held-out blocks and those of every chunk."""
+    results = pipeline.results
+    return [results.token_manifest(tokens), results.heldout_tokens(tokens), *results.token_chunks(tokens)]
+
+
+def command(tokens: TokenSet) -> str:
+    """The text, the tokenizer and the sizes."""
+    return flags(
+        corpus=json.dumps(tokens.corpus.documents),
+        corpus_seed=tokens.corpus.seed,
+        tokenizer=tokens.model.name,
+        revision=tokens.model.revision,
+        context_length=tokens.context_length,
+        packing=tokens.packing,
+        heldout_tokens=tokens.heldout_tokens,
+        train_tokens=tokens.train_tokens,
+        chunk_tokens=tokens.chunk_tokens,
+    )
+
+
+def minutes(tokens: TokenSet) -> int:
+    """How long a job may take."""
+    return 60 + tokens.train_tokens // _TOKENS_A_MINUTE
+
+
+def cost(study: Study, rates: dict) -> Cost:
+    """Every token is tokenised once and kept."""
+    sets = {pass_.tokens.slug: pass_.tokens for pass_ in used_passes(study) if pass_.tokens}
+    tokens = sum(item.heldout_tokens + item.train_tokens for item in sets.values())
+    stored = tokens * _TOKEN_BYTES
+    return Cost("tokens", len(sets), tokens, stored, stored, cpu_hours=tokens / rates["tokenizer_rate"] / 3600)

@@ -1,0 +1,96 @@
+"""What each result was made from: its sources, its settings and the code that makes it, as one fingerprint."""
+
+import dataclasses
+from collections.abc import Callable
+
+from sae_stability.fingerprint import key
+from sae_stability.pipeline import activations
+from sae_stability.pipeline.code_hash import code_hash
+from sae_stability.pipeline.contents import Contents
+from sae_stability.pipeline.external import format_of, local_files
+from sae_stability.study.build import Study
+from sae_stability.study.parts import Cohort, ExternalCohort, Pass, TokenSet
+
+_TOKEN_SIZES = ("context_length", "packing", "heldout_tokens", "train_tokens", "chunk_tokens")
+# Fields of a pass that change no activation: the tokens have a fingerprint of their own.
+_NOT_ACTIVATIONS = ("slug", "tokens", "keep_shards")
+# A study evaluates and matches SAEs in the project's own format alone.
+OWN_FORMAT = "sae_stability.sae.formats.own"
+
+
+class Fingerprints:
+    """The fingerprints of a study's results. Each rests on those of the results that it is made from.
+
+    Args:
+        study: the study.
+        contents: checksums of its local files: a changed file is other data under the same name.
+    """
+
+    def __init__(self, study: Study, contents: Contents) -> None:
+        self._study = study
+        self._contents = contents
+        self._known: dict[tuple, str] = {}
+
+    def tokens(self, tokens: TokenSet) -> str:
+        """Of token blocks."""
+        return self._once(("tokens", tokens.slug), lambda: self._of_tokens(tokens))
+
+    def activations(self, pass_: Pass) -> str:
+        """Of the activations of a pass."""
+        return self._once(("activations", pass_.slug), lambda: self._of_activations(pass_))
+
+    def sae(self, cohort: Cohort | ExternalCohort, seed: int) -> str:
+        """Of an SAE, trained here or made elsewhere."""
+        make = self._of_external_sae if isinstance(cohort, ExternalCohort) else self._of_trained_sae
+        return self._once(("sae", cohort.slug, seed), lambda: make(cohort, seed))
+
+    def evaluation(self, cohort: Cohort | ExternalCohort, seed: int) -> str:
+        """Of an SAE's evaluation."""
+        code = code_hash("evaluate", OWN_FORMAT)
+        if isinstance(cohort, Cohort):
+            return key(self.sae(cohort, seed), code)  # the SAE's own rests on the activations
+        heldout = self.activations(cohort.pass_) if cohort.pass_ else None
+        return key(self.sae(cohort, seed), heldout, cohort.hookpoint, code)
+
+    def match(self, cohort: Cohort | ExternalCohort, a: int, b: int) -> str:
+        """Of the match of two SAEs."""
+        return key(self.evaluation(cohort, a), self.evaluation(cohort, b), code_hash("match", OWN_FORMAT))
+
+    def floor(self) -> str:
+        """Of every match of random dictionaries: the seed of each is its place."""
+        return key(code_hash("floor"))
+
+    def _of_tokens(self, tokens: TokenSet) -> str:
+        sources = [self._contents.of_model(tokens.model), self._contents.of_corpus(tokens.corpus)]
+        return key(sources, [getattr(tokens, size) for size in _TOKEN_SIZES], code_hash("tokenize"))
+
+    def _of_activations(self, pass_: Pass) -> str:
+        names = [field.name for field in dataclasses.fields(pass_) if field.name not in _NOT_ACTIVATIONS]
+        source = self.tokens(pass_.tokens) if pass_.tokens else self._contents.of([pass_.matrix])
+        code = code_hash(activations.verb(pass_))
+        return key(source, [getattr(pass_, name) for name in names], self._study.device, code)
+
+    def _of_trained_sae(self, cohort: Cohort, seed: int) -> str:
+        init_seed, order_seed = cohort.sae_seeds[seed]
+        training = {**cohort.training, "order_seed": order_seed}
+        # An architecture's own step and no other's: an edit of one retrains the SAEs that use it.
+        code = code_hash("train", f"sae_stability.sae.training.steps.{cohort.architecture}")
+        return key(self.activations(cohort.pass_), training, init_seed, self._study.device, code)
+
+    def _of_external_sae(self, cohort: ExternalCohort, seed: int) -> str:
+        sae = cohort.saes[seed]
+        source = self._contents.of(local_files(sae)) if sae.path else [sae.repo, sae.folder, sae.revision]
+        return key(source, format_of(cohort, seed), _import_code(format_of(cohort, seed)))
+
+    def _once(self, name: tuple, make: Callable[[], str]) -> str:
+        if name not in self._known:
+            self._known[name] = make()
+        return self._known[name]
+
+
+def _import_code(format: str | None) -> str:
+    """The code that reads an SAE of a format and writes it in the project's own; of every format for None."""
+    from sae_stability.sae.formats import REGISTRY  # late: it takes numpy
+
+    read = list(REGISTRY.values()) if format is None else [REGISTRY[format]]
+    return code_hash("convert", *dict.fromkeys([*read, OWN_FORMAT]))

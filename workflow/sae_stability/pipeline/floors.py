@@ -1,0 +1,53 @@
+"""Matches of random dictionaries: what chance alone gives, for every shape of a study's SAEs."""
+
+from typing import TYPE_CHECKING
+
+from sae_stability.pipeline.batches import jobs_of
+from sae_stability.pipeline.command import flags
+from sae_stability.pipeline.cost import Cost, assignments
+from sae_stability.study.build import Study
+
+if TYPE_CHECKING:
+    from sae_stability.pipeline import Pipeline
+
+Repeat = tuple[int, int, int]
+"""n_latents, d_model, and which of the repeats."""
+
+
+def jobs(pipeline: "Pipeline") -> dict[str, list[Repeat]]:
+    """The name of every job, and the repeats that it makes."""
+    todo = set(pipeline.unfinished["floors"])
+    found: dict[str, list[Repeat]] = {}
+    for n_latents, d_model in pipeline.study.shapes:
+        repeats = _repeats(pipeline.study, n_latents, d_model)
+        found |= jobs_of(f"{n_latents}x{d_model}", repeats, todo, n_latents, d_model)
+    return found
+
+
+def outputs(pipeline: "Pipeline", repeats: list[Repeat]) -> list[str]:
+    """The match of each repeat."""
+    return [pipeline.results.floor(*repeat) for repeat in repeats]
+
+
+def results(pipeline: "Pipeline") -> dict:
+    """Every repeat of every shape, and what it is made from."""
+    made_from = pipeline.fingerprints.floor()
+    repeats = [repeat for shape in pipeline.study.shapes for repeat in _repeats(pipeline.study, *shape)]
+    return {repeat: ([pipeline.results.floor(*repeat)], made_from) for repeat in repeats}
+
+
+def command(pipeline: "Pipeline", repeats: list[Repeat]) -> str:
+    """The shape of a job's dictionaries, and the file for each repeat."""
+    n_latents, d_model, _ = repeats[0]
+    shared = flags(n_latents=n_latents, d_model=d_model, config_hash=pipeline.fingerprints.floor())
+    return " ".join([shared, *(flags(rep=repeat[2], out=pipeline.results.floor(*repeat)) for repeat in repeats)])
+
+
+def cost(study: Study, rates: dict) -> Cost:
+    """Every repeat of every shape."""
+    groups = [(*shape, study.floor_repeats) for shape in study.shapes]
+    return assignments("floor", groups, rates["match_seconds"])
+
+
+def _repeats(study: Study, n_latents: int, d_model: int) -> list[Repeat]:
+    return [(n_latents, d_model, repeat) for repeat in range(study.floor_repeats)]

@@ -1,0 +1,87 @@
+"""SAEs -> exact matches of every pair of a cohort."""
+
+from typing import TYPE_CHECKING
+
+from sae_stability.match.limits import KEPT_BYTES
+from sae_stability.pipeline.batches import jobs_of
+from sae_stability.pipeline.command import flags
+from sae_stability.pipeline.cost import Cost, assignments
+from sae_stability.pipeline.resources import megabytes
+from sae_stability.study.build import Study
+
+if TYPE_CHECKING:
+    from sae_stability.pipeline import Pipeline
+
+Pair = tuple[str, int, int]
+"""Name of the cohort and the two seeds."""
+
+
+def jobs(pipeline: "Pipeline") -> dict[str, list[Pair]]:
+    """The name of every job, and the pairs that it matches."""
+    todo = set(pipeline.unfinished["match"])
+    found: dict[str, list[Pair]] = {}
+    for slug, cohort in pipeline.study.cohorts.items():
+        # By the later seed: the pairs of a seed added at the end are neighbours, and so go into one job.
+        pairs = [(slug, *pair) for pair in sorted(cohort.pairs, key=lambda pair: pair[::-1])]
+        found |= jobs_of(slug, pairs, todo, cohort.n_latents, cohort.d_model)
+    return found
+
+
+def inputs(pipeline: "Pipeline", pairs: list[Pair]) -> list[str]:
+    """The SAEs of these pairs and their tables of latents, each once."""
+    saes = {(cohort, seed): None for cohort, a, b in pairs for seed in (a, b)}
+    return [file(*sae) for file in (pipeline.results.weights, pipeline.results.latents) for sae in saes]
+
+
+def outputs(pipeline: "Pipeline", pairs: list[Pair]) -> list[str]:
+    """The match of each pair."""
+    return [pipeline.results.match(*pair) for pair in pairs]
+
+
+def results(pipeline: "Pipeline") -> dict:
+    """The match of every pair, and what it is made from."""
+    return {
+        (slug, *pair): ([pipeline.results.match(slug, *pair)], pipeline.fingerprints.match(cohort, *pair))
+        for slug, cohort in pipeline.study.cohorts.items()
+        for pair in cohort.pairs
+    }
+
+
+def command(pipeline: "Pipeline", pairs: list[Pair]) -> str:
+    """The SAEs of each pair, and the file for its match."""
+    places = pipeline.results
+    words = [
+        flags(
+            a=places.sae(cohort, a),
+            b=places.sae(cohort, b),
+            latents_a=places.latents(cohort, a),
+            latents_b=places.latents(cohort, b),
+            config_hash=pipeline.fingerprints.match(pipeline.study.cohorts[cohort], a, b),
+            out=places.match(cohort, a, b),
+        )
+        for cohort, a, b in pairs
+    ]
+    return " ".join(words)
+
+
+def shape(study: Study, pairs: list[Pair]) -> tuple[int, int]:
+    """(n_latents, d_model) of the SAEs of a job."""
+    cohort = study.cohorts[pairs[0][0]]
+    return cohort.n_latents, cohort.d_model
+
+
+def memory(n_latents: int, d_model: int) -> int:
+    """What a job on SAEs of this shape takes, in MB."""
+    # Two dictionaries in several precisions, lists of candidates for each row, and SAEs kept for other pairs.
+    return megabytes(32 * n_latents * d_model, 2**15 * n_latents, KEPT_BYTES)
+
+
+def threads(n_latents: int) -> int:
+    """Cores of a job."""
+    return 1 if n_latents <= 8192 else 16
+
+
+def cost(study: Study, rates: dict) -> Cost:
+    """Every pair of every cohort."""
+    groups = [(cohort.n_latents, cohort.d_model, len(cohort.pairs)) for cohort in study.cohorts.values()]
+    return assignments("match", groups, rates["match_seconds"])

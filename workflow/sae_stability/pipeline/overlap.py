@@ -1,0 +1,51 @@
+"""Matches of a cohort -> overlap tables."""
+
+from typing import TYPE_CHECKING
+
+from sae_stability.pipeline.code_hash import code_hash
+from sae_stability.pipeline.command import flags
+from sae_stability.pipeline.cost import Cost
+from sae_stability.pipeline.fingerprints import OWN_FORMAT
+from sae_stability.study.build import Study
+from sae_stability.study.parts import Cohort, ExternalCohort
+
+if TYPE_CHECKING:
+    from sae_stability.pipeline import Pipeline
+
+
+def inputs(pipeline: "Pipeline", cohort: Cohort | ExternalCohort) -> dict[str, list[str]]:
+    """The matches of a cohort and of random dictionaries of its shape, its SAEs and their tables of latents."""
+    places, slug = pipeline.results, cohort.slug
+    repeats = range(pipeline.study.floor_repeats)
+    return {
+        "matches": [places.match(slug, a, b) for a, b in cohort.pairs],
+        "floors": [places.floor(cohort.n_latents, cohort.d_model, repeat) for repeat in repeats],
+        "latents": [places.latents(slug, seed) for seed in cohort.seeds],
+        "saes": [places.weights(slug, seed) for seed in cohort.seeds],
+    }
+
+
+def outputs(pipeline: "Pipeline") -> list[str]:
+    """The tables of every cohort."""
+    return [file for cohort in pipeline.study.cohorts for file in pipeline.results.overlap_tables(cohort)]
+
+
+def code() -> str:
+    """The hash of the code that makes the tables."""
+    return code_hash("overlap", OWN_FORMAT)
+
+
+def command(pipeline: "Pipeline", cohort: Cohort | ExternalCohort) -> str:
+    """The threshold, and each input under its flag."""
+    files = inputs(pipeline, cohort)
+    words = [flags(cohort=cohort.slug, threshold=pipeline.study.threshold)]
+    words += [flags(match=file) for file in files["matches"]] + [flags(floor=file) for file in files["floors"]]
+    for seed, latents in zip(cohort.seeds, files["latents"], strict=True):
+        sae = pipeline.results.sae(cohort.slug, seed)
+        words.append(flags(latents=f"{seed}={latents}", sae=f"{seed}={sae}"))
+    return " ".join(words)
+
+
+def cost(study: Study, _rates: dict) -> Cost:
+    """One job a cohort."""
+    return Cost("overlap", jobs=len(study.cohorts))

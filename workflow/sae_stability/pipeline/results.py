@@ -1,0 +1,160 @@
+"""Where every result of a study lies. Each path is spelled here and nowhere else."""
+
+import glob
+from pathlib import Path
+
+from sae_stability.fingerprint import key
+from sae_stability.study.parts import ExternalSae, Pass, TokenSet
+
+OVERLAP_TABLES = ("pairs", "thresholds", "seeds", "latents", "intervals")
+
+
+class Results:
+    """The paths of a study's results.
+
+    A cohort and a figure go by their names, and a seed and a chunk by their numbers. A rule gives a wildcard in the
+    place of any of them: `results.latents("{cohort}", 0)`.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = str(Path(root))
+
+    def path(self, *parts: object) -> str:
+        """A path inside the results folder."""
+        # Not with pathlib: a large study asks for 100,000 paths.
+        return "/".join([self.root, *map(str, parts)])
+
+    @property
+    def contents(self) -> str:
+        """Checksums of the study's local files, remembered from run to run."""
+        return self.path("contents.json")
+
+    @property
+    def checked(self) -> str:
+        """Which hookpoints were found in their models."""
+        return self.path("checked.json")
+
+    def token_manifest(self, tokens: TokenSet) -> str:
+        """What token blocks there are."""
+        return self.path("tokens", tokens.slug, "manifest.json")
+
+    def heldout_tokens(self, tokens: TokenSet) -> str:
+        """The token blocks kept for evaluation."""
+        return self.path("tokens", tokens.slug, "heldout.parquet")
+
+    def token_chunks(self, tokens: TokenSet) -> list[str]:
+        """The token blocks of every training chunk."""
+        return [self.path("tokens", tokens.slug, f"{_chunk(chunk)}.parquet") for chunk in range(tokens.chunks)]
+
+    def activations(self, pass_: Pass, hook: str, chunk: int | str) -> str:
+        """The folder of a chunk's activations at one hookpoint; `hook` is the hookpoint as a file name."""
+        return self.path("activations", pass_.slug, hook, _chunk(chunk))
+
+    def manifest(self, pass_: Pass, hook: str, chunk: int | str) -> str:
+        """What shards a chunk has, with its mean and scale."""
+        return f"{self.activations(pass_, hook, chunk)}/manifest.json"
+
+    def shards(self, pass_: Pass, hook: str, chunk: int | str) -> list[str]:
+        """The shards of a chunk at one hookpoint."""
+        folder = self.activations(pass_, hook, chunk)
+        return [f"{folder}/{name}" for name in pass_.shard_names(chunk)]
+
+    def state(self, block: tuple, cohort: str, seed: int | str, chunk: int | str) -> str:
+        """An SAE in training, after a chunk. `block` are the seeds that it is trained with.
+
+        The block comes first, because Snakemake looks for the rule that makes a file by the beginning of its path.
+        """
+        seeds = "-".join(map(str, block))
+        return self.path("states", f"seeds-{seeds}", cohort, f"seed-{seed}", f"{_chunk(chunk)}.safetensors")
+
+    def blocks_begun(self, cohort: str, seed: int) -> list[tuple[int, ...]]:
+        """The blocks in which an SAE has been trained up to some chunk, by the states that lie there."""
+        states = glob.glob(Results(glob.escape(self.root)).state(("*",), cohort, seed, "*"))
+        names = {Path(state).parts[-4].removeprefix("seeds-") for state in states}
+        return sorted(tuple(map(int, name.split("-"))) for name in names)
+
+    def checkpoint(self, cohort: str, seed: int, fingerprint: str, chunk: int) -> str:
+        """What a killed training job goes on from.
+
+        It is no output of a rule, because Snakemake deletes those before a job starts. Two cohorts may hold an SAE of
+        the same two seeds, so the fingerprint alone would not tell them apart.
+        """
+        return self.path("checkpoints", cohort, f"seed-{seed}", f"{fingerprint}-{chunk:04d}.safetensors")
+
+    def tensorboard(self, cohort: str, seed: int) -> str:
+        """The folder of an SAE's TensorBoard event files."""
+        return self.path("tensorboard", cohort, f"seed-{seed}")
+
+    def sae(self, cohort: str, seed: int | str) -> str:
+        """The folder of an SAE, trained here or made elsewhere."""
+        return self.path("saes", cohort, f"seed-{seed}")
+
+    def weights(self, cohort: str, seed: int | str) -> str:
+        """The weights of an SAE."""
+        return f"{self.sae(cohort, seed)}/sae.safetensors"
+
+    def settings(self, cohort: str, seed: int | str) -> str:
+        """The settings of an SAE; they say what it was made from."""
+        return f"{self.sae(cohort, seed)}/cfg.json"
+
+    def metrics(self, cohort: str, seed: int | str) -> str:
+        """What an SAE's training came to."""
+        return f"{self.sae(cohort, seed)}/metrics.json"
+
+    def history(self, cohort: str, seed: int | str) -> str:
+        """The course of an SAE's training."""
+        return f"{self.sae(cohort, seed)}/history.parquet"
+
+    def fetched(self, name: str) -> str:
+        """The folder of an SAE from the hub; `fetched_name` gives the name."""
+        return self.path("fetched", name)
+
+    def quality(self, cohort: str, seed: int | str) -> str:
+        """The quality of an SAE on held-out rows."""
+        return self.path("evaluation", cohort, f"seed-{seed}.json")
+
+    def latents(self, cohort: str, seed: int | str) -> str:
+        """The table of an SAE's latents, from its evaluation."""
+        return self.path("evaluation", cohort, f"seed-{seed}.parquet")
+
+    def match(self, cohort: str, a: int, b: int) -> str:
+        """The match of two SAEs of a cohort."""
+        return self.path("matches", cohort, f"{a}-{b}.parquet")
+
+    def floor(self, n_latents: int, d_model: int, repeat: int) -> str:
+        """The match of a pair of random dictionaries."""
+        return self.path("floors", f"{n_latents}x{d_model}", f"{repeat}.parquet")
+
+    def overlap(self, cohort: str) -> str:
+        """The folder of a cohort's overlap tables."""
+        return self.path("overlap", cohort)
+
+    def overlap_tables(self, cohort: str) -> list[str]:
+        """What the matches of a cohort say."""
+        return [f"{self.overlap(cohort)}/{table}.parquet" for table in OVERLAP_TABLES]
+
+    def figure(self, figure: str, ending: str) -> str:
+        """A figure's table (parquet, csv), picture (svg, pdf, png) or caption (rst)."""
+        return self.path("figures", f"{figure}.{ending}")
+
+    @property
+    def summary(self) -> str:
+        """The key numbers in words: the report's first page."""
+        return self.path("summary.rst")
+
+    @property
+    def report(self) -> str:
+        """The report."""
+        return self.path("report.html")
+
+
+def fetched_name(sae: ExternalSae) -> str:
+    """What an SAE from the hub is called on the disk."""
+    return key(sae.repo, sae.folder, sae.revision)
+
+
+def _chunk(chunk: int | str) -> str:
+    """A chunk's name, from its number or a wildcard for it; "heldout" as it is."""
+    if chunk == "heldout":
+        return chunk
+    return f"chunk-{chunk:04d}" if isinstance(chunk, int) else f"chunk-{chunk}"

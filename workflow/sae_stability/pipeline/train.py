@@ -1,0 +1,110 @@
+"""Activations -> SAEs, chunk by chunk, a block of seeds of one cohort to a job."""
+
+from typing import TYPE_CHECKING
+
+from sae_stability.pipeline.blocks import by_block
+from sae_stability.pipeline.command import flags
+from sae_stability.pipeline.cost import Cost, hours, sae_bytes
+from sae_stability.pipeline.resources import sae_memory, sae_threads
+from sae_stability.pipeline.results import Results
+from sae_stability.study.build import Study
+from sae_stability.study.parts import Cohort
+
+if TYPE_CHECKING:
+    from sae_stability.pipeline import Pipeline
+
+# Weights and Adam's two averages, in float32.
+_STATE_COPIES = 3
+
+
+def jobs(pipeline: "Pipeline") -> dict[tuple[int, ...], list[str]]:
+    """Every block of seeds that is not finished, and the names of the cohorts that train it."""
+    return by_block(pipeline.blocks)
+
+
+def inputs(pipeline: "Pipeline", cohort: Cohort, block: tuple[int, ...], chunk: int) -> dict[str, str | list[str]]:
+    """The chunk that a job trains on, the manifest of the first chunk, and the states after the chunk before."""
+    results, at = pipeline.results, (cohort.pass_, cohort.hook_slug)
+    found = {
+        "manifest": results.manifest(*at, chunk),
+        # The mean and the scale of the first chunk hold for all; its shards may be gone by now.
+        "first": results.manifest(*at, 0),
+        "shards": results.shards(*at, chunk),
+    }
+    if chunk:
+        found["previous"] = states(results, cohort.slug, block, chunk - 1)
+    return found
+
+
+def states(results: Results, cohort: str, block: tuple[int, ...], chunk: int | str) -> list[str]:
+    """The states of a block's SAEs after a chunk."""
+    return [results.state(block, cohort, seed, chunk) for seed in block]
+
+
+def outputs(results: Results, cohort: str, seed: int | str) -> list[str]:
+    """The files of a finished SAE; the first says what it was made from."""
+    files = (results.settings, results.weights, results.metrics, results.history)
+    return [file(cohort, seed) for file in files]
+
+
+def results(pipeline: "Pipeline") -> dict:
+    """Every SAE that is trained here, and what it is made from."""
+    return {
+        (slug, seed): (outputs(pipeline.results, slug, seed), pipeline.fingerprints.sae(cohort, seed))
+        for slug, cohort in pipeline.study.trained.items()
+        for seed in cohort.seeds
+    }
+
+
+def command(pipeline: "Pipeline", cohort: Cohort, block: tuple[int, ...], chunk: int) -> str:
+    """Settings of all SAEs of the job, then of each."""
+    shared = flags(
+        chunk_index=chunk,
+        activations_hash=pipeline.fingerprints.activations(cohort.pass_),
+        device=pipeline.study.device,
+        order_seed=cohort.sae_seeds[block[0]][1],
+        **cohort.training,
+    )
+    return " ".join([shared, *(_sae_command(pipeline, cohort, block, seed, chunk) for seed in block)])
+
+
+def memory(cohort: Cohort, saes: int = 1) -> int:
+    """What a job on so many SAEs takes, in MB."""
+    # All but TopK: pre-activations of a batch, and while many latents fire, gradients of up to ten parts of it.
+    step = 0 if cohort.architecture == "topk" else saes * cohort.batch_size + 20 * cohort.d_model
+    return sae_memory(cohort, saes) + 4 * cohort.n_latents * step // 10**6
+
+
+def threads(cohort: Cohort, saes: int) -> int:
+    """Cores of a job on so many SAEs."""
+    return sae_threads(cohort, saes)
+
+
+def cost(study: Study, rates: dict) -> Cost:
+    """A step takes 2 n d operations a token for the encoder, and 8 k d for the decoder and the gradients."""
+    jobs = tokens = written = peak = 0
+    operations = 0.0
+    for cohort in study.trained.values():
+        seeds, sae = len(cohort.seeds), sae_bytes(cohort)
+        seen = seeds * cohort.steps * cohort.batch_size
+        jobs += len(cohort.blocks) * cohort.chunks
+        tokens += seen
+        # A state is written after every chunk but the last, and deleted once the next chunk is done.
+        written += seeds * (sae + (cohort.chunks - 1) * _STATE_COPIES * sae)
+        peak += seeds * (sae + min(cohort.chunks - 1, 2) * _STATE_COPIES * sae)
+        operations += seen * (2 * cohort.n_latents + 8 * cohort.k) * cohort.d_model
+    return Cost("train", jobs, tokens, written, peak, hours(operations, rates["sae_tflops"]))
+
+
+def _sae_command(pipeline: "Pipeline", cohort: Cohort, block: tuple[int, ...], seed: int, chunk: int) -> str:
+    places, slug, last = pipeline.results, cohort.slug, chunk == cohort.chunks - 1
+    made_from = pipeline.fingerprints.sae(cohort, seed)
+    return flags(
+        init_seed=cohort.sae_seeds[seed][0],
+        config_hash=made_from,
+        previous=places.state(block, slug, seed, chunk - 1) if chunk else None,
+        checkpoint=places.checkpoint(slug, seed, made_from, chunk),
+        tensorboard=places.tensorboard(slug, seed) if cohort.tensorboard else None,
+        out=places.sae(slug, seed) if last else None,
+        state_out=None if last else places.state(block, slug, seed, chunk),
+    )

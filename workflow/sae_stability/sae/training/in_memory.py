@@ -1,0 +1,126 @@
+"""Training from a Python session: rows in memory, or one chunk on disk, to SAEs in memory."""
+
+import dataclasses
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sae_stability.activations.reader import Chunk
+from sae_stability.activations.writer import ChunkWriter, NonFinite, shuffled_order
+from sae_stability.devices import cores
+from sae_stability.errors import StudyError
+from sae_stability.sae.model import SAE, load_own
+from sae_stability.sae.training.job import SaeJob
+from sae_stability.sae.training.settings import TrainSettings
+from sae_stability.sae.training.train import train_block
+
+SHARD_ROWS = 1 << 17
+_WRITTEN_ROWS = 1 << 16  # at a time
+
+
+def train(
+    activations,
+    *,
+    init_seeds: Sequence[int] | None = None,
+    out: str | Path | None = None,
+    threads: int | None = None,
+    device: str = "cpu",
+    progress: bool = False,
+    **settings,
+) -> SAE | list[SAE]:
+    """Train an SAE, or several that differ in their init seed, on one set of activations.
+
+    The weights are those that the verb `train` gives for the same chunk and settings, bit for bit.
+
+    Args:
+        activations: (rows, d_model), numpy or torch, kept as float32 in a temporary folder meanwhile; or the folder of
+            a chunk as extraction or the import of a matrix writes it.
+        init_seeds: one SAE for each; all of them read each batch once. None for one SAE, of `init_seed` (0).
+        out: folder to save in: the SAE's own, or with `init_seeds` a folder `seed-N` each. None to save nothing.
+        threads: CPU threads; default all that this process may use. The weights do not depend on them.
+        device: "cpu" or "cuda".
+        progress: whether to show a bar on stderr.
+        settings: fields of `TrainSettings`: `n_latents` and `k` must be given; `architecture`, `epochs`, `batch_size`,
+            `learning_rate`, `normalisation` and others may be. `tokens` is by default every row in every epoch.
+
+    Returns:
+        The SAE; with `init_seeds` a list, in their order.
+
+    Raises:
+        StudyError: settings that cannot be, activations that are no matrix, too few or not finite, or a training that
+            diverged.
+
+    Example:
+        >>> import torch
+        >>> from sae_stability import sae
+        >>> rows = torch.randn(512, 8, generator=torch.Generator().manual_seed(0))
+        >>> trained = sae.train(rows, n_latents=16, k=2, batch_size=64, epochs=2)
+        >>> trained.decoder.shape
+        torch.Size([16, 8])
+        >>> one, other = sae.train(rows, n_latents=16, k=2, batch_size=64, init_seeds=[0, 1])
+        >>> one.cfg["init_seed"], other.cfg["init_seed"]
+        (0, 1)
+    """
+    _check_names(settings)
+    if init_seeds is not None and "init_seed" in settings:
+        raise StudyError("train: init_seed and init_seeds are both given; give one of them")
+    with tempfile.TemporaryDirectory(prefix="sae-stability-") as temporary:
+        chunk = activations
+        if not isinstance(activations, str | Path):
+            # The order of the rows depends on the folder's name.
+            chunk = _write_chunk(activations, Path(temporary) / "chunk-0000")
+        rows = Chunk(chunk).rows
+        seeds = [settings.pop("init_seed", 0)] if init_seeds is None else list(init_seeds)
+        settings.setdefault("tokens", rows * settings.get("epochs", 1))
+        settings.setdefault("chunk_tokens", rows)
+        root = Path(out) if out is not None else Path(temporary) / "saes"
+        folders = [root] if init_seeds is None else [root / f"seed-{seed}" for seed in seeds]
+        train_block(
+            [
+                SaeJob(settings=TrainSettings(**settings, init_seed=seed), out=folder)
+                for seed, folder in zip(seeds, folders, strict=True)
+            ],
+            chunk=Path(chunk),
+            chunk_index=0,
+            threads=threads or cores(),
+            device=device,
+            progress=progress,
+        )
+        trained = [load_own(folder, device) for folder in folders]
+    return trained[0] if init_seeds is None else trained
+
+
+def _check_names(settings: dict) -> None:
+    names = [field.name for field in dataclasses.fields(TrainSettings)]
+    wrong = sorted(settings.keys() - set(names))
+    if wrong:
+        raise StudyError(f"train: {wrong[0]!r} is no setting; allowed: {', '.join(names)}")
+    missing = [name for name in ("n_latents", "k") if name not in settings]
+    if missing:
+        raise StudyError(f"train: {missing[0]} is missing; give {missing[0]}=")
+
+
+def _write_chunk(activations, folder: Path) -> Path:
+    """A chunk folder of rows in memory, in random order."""
+    rows = torch.as_tensor(activations)
+    if rows.ndim != 2 or 0 in rows.shape or rows.is_complex():
+        raise StudyError(f"activations: {rows.dtype} of shape {tuple(rows.shape)}; must be a matrix (rows, d_model)")
+    order = shuffled_order(0, 0, -(-len(rows) // SHARD_ROWS))
+    capacity = np.bincount(order.shard(np.arange(len(rows))), minlength=order.shards)
+    metadata = {"model": None, "revision": None, "hookpoint": "", "context_length": 1, "config_hash": ""}
+    writer = ChunkWriter(folder, rows.shape[1], "float32", order, capacity, metadata)
+    try:
+        for start in range(0, len(rows), _WRITTEN_ROWS):
+            some = rows[start : start + _WRITTEN_ROWS].detach()
+            writer.add(some, np.arange(start, start + len(some)))
+        writer.finish({"dropped": {"special": 0, "padding": 0, "sink": 0}, "max_norm": None})
+    except NonFinite as error:
+        writer.discard()
+        raise StudyError(f"activations, row {error.token_index}: the row {error.reason}; leave such rows out") from None
+    except BaseException:
+        writer.discard()
+        raise
+    return folder

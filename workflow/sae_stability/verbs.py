@@ -1,0 +1,49 @@
+"""What the command line offers: each verb, the function that does it, and a line on it.
+
+Functions are named, not imported, so that a verb which needs no torch does not wait for it.
+"""
+
+from importlib import import_module
+from types import FunctionType
+from typing import NamedTuple
+
+
+class Verb(NamedTuple):
+    """A verb's function as "module:function", and what the list of verbs says of it."""
+
+    function: str
+    summary: str
+
+    @property
+    def module(self) -> str:
+        """The dotted name of the function's module."""
+        return f"{__package__}.{self.function.partition(':')[0]}"
+
+    @property
+    def name(self) -> str:
+        """The function's name in its module."""
+        return self.function.partition(":")[2]
+
+    def load(self) -> FunctionType:
+        """Import the module and return the function."""
+        return getattr(import_module(self.module), self.name)
+
+
+VERBS = {
+    "validate": Verb("study.validate:validate", "check a study's file, its text and its hookpoints"),
+    "plan": Verb("pipeline.plan:describe", "what a study will cost: jobs, tokens, disk, GPU hours"),
+    "train": Verb("sae.training.verb:train_saes", "train an SAE, or several, on one chunk of activations"),
+    "match": Verb("match.pairs:match_pairs", "match SAEs one to one, exactly: two, or several pairs"),
+    "convert": Verb("sae.convert:convert", "an SAE from one library's format to another's"),
+    "fetch": Verb("sae.hub:fetch", "an SAE from the Hugging Face hub"),
+    "info": Verb("sae.info:describe", "what an SAE is: shapes, settings, quality"),
+    "tokenize": Verb("corpus.tokenize:tokenize", "stage: documents to token blocks"),
+    "extract": Verb("activations.extraction:extract", "stage: token blocks to shards of activations"),
+    "import-matrix": Verb("activations.matrix:import_matrix", "stage: a matrix of your own to shards of activations"),
+    "evaluate": Verb("sae.quality.evaluate:evaluate", "stage: quality of SAEs on held-out activations"),
+    "floor": Verb("match.floors:write_floors", "stage: match pairs of random dictionaries"),
+    "overlap": Verb("match.overlap_tables:write_overlap", "stage: matches of a cohort to overlap tables"),
+    "figure-table": Verb("figures.tables:write_table", "stage: overlap tables to a figure's tidy table"),
+    "figure": Verb("figures.drawings:write_figure", "stage: a tidy table to a figure and its caption"),
+    "summary": Verb("figures.summary:write_summary", "stage: key numbers of the study in words"),
+}
