@@ -21,6 +21,8 @@ class Source:
     seed: int = 3
     """Its seed, 100% of it."""
 
+    kind: str = field(default="tall", metadata={"flag": "source-kind"})
+
 
 def everything(
     study: Path = Path("study.yaml"),
@@ -91,6 +93,7 @@ def test_every_kind_of_value_is_read():
     assert found["style"] == {"width": 3}
     assert found["seed"] == 7
     assert found["source"].seed == 3, "the function has a parameter of that name"
+    assert read(*NEEDED, "--source-kind", "wide")["source"] == Source("here", kind="wide")
 
 
 @pytest.mark.parametrize(

@@ -189,7 +189,7 @@ def test_a_joint_caption_counts_shared_latents_and_live_ones(make, tmp_path):
     assert "n = 4 latents of n = 1 pair" in text
     assert "75.0% have the same counterpart by both assignments (66.7% of the 3 live latents" in text
     assert (
-        "the random floor is 0.3%, and with the encoder tied to the decoder, as before training, 100.0%). 50.0% are"
+        "the random floor is 0.3%; with the encoder tied to the decoder, as before training, it is 100.0%). 50.0% are"
         in text
     )
     assert "33.3% of the 3 live latents" in text

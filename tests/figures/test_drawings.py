@@ -152,7 +152,7 @@ def pixels(line) -> np.ndarray:
 def test_the_same_counterpart_stands_beside_the_tied_floor(figure, study, tmp_path):
     svg, caption = write(figure, study[figure], tmp_path)
     assert b"encoder tied to decoder" in svg
-    assert "as before training, 100.0%" in caption
+    assert "as before training, it is 100.0%" in caption
 
 
 def test_a_dollar_sign_or_markup_in_a_label_is_drawn_as_it_stands(make, tmp_path):

@@ -131,9 +131,36 @@ def test_a_missing_column_is_named_with_its_file(make):
         of("size", [("4", folder)])
 
 
-def test_an_unknown_figure_is_answered_with_the_nearest_name():
-    with pytest.raises(StudyError, match="did you mean 'thresholds'"):
-        registry.load("treshold", "table")
+@pytest.mark.parametrize("figure", ["seeds", "sharing", "thresholds"])
+def test_a_figure_of_one_cohort_refuses_two(make, figure):
+    folder = make.cohort("c").overlap
+    with pytest.raises(StudyError, match="draws one cohort: it needs one overlap folder as input, not 2"):
+        of(figure, [("c", folder), ("d", folder)])
+
+
+@pytest.mark.parametrize(
+    ("figure", "where", "expected"),
+    [
+        ("size", {"value": "768"}, {"fraction": [0.7852, 0.9492], "statistic": ["joint", "same_counterpart"]}),
+        ("k", {"value": "128"}, {"fraction": [0.2337, 0.6172], "x": [128, 128], "size": [32768, 32768]}),
+        ("tokens", {"x": 80e9}, {"fraction": [0.6121, 0.8748], "value": ["8e+10", "8e+10"]}),
+        ("layer", {"size": 4084, "x": 3}, {"fraction": [0.5957], "statistic": ["joint"], "value": ["3"]}),
+        ("position", {"value": "GPT-2 L6 MLP"}, {"fraction": [0.7422], "statistic": ["decoder_only"]}),
+        ("randomness", {"value": "init"}, {"fraction": [0.4159, 0.7929], "statistic": ["joint", "same_counterpart"]}),
+        ("architecture", {"value": "gated"}, {"fraction": [0.8562], "size": [27648], "matched": [""]}),
+        ("seeds", {"m": 3}, {"mean": [0.4843], "std": [0.0091], "n_seeds": [9], "threshold": [0.7]}),
+        ("sharing", {"m": 9}, {"mean": [0.173], "n_seeds": [9]}),
+        ("thresholds", {"threshold": 0.714}, {"fraction": [0.3996, 0.3990, 0.4033]}),
+        ("joint", {"row": "mean"}, {"cosine_decoder": [0.6770], "cosine_encoder": [0.5941], "fraction_same": [0.7929]}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_paper_stands_beside_this_run(figure, where, expected, study):
+    table = of(figure, study[figure])
+    rows = table[table["source"] == "published"]
+    for column, value in where.items():
+        rows = rows[rows[column] == value]
+    assert {column: rows[column].tolist() for column in expected} == expected
 
 
 def test_published_values_are_fractions_and_complete():

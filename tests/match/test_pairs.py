@@ -10,6 +10,7 @@ from sae_stability.match import pairs as pairs_module
 from sae_stability.match.floors import write_floor, write_floors
 from sae_stability.match.pairs import match_pair
 from sae_stability.pipeline.batches import batches
+from sae_stability.sae import formats
 
 from .studies import write_sae
 
@@ -149,3 +150,16 @@ def test_an_evaluation_of_another_sae_is_named(tmp_path):
     call = paths(tmp_path, n_b=15)
     with pytest.raises(StudyError, match=r"seed-2\.parquet: 15 rows for an SAE of 20 latents"):
         match_pair(**call | {"latents_a": call["latents_b"]})
+
+
+def test_the_project_s_own_folder_is_read_without_looking_at_other_formats(tmp_path, monkeypatch):
+    folder, _ = write_sae(tmp_path, 0, np.eye(3), np.eye(3))
+    monkeypatch.setattr(formats, "_module", lambda name: pytest.fail(f"looked at {name}"))
+    assert {side: rows.shape for side, rows in pairs_module.dictionaries(folder).items()} == {
+        "encoder": (3, 3),
+        "decoder": (3, 3),
+    }
+    # Nor where a file is missing.
+    (folder / "sae.safetensors").unlink()
+    with pytest.raises(StudyError, match="no such file; train this SAE first"):
+        pairs_module.dictionaries(folder)

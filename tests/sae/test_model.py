@@ -1,5 +1,9 @@
 """The one SAE class: each architecture by its definition to the bit, and what is saved is loaded with the same bits."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -117,3 +121,15 @@ def test_saving_never_damages_another_format(saved, tmp_path):
     with pytest.raises(StudyError, match="format 'gemma_scope' is not written; allowed: own"):
         sae.save(tmp_path / "new", loaded, "gemma_scope")
     assert not (tmp_path / "new").exists()
+
+
+def test_reading_an_sae_loads_nothing_of_training():
+    library = Path(__file__).parents[2] / "workflow"
+    code = (
+        f"import sys; sys.path.insert(0, {str(library)!r})\n"
+        "import sae_stability.sae.model, sae_stability.sae.convert\n"
+        "for name in sae_stability.sae.formats.REGISTRY: sae_stability.sae.formats._module(name)\n"
+        "print([name for name in sys.modules if name.startswith('sae_stability.sae.training')])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert result.stdout.strip() == "[]"

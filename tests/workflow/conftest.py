@@ -1,5 +1,6 @@
 """Real Snakemake runs of small studies on models made on the spot, each in a copy of the project."""
 
+import ast
 import os
 import re
 import shutil
@@ -52,10 +53,12 @@ class Project:
     """A copy of the project with a study of its own."""
 
     folder: Path
+    configfile: str | None = "study.yaml"
 
     def snakemake(self, *args: str, check: bool = True) -> Run:
         # Targets first: --configfile would take them for files.
-        command = [sys.executable, "-m", "snakemake", *args, "--cores", "2", "--configfile", "study.yaml"]
+        command = [sys.executable, "-m", "snakemake", *args, "--cores", "2"]
+        command += ["--configfile", self.configfile] if self.configfile else []
         # The profile's longer timespan would keep each run waiting at its end.
         command += ["--max-jobs-per-timespan", "100/1s"]
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
@@ -79,6 +82,19 @@ class Project:
         study = self.study
         change(study)
         (self.folder / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
+
+    def edit_code(self, module: str, function: str) -> None:
+        """Add a statement without effect to a function of the library: `match/pairs.py`, `match_pairs`."""
+        path = self.folder / "workflow" / "sae_stability" / module
+        source = path.read_text()
+        (found,) = (
+            node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef) and node.name == function
+        )
+        # After the docstring, before the last statement, whatever comes between.
+        last = found.body[-1]
+        lines = source.splitlines(keepends=True)
+        lines.insert(last.lineno - 1, f"{' ' * last.col_offset}added = 1\n")
+        path.write_text("".join(lines))
 
     def files(self, pattern: str) -> dict[str, bytes]:
         """Content of every result that matches, by its path."""

@@ -31,7 +31,7 @@ def study() -> dict:
     """Every stage, every architecture, every kind of figure, small enough for kernels that run as plain Python."""
     others = [name for name in REGISTRY if name != "topk"]
     place = {"hookpoint": LAYERS[0], "pass": "neox"}
-    cohorts = {name: {"architecture": name, **place, **OWN.get(name, {})} for name in others}
+    cohorts = {name: {"architecture": name, "pass": "mine", **OWN.get(name, {})} for name in others}
     seeds = {"init_seeds": [0, 1]}
     return {
         "study": "everything",
@@ -56,9 +56,11 @@ def study() -> dict:
             "batch_size": 24,
             "normalisation": "centre-scale",
             "dead_tokens": 20,
+            "warmup_steps": 2,
+            "seeds_per_job": 2,
         },
         "cohorts": {
-            "base": {**place, **seeds, "auxk_alpha": 0.03},
+            "base": {**place, **seeds, "auxk_alpha": 0.03, "seeds_per_job": 1},
             "order": {**place, "auxk_alpha": 0.03, "init_seeds": [0], "order_seeds": [0, 1]},
             "docs": {"pass": "docs", "tensorboard": True},
             "matrix": {"pass": "mine", "normalisation": "none"},

@@ -18,7 +18,7 @@ def test_a_second_run_does_nothing(neox: Project):
 def test_touching_every_source_file_and_editing_a_comment_do_nothing(neox: Project):
     for path in [*neox.folder.glob("workflow/**/*.py"), *neox.folder.glob("workflow/**/*.smk")]:
         path.touch()
-    train = neox.folder / "workflow" / "sae_stability" / "sae" / "train.py"
+    train = neox.folder / "workflow" / "sae_stability" / "sae" / "training" / "train.py"
     train.write_text(train.read_text() + "\n# A remark.\n")
     assert neox.dry().nothing
 
@@ -70,14 +70,12 @@ def test_a_change_of_style_redraws_and_counts_nothing_again(neox: Project):
 
 
 def test_an_edit_of_one_drawing_redraws_one_figure(neox: Project):
-    drawing = neox.folder / "workflow" / "sae_stability" / "figures" / "drawings" / "joint.py"
-    drawing.write_text(drawing.read_text() + "\nADDED = 1\n")
+    neox.edit_code("figures/drawings/joint.py", "draw")
     assert set(neox.dry().jobs) == {"draw_joint", "report"}
 
 
 def test_an_edit_of_the_matching_code_does_not_retrain(neox: Project):
-    pairs = neox.folder / "workflow" / "sae_stability" / "match" / "pairs.py"
-    pairs.write_text(pairs.read_text() + "\nADDED = 1\n")
+    neox.edit_code("match/pairs.py", "match_pairs")
     run = neox.dry()
     assert run.matched == {"base/0-1", "size-32/0-1"}
     assert run.jobs["floor_48x32"] == 1
@@ -86,8 +84,7 @@ def test_an_edit_of_the_matching_code_does_not_retrain(neox: Project):
 
 
 def test_an_edit_of_the_training_code_retrains_and_extracts_nothing(neox: Project):
-    train = neox.folder / "workflow" / "sae_stability" / "sae" / "train.py"
-    train.write_text(train.read_text() + "\nADDED = 1\n")
+    neox.edit_code("sae/training/train.py", "train_block")
     run = neox.dry()
     assert run.jobs["train"] == len(run.evaluated) == 4
     assert not any(name.startswith(("tokenize", "extract")) for name in run.jobs)

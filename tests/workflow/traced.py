@@ -8,7 +8,6 @@ kernels run as Python (NUMBA_DISABLE_JIT), so that their lines are seen, and wor
 """
 
 import functools
-import gc
 import inspect
 import json
 import os
@@ -41,10 +40,12 @@ def on_line(frame, event, argument):
 
 
 def forget() -> None:
-    """Empty every cache: what one command has remembered, the next must do again."""
-    for cached in gc.get_objects():
-        if isinstance(cached, functools._lru_cache_wrapper):
-            cached.cache_clear()
+    """Empty the package's caches: what one command has remembered, the next must do again."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("sae_stability"):
+            for value in vars(module).values():
+                if isinstance(value, functools._lru_cache_wrapper):
+                    value.cache_clear()
 
 
 def main() -> None:
@@ -56,6 +57,9 @@ def main() -> None:
 
     concurrent.futures.ProcessPoolExecutor = Threads
     from sae_stability import cli
+    from sae_stability.match import cpu_products
+
+    cpu_products.KERNELS = ()  # processor instructions, which Python cannot stand in for
 
     found = []
     for words in json.loads(Path(sys.argv[2]).read_text()):

@@ -6,8 +6,8 @@ A keyword-only parameter is a flag, any other a positional argument. Its annotat
 - `X | None`: as X; `int | Literal["heldout"]`: that word, or else a number;
 - `list[X]` or `Sequence[X]`: the flag is given once for each; X may be `tuple[str, Path]` or `tuple[int, Path]`,
   written KEY=PATH, or `tuple[str, str]`, written NAME=VALUE;
-- a dataclass: a flag for each of its fields. A field's metadata may name another `flag`. A field that the function has
-  a parameter for is left out and keeps its default.
+- a dataclass: a flag for each of its fields. A field's metadata may name another `flag`. A field whose flag is
+  that of another parameter is left out and keeps its default.
 """
 
 import argparse
@@ -89,13 +89,11 @@ def arguments(function: Callable) -> list[Argument]:
     """The arguments of a function, in the order of its parameters."""
     hints, texts = typing.get_type_hints(function), argument_texts(function)
     parameters, found = inspect.signature(function).parameters, []
+    plain = {name for name in parameters if not _dataclass(hints[name])}
     for name, parameter in parameters.items():
         if owner := _dataclass(hints[name]):
-            found += [
-                argument
-                for argument in _of_fields(name, owner, optional=parameter.default is None)
-                if argument.field not in parameters
-            ]
+            fields = _of_fields(name, owner, optional=parameter.default is None)
+            found += [argument for argument in fields if argument.key not in plain]
         else:
             flag = f"--{name.replace('_', '-')}" if parameter.kind is inspect.Parameter.KEYWORD_ONLY else name
             found.append(Argument(name, None, flag, hints[name], parameter.default, texts.get(name, "")))

@@ -87,6 +87,5 @@ def counterpart_floors(rows: pd.DataFrame) -> str:
     random, tied = (rows_where(rows, source=source)["fraction"] for source in ("floor", "tied"))
     if not np.isfinite(tied).any():
         return random_floor(random)
-    return (
-        f"{random_floor(random)}, and with the encoder tied to the decoder, as before training, {percent_range(tied)}"
-    )
+    at_first = f"with the encoder tied to the decoder, as before training, it is {percent_range(tied)}"
+    return f"{random_floor(random)}; {at_first}"

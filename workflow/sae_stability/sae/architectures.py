@@ -1,13 +1,10 @@
-"""The architectures by name. A new one is a module here and a line below."""
+"""The architectures by name. A new one is a module in `training.steps`, a line here and in `formats.own.TRAINED`."""
 
 from typing import NamedTuple
 
 
 class Entry(NamedTuple):
-    """An architecture's module and which of `OPTIONAL` mean something to it.
-
-    The module's name is written in full: `code_hash` finds it by that.
-    """
+    """The module of an architecture's training step, and the settings of `OPTIONAL` that it uses."""
 
     module: str
     settings: tuple[str, ...] = ()
@@ -23,14 +20,14 @@ REGISTRY = {
 }
 
 OPTIONAL = ("auxk_alpha", "bandwidth", "groups", "product_dtype")
-"""Settings that some architectures have no use for."""
+"""Settings that only some architectures use."""
 
 UNSET = (None, 0, "float32")
-"""What they are where nothing is asked of them."""
+"""Values of these settings that mean that they are not used."""
 
 
 def useless_setting(name: str, settings: dict) -> str | None:
-    """What is wrong where `settings` sets something that architecture `name` has no use for; else None."""
+    """A message if `settings` sets something that architecture `name` does not use; else None."""
     for setting in OPTIONAL:
         if settings.get(setting) not in UNSET and setting not in REGISTRY[name].settings:
             users = ", ".join(other for other, entry in REGISTRY.items() if setting in entry.settings)

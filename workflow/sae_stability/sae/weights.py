@@ -1,4 +1,4 @@
-"""An SAE of any origin as arrays and a few words: what every checkpoint format is read into and written from."""
+"""An SAE of any origin as arrays and settings: what every checkpoint format is read into and written from."""
 
 import dataclasses
 
@@ -17,7 +17,7 @@ _SHAPES = {"encoder": "nd", "decoder": "nd", "encoder_bias": "n", "decoder_bias"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Weights:
-    """Weights of an SAE and how they are meant; acts on raw activations, any fixed scale being folded in.
+    """Weights of an SAE, and the forward pass that they define on raw activations; fixed scales are folded in.
 
     z = x, less decoder_bias if `subtract_decoder_bias`; before that, each row is centred and scaled if `input_norm` is
     not "none", and the reconstruction is scaled back. pre = encoder z + encoder_bias. Latents by `activation`:
@@ -25,7 +25,7 @@ class Weights:
     - topk: the k largest of relu(pre); abstopk: the k of largest |pre|, signs kept;
     - groupmax: latents in k groups of neighbours, the largest relu(pre) of each;
     - relu: relu(pre);
-    - jumprelu: relu(pre) where pre > threshold (BatchTopK and Matryoshka SAEs in use, with one threshold for all);
+    - jumprelu: relu(pre) where pre > threshold (trained BatchTopK and Matryoshka SAEs too: one threshold for all);
     - gated: relu(exp(log_magnitude) * (encoder z) + encoder_bias) where encoder z + gate_bias > 0.
 
     Reconstruction: decoder^T latents + decoder_bias, and skip x on top where there is a `skip`.
@@ -37,7 +37,7 @@ class Weights:
         threshold, gate_bias, log_magnitude: (n_latents,), None where the activation has none.
         skip: (d_model, d_model) of a skip transcoder.
         input_norm: "layer": less its mean, over (standard deviation + 1e-5); "unit": to norm sqrt(d_model).
-        origin: what the file says of itself: format, model, hookpoint.
+        origin: what the file says about its origin: format, model, hookpoint.
     """
 
     encoder: np.ndarray

@@ -138,8 +138,8 @@ def caption_sweep(table: pd.DataFrame, quantity: str) -> str:
             f"latents only, it {sweep_phrases.course(shared_live, names)}.",
             f"{sweep_phrases.dots(shared_all, names)}; {phrases.floor_of(table)}.",
             f"The fraction with the same counterpart, at any cosine, {sweep_phrases.course(same_all, names)}; counting "
-            f"live latents only, it {sweep_phrases.course(same_live, names)}; {sweep_phrases.widest(same_all, names)}, "
-            f"and {same_floors}.",
+            f"live latents only, it {sweep_phrases.course(same_live, names)}; {sweep_phrases.widest(same_all, names)}; "
+            f"{same_floors}.",
             phrases.definition(trained["threshold"].iloc[0]),
             *sweep_phrases.published(table, "Figure 4, Pythia-160M, layer 6 MLP"),
         ]

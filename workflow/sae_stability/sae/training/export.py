@@ -23,7 +23,7 @@ def export(
     manifest: dict,
     config_hash: str,
 ) -> None:
-    """Write the SAE folder; `cfg.json` last, so that a folder with it is whole."""
+    """Write the SAE folder; `cfg.json` last, so that a folder with a `cfg.json` is complete."""
     weights = normalisation.fold({name: value.numpy() for name, value in training.weights().items()})
     table = history.table()
     last = table.iloc[-1]

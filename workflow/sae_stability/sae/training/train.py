@@ -141,7 +141,8 @@ def train_block(
                 seconds = time.perf_counter() - started
                 timing = {"seconds": seconds, "tokens_per_second": loop.speed(), "threads": threads, "device": device}
                 write_json(out / "timing.json", timing | {"saes_in_the_job": len(runs)})
-    # Not before all outputs are there: Snakemake deletes those of a job that fails on the last of them.
+    # Only now that all outputs are there: where a job fails, Snakemake deletes its outputs, and the checkpoints are
+    # what the next try goes on from.
     for sae in saes:
         if sae.checkpoint is not None:
             discard(sae.checkpoint)
@@ -152,8 +153,9 @@ class _Run:
     """One SAE on its way through the chunk.
 
     Attributes:
-        done: steps of the chunk whose results are known; all that it has taken, after a look. result: the last one's.
-        fault: why it cannot go on; kept rather than raised, so that the SAEs beside it come to the end of the step.
+        done: steps of the chunk whose results are known; after `look(now=True)`, all steps taken.
+        result: the result of the last of these.
+        fault: why it cannot go on; kept rather than raised, so that the other SAEs finish the step.
     """
 
     def __init__(self, sae: SaeJob, start: "_Start") -> None:
@@ -163,7 +165,7 @@ class _Run:
         self.training, self.history = start.training(sae)
         done = resume(sae.checkpoint, self.training, self.history, self.identity)
         if done is None and sae.checkpoint is not None and sae.checkpoint.exists():
-            # It may have been taken over in part before it proved damaged.
+            # A damaged checkpoint may have been loaded in part.
             self.training, self.history = start.training(sae)
         self.done = done or 0
         self.events = EventFiles(sae.tensorboard)
@@ -206,7 +208,7 @@ class _Run:
 
 
 class _Loop:
-    """The steps of one chunk: each batch is read once and handed to every SAE."""
+    """The steps of one chunk: each batch is read once and given to every SAE."""
 
     def __init__(self, runs: list[_Run], chunk, chunk_index, checkpoint_seconds, device, side_by_side: Workers):
         self.runs, self.settings, self.chunk, self.chunk_index = runs, runs[0].settings, chunk, chunk_index
@@ -218,7 +220,7 @@ class _Loop:
         from tqdm import tqdm
 
         settings, steps = self.settings, self.settings.chunk_steps(self.chunk_index)
-        # Killed between two checkpoints of one moment, some SAEs are further than others, and let batches pass.
+        # After a kill while checkpoints were written, some SAEs are further than others; those skip batches.
         done = min(run.done for run in self.runs)
         started = saved = time.perf_counter()
         pause = self.checkpoint_seconds
@@ -247,7 +249,7 @@ class _Loop:
                         run.save()
                     self._stop_at_fault()
                     saved = time.perf_counter()
-                    # The state of a large SAE takes its time: hashed, written, on the disk for sure.
+                    # Saving a large SAE takes long: its state is hashed, written and synced to the disk.
                     pause = max(self.checkpoint_seconds, min(19 * (saved - begun), 10 * self.checkpoint_seconds))
         self.seconds = time.perf_counter() - started
         for run in self.runs:
@@ -287,7 +289,7 @@ class _Loop:
 
 
 class _Start:
-    """What the SAEs of a job begin the chunk with: fresh weights, or the state after the chunk before."""
+    """What the SAEs of a job start the chunk from: fresh weights, or the state after the chunk before."""
 
     def __init__(
         self,
@@ -323,7 +325,7 @@ class _Start:
         return training, history
 
     def identity(self, sae: SaeJob) -> str:
-        """Hash of all that decides an SAE's result: a checkpoint of anything else must not be resumed."""
+        """Hash of everything that decides an SAE's result; only a checkpoint with the same hash is resumed."""
         parts = [sae.settings.digest(), self.chunk_index, sha256(self.data.path / "manifest.json")]
         parts += [self.first_manifest["mean"], self.first_manifest["mean_centred_norm"]]
         parts += [sha256(sae.previous) if sae.previous else None, torch.__version__]

@@ -28,7 +28,7 @@ def weights(seed: int, shared: int = 20) -> Weights:
 def finished(tmp_path_factory) -> Project:
     """One cohort of three SAEs in three formats with held-out rows, and one of a folder of seeds without any."""
     study = {
-        "study": "given",
+        "study": "external",
         "passes": {"mine": {"matrix": "rows.npy", "heldout_rows": 300, "train_rows": 300}},
         "cohorts": {
             "seen": {"saes": [f"checkpoints/{format}" for format in FORMATS], "pass": "mine"},
@@ -37,7 +37,7 @@ def finished(tmp_path_factory) -> Project:
         "figures": {"draw": {"joint": {"cohort": "seen"}, "sharing": {"cohort": "unseen"}}},
         "floor": {"repeats": 2},
     }
-    project = new_project(tmp_path_factory.mktemp("given") / "project", study)
+    project = new_project(tmp_path_factory.mktemp("external") / "project", study)
     for seed, format in enumerate(FORMATS):
         formats.write(project.folder / "checkpoints" / format, weights(seed), format)
     for seed in (0, 1):
@@ -49,7 +49,7 @@ def finished(tmp_path_factory) -> Project:
 
 
 @pytest.fixture
-def given(finished: Project, tmp_path: Path) -> Project:
+def external(finished: Project, tmp_path: Path) -> Project:
     shutil.copytree(finished.folder, tmp_path / "project", symlinks=True)
     return Project(tmp_path / "project")
 
@@ -77,31 +77,32 @@ def test_they_are_evaluated_where_there_are_activations_and_else_all_alive(finis
     assert pd.read_parquet(evaluation / "unseen" / "seed-1.parquet").alive.all()
 
 
-def test_a_second_run_or_a_touch_does_nothing(given: Project):
-    for path in (given.folder / "checkpoints").rglob("*.*"):
+def test_a_second_run_or_a_touch_does_nothing(external: Project):
+    for path in (external.folder / "checkpoints").rglob("*.*"):
         if path.is_file():
             path.touch()
     # The report itself is left out: it names the study's folder, which is a copy here.
-    assert given.dry("figures").nothing
+    assert external.dry("figures").nothing
 
 
-def test_a_checkpoint_that_changed_is_read_and_matched_again_alone(given: Project):
-    formats.write(given.folder / "checkpoints" / "saelens", weights(7), "saelens")
-    run = given.dry()
+def test_a_checkpoint_that_changed_is_read_and_matched_again_alone(external: Project):
+    formats.write(external.folder / "checkpoints" / "saelens", weights(7), "saelens")
+    run = external.dry()
     jobs = run.jobs
     assert run.matched == {"seen/0-1", "seen/1-2"}
     assert run.evaluated == {"seen/seed-1"}
-    assert (jobs["import_sae"], jobs["overlap"]) == (1, 1)
-    assert not any(name.startswith(("import_heldout", "floor")) for name in jobs)
+    assert (jobs["import_sae_seen"], jobs["overlap"]) == (1, 1)
+    assert not any(name.startswith(("import_heldout", "import_sae_unseen", "floor")) for name in jobs)
 
 
-def test_one_more_sae_joins_its_cohort(given: Project):
-    formats.write(given.folder / "checkpoints" / "more", weights(5), "own")
-    given.edit(lambda study: study["cohorts"]["seen"]["saes"].append("checkpoints/more"))
-    run = given.dry()
+def test_one_more_sae_joins_its_cohort(external: Project):
+    formats.write(external.folder / "checkpoints" / "more", weights(5), "own")
+    external.edit(lambda study: study["cohorts"]["seen"]["saes"].append("checkpoints/more"))
+    run = external.dry()
     assert run.matched == {"seen/0-3", "seen/1-3", "seen/2-3"}
     assert run.evaluated == {"seen/seed-3"}
-    assert run.jobs["import_sae"] == 1
+    assert run.jobs["import_sae_seen"] == 1
+    assert not run.jobs["import_sae_unseen"]
 
 
 MISTAKES = {
@@ -114,10 +115,10 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_stops_before_the_first_job(given: Project, mistake: str):
+def test_a_mistake_stops_before_the_first_job(external: Project, mistake: str):
     saes, words = MISTAKES[mistake]
-    given.edit(lambda study: study["cohorts"]["seen"].update(saes=saes))
-    run = given.snakemake("--dry-run", check=False)
+    external.edit(lambda study: study["cohorts"]["seen"].update(saes=saes))
+    run = external.snakemake("--dry-run", check=False)
     assert run.returncode != 0
     assert words in " ".join(run.output.split())
     assert "Traceback" not in run.output

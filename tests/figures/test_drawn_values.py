@@ -1,0 +1,177 @@
+"""What is drawn stands where the table says: dots, lines, bars and error bars, read back from the pictures."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+
+from sae_stability import files
+from sae_stability.figures import drawings, registry
+from sae_stability.figures.drawings import style as styles
+
+COLOURS = styles.DEFAULT["palette"]
+
+
+def table_and_axes(figure: str, inputs) -> tuple[pd.DataFrame, list]:
+    table = registry.load(figure, "table").table(inputs)
+    picture, _ = drawings.draw(figure, table, {})
+    return table, picture.axes
+
+
+def points(axes, *, colour: str, marker: str) -> set[tuple[float, float]]:
+    """Where marks of this look stand, in data units."""
+    lines = [line for line in axes.lines if line.get_marker() == marker and to_hex(line.get_color()) == colour.lower()]
+    return rounded(*np.concatenate([line.get_xydata() for line in lines]).T)
+
+
+def rounded(x, y) -> set[tuple[float, float]]:
+    found = np.stack([np.asarray(x, dtype=float), np.asarray(y, dtype=float)], axis=1)
+    return {(round(a, 6), round(b, 6)) for a, b in found[np.isfinite(found).all(axis=1)]}
+
+
+def of(table: pd.DataFrame, y: str = "fraction", x: str = "x", **where) -> set[tuple[float, float]]:
+    rows = table[np.logical_and.reduce([table[column] == value for column, value in where.items()])]
+    assert len(rows), where
+    return rounded(rows[x], rows[y])
+
+
+@pytest.mark.parametrize("figure", ["size", "k", "tokens"])
+def test_a_sweep_shows_every_pair_and_the_paper(figure, study):
+    table, axes = table_and_axes(figure, study[figure])
+    for statistic, colour in zip(("shared", "same_counterpart"), COLOURS, strict=False):
+        trained = {"source": "trained", "statistic": statistic}
+        assert points(axes[0], colour=colour, marker="o") == of(table, latents="all", **trained)
+        assert points(axes[0], colour=colour, marker="D") == of(table, latents="live", **trained)
+    assert points(axes[-1], colour=styles.PUBLISHED, marker="s") == of(table, source="published")
+
+
+def test_layers_show_every_pair_in_the_colour_of_its_size(study):
+    table, (axes,) = table_and_axes("layer", study["layer"])
+    for size, colour in zip((384, 1536), COLOURS, strict=False):
+        trained = {"source": "trained", "statistic": "shared", "size": size}
+        assert points(axes, colour=colour, marker="o") == of(table, latents="all", **trained)
+        assert points(axes, colour=colour, marker="D") == of(table, latents="live", **trained)
+    assert points(axes, colour=styles.PUBLISHED, marker="s") == of(table, source="published")
+
+
+@pytest.mark.parametrize("figure", ["size", "layer"])
+def test_the_mean_of_the_pairs_and_the_floor_are_lines(figure, study):
+    table, axes = table_and_axes(figure, study[figure])
+    for source, colour in (("trained", COLOURS[0]), ("floor", styles.FLOOR)):
+        rows = table[(table["source"] == source) & (table["latents"] == "all") & (table["statistic"] == "shared")]
+        rows = rows[rows["size"] == 384] if figure == "layer" else rows
+        mean = rows.groupby("x")["fraction"].mean()
+        drawn = [rounded(*line.get_xydata().T) for line in axes[0].lines if to_hex(line.get_color()) == colour.lower()]
+        assert rounded(mean.index, mean) in drawn
+
+
+@pytest.mark.parametrize(
+    ("figure", "statistics"),
+    [("position", ("shared", "decoder_only")), ("randomness", ("shared", "same_counterpart"))],
+)
+def test_named_places_show_every_pair_in_its_row(figure, statistics, study):
+    table, (axes,) = table_and_axes(figure, study[figure])
+    for statistic, colour in zip(statistics, COLOURS, strict=False):
+        for marker, latents in (("o", "all"), ("D", "live")):
+            drawn = points(axes, colour=colour, marker=marker)
+            expected = of(table, "x", "fraction", source="trained", statistic=statistic, latents=latents)
+            # The dots of one row stand a little apart from its middle.
+            assert {(x, round(y)) for x, y in drawn} == expected
+            assert len({round(y % 1, 6) for _, y in drawn}) == 1
+    assert points(axes, colour=styles.PUBLISHED, marker="s") == of(table, "x", "fraction", source="published")
+    names = dict(zip(axes.get_yticks(), (label.get_text() for label in axes.get_yticklabels()), strict=True))
+    first = table.iloc[0]
+    assert names[first["x"]] == {"order": "order of the data"}.get(first["value"], first["value"])
+
+
+def test_architectures_stand_at_their_fvu_and_at_their_l0(study):
+    table, axes = table_and_axes("architecture", study["architecture"])
+    run = table[(table["source"] == "trained") & (table["statistic"] == "shared")]
+    order = list(dict.fromkeys(run["value"]))
+    assert len(order) == 4
+    for panel, by in zip(axes, ("fvu", "l0"), strict=True):
+        for architecture, colour in zip(order, COLOURS, strict=False):
+            for marker, latents in (("o", "all"), ("D", "live")):
+                expected = of(run, x=by, value=architecture, latents=latents)
+                assert points(panel, colour=colour, marker=marker) == expected
+        (value,) = set(table.loc[table["matched"] == by, by])
+        assert [line for line in panel.lines if list(line.get_xdata()) == [value, value]]
+    published = {y for _, y in points(axes[1], colour=styles.PUBLISHED, marker="s")}
+    assert published == set(table.loc[table["source"] == "published", "fraction"])
+
+
+def test_the_joint_figure_shows_every_latent_and_crosses_dead_ones(study):
+    table, axes = table_and_axes("joint", study["joint"])
+    latents = table[table["row"] == "latent"]
+    cosines = {"x": "cosine_decoder", "y": "cosine_encoder"}
+    for same, colour in zip((True, False), COLOURS, strict=False):
+        assert points(axes[0], colour=colour, marker="o") == of(latents, same_counterpart=same, **cosines)
+    dead = latents.assign(dead=~(latents["alive"] & latents["counterpart_alive"]))
+    assert points(axes[0], colour="#202020", marker="x") == of(dead, dead=True, **cosines)
+    assert points(axes[0], colour=styles.PUBLISHED, marker="s") == of(table, source="published", **cosines)
+    floors = [line for line in axes[0].lines if line.get_marker() == "P"]
+    assert rounded(*floors[0].get_xydata().T) == of(table, source="floor", **cosines)
+
+
+def test_seeds_show_means_and_standard_deviations(study):
+    table, (axes,) = table_and_axes("seeds", study["seeds"])
+    for latents, marker in (("all", "o"), ("live", "D")):
+        where = {"source": "trained", "latents": latents}
+        assert points(axes, colour=COLOURS[0], marker=marker) == of(table, "mean", "m", **where)
+    every = table[(table["source"] == "trained") & (table["latents"] == "all")]
+    drawn = [np.asarray(bar) for lines in axes.collections for bar in lines.get_segments()]
+    for row in every.itertuples():
+        ends = [(row.m, row.mean - row.std), (row.m, row.mean + row.std)]
+        assert any(np.allclose(bar, ends) for bar in drawn), row
+    assert points(axes, colour=styles.PUBLISHED, marker="s") == of(table, "mean", "m", source="published")
+
+
+def test_sharing_shows_a_bar_for_each_number_of_saes(study):
+    table, axes = table_and_axes("sharing", study["sharing"])
+    for panel, where in zip(axes, ({"source": "trained", "latents": "all"}, {"source": "published"}), strict=True):
+        bars = [(bar.get_x() + bar.get_width() / 2, bar.get_height()) for bar in panel.patches]
+        assert rounded(*zip(*bars, strict=True)) == of(table, "mean", "m", **where)
+    live = {(round(x), y) for x, y in points(axes[0], colour="#000000", marker="D")}
+    assert live == of(table, "mean", "m", source="trained", latents="live")
+
+
+def test_thresholds_show_the_mean_over_pairs_by_all_three_definitions(study):
+    table, (axes,) = table_and_axes("thresholds", study["thresholds"])
+    for statistic, colour in zip(("shared", "joint", "max"), COLOURS, strict=False):
+        drawn = [rounded(*line.get_xydata().T) for line in axes.lines if to_hex(line.get_color()) == colour.lower()]
+        for latents in ("all", "live"):
+            rows = table[(table["source"] == "trained") & (table["statistic"] == statistic)]
+            mean = rows[rows["latents"] == latents].groupby("threshold")["fraction"].mean()
+            assert rounded(mean.index, mean) in drawn
+        assert points(axes, colour=colour, marker="s") == of(
+            table, "fraction", "threshold", source="published", statistic=statistic
+        )
+
+
+@pytest.mark.parametrize("figure", registry.FIGURES)
+def test_colours_and_sizes_are_those_of_the_style(figure, study):
+    table = registry.load(figure, "table").table(study[figure])
+    palette = ["#112233", "#223344", "#334455", "#445566", "#556677", "#667788"]
+    picture, _ = drawings.draw(figure, table, {"palette": palette, "font_size": 7.0})
+    used = {to_hex(line.get_color()) for axes in picture.axes for line in axes.lines}
+    used |= {to_hex(bar.get_facecolor()) for axes in picture.axes for bar in axes.patches}
+    assert palette[0] in used
+    assert not used & {colour.lower() for colour in COLOURS}
+    labels = [axes.yaxis.label for axes in picture.axes] + [axes.xaxis.label for axes in picture.axes]
+    assert {label.get_fontsize() for label in labels if label.get_text()} == {7.0}
+
+
+def test_a_png_has_the_resolution_of_the_style(study, tmp_path):
+    table = registry.load("seeds", "table").table(study["seeds"])
+    files.write_table(tmp_path / "seeds.parquet", table)
+    outs = {name: tmp_path / f"seeds.{name}" for name in ("svg", "pdf", "png", "caption")}
+    drawings.write_figure(figure="seeds", table=tmp_path / "seeds.parquet", style={"width": 4.0, "dpi": 100}, **outs)
+    assert int.from_bytes(outs["png"].read_bytes()[16:20]) == 400
+
+
+def test_more_lines_than_colours_are_refused(study):
+    from sae_stability.errors import StudyError
+
+    table = registry.load("architecture", "table").table(study["architecture"])
+    with pytest.raises(StudyError, match=r"figure architecture: 4 architectures but 3 colours in figures\.style\.pal"):
+        drawings.draw("architecture", table, {"palette": COLOURS[:3]})
