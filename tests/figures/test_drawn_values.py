@@ -45,6 +45,13 @@ def test_a_sweep_shows_every_pair_and_the_paper(figure, study):
     assert points(axes[-1], colour=styles.PUBLISHED, marker="s") == of(table, source="published")
 
 
+def test_a_paper_far_from_this_run_gets_its_own_panel(study):
+    assert len(table_and_axes("k", study["k"])[1]) == 1
+    table, axes = table_and_axes("tokens", study["tokens"])
+    assert len(axes) == 2
+    assert axes[0].get_xlim()[1] < table.loc[table["source"] == "published", "x"].min() < axes[1].get_xlim()[1]
+
+
 def test_layers_show_every_pair_in_the_colour_of_its_size(study):
     table, (axes,) = table_and_axes("layer", study["layer"])
     for size, colour in zip((384, 1536), COLOURS, strict=False):
@@ -52,6 +59,18 @@ def test_layers_show_every_pair_in_the_colour_of_its_size(study):
         assert points(axes, colour=colour, marker="o") == of(table, latents="all", **trained)
         assert points(axes, colour=colour, marker="D") == of(table, latents="live", **trained)
     assert points(axes, colour=styles.PUBLISHED, marker="s") == of(table, source="published")
+
+
+@pytest.mark.parametrize("figure", ["size", "layer", "architecture", "seeds"])
+def test_filled_dots_stand_left_of_their_value_and_hollow_ones_right(figure, study):
+    _, (axes, *_) = table_and_axes(figure, study[figure])
+    for marker, points_right in (("o", -2.0), ("D", 2.0)):
+        lines = [line for line in axes.lines if line.get_marker() == marker and len(line.get_xdata())]
+        assert lines
+        for line in lines:
+            moved = line.get_transform().transform(line.get_xydata()) - axes.transData.transform(line.get_xydata())
+            assert moved[:, 0] * 72 / axes.figure.dpi == pytest.approx(points_right)
+            assert moved[:, 1] == pytest.approx(0)
 
 
 @pytest.mark.parametrize("figure", ["size", "layer"])
@@ -133,6 +152,16 @@ def test_sharing_shows_a_bar_for_each_number_of_saes(study):
         assert rounded(*zip(*bars, strict=True)) == of(table, "mean", "m", **where)
     live = {(round(x), y) for x, y in points(axes[0], colour="#000000", marker="D")}
     assert live == of(table, "mean", "m", source="trained", latents="live")
+
+
+def test_a_floor_far_above_the_bars_is_an_arrow_with_its_value(study):
+    table, (axes, _) = table_and_axes("sharing", study["sharing"])
+    assert axes.get_ylim()[1] < 1
+    floor = table[(table["source"] == "floor") & (table["latents"] == "all")].set_index("m")["mean"]
+    assert floor[1] == 1
+    assert [text.get_text() for text in axes.texts] == ["100.0%"]
+    assert {x for x, _ in points(axes, colour=styles.FLOOR, marker="^")} == {1}
+    assert points(axes, colour=styles.FLOOR, marker="_") == rounded(floor.index[1:], floor[1:])
 
 
 def test_thresholds_show_the_mean_over_pairs_by_all_three_definitions(study):
