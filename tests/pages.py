@@ -51,7 +51,7 @@ def columns_of_each(text: str, head: str) -> dict[str, set[str]]:
         columns = names(cells[2])
         if cells[2].startswith("those of "):
             columns = found[columns[0]] | set(columns[1:])
-        found |= dict.fromkeys(names(cells[0]), set(columns))
+        found |= {name: set(columns) for name in names(cells[0])}
     return found
 
 

@@ -5,7 +5,7 @@ import re
 import pyarrow.parquet as pq
 import pytest
 
-from sae_stability.files import read_json
+from sae_stability.files import read_json, read_metadata
 from sae_stability.pipeline.results import OVERLAP_TABLES
 from sae_stability.sae.training.settings import TrainSettings
 from tests import pages
@@ -69,15 +69,9 @@ def test_every_key_of_a_json_file_is_named(heading: str, file: str, finished_neo
 
 
 def test_the_metadata_of_a_match_is_named(finished_neox: Project):
-    metadata = read_metadata_of(finished_neox, "matches/base/0-1.parquet")
+    metadata = read_metadata(finished_neox.folder / "results/matches/base/0-1.parquet")
     named = set(re.findall(r"`(\w+)`", text(MATCH)))
     assert metadata.keys() | metadata["a"].keys() | metadata["encoder"].keys() <= named
-
-
-def read_metadata_of(project: Project, file: str) -> dict:
-    from sae_stability.files import read_metadata
-
-    return read_metadata(project.folder / "results" / file)
 
 
 def test_every_folder_and_file_at_the_top_is_in_the_tree(finished_neox: Project):
