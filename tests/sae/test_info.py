@@ -18,5 +18,5 @@ def test_info_shows_shapes_and_settings(tmp_path: Path):
 
 
 def test_info_names_a_folder_that_is_no_sae(tmp_path: Path):
-    with pytest.raises(StudyError, match="in none of the formats that are read"):
+    with pytest.raises(StudyError, match="no SAE in a known format"):
         describe(tmp_path)

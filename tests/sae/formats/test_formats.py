@@ -138,7 +138,7 @@ def test_a_writer_keeps_every_bit_and_the_forward_pass(format, activation, chang
 
 
 NOT_WRITTEN = [
-    ("sparsify", example("relu"), "sparsify has TopK SAEs on raw activations alone"),
+    ("sparsify", example("relu"), "sparsify has only TopK SAEs on raw activations"),
     ("sparsify", example("topk", input_norm="layer"), "input normalisation 'layer'"),
     ("saelens", example("groupmax"), "no groupmax SAEs"),
     ("saelens", example("topk", skip=np.ones((6, 6), np.float32)), "no skip connections"),

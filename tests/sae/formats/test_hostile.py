@@ -179,7 +179,7 @@ def test_a_fault_of_any_length_is_told_in_one_bearable_line(key, tmp_path):
 def test_shapes_that_disagree_are_both_told(tmp_path):
     arrays = dict(np.load(FIXTURES / "gemma_scope" / "params.npz"))
     np.savez(tmp_path / "params.npz", **arrays | {"W_dec": arrays["W_dec"][:-1]})
-    assert "decoder has shape (11, 6), but the encoder's asks for (12, 6)" in message(tmp_path)
+    assert "decoder has shape (11, 6), but the encoder's shape requires (12, 6)" in message(tmp_path)
     shutil.copytree(FIXTURES / "sparsify-topk", tmp_path / "sae")
     settings = tmp_path / "sae" / "cfg.json"
     settings.write_text(settings.read_text().replace('"num_latents": 12', '"num_latents": 24'))
@@ -201,7 +201,7 @@ def test_a_dictionary_of_another_class_than_it_says_is_refused(tmp_path):
     settings.write_text(settings.read_text().replace('"AutoEncoder"', '"GatedAutoEncoder"'))
     assert "no tensor 'mag_bias', found bias, decoder.weight" in message(tmp_path / "sae")
     settings.write_text(settings.read_text().replace('"GatedAutoEncoder"', '"Unheard"'))
-    assert "class 'Unheard' is not read" in message(tmp_path / "sae")
+    assert "class 'Unheard' is not supported" in message(tmp_path / "sae")
     settings.unlink()
     assert formats.read(tmp_path / "sae").activation == "relu"
 
@@ -384,4 +384,4 @@ def test_a_safetensors_header_that_lies_is_refused(tmp_path, fault):
 def test_nothing_and_something_else_are_told_apart(tmp_path):
     assert "no such file or folder" in message(tmp_path / "nothing")
     (tmp_path / "notes.txt").write_text("x")
-    assert "in none of the formats that are read (own, sparsify" in message(tmp_path)
+    assert "no SAE in a known format (own, sparsify" in message(tmp_path)

@@ -15,7 +15,7 @@ from sae_stability.files import read_json, read_table, write_json
 from sae_stability.models.loading import load_model
 from sae_stability.models.source import ModelSource
 from sae_stability.sae.formats import own
-from sae_stability.sae.quality.evaluate import LANGUAGE, evaluate
+from sae_stability.sae.quality.evaluate import LANGUAGE_METRICS, evaluate
 from tests import tiny
 from tests.sae.training.steps.device_stand_in import device_stand_in
 
@@ -34,7 +34,7 @@ def test_metrics_equal_plain_sums(planted, train, one_chunk, tmp_path) -> None:
     assert metrics["l0"] == pytest.approx(fired.sum() / 2000, abs=1e-3)
     assert metrics["dead_fraction"] == pytest.approx((fired == 0).mean(), abs=0.006)
     assert metrics["n_rows"] == 2000
-    assert all(metrics[name] is None for name in LANGUAGE)
+    assert all(metrics[name] is None for name in LANGUAGE_METRICS)
     table, _ = read_table(tmp_path / "e.parquet")
     assert np.abs(table.fired - fired).max() <= 1
     assert (table.alive == (table.fired > 0)).all()

@@ -151,17 +151,17 @@ def test_prefixes_are_the_papers_for_five_groups_and_always_grow() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"architecture": "relu", "auxk_alpha": 0.1}, "auxk_alpha: 0.1 given, but relu has no use for it .only topk"),
+        ({"architecture": "relu", "auxk_alpha": 0.1}, "auxk_alpha: 0.1 given, but relu does not use it .only topk"),
         (
             {"architecture": "gated", "bandwidth": 0.1},
-            "but gated has no use for it .only jumprelu",
+            "but gated does not use it .only jumprelu",
         ),
         (
             {"architecture": "relu", "product_dtype": "bfloat16"},
-            "but relu has no use for it .only topk.",
+            "but relu does not use it .only topk.",
         ),
         ({"product_dtype": "float16"}, "product_dtype: 'float16' given; allowed: float32, bfloat16"),
-        ({"architecture": "batchtopk", "groups": 4}, "groups: 4 given, but batchtopk has no use for it"),
+        ({"architecture": "batchtopk", "groups": 4}, "groups: 4 given, but batchtopk does not use it"),
         ({"architecture": "jumprelu", "bandwidth": -1.0}, "bandwidth: -1.0 given; it must be above 0"),
         ({"architecture": "matryoshka", "groups": 1}, "groups: 1 given; it must be from 2"),
     ],

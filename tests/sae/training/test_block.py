@@ -178,7 +178,7 @@ def test_one_sae_that_diverges_stops_the_job_and_costs_the_others_nothing(plante
     folder = tmp_path / "together"
     block(planted, settings, folder, [0, 1, 2])
     spoil(folder / "1-0.safetensors", replace(settings, init_seed=1), planted)
-    with pytest.raises(StudyError, match=r"init seed 1: .*chunk-0001: loss is nan.*the SAEs beside it can go on"):
+    with pytest.raises(StudyError, match=r"init seed 1: .*chunk-0001: loss is nan.*the other SAEs can resume"):
         block(planted, settings, folder, [0, 1, 2], 1)
     assert not any((folder / str(seed)).exists() for seed in (0, 1, 2))
     assert {path.name[0] for path in folder.glob("?-checkpoint.safetensors")} == {"0", "2"}
@@ -189,7 +189,7 @@ def test_one_sae_that_diverges_stops_the_job_and_costs_the_others_nothing(plante
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"order_seed": 1}, "must differ in init_seed alone; these differ in order_seed"),
+        ({"order_seed": 1}, "must differ only in init_seed; these differ in order_seed"),
         ({"k": 2, "learning_rate": 1e-2}, "these differ in k, learning_rate"),
         ({"init_seed": 0}, "the init_seed 0 is given for two"),
     ],
@@ -229,7 +229,7 @@ def test_the_command_trains_one_sae_or_several(planted, one_chunk, tmp_path, cap
 
 @pytest.mark.parametrize("batch_size", [2, 8])
 def test_results_that_lie_on_a_device_are_noted_as_numbers_are(batch_size):
-    from sae_stability.sae.training.history import LOOK_EVERY, History, Waiting
+    from sae_stability.sae.training.history import STEPS_PER_TRANSFER, History, PendingSteps
     from sae_stability.sae.training.steps.protocol import StepResult
 
     settings = TrainSettings(n_latents=16, k=2, tokens=batch_size * 40, chunk_tokens=8 * 40, batch_size=batch_size)
@@ -238,13 +238,13 @@ def test_results_that_lie_on_a_device_are_noted_as_numbers_are(batch_size):
     results = torch.rand(40, 4, generator=random, dtype=torch.float64)
     results[:, 3] = torch.arange(40)
     histories = History(settings), History(settings)
-    numbers, tensors = Waiting(), Waiting()
+    numbers, tensors = PendingSteps(), PendingSteps()
     for step in range(40):
         numbers.add(step, batches[step], StepResult(*results[step].tolist()))
         tensors.add(step, batches[step], StepResult(*results[step]))
-        for history, waiting in zip(histories, (numbers, tensors), strict=True):
-            taken = list(waiting.take(now=step == 39))
-            assert waiting is numbers or len(taken) in (0, LOOK_EVERY, 40 % LOOK_EVERY)
+        for history, pending in zip(histories, (numbers, tensors), strict=True):
+            taken = list(pending.collect(now=step == 39))
+            assert pending is numbers or len(taken) in (0, STEPS_PER_TRANSFER, 40 % STEPS_PER_TRANSFER)
             for number, ends, result in taken:
                 history.add(number, ends, result)
     plain, from_device = (history.state() for history in histories)

@@ -125,7 +125,7 @@ def test_weights_that_go_wrong_are_named_with_step_shard_and_row(planted, tmp_pa
 
     monkeypatch.setattr(CpuTopKStep, "step", poisoned)
     where = r"step 7 \(step 7 of chunk 0\): encoder holds NaN or infinity; row \d+ of shard-000\d.safetensors has the"
-    with pytest.raises(StudyError, match=f"chunk-0000: weights went wrong by {where}.*Nothing was overwritten"):
+    with pytest.raises(StudyError, match=f"chunk-0000: weights are not finite after {where}.*Nothing was overwritten"):
         train(planted, chunk, tmp_path)
     assert not (tmp_path / "sae").exists()
 

@@ -71,12 +71,12 @@ def test_nothing_is_left_behind(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("rows", "changes", "message"),
     [
-        (np.zeros((128, 4)), {"latents": 3}, "train: 'latents' is no setting; allowed: architecture, n_latents"),
+        (np.zeros((128, 4)), {"latents": 3}, "train: 'latents' is not a setting; allowed: architecture, n_latents"),
         (np.zeros((128, 4)), {"k": None}, "train: k is missing; give k="),
         (np.zeros((128, 4)), {"init_seed": 0, "init_seeds": [1]}, "init_seed and init_seeds are both given"),
         (np.zeros(128), {}, r"float64 of shape \(128,\); must be a matrix \(rows, d_model\)"),
         (np.full((128, 4), np.nan), {}, "activations, row 0: the row holds NaN or infinity; leave such rows out"),
-        (np.ones((20, 4)), {}, "tokens: 40 in 2 epochs gives no whole batch of 64"),
+        (np.ones((20, 4)), {}, "tokens: 40 given, but in 2 epochs that makes no whole batch of 64"),
         (Path("no-such-folder"), {}, "no-such-folder/manifest.json: no such file"),
     ],
 )

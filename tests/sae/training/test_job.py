@@ -21,11 +21,11 @@ def folder(tmp_path: Path) -> Path:
     [
         ("--out /proc/x/y", "/proc/x/y: cannot be written (/proc: "),
         ("--out a-file/..", "a-file/..: cannot be written (a-file: Not a directory)"),
-        ("--out a-file", "a-file: is no folder"),
-        ("--out sae --tensorboard a-file", "a-file: is no folder"),
-        ("--out sae --checkpoint .", ".: is no file"),
+        ("--out a-file", "a-file: is not a folder; give a folder"),
+        ("--out sae --tensorboard a-file", "a-file: is not a folder; give a folder"),
+        ("--out sae --checkpoint .", ".: is not a file; give the path of a file"),
         ("--out sae --checkpoint a-file/c", "a-file/c: cannot be written (a-file: Not a directory)"),
-        ("--state-out .", ".: is no file"),
+        ("--state-out .", ".: is not a file; give the path of a file"),
         ("--out sae --batch-size 1", "batch_size: 1 given"),
         ("--out sae --auxk-alpha nan", "auxk_alpha: nan given"),
         ("--out sae --learning-rate inf", "learning_rate: inf given"),
@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
         ("--out sae --threads -3", "train: --threads is -3; it must be 1 or more"),
         (
             "--out sae --tokens 100000 --chunk-tokens 100000 --epochs 1",
-            "chunk-0000: 4,096 rows, but by tokens, epochs and chunk_tokens chunk 0 has 100,000",
+            "chunk-0000: 4,096 rows, but tokens, epochs and chunk_tokens give chunk 0 100,000 rows",
         ),
     ],
 )

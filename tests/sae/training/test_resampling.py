@@ -49,7 +49,7 @@ def copy(step) -> dict[str, torch.Tensor]:
 def resampled(step, inputs, error, dead=DEAD) -> tuple[dict, dict]:
     """The state before and after `dead` latents are resampled."""
     step.silent[:] = 0
-    step.silent[dead] = resampling.window(step.settings)
+    step.silent[dead] = resampling.dead_after(step.settings)
     before = copy(step)
     resampling.resample(step, inputs, error)
     return before, copy(step)
@@ -132,7 +132,7 @@ def test_where_all_are_dead_or_none_weights_stay_finite(warm) -> None:
 
 def test_inputs_are_drawn_as_the_square_of_their_loss_and_by_seed_hookpoint_and_step_alone(settings) -> None:
     loss = np.array([0.0, 1, 2, 3])
-    drawn = [resampling.draw(loss, 4, settings, step) for step in range(4000)]
+    drawn = [resampling.draw_inputs(loss, 4, settings, step) for step in range(4000)]
     assert all(sorted(order) == [1, 2, 3] for order in drawn)
     first, second = (np.bincount([order[i] for order in drawn], minlength=4) / len(drawn) for i in (0, 1))
     np.testing.assert_allclose(first, np.array([0, 1, 4, 9]) / 14, atol=0.03)
@@ -142,7 +142,7 @@ def test_inputs_are_drawn_as_the_square_of_their_loss_and_by_seed_hookpoint_and_
     many = np.ones(1000)
 
     def order(step=1, **change):
-        return resampling.draw(many, 1000, replace(settings, **change), step).tolist()
+        return resampling.draw_inputs(many, 1000, replace(settings, **change), step).tolist()
 
     assert order() == order() == order(order_seed=5, learning_rate=0.1)
     assert len({tuple(o) for o in (order(), order(2), order(init_seed=1), order(hookpoint="there"))}) == 4
@@ -156,9 +156,9 @@ def test_it_happens_at_its_steps_alone(planted, settings, workers, monkeypatch) 
         step.step(batch, 1e-3)
     assert step.steps == settings.total_steps
     assert seen == TIMES
-    assert [n for n in range(5) if resampling.due(n, 4)] == [1, 2]
-    assert not resampling.due(0, 1)
-    assert [n for n in (23, 24, 33, 34, 47, 48) if resampling.recent(n, settings.total_steps)] == [24, 33, 48]
+    assert [n for n in range(5) if resampling.is_due(n, 4)] == [1, 2]
+    assert not resampling.is_due(0, 1)
+    assert [n for n in (23, 24, 33, 34, 47, 48) if resampling.just_resampled(n, settings.total_steps)] == [24, 33, 48]
 
 
 def test_chunk_by_chunk_it_resamples_as_in_one_loop(planted, train, settings, workers, monkeypatch) -> None:
@@ -166,7 +166,7 @@ def test_chunk_by_chunk_it_resamples_as_in_one_loop(planted, train, settings, wo
     dead, resample = [], resampling.resample
 
     def spy(step, *rest):
-        dead.append(int((step.silent >= resampling.window(step.settings)).sum()))
+        dead.append(int((step.silent >= resampling.dead_after(step.settings)).sum()))
         resample(step, *rest)
 
     monkeypatch.setattr(resampling, "resample", spy)

@@ -163,7 +163,7 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_message(interrupted, monkeyp
         content = b"hello"
     path.write_bytes(bytes(content))
     assert first_step_taken(interrupted | {"out": tmp_path / "sae"}, monkeypatch) == 0
-    assert "checkpoint passed over" in capsys.readouterr().err
+    assert "damaged checkpoint ignored" in capsys.readouterr().err
     train_chunk(**(interrupted | {"out": tmp_path / "whole", "checkpoint": None}))
     assert (tmp_path / "sae/sae.safetensors").read_bytes() == (tmp_path / "whole/sae.safetensors").read_bytes()
 

@@ -229,10 +229,10 @@ def test_a_loss_that_is_looked_at_late_names_its_own_step(planted, tmp_path, one
         ({"n_latents": 64.5}, "n_latents: 64.5 given; it must be a whole number"),
         ({"batch_size": 100.5}, "batch_size: 100.5 given; it must be a whole number"),
         ({"architecture": "matryoshka", "groups": 2.5}, "groups: 2.5 given; it must be a whole number"),
-        ({"auxk_alpha": float("nan")}, "auxk_alpha: nan given; it must be a number, and a finite one"),
-        ({"learning_rate": float("inf")}, "learning_rate: inf given; it must be a number, and a finite one"),
+        ({"auxk_alpha": float("nan")}, "auxk_alpha: nan given; it must be a finite number"),
+        ({"learning_rate": float("inf")}, "learning_rate: inf given; it must be a finite number"),
         ({"architecture": "jumprelu", "bandwidth": float("nan")}, "bandwidth: nan given"),
-        ({"learning_rate": "fast"}, "learning_rate: fast given; it must be a number"),
+        ({"learning_rate": "fast"}, "learning_rate: fast given; it must be a finite number"),
     ],
 )
 def test_impossible_settings_are_refused(planted, change, message) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
 from sae_stability.sae.architectures import REGISTRY
-from sae_stability.sae.training.history import Waiting
+from sae_stability.sae.training.history import PendingSteps
 from sae_stability.sae.training.initial_weights import initial_weights
 from sae_stability.sae.training.kernels import triton_topk
 from sae_stability.sae.training.kernels.cuda_graph import GraphedFunction
@@ -33,7 +33,7 @@ from sae_stability.sae.training.kernels import triton_sparse as kernels
 from sae_stability.sae.training.kernels import triton_update
 from sae_stability.sae.training.kernels.triton_ops import TritonOperations
 from sae_stability.sae.training.kernels.triton_topk import largest
-from sae_stability.sae.training.kernels.triton_update import Moments, update_latents
+from sae_stability.sae.training.kernels.triton_update import LatentTensors, update_latents
 from sae_stability.sae.training.steps.topk_triton import TritonTopKStep
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
@@ -109,7 +109,7 @@ def test_update_sums_each_latent_and_takes_an_adam_step(rows, dtype):
     lists, error, inputs, scale, silent, *moments, factors, n_main = reference.entries(rows, 19, 20, 3, dtype)
     expected = reference.update_latents(lists, error, inputs, scale, silent, *moments, factors, n_main)
     copies = [moments[0][name].to(dtype) for name in ("encoder", "decoder")]
-    of = [Moments(**tensors) for tensors in moments]
+    of = [LatentTensors(**tensors) for tensors in moments]
     parts = update_latents(*lists, error, inputs, scale, silent, *of, copies, torch.tensor(factors), n_main)
     for got, wanted in zip(moments, expected[:3], strict=True):
         for name, value in wanted.items():
@@ -246,11 +246,11 @@ def test_steps_by_kernels_on_a_device_give_the_bits_of_those_on_the_cpu(device, 
     here = type(there)(weights, settings, normalisation, CPU if name == "topk" else TritonOperations(CPU))
     for step in (here, there):
         step.silent[::2] = settings.dead_tokens  # most of which are dead after the first step
-    expected, waiting, batches = [], Waiting(), batches[:2]
+    expected, pending, batches = [], PendingSteps(), batches[:2]
     for i, batch in enumerate(batches):
         expected.append(tuple(float(value) for value in here.step(batch, 1e-2)))
-        waiting.add(i, batch.to(device), there.step(batch.to(device), 1e-2))
-    taken = list(waiting.take(now=True))
+        pending.add(i, batch.to(device), there.step(batch.to(device), 1e-2))
+    taken = list(pending.collect(now=True))
     assert [result for _, _, result in taken] == expected
     assert all(torch.equal(ends.cpu(), batch[[0, -1]]) for (_, ends, _), batch in zip(taken, batches, strict=True))
     assert bool(expected[-1][1]) == bool(alpha)

@@ -164,8 +164,8 @@ def test_steps_on_a_device_give_the_bits_of_the_same_operations_on_the_cpu(
     device, monkeypatch, name, auxk_alpha, dense
 ) -> None:
     monkeypatch.setattr(torch_ops, "DENSE_FROM", 0 if dense else 2)
-    drawn, draw = [], resampling.draw
-    monkeypatch.setattr(resampling, "draw", lambda *given: drawn.append(draw(*given)) or drawn[-1])
+    drawn, draw = [], resampling.draw_inputs
+    monkeypatch.setattr(resampling, "draw_inputs", lambda *given: drawn.append(draw(*given)) or drawn[-1])
     settings = settings_for(name, auxk_alpha)
     here, there = start(settings, "cpu"), start(settings, "cuda")
     assert type(here) is type(there)
