@@ -3,23 +3,24 @@ PYTHON ?= python3
 BIN := .venv/bin
 CORES ?= all
 STUDY ?=
-# What to install: pyproject.toml. At which versions: envs/constraints.txt.
+# pyproject.toml says what to install, envs/constraints.txt at which versions.
 INSTALL = $(BIN)/python -m pip install --quiet --no-compile --constraint envs/constraints.txt
-# Sockets, browsers and hubs are not needed: whatever a test or the embedded study loads lies on this machine.
+# The tests and the embedded study load nothing from the Hugging Face hub; a study of your own may.
 export HF_HUB_OFFLINE ?= $(if $(STUDY),0,1)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# Packages come uncompiled, and each module is compiled when first imported: what it becomes must be kept, or every job
-# of a study compiles all its imports anew.
+# pip installs packages uncompiled, and Python compiles a module on its first import. The result must be written to
+# disk, or every job of a study compiles all its imports again.
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: run test check clean bench-match bench-train bench-formats bench-gpu
 
-# Snakemake reads a --configfile before the Snakefile does: what is wrong with it is said by `validate`, in one line.
+# Snakemake reads a --configfile before the Snakefile can check it, so `validate` comes first and reports mistakes in
+# one line.
 run: .venv/ready
 	$(if $(STUDY),$(BIN)/python -m sae_stability validate "$(STUDY)")
 	$(BIN)/snakemake --cores $(CORES) $(if $(STUDY),--configfile "$(STUDY)")
 
-# Two workers, whole files each: files share what is costly to make. One thread a worker.
+# Two workers with one thread each. All tests of a file run in one worker, because they share costly fixtures.
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 

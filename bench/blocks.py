@@ -2,8 +2,8 @@
 
     python bench/blocks.py     # about 5 minutes on 2 cores; writes bench/RESULTS.md
 
-Every job is the command that the workflow runs, in a process of its own. The ways take turns, three rounds, and the
-least of each column counts.
+Every job is the command that the workflow runs, in a process of its own. The ways are measured in turn, three times,
+and each column shows the smallest value.
 """
 
 import json
@@ -35,7 +35,7 @@ SETTINGS |= {"tokens": ROWS, "chunk_tokens": ROWS, "normalisation": "centre-scal
 
 @dataclass(frozen=True)
 class Way:
-    """Jobs of `seeds` SAEs and `threads` threads, so many at a time."""
+    """A way to train the SAEs: jobs of `seeds` SAEs with `threads` threads each, `at_a_time` of them side by side."""
 
     name: str
     seeds: int
@@ -77,7 +77,7 @@ def write_activations() -> None:
 
 
 def job(seeds: tuple[int, ...], threads: int) -> float:
-    """Run one job; seconds of its steps alone, as it notes them."""
+    """Run one job; return the seconds of its steps alone, from its `timing.json`."""
     words = {"chunk": CHUNK, "threads": threads, **SETTINGS}
     command = [sys.executable, "-m", "sae_stability", "train"]
     command += [str(word) for name, value in words.items() for word in (f"--{name.replace('_', '-')}", value)]
@@ -89,7 +89,7 @@ def job(seeds: tuple[int, ...], threads: int) -> float:
 
 
 def measured(way: Way) -> dict:
-    """Seconds from the first job's start to the last one's end, of the steps alone, and of the processor."""
+    """Wall-clock seconds of all jobs, seconds of the steps alone, and processor seconds."""
     jobs = [SEEDS[first : first + way.seeds] for first in range(0, len(SEEDS), way.seeds)]
     started, used = time.perf_counter(), processor_seconds()
     with ThreadPoolExecutor(way.at_a_time) as pool:
@@ -99,17 +99,17 @@ def measured(way: Way) -> dict:
 
 
 def processor_seconds() -> float:
-    """Of all jobs so far."""
+    """Processor seconds of all jobs so far."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
 def same_saes(known: dict[int, bytes]) -> None:
-    """Check that each way makes the same SAEs."""
+    """Stop unless this way made the same SAEs as the ways before, which `known` holds by seed."""
     for seed in SEEDS:
         content = (WORK / f"seed-{seed}" / "sae.safetensors").read_bytes()
         if known.setdefault(seed, content) != content:
-            sys.exit(f"seed {seed}: another SAE than before")
+            sys.exit(f"seed {seed}: not the same SAE as before")
 
 
 def report(best: dict[Way, dict], load: float) -> str:
@@ -118,8 +118,8 @@ def report(best: dict[Way, dict], load: float) -> str:
         f"`python bench/blocks.py`: {machine(('numpy', 'torch', 'numba'))}.",
         f"{len(SEEDS)} TopK SAEs (d = {WIDTH}, {SETTINGS['n_latents']} latents, k = {SETTINGS['k']}, batches of "
         f"{SETTINGS['batch_size']}) on {ROWS:,} synthetic",
-        f"activations each, float16 on disk. The least of {ROUNDS} rounds in each column; `steps` leaves out",
-        "process start and writing. Tokens count once for each SAE. The SAEs have the same bytes every way.",
+        f"activations each, float16 on disk. Each column: smallest of {ROUNDS} rounds; `steps` leaves out",
+        "process start and writing. Tokens count once for each SAE. Every way makes the same SAEs, byte for byte.",
         f"Load average before the first job: {load:.1f} (from 0.5, other work slowed these jobs down).",
         "",
         "| how | threads a job | threads in all | seconds | tokens/s | tokens/s, steps | processor seconds |",

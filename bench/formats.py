@@ -1,12 +1,12 @@
-"""Small checkpoints made by other libraries' own code, with what those give for some inputs: the tests' fixtures.
+"""Make the tests' fixtures: small checkpoints saved by other libraries, with the outputs that these libraries compute.
 
     python bench/formats.py tests/sae/formats/fixtures
 
 Runs in an environment of its own, with eai-sparsify 1.3.3, sae-lens 6.54.12 and dictionary-learning 0.1.0 (the latter
 with --no-deps: its nnsight asks for an older transformers) beside torch. Each folder holds a checkpoint as its library
 saves it, and `expected.npz`: inputs x, the library's latents and its reconstruction.
-Formats without a package (Gemma Scope, Llama Scope, OpenAI) are written after their descriptions, and their forward
-passes in plain numpy: see the README that is written beside them.
+Formats without a package (Gemma Scope, Llama Scope, OpenAI) are written from their descriptions, and their outputs are
+computed in plain numpy: see the README that is written beside them.
 """
 
 import functools
@@ -51,7 +51,7 @@ def inputs(scale: float = 1.0) -> torch.Tensor:
 
 
 def randomise(module: torch.nn.Module) -> None:
-    """Weights and biases that tell every convention apart: no zero bias, no unit norms, thresholds within reach."""
+    """Weights that make a mistaken convention visible: no zero bias, no unit norms, thresholds that are reached."""
     for name, parameter in module.named_parameters():
         noise = torch.randn_like(parameter)
         parameter.data = (
@@ -67,7 +67,7 @@ def expect(folder: Path, x, latents, output) -> None:
     }
     active = (values["latents"] != 0).mean()
     if not 0.02 < active < 0.98:
-        raise SystemExit(f"{folder}: {active:.0%} of the latents fire; this fixture would tell little")
+        raise SystemExit(f"{folder}: {active:.0%} of the latents fire; such a fixture tests too little")
     np.savez_compressed(folder / "expected.npz", **values)
 
 
@@ -93,7 +93,7 @@ def sparsify(out: Path) -> None:
         result = loaded(x)
         latents = torch.zeros(ROWS, N_LATENTS).scatter_(1, result.latent_indices, result.latent_acts)
         expect(folder, x, latents, result.sae_out)
-    old = out / "sparsify-signed"  # as of December 2024: one field more, which the current library leaves out
+    old = out / "sparsify-signed"  # as of December 2024, with a field that the current library leaves out
     coder = SparseCoder(D_MODEL, SparseCoderConfig(num_latents=N_LATENTS, k=K))
     randomise(coder)
     coder.save_to_disk(old)
@@ -133,7 +133,7 @@ def saelens(out: Path) -> None:
     training.topk_threshold = torch.tensor(0.8, dtype=torch.double)
     training.save_inference_model(out / "saelens-batchtopk")
     _expect_saelens(out / "saelens-batchtopk")
-    # The training checkpoint of the same SAE: unfolded, with its threshold; in use it must act as the saved one does.
+    # The training checkpoint of the same SAE: not folded, with its threshold. It must give the same outputs.
     training.save_model(out / "saelens-batchtopk-training")
     expected = (out / "saelens-batchtopk" / "expected.npz").read_bytes()
     (out / "saelens-batchtopk-training" / "expected.npz").write_bytes(expected)
@@ -190,7 +190,7 @@ def dictionary_learning(out: Path) -> None:
         (folder / "config.json").write_text(json.dumps({"trainer": trainer, "buffer": {"ctx_len": 128}}))
         x = inputs()
         expect(folder, x, coder.encode(x), coder(x))
-    # The backup that is kept while training runs: the weights are one entry of many.
+    # The backup during training: the weights are one entry among others.
     backup = out / "dictionary_learning-backup"
     backup.mkdir(exist_ok=True)
     source = out / "dictionary_learning-AutoEncoderTopK"
@@ -238,7 +238,7 @@ def gemma_scope(out: Path) -> None:
     np.savez(folder / "params.npz", **arrays)
     expect(folder, x, *_jumprelu(x, arrays))
 
-    # The same file through SAELens' loader, which is told that the hub gave it this one.
+    # The same file through SAELens' loader, which takes it for a download from the hub.
     same = out / "gemma_scope-saelens"
     same.mkdir(exist_ok=True)
     np.savez(same / "params.npz", **arrays)
@@ -271,7 +271,7 @@ def llama_scope(out: Path) -> None:
         folder = out / name
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
         arrays = {key: torch.from_numpy(value).bfloat16() for key, value in _arrays(3).items()}
-        if name == "llama_scope-saelens":  # its loader knows unit decoder rows alone
+        if name == "llama_scope-saelens":  # SAELens' loader expects unit decoder rows
             arrays["W_dec"] = torch.nn.functional.normalize(arrays["W_dec"].float(), dim=1).bfloat16()
         state = {
             "encoder.weight": arrays["W_enc"].T,
@@ -309,7 +309,7 @@ def llama_scope(out: Path) -> None:
 
 
 def _expect_loaded(folder: Path, loader, given: dict, overrides: dict, fold: float | None = None) -> None:
-    """What SAELens makes of local files that its loader takes for the hub's."""
+    """Save the outputs of SAELens for local files that its loader takes for downloads from the hub."""
     from sae_lens import SAE
     from sae_lens.loading import pretrained_sae_loaders as loaders
 

@@ -1,4 +1,4 @@
-"""Checkpoints that are read and written here, held against the formats' own libraries on the same files.
+"""Checkpoints that are read and written here, compared with the formats' own libraries on the same files.
 
     python bench/formats_check.py      # some minutes, most of them for the libraries' environments; writes RESULTS.md
 
@@ -24,7 +24,7 @@ from sae_stability.sae import formats
 
 FIXTURES = Path(__file__).parents[1] / "tests" / "sae" / "formats" / "fixtures"
 LIBRARIES = {"sparsify": "eai-sparsify", "saelens": "sae-lens", "dictionary_learning": "dictionary-learning"}
-# What no code of the library loads as an SAE in use.
+# Checkpoints that no code of their library loads as an SAE for use.
 NOT_LOADED = ("dictionary_learning-backup", "saelens-batchtopk-training")
 
 
@@ -34,7 +34,7 @@ def checkpoint(name: str) -> Path:
 
 
 def written(format: str, folder: Path) -> list[Path]:
-    """Every fixture that the format can hold, written in it."""
+    """Write every fixture that the format can hold in that format; return the folders."""
     found = []
     for name in sorted(path.name for path in FIXTURES.iterdir() if path.is_dir()):
         weights = formats.read(checkpoint(name))
@@ -47,10 +47,10 @@ def written(format: str, folder: Path) -> list[Path]:
 
 
 def differences(format: str, folders: list[Path], rows: Path, folder: Path) -> tuple[float, float]:
-    """The largest difference of latents and of outputs, relative to the largest of each SAE's.
+    """The largest difference of latents and of outputs, relative to the largest value of each SAE.
 
     Raises:
-        SystemExit: another latent fires.
+        SystemExit: not the same latents fire.
     """
     answers, script = folder / "answers.npz", Path(__file__).with_name("formats_peers.py")
     python = peers.environment(LIBRARIES[format])
@@ -60,10 +60,10 @@ def differences(format: str, folders: list[Path], rows: Path, folder: Path) -> t
     for number, path in enumerate(folders):
         ours = sae.load(path, format)
         for place, (name, mine) in enumerate((("latents", ours.encode(x)), ("output", ours.forward(x)))):
-            other = theirs[f"{name}-{number}"]
-            if name == "latents" and ((mine.numpy() != 0) != (other != 0)).any():
+            peer = theirs[f"{name}-{number}"]
+            if name == "latents" and ((mine.numpy() != 0) != (peer != 0)).any():
                 raise SystemExit(f"{path}: other latents fire than in the library's own code")
-            worst[place] = max(worst[place], float(np.abs(mine.numpy() - other).max() / np.abs(other).max()))
+            worst[place] = max(worst[place], float(np.abs(mine.numpy() - peer).max() / np.abs(peer).max()))
     return worst[0], worst[1]
 
 
@@ -92,7 +92,7 @@ def main() -> None:
                 print(lines[-1], flush=True)
     lines += [
         "",
-        "Gemma Scope and Llama Scope files, and SAELens' training checkpoints, are held against SAELens' own code by",
+        "Gemma Scope and Llama Scope files, and SAELens' training checkpoints, are compared with SAELens' own code by",
         "the recorded fixtures (tests/sae/formats/fixtures, made by `bench/formats.py`); OpenAI's and Gemma Scope 2's,",
         "which no package reads, against their definitions in plain numpy.",
     ]

@@ -1,4 +1,4 @@
-"""What a format's own library makes of checkpoints; runs in the library's environment.
+"""Latents and outputs that a format's own library computes from checkpoints; runs in the library's environment.
 
     python bench/formats_peers.py FORMAT X.npy OUT.npz FOLDER...
 
@@ -36,7 +36,7 @@ def dictionary_learning(folder: Path, x: torch.Tensor) -> tuple[torch.Tensor, to
 
     name = json.loads((folder / "config.json").read_text())["trainer"]["dict_class"]
     load = dictionary_classes()[name].from_pretrained
-    # By default it moves the decoder's norms into the encoder, which changes latents and no output.
+    # By default this moves the decoder's norms into the encoder, which changes the latents but not the output.
     options = {"normalize_decoder": False} if "normalize_decoder" in inspect.signature(load).parameters else {}
     coder = load(folder / "ae.pt", **options)
     return coder.encode(x), coder(x)

@@ -1,4 +1,4 @@
-"""What `bench/gpu.py` checks on a GPU before it measures anything."""
+"""The checks on a GPU that `bench/gpu.py` runs before it measures anything."""
 
 import sys
 import tempfile
@@ -10,7 +10,7 @@ DTYPES = ("float32", "bfloat16")
 
 
 def check_kernels() -> None:
-    """Every kernel against its plain reference, on the device."""
+    """Compare every kernel with its plain reference, on the device."""
     import torch
     import triton_reference as reference
 
@@ -18,8 +18,8 @@ def check_kernels() -> None:
     from sae_stability.sae.training.kernels.triton_topk import largest
     from sae_stability.sae.training.kernels.triton_update import LatentTensors, update_latents
 
-    def close(got, expected, tolerance):
-        torch.testing.assert_close(got.double(), expected.double(), rtol=tolerance, atol=tolerance)
+    def close(actual, expected, tolerance):
+        torch.testing.assert_close(actual.double(), expected.double(), rtol=tolerance, atol=tolerance)
 
     tops = ((64, 32768, 768, 32), (64, 100, 384, 7), (8, 20, 5, 20), (4, 1, 1, 1), (64, 9000, 100, 300))
     for dtype, rounding in ((torch.float32, 1e-4), (torch.bfloat16, 2.0**-8)):
@@ -32,27 +32,31 @@ def check_kernels() -> None:
             assert torch.equal(index, expected[0]), f"largest {dtype} {n} {k}"
             torch.testing.assert_close(value, expected[1], rtol=0, atol=0, equal_nan=True)
             given = reference.batch(rows, n, d, k, dtype, "cuda")
-            for got, wanted in zip(kernels.decode(*given), reference.decode(*given), strict=True):
-                close(got, wanted, rounding)
+            for actual, expected_value in zip(kernels.decode(*given), reference.decode(*given), strict=True):
+                close(actual, expected_value, rounding)
         for rows, n, d in ((6, 19, 20), (3000, 300, 768), (3000, 5000, 384)):
             lists, *rest = reference.entries(rows, n, d, 3, dtype, "cuda")
             error, inputs, scale, silent, *moments, factors, n_main = rest
             expected = reference.update_latents(lists, *rest)
             copies = [moments[0][name].to(dtype) for name in ("encoder", "decoder")]
-            of = [LatentTensors(**tensors) for tensors in moments]
+            moments_of_all = [LatentTensors(**tensors) for tensors in moments]
             factors = torch.tensor(factors, device="cuda")
-            parts = update_latents(*lists, error, inputs, scale, silent, *of, copies, factors, n_main)
-            for got, wanted in zip(moments, expected[:3], strict=True):
-                for name, value in wanted.items():
-                    close(got[name], value, 1e-4)
+            parts = update_latents(*lists, error, inputs, scale, silent, *moments_of_all, copies, factors, n_main)
+            for actual, expected_value in zip(moments, expected[:3], strict=True):
+                for name, value in expected_value.items():
+                    close(actual[name], value, 1e-4)
             assert torch.equal(silent, expected[3])
             close(parts.sum(0), expected[4], 1e-2)
-            assert all(torch.equal(copy, moment.to(dtype)) for copy, moment in zip(copies, of[0][:2], strict=True))
+            assert all(
+                torch.equal(copy, moment.to(dtype)) for copy, moment in zip(copies, moments_of_all[0][:2], strict=True)
+            )
 
 
 def check_steps() -> None:
-    """The step against the torch step; 50 steps recorded and launched one by one; and 25, a state file, 25 more in a
-    fresh object: same bits."""
+    """Compare the step with the torch step, and check that three runs of 50 steps have the same bits.
+
+    The three: recorded, launched one by one, and interrupted after 25 steps by saving and loading the state.
+    """
     import torch
     from gpu_sides import RATE, activations, training
     from safetensors.torch import load_file, save_file
@@ -66,7 +70,9 @@ def check_steps() -> None:
             shape |= {"dtype": dtype, "settings": {"auxk_alpha": alpha, "dead_tokens": 5000}}
             one, two, resumed = (training(shape, 0, batches[0]) for _ in range(3))
             two.graphed_step = lambda function, batch: function(batch)  # launched one by one
-            plain = TorchTopKStep({n: v.numpy() for n, v in one.weights().items()}, one.settings, _nothing(), "cuda")
+            plain = TorchTopKStep(
+                {n: v.numpy() for n, v in one.weights().items()}, one.settings, _no_normalisation(), "cuda"
+            )
             for i, batch in enumerate(batches):
                 result = one.step(batch, RATE)
                 two.step(batch, RATE)
@@ -85,7 +91,7 @@ def check_steps() -> None:
 
 
 def check_training() -> None:
-    """A whole training on the device, shards, checkpoints and all, twice: the same bytes; and about as on the CPU."""
+    """Train twice on the device from shards, with and without checkpoints: the same bytes, and nearly the CPU's FVU."""
     import torch
     from chunks import planted_dictionary, planted_rows, write_chunk
 
@@ -117,7 +123,7 @@ def check_training() -> None:
         assert abs(fvu["cuda"] - fvu["cpu"]) < 0.02 * fvu["cpu"], fvu
 
 
-def _nothing():
+def _no_normalisation():
     import numpy as np
 
     from sae_stability.sae.training.normalisation import Normalisation

@@ -1,9 +1,9 @@
-"""Training steps on a GPU in a process of their own, so that peak memory is their own: what `bench/gpu.py` times.
+"""Training steps that `bench/gpu.py` times, each side in a process of its own so that peak memory is its own.
 
     python bench/gpu_sides.py ours|sparsify|job '{"n_latents": 32768, "d_model": 768, "k": 32, "batch": 8192, ...}'
 
 Prints a line of JSON. Both sides: Adam at one learning rate, unit decoder rows, no auxiliary loss, the same
-activations, already on the device. `job` is a whole training of ours, several seeds from shards on disk.
+activations, already on the device. `job` is a whole training with our code, of several seeds, from shards on disk.
 """
 
 import json
@@ -32,7 +32,7 @@ def activations(rows: int, d_model: int, device: str = "cuda", seed: int = 0) ->
 
 
 def training(shape: dict, seed: int, batch: torch.Tensor):
-    """Our step for CUDA."""
+    """Our training step for CUDA, with new weights."""
     from sae_stability.sae.training.initial_weights import initial_weights
     from sae_stability.sae.training.normalisation import Normalisation
     from sae_stability.sae.training.settings import TrainSettings
@@ -49,13 +49,13 @@ def training(shape: dict, seed: int, batch: torch.Tensor):
 
 
 def ours(shape: dict, batch: torch.Tensor):
-    """One step."""
-    one = training(shape, 0, batch)
-    return lambda x: one.step(x, RATE).fvu
+    """A function that takes one step of ours and returns its FVU."""
+    step = training(shape, 0, batch)
+    return lambda x: step.step(x, RATE).fvu
 
 
 def sparsify(shape: dict, batch: torch.Tensor):
-    """The step of its `Trainer.fit`, by hand, as the trainer takes a language model; bfloat16 is autocast's."""
+    """The step of sparsify's `Trainer.fit`, written out as the trainer needs a language model; bfloat16 by autocast."""
     from sparsify import SparseCoder, SparseCoderConfig
     from sparsify.utils import decoder_impl
 
@@ -83,7 +83,7 @@ def sparsify(shape: dict, batch: torch.Tensor):
 
 
 def write_chunk(folder: Path, d_model: int, device: str = "cuda") -> Path:
-    """A chunk of SHARDS shards of float16 activations; made once."""
+    """Write a chunk of SHARDS shards of float16 activations, unless it exists."""
     from safetensors.torch import save_file
 
     from sae_stability.files import sha256, write_json
@@ -108,8 +108,10 @@ def write_chunk(folder: Path, d_model: int, device: str = "cuda") -> Path:
 
 
 def job(shape: dict, device: str = "cuda") -> dict:
-    """Activations a second, times seeds, of a whole training: while shards are read and checked for the first time,
-    and in the epochs after; and the share of the time that the training waits for its next batch."""
+    """Measure a whole training: activations a second times seeds, and the share of time spent waiting for a batch.
+
+    Both for the first epoch, in which shards are read and checked, and for the epochs after it.
+    """
     from sae_stability.activations import reader
     from sae_stability.sae.training.job import SaeJob
     from sae_stability.sae.training.settings import TrainSettings
@@ -120,11 +122,11 @@ def job(shape: dict, device: str = "cuda") -> dict:
     sizes = {"n_latents": shape["n_latents"], "k": shape["k"], "batch_size": shape["batch"], "learning_rate": RATE}
     sizes |= {"tokens": rows * EPOCHS, "chunk_tokens": rows, "epochs": EPOCHS, "product_dtype": shape["dtype"]}
     saes = [SaeJob(settings=TrainSettings(**sizes, init_seed=seed)) for seed in range(seeds)]
-    found = _shard_rates(chunk, torch.device(device))
-    given, moments, waited = reader.batches, [], []
+    results = _shard_rates(chunk, torch.device(device))
+    original, moments, waited = reader.batches, [], []
 
-    def noted(*arguments, **options):
-        source = given(*arguments, **options)
+    def timed(*arguments, **options):
+        source = original(*arguments, **options)
         while True:
             started = time.perf_counter()
             batch = next(source, None)
@@ -134,25 +136,26 @@ def job(shape: dict, device: str = "cuda") -> dict:
                 return
             yield batch
 
-    reader.batches = noted
+    reader.batches = timed
     train_block(saes, chunk=chunk, chunk_index=0, device=device, progress=False)
-    # Every sixteenth step waits for the device, so these moments are its own; the first steps compile.
+    # Every sixteenth step waits for the device, so only these moments show its speed; the first steps compile.
     steps = (len(moments) - 1) // EPOCHS
     spans = {"first": (16, steps // 16 * 16), "later": (steps // 16 * 16, (len(moments) - 1) // 16 * 16)}
     for name, (first, last) in spans.items():
         seconds = moments[last] - moments[first]
-        found[name] = seeds * shape["batch"] * (last - first) / seconds
-        found[f"{name} waiting"] = sum(waited[first + 1 : last + 1]) / seconds
-    return found
+        results[name] = seeds * shape["batch"] * (last - first) / seconds
+        results[f"{name} waiting"] = sum(waited[first + 1 : last + 1]) / seconds
+    return results
 
 
 def _shard_rates(chunk: Path, device: torch.device) -> dict:
+    """Rates at which one thread checks a shard and copies it to the device, GB a second."""
     from sae_stability.activations import reader
     from sae_stability.files import sha256
 
     path = min(chunk.glob("shard-*"))
     moments = []
-    for _ in range(2):  # the first time, the file is read from disk and memory is pinned
+    for _ in range(2):  # the first time reads the file from disk and pins memory
         moments = [time.perf_counter()]
         sha256(path)
         moments.append(time.perf_counter())
@@ -164,7 +167,7 @@ def _shard_rates(chunk: Path, device: torch.device) -> dict:
 
 
 def main(side: str, shape: dict) -> None:
-    """Time STEPS steps after WARM_UP, `runs` times over; seconds are the median run's, for one step."""
+    """Time STEPS steps, `runs` times, after WARM_UP steps; print the median run's seconds per step."""
     if side == "job":
         print(json.dumps(job(shape)))
         return

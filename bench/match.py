@@ -1,7 +1,7 @@
-"""Exact matching against the cosine matrix and scipy, on the same pairs, one after the other.
+"""Exact matching against scipy on the full cosine matrix, on the same pairs, one after the other.
 
-    python bench/match.py                  # everything, some 35 minutes on 2 idle cores; writes bench/RESULTS.md
-    python bench/match.py --up-to 8192     # only cases of at most so many latents
+    python bench/match.py                  # everything, about 35 minutes on 2 idle cores; writes bench/RESULTS.md
+    python bench/match.py --up-to 8192     # only cases of at most 8,192 latents
     python bench/match.py --again hubs     # only these cases; the others keep their last figures
     python bench/match.py --ours           # only our side; scipy's figures stay
 
@@ -28,7 +28,7 @@ NOTES = Path("results/bench/match.json")
 TRAINED = ("trained-100000", "trained-400000", "trained-1600000")
 GROWTH = (8192, 16384, 32768, 65536)
 HARD = tuple(name for name in match_cases.SYNTHETIC if name != "perturbed")
-SCIPY_BYTES = 12.5  # a pair: float64 costs and the float32 product that they are made of
+SCIPY_BYTES = 12.5  # per pair of rows: float64 costs, and the float32 products that they are made from
 SCIPY_SECONDS = 300
 
 
@@ -73,7 +73,7 @@ def scipy(case: str, n: int, d: int) -> dict:
     ]
     similarity = unit[0] @ unit[1].T
     product = time.perf_counter() - started
-    # Negated float64 is what scipy works on; given another, it copies twice (22 GB at 32,768 latents instead of 13).
+    # scipy works on negated float64 costs; given anything else it copies twice (22 GB at 32,768 latents, not 13).
     cost = np.negative(similarity, dtype=np.float64)
     del similarity
     rows, columns = linear_sum_assignment(cost)
@@ -85,7 +85,7 @@ def scipy(case: str, n: int, d: int) -> dict:
 
 
 def measured(side: str, case: str, n: int, d: int) -> dict:
-    """One measurement in a process of its own; the fastest of three where it is short."""
+    """One measurement in a process of its own; up to 8,192 latents, the fastest of three."""
     command = [sys.executable, __file__, "--measure", side, case, str(n), str(d)]
     limit = SCIPY_SECONDS if side == "scipy" else None
     times = 3 if n <= 8192 else 1
@@ -116,39 +116,43 @@ def gain(run: dict) -> float:
     return run["scipy"]["seconds"] / run["ours"]["seconds"]
 
 
-# From profiles by part, with one thing changed at a time.
+# From profiles of the parts, and from runs in which one thing was changed at a time.
 HARD_CASES = """
-What bounds the hard cases is products, no longer the search. On an AMD EPYC (avx2) in November 2026, of the 43
-processor seconds that near_copies takes at 32,768 latents after its candidates, bids and searches take 3 (24 before
-there were steps), six rounds of pricing 25, the second look at near-copies 14. Tried and kept: an auction in falling
-steps where a quarter of the rows are free, and a second look at those columns only whose own best reaches as high.
-Tried without gain: a fair queue of bids without steps, 40 or 60 bids a row, 32 candidates, 96 violated pairs a row and
-round for 24 (as many rounds), steps in every round (prices drift: 48 rounds for 6 in perturbed).
+In the hard cases most of the time goes into products, not into the search. near_copies at 32,768 latents, on an AMD
+EPYC (avx2) in November 2026, takes 43 processor seconds after its candidates are listed: 3 for bids and searches (24
+without auction steps), 25 for six rounds of pricing, 14 for comparing near-copies again. Tried and kept: an auction
+with falling steps where a quarter of the rows are free; comparing near-copies again only with columns whose own best
+product is as large. Tried without gain: a fair queue of bids without steps; 40 or 60 bids a row; 32 candidates; 96
+violated pairs per row and round in place of 24 (as many rounds); steps in every round (prices drift: 48 rounds in
+place of 6 in perturbed).
 
-The least gain is where scipy has least to do: unequal_sizes leaves columns free, so that no price war begins. Here it
-is the sweep over all pairs, and of its processor seconds on an Intel Xeon (avx512f) 64 % are integer products, at 150
-G multiply-adds/s a core for the 78 of float32 products there, and 32 % the scans for candidates: together three
-quarters of the time at 32,768, where 10 x would leave two thirds of it. Tried and kept: 512-bit products (1.37 x the
-256-bit ones), no scan of zero rows (zero_rows 6.5 s to 2.7 s at 16,384). Tried without gain: rows and columns scanned
-in one reading of a tile (1.3 x slower), tiles of 96, 192 or 288 rows for 384.
+The gain is smallest in unequal_sizes, where scipy has least to do: columns stay free, so rows hardly compete. There
+our time is the sweep over all pairs. On an Intel Xeon (avx512f), 64 % of the sweep's processor seconds are integer
+products, at 150 G multiply-adds/s a core (float32 products reach 78), and 32 % are scans for candidates; together they
+are three quarters of our time at 32,768 latents, which a gain of 10 x would have to cut to two thirds. Tried and kept:
+512-bit products (1.37 x as fast as 256-bit ones); no scan of zero rows (zero_rows at 16,384: 2.7 s in place of 6.5).
+Tried without gain: rows and columns scanned in one reading of a tile (1.3 x slower); tiles of 96, 192 or 288 rows in
+place of 384.
 """
 
 
 def worst(runs: list[dict]) -> list[str]:
-    """A line a size: the slowest case, the least gain over scipy, the most memory, the largest gap."""
+    """A line per number of latents: the slowest case, the least gain over scipy, the most memory, the largest gap."""
     lines = []
     for n in sorted({run["n"] for run in runs}):
-        some = [run for run in runs if run["n"] == n]
-        slowest = max(some, key=lambda run: run["ours"]["seconds"])
+        of_size = [run for run in runs if run["n"] == n]
+        slowest = max(of_size, key=lambda run: run["ours"]["seconds"])
         words = [f"slowest {slowest['case']} ({slowest['ours']['seconds']:.2f} s)"]
-        compared = [run for run in some if run["scipy"]]
+        compared = [run for run in of_size if run["scipy"]]
         if compared:
             least = min(compared, key=gain)
-            more = "over " if "stopped" in least["scipy"] else ""
-            words.append(f"least gain over scipy {more}{gain(least):.1f} x ({least['case']}; {len(compared)} compared)")
-        words.append(f"most memory {max(run['ours']['peak_bytes'] for run in some) / 1e9:.2f} GB")
-        words.append(f"largest gap {max(run['ours']['gap'] / run['n'] for run in some):.0e} a latent")
-        lines.append(f"- {n:,} latents, {len(some)} cases: {', '.join(words)}.")
+            at_least = "over " if "stopped" in least["scipy"] else ""
+            words.append(
+                f"least gain over scipy {at_least}{gain(least):.1f} x ({least['case']}; {len(compared)} compared)"
+            )
+        words.append(f"most memory {max(run['ours']['peak_bytes'] for run in of_size) / 1e9:.2f} GB")
+        words.append(f"largest gap {max(run['ours']['gap'] / run['n'] for run in of_size):.0e} a latent")
+        lines.append(f"- {n:,} latents, {len(of_size)} cases: {', '.join(words)}.")
     return lines
 
 
@@ -159,8 +163,8 @@ def report(runs: list[dict]) -> str:
         f"`make bench-match`: {machine(('numpy', 'scipy', 'numba'))}.",
         "Both sides from float32 rows in memory, all cores for products; scipy = float32 cosine matrix +",
         "`linear_sum_assignment`. Seconds of wall clock; the fastest of three runs of each at 8,192 latents, one run",
-        "otherwise. `difference` is our objective less scipy's, relative. scipy is stopped after five minutes, and",
-        "counts then with those." + (" Our side was measured again since, by `--ours`." if again else ""),
+        "otherwise. `difference` is our objective minus scipy's, relative. scipy is stopped after five minutes, which",
+        "then count as its time." + (" Our side was measured again later, with `--ours`." if again else ""),
         "",
         "The worst of all cases:",
         "",
@@ -203,7 +207,7 @@ def main() -> None:
     parser.add_argument("--from", type=int, default=0, dest="least", help="smallest number of latents")
     parser.add_argument("--up-to", type=int, default=2**17, help="largest number of latents")
     parser.add_argument("--again", nargs="*", help="cases to measure again; default all")
-    parser.add_argument("--ours", action="store_true", help="measure our side alone; scipy's last figures stay")
+    parser.add_argument("--ours", action="store_true", help="measure only our side; scipy's last figures stay")
     parser.add_argument("--measure", nargs=4, metavar=("SIDE", "CASE", "N", "D"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:

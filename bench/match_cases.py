@@ -7,7 +7,7 @@ import numpy as np
 ACTIVATIONS = Path("results/activations/minilm/encoder.layer.3.output.dense/chunk-0000")
 TRAINED = Path("results/bench")
 LATENTS, SEEDS = 8192, (1, 2)
-ROWS = 400_000  # of the chunk; more tokens are more epochs
+ROWS = 400_000  # rows of the chunk; more tokens take several epochs
 
 
 def perturbed(n, d, generator, alive=0.6):
@@ -48,7 +48,7 @@ def exact_copies(n, d, generator):
 
 
 def hubs(n, d, generator):
-    """Eight rows of b are near everyone's best."""
+    """Eight rows of b are close to every row of a."""
     a, b = perturbed(n, d, generator)
     hub = generator.standard_normal((1, d), dtype=np.float32)
     b[:8] = hub + 0.05 * generator.standard_normal((8, d), dtype=np.float32)
@@ -70,7 +70,7 @@ def unequal_sizes(n, d, generator):
 
 
 def trained(tokens: int):
-    """Decoders of two seeds trained on the embedded study's model for `tokens` activations; trained here once."""
+    """Decoders of two seeds, trained on `tokens` activations of the embedded study's model unless they exist."""
     from sae_stability.match.pairs import dictionaries
 
     return tuple(dictionaries(_trained_sae(tokens, seed))["decoder"] for seed in SEEDS)

@@ -6,17 +6,17 @@ from importlib.metadata import version
 from pathlib import Path
 
 FOLDER = Path("results/bench/envs")
-# Package -> what is installed, and with which options.
+# Package -> what pip installs, and with which options.
 PEERS = {
     "eai-sparsify": ("eai-sparsify==1.3.3", []),
     "sae-lens": ("sae-lens==6.54.12", []),
-    # Its nnsight asks for an older transformers, and only reading language models needs it.
+    # Without its dependency nnsight, which needs an older transformers and is only for reading language models.
     "dictionary-learning": ("dictionary-learning==0.1.0", ["--no-deps"]),
 }
 
 
 def environment(name: str) -> str:
-    """The Python of a peer's environment, which is made, with the same torch, where it is missing."""
+    """The Python of a peer's environment, which is made if it is missing, with the torch version of this one."""
     folder = FOLDER / name
     ready = folder / "ready"
     if not ready.exists():
@@ -24,7 +24,7 @@ def environment(name: str) -> str:
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
         pip = [str(folder / "bin/python"), "-m", "pip", "install", "--quiet"]
         torch = f"torch=={version('torch').split('+')[0]}"
-        # torch first and by its version, so that a build for this machine is taken and stays.
+        # torch first, with its version pinned, so that the next install keeps this build.
         subprocess.run([*pip, torch], check=True)
         pinned = folder / "constraints.txt"
         pinned.write_text(torch + "\n")

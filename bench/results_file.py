@@ -1,4 +1,4 @@
-"""bench/RESULTS.md: one section a benchmark, each with the machine that it ran on."""
+"""bench/RESULTS.md: one section for each benchmark, with the machine that it ran on."""
 
 import os
 import platform
@@ -10,7 +10,7 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
 def machine(packages: tuple[str, ...]) -> str:
-    """Processor, cores, memory and versions of what was measured."""
+    """Processor, cores and memory of this machine, and versions of Python and of `packages`."""
     model = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
     memory = int(re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text()).group(1)) / 2**20
     flags = re.search(r"flags\s*:\s*(.+)", Path("/proc/cpuinfo").read_text()).group(1).split()

@@ -1,10 +1,10 @@
-"""How near the sparsity controller brings L0 to its target, on held-out rows; writes bench/RESULTS.md.
+"""How close the sparsity controller brings L0 to its target, on held-out rows; writes bench/RESULTS.md.
 
     make run                     # first, for the activations of the embedded study
-    python bench/sparsity.py     # some 10 minutes on one core
+    python bench/sparsity.py     # about 10 minutes on one core
 
-One SAE a case, trained and evaluated by the functions that the workflow calls. The section is written after each; what
-was measured before keeps its figures until results/bench/sparsity.json is deleted.
+One SAE for each case, trained and evaluated by the functions that the workflow calls. The section is written after each
+case. Cases measured before keep their figures until results/bench/sparsity.json is deleted.
 """
 
 import argparse
@@ -20,17 +20,17 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
 
 HOOKPOINT = "encoder.layer.3.output.dense"
 ARCHITECTURES = ("relu", "gated", "jumprelu")
-# Number of latents and targets. A training is short, 781 steps: a controller has more time in any real one.
+# Number of latents -> targets. Training takes only 781 steps: in a real one the controller has more time.
 SIZES = {192: (4, 16), 384: (8, 16), 1536: (16, 48)}
 TOKENS = 200_000
 CASES = [(architecture, n, k) for n, targets in SIZES.items() for k in targets for architecture in ARCHITECTURES]
 NOTES = Path("results/bench/sparsity.json")
 SETTINGS = {"batch_size": 256, "learning_rate": 4.6e-4, "warmup_steps": 100, "normalisation": "centre-scale"}
-WANTED = 0.05
+CLOSE = 0.05
 
 
 def case(activations: Path, **settings) -> dict:
-    """The evaluation of one SAE."""
+    """Train one SAE; return its evaluation."""
     from sae_stability.sae.quality.evaluate import evaluate
     from sae_stability.sae.training.settings import TrainSettings
     from sae_stability.sae.training.train import train_chunk
@@ -44,7 +44,7 @@ def case(activations: Path, **settings) -> dict:
 
 
 def report(notes: dict[str, dict]) -> str:
-    """The section of RESULTS.md; what was not measured says so."""
+    """The section of RESULTS.md; cases that were not measured are marked."""
     off = {name(*case): notes[name(*case)]["l0"] / case[2] - 1 for case in CASES if name(*case) in notes}
     worst = max(off, key=lambda case: abs(off[case]))
     lines = [
@@ -52,18 +52,18 @@ def report(notes: dict[str, dict]) -> str:
         f"MiniLM, layer 3 MLP output, d = 384, activations of the embedded study; {TOKENS:,} training rows, each seen",
         f"once, in batches of {SETTINGS['batch_size']}. L0, FVU and dead latents are of held-out rows.",
         "",
-        f"Farthest from its target: {worst} ({off[worst]:+.1%}); {sum(abs(value) <= WANTED for value in off.values())} "
-        f"of {len(off)} measured cases within {WANTED:.0%}.",
+        f"Farthest from its target: {worst} ({off[worst]:+.1%}); {sum(abs(value) <= CLOSE for value in off.values())} "
+        f"of {len(off)} measured cases within {CLOSE:.0%}.",
         "",
         "| architecture | latents | target L0 | L0 reached | off by | FVU | dead |",
         "|---|---|---|---|---|---|---|",
     ]
     for architecture, n_latents, k in CASES:
-        found = notes.get(name(architecture, n_latents, k))
+        evaluation = notes.get(name(architecture, n_latents, k))
         cells = ["not measured"] * 4
-        if found:
-            cells = [f"{found['l0']:.2f}", f"{found['l0'] / k - 1:+.1%}", f"{found['fvu']:.3f}"]
-            cells.append(f"{found['dead_fraction']:.1%}")
+        if evaluation:
+            cells = [f"{evaluation['l0']:.2f}", f"{evaluation['l0'] / k - 1:+.1%}", f"{evaluation['fvu']:.3f}"]
+            cells.append(f"{evaluation['dead_fraction']:.1%}")
         lines.append(f"| {architecture} | {n_latents:,} | {k} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

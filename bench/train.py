@@ -1,11 +1,11 @@
-"""Training and extraction beside the peers, turn about on the same data; writes bench/RESULTS.md.
+"""Training and extraction compared with peers, in turn on the same data; writes bench/RESULTS.md.
 
-    python bench/train.py              # everything, about 10 minutes on 2 cores once the environments stand
-    python bench/train.py --only parts # only this; the rest keeps its last figures (none named: all of them)
+    python bench/train.py              # everything, about 10 minutes on 2 cores once the environments exist
+    python bench/train.py --only parts # only these parts; the others keep their last figures
 
-Each peer has an environment of its own under results/bench/envs, made here from the package registry with the same
-torch. Each trainer is a process that takes steps when told (`train_sides.py`), so that measurements take turns; the
-batches lie in memory, centred and scaled, the same for all.
+Each peer has an environment of its own under results/bench/envs, which is made from the package registry with the same
+torch. Each trainer is a process that takes steps on request (`train_sides.py`), so that measurements take turns. The
+batches are in memory, centred and scaled, the same for all.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from sae_stability.sae.training.steps import topk_cpu
 
 HERE, FOLDER = Path(__file__).parent, Path("results/bench")
 TOKENS = 60_000
-BUSY = 0.5  # load average, above which the report says that the machine was not idle
+BUSY = 0.5  # load average above which the report says that the machine was not idle
 SIDES = {
     "this project": ("ours", None, {}),
     "this project, bfloat16 product": ("ours", None, {"settings": {"product_dtype": "bfloat16"}}),
@@ -44,7 +44,7 @@ PENALISED = ARCHITECTURES[2:]  # L0 falls to its target in the first hundreds of
 
 
 class Side:
-    """A trainer in its process."""
+    """A trainer in a process of its own."""
 
     def __init__(self, kind: str, environment_name: str | None, extra: dict, shape: dict, rows: Path):
         python = peers.environment(environment_name) if environment_name else sys.executable
@@ -52,7 +52,7 @@ class Side:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def take(self, steps: int) -> dict:
-        """Take steps; their seconds and the last one's FVU."""
+        """Take steps; return their seconds and the FVU of the last one."""
         print(steps, file=self.process.stdin, flush=True)
         return json.loads(self.process.stdout.readline())
 
@@ -62,7 +62,7 @@ class Side:
 
 
 def compare(sides: dict[str, tuple], shape: dict, rows: Path, rounds: int) -> dict[str, dict]:
-    """Tokens a second in every round, and FVU after the same steps, of every side."""
+    """For every side, tokens a second in each round and the FVU after the same number of steps."""
     sides = {name: Side(*arguments, shape, rows) for name, arguments in sides.items()}
     results = {name: {"rates": []} for name in sides}
     for name, side in sides.items():
@@ -80,7 +80,7 @@ def compare(sides: dict[str, tuple], shape: dict, rows: Path, rounds: int) -> di
 
 
 def prepare(tokens: int) -> tuple[Path, Path]:
-    """Activations as a chunk of shards, and as normalised rows for all trainers."""
+    """Make the activations: a chunk of shards, and a file of normalised rows for all trainers."""
     blocks, chunk = train_extraction.make_tokens(FOLDER, tokens)
     if not (chunk / "manifest.json").exists():
         train_extraction.ours(blocks, chunk)
@@ -101,7 +101,7 @@ def comparison(name: str, shape: dict, results: dict[str, dict], rounds: int) ->
     lines = [
         f"TopK, {name}: d = 384, {shape['n_latents']:,} latents, k = {shape['k']}, batch {shape['batch_size']:,}, "
         f"{shape['threads']} thread{'s' * (shape['threads'] > 1)}, float32, Adam; {shape['steps']} steps at a time, "
-        f"{rounds} times, turn about. Median (slowest to fastest).",
+        f"{rounds} times, in turn. Median (slowest to fastest).",
         "",
         f"| trainer | tokens/s | ms a step | this project is | FVU after {steps} steps |",
         "|---|---|---|---|---|",
@@ -118,39 +118,40 @@ def comparison(name: str, shape: dict, results: dict[str, dict], rounds: int) ->
 
 NOTES = """
 Each side takes the whole step of its own trainer: sparsify's and SAELens' training code, dictionary_learning's
-`TopKTrainer.update`. sparsify's trainer takes a language model and a GPU, so its step is written out by hand from its
+`TopKTrainer.update`. sparsify's trainer needs a language model and a GPU, so its step is written out from its
 `Trainer.fit` (decoder norm, forward, backward, parallel gradient, `torch.optim.Adam`, dead counters); without a GPU it
-decodes by `embedding_bag`. SAELens and dictionary_learning clip gradients, as their trainers always do, and start from
-other weights and losses, so their FVU after few steps is no measure of quality.
+decodes with `embedding_bag`. SAELens and dictionary_learning clip gradients, as their trainers always do, and start
+from other weights and losses, so their FVU after few steps does not measure quality.
 """
 
 
 OTHERS = """
-What bounds them, on an Intel Xeon (avx512f) in November 2026: at first, products over all latents, five of them in relu
-and jumprelu and seven in gated (72 % of relu's processor time, 69 % of gated's); where k fire, the encoder's product,
-half of BatchTopK's step. Entry by entry is faster up to between 1/21 and 1/12 of the latents (relu: 617 ms for 708 at
-1/21, 1,000 for 707 at 1/12), so dense products begin at 1/16.
+What takes the time, on an Intel Xeon (avx512f) in November 2026: at first, products over all latents, five of them in
+relu and jumprelu and seven in gated (72 % of relu's processor time, 69 % of gated's); once k latents fire, the
+encoder's product, half of BatchTopK's step. Computing entry by entry is faster while at most between 1/21 and 1/12 of
+the latents fire (relu: 617 ms in place of 708 at 1/21, but 1,000 in place of 707 at 1/12), so dense products begin at
+1/16.
 """
 
 
-# From torch's profiler, one thread, and with one thing changed at a time.
+# From torch's profiler with one thread, and from runs in which one thing was changed at a time.
 EXTRACTION = """
-What bounds it is the float32 products of the four layers up to the hookpoint, out of six: 1.5 x is what leaving out
-the other two gives where the plain loop computes as fast as this one. On an Intel Xeon (avx512f) in November 2026,
-before GELU was computed in place, they took 68 % of a forward pass, at 162 of the 177 G operations/s that a large
-product reached; attention 13 %, GELU 8 %, copies 5 %; sorting, checking and writing shards 6 % beside it. Tried
-there, and kept: 1,024 tokens a pass for 4,096 (6 % faster), the check for NaN by the sums (1 %), GELU in place (1 to
-6 % of a job, 5 % of a pass). Not kept: other attention kernels (2 to 4 x slower); memory held by the allocator (a
-thirtieth of the page faults, no faster); 512 tokens a pass (6 % slower); weights packed once for MKL (2 % of a pass,
-but packing takes as long at 60,000 tokens); weights packed for oneDNN, with or without GELU in the same kernel (no
-faster, and other bits); statistics and digests of shards in a second thread (under 1 %). Six runs of nearly this code
-on that kind of processor gave 1.47, 1.55, 1.57, 1.57, 1.58 and 1.70 x; the plain loop alone varied from 8,000 to 11,000
-tokens/s.
+Most of the time goes into the float32 products of the four layers, out of six, up to the hookpoint. Leaving out the
+other two alone gives 1.5 x, if the plain loop computes as fast. On an Intel Xeon (avx512f) in November 2026, with GELU
+not yet computed in place, these products took 68 % of a forward pass, at 162 of the 177 G operations/s that a large
+product reached; attention took 13 %, GELU 8 %, copies 5 %; sorting, checking and writing shards took another 6 %.
+Tried there and kept: 1,024 tokens a pass in place of 4,096 (6 % faster), the check for NaN by the sums (1 %), GELU in
+place (1 to 6 % of a job, 5 % of a pass). Not kept: other attention kernels (2 to 4 x slower); memory kept by the
+allocator (a thirtieth of the page faults, no faster); 512 tokens a pass (6 % slower); weights packed once for MKL (2 %
+of a pass, but packing takes as long at 60,000 tokens); weights packed for oneDNN, with or without GELU in the same
+kernel (no faster, and not the same bits); statistics and digests of shards in a second thread (under 1 %). Six runs of
+nearly this code on that kind of processor gave 1.47, 1.55, 1.57, 1.57, 1.58 and 1.70 x; the plain loop alone varied
+from 8,000 to 11,000 tokens/s.
 """
 
 
 def report(notes: dict) -> str:
-    """The section of RESULTS.md; what was not measured says so."""
+    """The section of RESULTS.md; parts that were not measured are marked."""
     lines = [f"`make bench-train`: {machine(('torch', 'numba', 'numpy', 'transformers'))}. All on CPU.", ""]
     for part, write in REPORTS.items():
         if part not in notes:
@@ -159,8 +160,8 @@ def report(notes: dict) -> str:
         lines += write(notes[part])
         if notes[part]["load"] > BUSY:
             lines += [
-                f"Other work ran on the machine meanwhile (load average {notes[part]['load']:.1f}): ratios hold "
-                "better than rates.",
+                f"Other work ran on the machine at the same time (load average {notes[part]['load']:.1f}): ratios are "
+                "more reliable than rates.",
                 "",
             ]
     return "\n".join([*lines, "On a GPU: see the section GPU (`make bench-gpu`)."])
@@ -184,9 +185,9 @@ def training_report(notes: dict) -> list[str]:
 def architectures_report(notes: dict) -> list[str]:
     shape = SHAPES["large"]
     lines = [
-        f"Other architectures, large, float32, {shape['steps']} steps at a time, {notes['rounds']} times, turn about. "
-        "In relu, gated and jumprelu half of the latents fire at first, and k of them after some hundred steps; what "
-        "dictionary_learning does is the same at both. Tokens/s, median (slowest to fastest).",
+        f"Other architectures, large, float32, {shape['steps']} steps at a time, {notes['rounds']} times, in turn. "
+        "In relu, gated and jumprelu half of the latents fire at first, and k of them after a few hundred steps; "
+        "dictionary_learning's step takes equally long in both cases. Tokens/s, median (slowest to fastest).",
         "",
         "| architecture | this project, at first | where k fire | dictionary_learning 0.1.0 | this project is |",
         "|---|---|---|---|---|",
@@ -261,10 +262,13 @@ def measure_training(rows: Path, rounds: int) -> dict:
 def measure_architectures(rows: Path, rounds: int) -> dict:
     results = {}
     for name in ARCHITECTURES:
-        given = {"architecture": name}
-        sides = {"ours": ("ours", None, given), "theirs": ("dictionary_learning", "dictionary-learning", given)}
+        architecture = {"architecture": name}
+        sides = {
+            "ours": ("ours", None, architecture),
+            "theirs": ("dictionary_learning", "dictionary-learning", architecture),
+        }
         if name in PENALISED:
-            sides["sparse"] = ("ours", None, given | {"sparse": True, "rate": 1e-6})
+            sides["sparse"] = ("ours", None, architecture | {"sparse": True, "rate": 1e-6})
         results[name] = compare(sides, SHAPES["large"], rows, rounds)
     return {"rounds": rounds, "results": results}
 

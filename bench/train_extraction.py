@@ -1,4 +1,4 @@
-"""Extraction of activations beside the loop that one would write with transformers."""
+"""Extraction of activations, compared with a plain loop as one would write it with transformers."""
 
 import sys
 import time
@@ -20,7 +20,7 @@ PACKAGES = ["scipy", "numpy", "pandas", "huggingface_hub"]
 
 
 def make_tokens(folder: Path, tokens: int) -> tuple[Path, Path]:
-    """Blocks of 128 tokens as in the embedded study: their folder, and the one for their activations."""
+    """Make blocks of 128 tokens as in the embedded study; return their folder, and a folder for their activations."""
     out = folder / f"tokens-{tokens}"
     activations = folder / f"activations-{tokens}" / "chunk-0000"
     if (out / "manifest.json").exists():
@@ -59,14 +59,14 @@ def ours(tokens: Path, out: Path) -> float:
 def plain(tokens: Path, stop: bool) -> tuple[float, torch.Tensor]:
     """Seconds and activations of a plain loop: batches of 32 blocks, a hook, rows kept in memory as float32.
 
-    `stop`: the layers after the hook are cut off before, as one may do by hand.
+    With `stop`, the layers after the hookpoint are cut off first, as one may do by hand.
     """
     from transformers import AutoModel
 
     started = time.perf_counter()
     model = AutoModel.from_pretrained(ModelSource(MODEL).location).eval()
-    found = []
-    model.get_submodule(HOOKPOINT).register_forward_hook(lambda _module, _inputs, output: found.append(output))
+    outputs = []
+    model.get_submodule(HOOKPOINT).register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
     if stop:
         model.encoder.layer = model.encoder.layer[: LAYER + 1]
     kept = []
@@ -74,13 +74,13 @@ def plain(tokens: Path, stop: bool) -> tuple[float, torch.Tensor]:
         for _, blocks, mask in BlockFile(tokens, 0).kept(keep_special=False):
             for first in range(0, len(blocks), 32):
                 model(input_ids=torch.tensor(blocks.tokens[first : first + 32], dtype=torch.long))
-                kept.append(found.pop()[torch.from_numpy(mask[first : first + 32])])
+                kept.append(outputs.pop()[torch.from_numpy(mask[first : first + 32])])
     activations = torch.cat(kept)
     return time.perf_counter() - started, activations
 
 
 def largest_difference(chunk: Path, tokens: Path, expected: torch.Tensor) -> float:
-    """Largest difference of the stored float16 numbers and the plain loop's, in units of float16's spacing there."""
+    """Largest difference between stored numbers and the plain loop's, in units of float16's spacing at each number."""
     index = np.concatenate([first.ravel() for first in _index(tokens)])
     place = np.full(index.max() + 1, -1)
     place[index] = np.arange(len(index))
@@ -100,7 +100,7 @@ def _index(tokens: Path):
 
 
 def measure(folder: Path, tokens: int, repeats: int) -> dict:
-    """Tokens a second of each way, turn about, and the largest difference."""
+    """Tokens a second of each way, measured in turn, and the largest difference."""
     blocks, out = make_tokens(folder, tokens)
     seconds = {"ours": [], "plain": [], "plain, later layers cut off": []}
     for _ in range(repeats):

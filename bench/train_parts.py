@@ -1,6 +1,6 @@
-"""What a training step consists of, part by part, beside the bound of each; and how long training waits for data.
+"""The parts of a training step, each with its lower bound; and how long training waits for data.
 
-Times are processor milliseconds a step, summed over threads, each part's clock running in the thread that does it.
+Times are processor milliseconds a step, summed over threads. The clock of a part runs in the thread that computes it.
 """
 
 import sys
@@ -44,9 +44,9 @@ def settings_for(shape: dict, rows: int, steps: int) -> TrainSettings:
 
 
 def waiting(chunk: Path, shape: dict, steps: int) -> dict:
-    """A whole job of `train_chunk`; the share of its loop that passes in asking for the next batch."""
+    """Run a whole job of `train_chunk`; seconds and steps of its loop, and seconds spent waiting for batches."""
     waited, inner, loop = [0.0], reader.batches, train._Loop.run
-    seen = {}
+    measured_loop = {}
 
     def batches(*args, **kwargs):
         stream = inner(*args, **kwargs)
@@ -61,7 +61,7 @@ def waiting(chunk: Path, shape: dict, steps: int) -> dict:
     def run(self, *args):
         waited[0] = 0.0
         loop(self, *args)
-        seen.update(seconds=self.seconds, steps=self.steps_run, waited=waited[0])
+        measured_loop.update(seconds=self.seconds, steps=self.steps_run, waited=waited[0])
 
     reader.batches, train._Loop.run = batches, run
     try:
@@ -71,7 +71,7 @@ def waiting(chunk: Path, shape: dict, steps: int) -> dict:
             train.train_chunk(chunk=chunk, chunk_index=0, settings=settings, out=out, threads=shape["threads"])
     finally:
         reader.batches, train._Loop.run = inner, loop
-    return seen
+    return measured_loop
 
 
 class Clock:
@@ -98,7 +98,7 @@ def parts(chunk: Path, shape: dict, steps: int) -> dict[str, float]:
     normalisation = Normalisation.from_manifest("centre-scale", data.manifest)
     weights = initial_weights(shape["n_latents"], data.d_model, 0, "bench")
     weights["decoder_bias"] = np.zeros(data.d_model, np.float32)
-    # Not `reader.batches`, which makes them in another thread: this clock runs in the thread that asks.
+    # Not `reader.batches`, which makes them in another thread: the clock runs in the thread that takes them.
     pieces = reader._pieces(data, data.rows, 0, skip=0, count=4 * steps * shape["batch_size"])
     batches = reader._regroup(reader._read_ahead(data, pieces, reader.CPU), shape["batch_size"])
     with Workers(shape["threads"]) as workers:
@@ -129,7 +129,7 @@ def parts(chunk: Path, shape: dict, steps: int) -> dict[str, float]:
 
 
 def _optimiser_alone(training: CpuTopKStep) -> float:
-    """Processor seconds of one update of all latents without any entry: Adam and the decoder's norm."""
+    """Processor seconds of one update of all latents with empty gradients: Adam and the decoder's norm."""
     training.touched[:] = True
     training.offsets[:] = 0
     names = ("encoder", "decoder", "encoder_bias")
@@ -150,7 +150,7 @@ def _optimiser_alone(training: CpuTopKStep) -> float:
 
 
 class Rates:
-    """What this machine does at best, with `threads` threads at work: rates of one of them."""
+    """The best rates of this machine for one thread while `threads` threads are at work."""
 
     def __init__(self, threads: int):
         self.threads = threads
@@ -185,13 +185,13 @@ class Rates:
 
 
 def bounds(shape: dict, d: int) -> dict[str, tuple[float, str]]:
-    """Processor milliseconds that each part needs at least, and why."""
+    """The least processor milliseconds that each part needs, and why."""
     n, k, batch, rates = shape["n_latents"], shape["k"], shape["batch_size"], Rates(shape["threads"])
     tile = 4 * n * max(256, min(512, batch // 8))
 
-    def moved(size: float, within: int, what: str) -> tuple[float, str]:
+    def moved(size: float, within: int, label: str) -> tuple[float, str]:
         rate = rates.copy(within)
-        return size / rate * 1e3, f"{what}: {size / 1e6:.1f} MB at {rate / 1e9:.0f} GB/s"
+        return size / rate * 1e3, f"{label}: {size / 1e6:.1f} MB at {rate / 1e9:.0f} GB/s"
 
     rate, operations = rates.product(), 2 * batch * n * d
     product = (operations / rate * 1e3, f"{operations / 1e9:.2f} G operations at {rate / 1e9:.0f} G/s (large product)")

@@ -1,11 +1,11 @@
-"""One trainer in a process of its own, taking steps when told: what `bench/train.py` times.
+"""A trainer that `bench/train.py` times, in a process of its own that takes steps on request.
 
     python bench/train_sides.py SIDE ACTIVATIONS.npy '{"n_latents": 8192, "k": 32, ...}'
 
 Runs in the environment of the library that SIDE names. Every line on stdin is a number of steps; the answer is a line
-of JSON: their seconds, and the FVU of the last one. Activations (rows, d_model) float32 lie in memory and are gone
-through in order. Every side has two threads, Adam, the same learning rate at every step, unit decoder rows (SAELens
-scales by their norm instead) and no auxiliary loss.
+of JSON: their seconds, and the FVU of the last one. Activations (rows, d_model) float32 are in memory, used in order.
+Every side has the same number of threads, Adam, the same learning rate at every step, unit decoder rows (SAELens scales
+by their norm instead) and no auxiliary loss.
 """
 
 import json
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 os.environ["SPARSIFY_DISABLE_TRITON"] = "1"  # its kernels are for GPUs
-Step = Callable[["torch.Tensor"], Callable[[], float]]  # noqa: F821 (takes a batch; what gives its FVU when asked)
+Step = Callable[["torch.Tensor"], Callable[[], float]]  # noqa: F821 (batch -> a function that computes the FVU)
 
 
 def ours(shape: dict, batch: np.ndarray) -> Step:
@@ -46,7 +46,7 @@ def ours(shape: dict, batch: np.ndarray) -> Step:
     workers = Workers(shape["threads"]).__enter__()
     nothing = Normalisation(np.zeros(d_model, np.float32), 1.0)
     training = architecture(name).make_step(weights, settings, nothing, torch.device("cpu"), workers)
-    if shape.get("sparse"):  # as after some hundred steps: k latents of a row fire, not half of them (and stay so few)
+    if shape.get("sparse"):  # as after a few hundred steps: k latents of a row fire, not half of them
         inputs = torch.from_numpy(batch - batch.mean(axis=0))
         pre = (inputs @ training.parameters["encoder"].T).flatten()
         training.parameters["encoder_bias"].fill_(-pre.topk(len(batch) * shape["k"]).values[-1])
@@ -59,7 +59,7 @@ def ours(shape: dict, batch: np.ndarray) -> Step:
 
 
 def sparsify(shape: dict, batch: np.ndarray) -> Step:
-    """The step of its `Trainer.fit`, by hand: the trainer itself takes a language model and moves it to a GPU."""
+    """The step of sparsify's `Trainer.fit`, written out because the trainer needs a language model and a GPU."""
     import torch
     from sparsify import SparseCoder, SparseCoderConfig
 
@@ -85,15 +85,15 @@ def sparsify(shape: dict, batch: np.ndarray) -> Step:
     return step
 
 
-def saelens(shape: dict, batch: np.ndarray, **given) -> Step:
-    """Its `SAETrainer.step`."""
+def saelens(shape: dict, batch: np.ndarray, **options_of_sae) -> Step:
+    """SAELens' `SAETrainer.step`."""
     import torch
     from sae_lens.config import SAETrainerConfig
     from sae_lens.saes.topk_sae import TopKTrainingSAE, TopKTrainingSAEConfig
     from sae_lens.training.sae_trainer import SAETrainer
 
     config = {"d_in": batch.shape[1], "d_sae": shape["n_latents"], "k": shape["k"], "aux_loss_coefficient": 0.0}
-    sae = TopKTrainingSAE(TopKTrainingSAEConfig(**config, **given))
+    sae = TopKTrainingSAE(TopKTrainingSAEConfig(**config, **options_of_sae))
     sae.b_dec.data = torch.from_numpy(batch).mean(0)
     options = {"total_training_samples": 2**40, "train_batch_size_samples": len(batch)}
     options |= {"lr": shape["rate"], "lr_end": shape["rate"]}
@@ -108,7 +108,7 @@ def saelens(shape: dict, batch: np.ndarray, **given) -> Step:
 
 
 def saelens_sparse(shape: dict, batch: np.ndarray) -> Step:
-    """The same with sparse activations, which fail in the backward pass unless the decoder's norms are left alone."""
+    """As `saelens`, with sparse activations; their backward pass fails unless rescaling by decoder norms is off."""
     return saelens(shape, batch, use_sparse_activations=True, rescale_acts_by_decoder_norm=False)
 
 
@@ -117,7 +117,7 @@ def _variance(x) -> float:
 
 
 def dictionary_learning(shape: dict, batch: np.ndarray) -> Step:
-    """Its trainers' `update`, of which TopK's alone returns the squared error."""
+    """`update` of dictionary_learning's trainers; only TopK's returns the squared error, from which FVU follows."""
     from formats import dictionary_classes
 
     dictionary_classes()
@@ -140,7 +140,7 @@ def dictionary_learning(shape: dict, batch: np.ndarray) -> Step:
     options = {"steps": 2**31, "activation_dim": batch.shape[1], "dict_size": shape["n_latents"], "lr": shape["rate"]}
     options |= {"warmup_steps": 0, "layer": 0, "lm_name": "", "device": "cpu"}
     trainer = kind(**options, **own)
-    steps = iter(range(2**31))  # from 0, where some take the decoder bias from the batch
+    steps = iter(range(2**31))  # from 0, where some trainers set the decoder bias from the batch
 
     def step(x) -> Callable[[], float]:
         loss = trainer.update(next(steps), x)

@@ -1,11 +1,11 @@
-"""What every test finds set."""
+"""Settings for all tests."""
 
 import os
 
-# Triton reads this when it is first imported, and transformers and torch's optimisers import it where it is installed.
+# Must be set before Triton is first imported, which transformers and torch's optimisers do where it is installed.
 os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 def pytest_collection_modifyitems(items):
-    """Real Snakemake runs first: they take longest, and one left for the end would keep the other worker idle."""
+    """Start real Snakemake runs first: they take longest, and would leave one worker idle at the end."""
     items.sort(key=lambda item: "workflow" not in item.path.parts[-2:])

@@ -9,7 +9,7 @@ from sae_stability.study.build import Study
 
 
 def small_config() -> dict:
-    """Two hookpoints of a model that nobody loads, one cohort of three seeds, one sweep; 4 chunks of 1,000 tokens."""
+    """Two hookpoints of a model that no test loads, one cohort of three seeds, one sweep; 4 chunks of 1,000 tokens."""
     return copy.deepcopy(_CONFIG)
 
 
@@ -17,18 +17,18 @@ def changed(path: str, value: object) -> dict:
     """The small study with the entry at a dotted path set (or, for `...`, removed)."""
     config = small_config()
     *parents, last = path.split(".")
-    here = config
+    section = config
     for name in parents:
-        here = here.setdefault(name, {})
+        section = section.setdefault(name, {})
     if value is ...:
-        del here[last]
+        del section[last]
     else:
-        here[last] = value
+        section[last] = value
     return config
 
 
 def message(config: dict) -> str:
-    """What is said of a study that is refused."""
+    """The error message for a study that is refused."""
     with pytest.raises(StudyError) as error:
         Study.from_config(config)
     return str(error.value)

@@ -1,4 +1,4 @@
-"""A device that is not there is said in one line."""
+"""A missing device gives a one-line error."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from sae_stability.devices import claimed
 from sae_stability.errors import StudyError
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_cuda_without_a_gpu_says_what_to_write(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     with (

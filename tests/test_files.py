@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic writes: a file appears complete or not at all."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ with atomic_alone(sys.argv[1]) as temporary:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A file that is there, beside which a killed process has begun to write the next one."""
+    """An existing file, and beside it the unfinished next version that a killed process left."""
     (tmp_path / "large").write_text("old")
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "workflow")}
     killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "large")], env=environment, check=False)
@@ -31,7 +31,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "large"
 
 
-def test_the_next_writer_removes_what_a_killed_one_left(path: Path):
+def test_the_next_write_removes_what_a_killed_process_left(path: Path):
     with atomic_alone(path) as temporary:
         temporary.write_text("new")
         assert path.read_text() == "old"
@@ -39,21 +39,21 @@ def test_the_next_writer_removes_what_a_killed_one_left(path: Path):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_so_does_one_that_fails(path: Path):
+def test_a_write_that_fails_removes_it_too(path: Path):
     with pytest.raises(ValueError, match="mistake"), atomic_alone(path):
         raise ValueError("mistake")
     assert path.read_text() == "old"
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_it_can_be_removed_without_writing(path: Path):
-    for _ in range(2):  # nothing to remove is no mistake
+def test_discard_removes_it_without_writing(path: Path):
+    for _ in range(2):  # the second time there is nothing to remove
         discard(path)
     assert path.read_text() == "old"
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_file_in_the_place_of_the_folder_is_no_hindrance(tmp_path: Path):
+def test_a_file_where_the_temporary_folder_should_be_is_replaced(tmp_path: Path):
     (tmp_path / ".large.tmp").write_text("whose?")
     with atomic_alone(tmp_path / "large") as temporary:
         temporary.write_text("new")
@@ -89,7 +89,7 @@ for atomic in (files.atomic, files.atomic_alone):
 
 
 @pytest.mark.parametrize("kind", ["text", "tensors", "table"])
-def test_no_room_for_a_file_is_told_in_a_line_that_names_it(tmp_path: Path, kind: str):
+def test_a_full_disk_gives_one_line_that_names_the_file(tmp_path: Path, kind: str):
     (tmp_path / "large").write_text("old")
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "workflow")}
     command = [sys.executable, "-c", FULL, str(tmp_path / "large"), kind]

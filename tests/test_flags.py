@@ -1,4 +1,4 @@
-"""Flags come from a function's signature: every kind of parameter, and what each verb says of its own."""
+"""Flags from a function's signature: every kind of parameter, and the help of every verb."""
 
 import argparse
 import re
@@ -64,7 +64,7 @@ def read(*words: str) -> dict:
 NEEDED = ("--count", "2", "--chunk", "0", "--inputs", "a=b", "--source", "here")
 
 
-def test_what_is_left_out_takes_the_signatures_defaults():
+def test_flags_that_are_left_out_take_the_defaults_of_the_signature():
     found = read(*NEEDED)
     assert found == {
         "study": Path("study.yaml"),
@@ -100,7 +100,7 @@ def test_every_kind_of_value_is_read():
     "words",
     ["--count x", "--keep perhaps", "--kind three", "--chunk last", "--inputs nothing", "--style [1]", "--style {"],
 )
-def test_what_cannot_be_read_is_refused(words: str):
+def test_values_that_cannot_be_read_are_refused(words: str):
     with pytest.raises(argparse.ArgumentError):
         read(*NEEDED, *words.split())
 
@@ -129,7 +129,7 @@ def test_help_comes_from_the_docstrings():
     assert "Where it is" in parser.format_help()
 
 
-def test_an_annotation_that_no_flag_can_be_made_for_is_named():
+def test_an_annotation_without_a_kind_of_flag_is_named():
     def function(*, callback: object):
         return callback
 

@@ -1,4 +1,4 @@
-"""The public names: importable in any order in a fresh process, imported late, each with an example that runs."""
+"""The public functions: importable after any other import, imported lazily, each with an example that runs."""
 
 import doctest
 import subprocess
@@ -17,7 +17,7 @@ NAMES = [
     "sae_stability.match.overlap",
     "sae_stability.activations.extract",
 ]
-# Modules whose import once put another meaning on a public name, and modules that others import first.
+# Submodules and other modules whose import might replace a public function in its package.
 FIRST = [
     "",
     "import sae_stability.match.overlap_tables, sae_stability.match.pair_overlap, sae_stability.match.pairs",
@@ -35,8 +35,8 @@ def run(code: str) -> subprocess.CompletedProcess:
 def test_the_example_in_the_docstring_runs(name, monkeypatch, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     package, _, function = name.rpartition(".")
-    found = getattr(import_module(package), function)
-    examples = [test for test in doctest.DocTestFinder(recurse=False).find(found, name, globs={}) if test.examples]
+    public = getattr(import_module(package), function)
+    examples = [test for test in doctest.DocTestFinder(recurse=False).find(public, name, globs={}) if test.examples]
     assert len(examples) == 1
     failures = []
     result = doctest.DocTestRunner().run(examples[0], out=failures.append)
@@ -56,7 +56,7 @@ def test_every_name_is_a_function_whatever_was_imported_before(first):
 
 
 @pytest.mark.parametrize("package", ["sae", "match", "activations"])
-def test_a_name_that_is_not_there_is_an_attribute_error(package):
+def test_an_unknown_name_is_an_attribute_error(package):
     with pytest.raises(AttributeError, match=f"module 'sae_stability.{package}' has no attribute 'nothing'"):
         import_module(f"sae_stability.{package}").nothing  # noqa: B018
 
@@ -70,6 +70,6 @@ def test_a_name_that_is_not_there_is_an_attribute_error(package):
         ("from sae_stability.sae import arrays", ["torch", "numba", "pandas"]),
     ],
 )
-def test_imports_are_late(code, heavy):
+def test_heavy_packages_are_imported_only_when_needed(code, heavy):
     result = run(f"{code}\nprint(sorted({heavy!r} & sys.modules.keys()))".replace(repr(heavy), repr(set(heavy))))
     assert result.stdout.strip() == "[]", result.stdout + result.stderr

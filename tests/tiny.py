@@ -1,7 +1,7 @@
-"""Tiny language models made on the spot, so that no test needs a network or a weight file.
+"""Tiny language models with random weights, made by the tests, so that no test needs a network or a weight file.
 
-Every maker writes a folder that `AutoModel.from_pretrained` and `AutoTokenizer.from_pretrained` load
-like any downloaded model: random weights, 2 layers, 32 wide, a tokenizer trained on made-up sentences.
+Each `tiny_...` function writes a folder that `AutoModel.from_pretrained` and `AutoTokenizer.from_pretrained` load like
+any downloaded model: 2 layers, 32 wide, with a tokenizer trained on made-up sentences.
 """
 
 import json

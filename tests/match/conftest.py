@@ -1,4 +1,4 @@
-"""A cohort on disk whose overlaps were planted, with its matches, floors and tables."""
+"""A cohort on disk with shared overlaps, and its matches, floors and tables."""
 
 from itertools import combinations
 
@@ -14,7 +14,10 @@ from .studies import tables, write_sae
 
 @pytest.fixture(scope="session")
 def planted(tmp_path_factory):
-    """Four SAEs of 120 latents: 30 known rows in all, 30 more in seeds 1 and 2, the others random."""
+    """Four SAEs of 120 latents: 30 rows are common to all, 30 more to seeds 1 and 2, the others are random.
+
+    Returns the folder, the arguments of `write_overlap`, each seed's order of latents, and the tables.
+    """
     root = tmp_path_factory.mktemp("planted")
     generator = np.random.default_rng(0)
     n, d = 120, 64
@@ -25,10 +28,10 @@ def planted(tmp_path_factory):
         order = generator.permutation(n)
         rows = {}
         for side in ("encoder", "decoder"):
-            known = common[side][:size] + 0.1 * generator.standard_normal((size, d))
-            rows[side] = np.concatenate((known, generator.standard_normal((n - size, d))))[order]
+            shared = common[side][:size] + 0.1 * generator.standard_normal((size, d))
+            rows[side] = np.concatenate((shared, generator.standard_normal((n - size, d))))[order]
         orders[seed] = order
-        # The last ten of the rows that all share are dead in seed 4.
+        # Of the rows common to all, the last ten are dead in seed 4.
         alive = ~((order >= 20) & (order < 30)) if seed == 4 else None
         paths[seed] = write_sae(root, seed, rows["encoder"], rows["decoder"], alive)
     matches = []

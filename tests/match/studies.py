@@ -1,4 +1,4 @@
-"""Small studies on disk, with overlaps that are known because they were planted."""
+"""Small studies on disk with known overlaps."""
 
 import numpy as np
 import pandas as pd
@@ -30,7 +30,7 @@ def write_sae(root, seed, encoder, decoder, alive=None):
 def write_planted_match(
     path, a, b, *, cosine_decoder, cosine_encoder, counterpart_decoder, counterpart_encoder, **more
 ):
-    """A match file with these columns; best partners are the counterparts unless `more` says otherwise."""
+    """A match file with these columns; the best partners are the counterparts, unless `more` has those columns."""
     n = len(cosine_decoder)
     columns = {
         "latent": np.arange(n),

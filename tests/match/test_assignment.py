@@ -45,25 +45,25 @@ def random(generator, n, d):
     return generator.standard_normal((n, d))
 
 
-def tied(generator, n, d):
+def with_ties(generator, n, d):
     return generator.integers(-1, 2, (n, d))
 
 
-def copied(generator, n, d):
+def with_copies(generator, n, d):
     return np.random.default_rng(7).standard_normal((3, d))[generator.integers(0, 3, n)]
 
 
 def clustered(generator, n, d):
-    return copied(generator, n, d) + 1e-5 * generator.standard_normal((n, d))
+    return with_copies(generator, n, d) + 1e-5 * generator.standard_normal((n, d))
 
 
 def mixed(generator, n, d):
-    kinds = np.stack([kind(generator, n, d) for kind in (random, tied, copied, clustered)])
+    kinds = np.stack([kind(generator, n, d) for kind in (random, with_ties, with_copies, clustered)])
     return kinds[generator.integers(0, 4, n), np.arange(n)]
 
 
 @given(
-    kind=st.sampled_from([random, tied, copied, clustered, mixed]),
+    kind=st.sampled_from([random, with_ties, with_copies, clustered, mixed]),
     n=st.integers(1, 40),
     m=st.integers(1, 40),
     d=st.integers(1, 8),
@@ -80,7 +80,7 @@ def test_any_two_dictionaries_are_matched_as_scipy_matches_them(kind, n, m, d, c
 
 
 def hubs(generator, n, d):
-    """One row of `b` is near everyone's best; candidates alone miss the optimum here."""
+    """An eighth of the rows of `b` are near-copies close to every row of `a`; few candidates miss the optimum."""
     a, b = random(generator, n, d), random(generator, n, d)
     hub = random(generator, 1, d)
     b[: n // 8] = hub + 0.1 * b[: n // 8]
@@ -88,7 +88,7 @@ def hubs(generator, n, d):
 
 
 def splitting(generator, n, d):
-    """Half of the rows in a few tight clusters of unequal size in a and b."""
+    """Half of the rows are in four tight clusters, which have other sizes in `a` than in `b`."""
     a, b = random(generator, n, d), random(generator, n, d)
     centres = random(generator, 4, d)
     for x in (a, b):
@@ -97,7 +97,7 @@ def splitting(generator, n, d):
 
 
 def dead_block(generator, n, d):
-    """A tenth are trained, the others are unrelated random rows."""
+    """A tenth of the rows are noisy copies, as of trained latents; the others are unrelated random rows."""
     a, b = random(generator, n, d), random(generator, n, d)
     b[: n // 10] = a[: n // 10] + 0.3 * b[: n // 10]
     return a, b[generator.permutation(n)]
@@ -133,11 +133,11 @@ def nothing_found(*args, **kwargs):
     return pricing.Violations(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0))
 
 
-def too_short_a_reach(a, b, limit_a, limit_b, *args, **kwargs):
+def limits_too_low(a, b, limit_a, limit_b, *args, **kwargs):
     return violations(a, b, limit_a - 0.2, limit_b, *args, **kwargs)
 
 
-def small_violations_passed_over(a, b, limit_a, limit_b, u, v, *args, **kwargs):
+def small_violations_ignored(a, b, limit_a, limit_b, u, v, *args, **kwargs):
     found = violations(a, b, limit_a, limit_b, u, v, *args, **kwargs)
     kept = found.values - u[found.rows] - v[found.columns] > 0.02
     return pricing.Violations(found.rows[kept], found.columns[kept], found.values[kept])
@@ -146,8 +146,8 @@ def small_violations_passed_over(a, b, limit_a, limit_b, u, v, *args, **kwargs):
 violations = pricing.violations
 
 
-@pytest.mark.parametrize("broken", [nothing_found, too_short_a_reach, small_violations_passed_over])
-def test_a_broken_pricing_step_is_seen_by_the_checks_above(broken, monkeypatch):
+@pytest.mark.parametrize("broken", [nothing_found, limits_too_low, small_violations_ignored])
+def test_the_checks_above_fail_for_a_broken_pricing_step(broken, monkeypatch):
     a, b = (x.astype(np.float32) for x in hubs(np.random.default_rng(3), 600, 24))
     monkeypatch.setattr(assignment, "CANDIDATES", 4)
     check(a, b, match_rows(a, b, threads=1))
@@ -157,16 +157,16 @@ def test_a_broken_pricing_step_is_seen_by_the_checks_above(broken, monkeypatch):
 
 
 @pytest.mark.parametrize("case", HARD, ids=lambda case: case.__name__)
-def test_the_pricing_step_names_pairs_until_the_duals_hold_for_all(case, monkeypatch):
+def test_pricing_goes_on_until_no_pair_violates_the_duals(case, monkeypatch):
     a, b = (x.astype(np.float32) for x in case(np.random.default_rng(4), 400, 24))
     duals = []
     solve = assignment.solver.solve
 
-    def noted(edges, state):
+    def recorded(edges, state):
         duals.append((solve(edges, state), state.v.copy()))
         return duals[-1][0]
 
-    monkeypatch.setattr(assignment.solver, "solve", noted)
+    monkeypatch.setattr(assignment.solver, "solve", recorded)
     monkeypatch.setattr(assignment, "CANDIDATES", 4)
     result = match_rows(a, b, threads=1)
     u, v = duals[-1]
@@ -226,14 +226,14 @@ def test_norms_do_not_matter():
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
-def test_torch_tensors_of_each_precision_are_taken(dtype):
+def test_torch_tensors_of_each_precision_are_accepted(dtype):
     import torch
 
     a, b = (torch.randn(60, 8, generator=torch.Generator().manual_seed(s)).to(getattr(torch, dtype)) for s in (0, 1))
     check(a.float().numpy(), b.float().numpy(), match_rows(a, b))
 
 
-def test_half_precision_numpy_is_taken():
+def test_half_precision_numpy_is_accepted():
     a, b = (random(np.random.default_rng(s), 60, 8).astype(np.float16) for s in (0, 1))
     check(a, b, match_rows(a, b))
 
@@ -247,7 +247,7 @@ def test_a_row_that_is_not_finite_is_named(value):
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (3, 0), (3,)])
-def test_a_shape_that_is_no_dictionary_is_refused(shape):
+def test_a_shape_other_than_a_matrix_is_refused(shape):
     with pytest.raises(StudyError, match="a: expected a matrix"):
         match_rows(np.ones(shape), np.ones((3, 3)))
 
@@ -260,7 +260,7 @@ def test_widths_that_differ_are_refused():
 def test_a_gap_that_stays_open_is_an_error(monkeypatch):
     solve = assignment.solver.solve
     monkeypatch.setattr(assignment.solver, "solve", lambda edges, state: solve(edges, state) + 1e-3)
-    with pytest.raises(StudyError, match="fault of the solver"):
+    with pytest.raises(StudyError, match="bug in the solver"):
         match_rows(np.eye(4), np.eye(4))
 
 
@@ -276,7 +276,7 @@ def test_the_whole_matrix_is_never_in_memory():
     a, b = (random(np.random.default_rng(seed), n, 8).astype(np.float32) for seed in (0, 1))
     peak_memory.reset_peak()
     held = peak_memory.peak_bytes()
-    assert match_rows(a, b, threads=2).peak_bytes - held < n * n  # a quarter of it in float32
+    assert match_rows(a, b, threads=2).peak_bytes - held < n * n  # a quarter of the float32 matrix
 
 
 def test_progress_ends_at_one():

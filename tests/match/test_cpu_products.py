@@ -1,4 +1,4 @@
-"""Candidate lists against sorting the whole matrix, for each way to multiply."""
+"""Candidate lists against the exact matrix of products, for each way to multiply."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,10 @@ from sae_stability.match import cpu_products
 from sae_stability.match.integer_kernel import KERNELS
 
 AVAILABLE = [kernel for kernel in KERNELS if kernel.available()]
-WAYS = {"blas": cpu_products.Blas(), **{kernel.feature: cpu_products.Integer(kernel) for kernel in AVAILABLE}}
+WAYS = {
+    "blas": cpu_products.BlasProducts(),
+    **{kernel.feature: cpu_products.IntegerProducts(kernel) for kernel in AVAILABLE},
+}
 
 
 def unit_rows(n, d, seed):
@@ -16,7 +19,7 @@ def unit_rows(n, d, seed):
 
 
 def check_lists(best, exact, keep):
-    """Each row lists `keep` partners; whatever it leaves out is at most its bound, to the stated error."""
+    """Each row lists `keep` partners; the products that it leaves out are at most its bound, within `error`."""
     assert (best.count == min(keep, exact.shape[1])).all()
     for i, row in enumerate(exact):
         listed = best.partner[i, : best.count[i]]
@@ -47,7 +50,7 @@ def test_the_integer_product_is_exact_on_integers(kernel, d):
     generator = np.random.default_rng(0)
     shape = kernel.panel_rows, kernel.panel_columns
     rows, columns = (generator.integers(-32000, 32001, (n, d)) // max(1, int(d**0.5)) for n in shape)
-    packed = [cpu_products._packed(np.float32(x / cpu_products.STEPS), len(x))[0] for x in (rows, columns)]
+    packed = [cpu_products._packed(np.float32(x / cpu_products.SCALE), len(x))[0] for x in (rows, columns)]
     tile = np.zeros(shape, np.float32)
     kernel.multiply(*packed, tile, np.float32(1))
     np.testing.assert_array_equal(tile, (rows @ columns.T).astype(np.float32))
@@ -55,12 +58,12 @@ def test_the_integer_product_is_exact_on_integers(kernel, d):
 
 def test_one_hot_rows_do_not_overflow():
     eye = np.eye(8, dtype=np.float32)
-    best, _ = cpu_products.cpu().best_partners(eye, -eye, 8, 8, threads=1)
+    best, _ = cpu_products.fastest().best_partners(eye, -eye, 8, 8, threads=1)
     assert best.value[:, :8].min() == pytest.approx(-1, abs=1e-6)
     assert best.error < 1e-5
 
 
 def test_equal_products_are_listed_by_index():
     ones = np.ones((300, 1), np.float32)
-    best, _ = cpu_products.cpu().best_partners(ones, ones, 5, 5, threads=2)
+    best, _ = cpu_products.fastest().best_partners(ones, ones, 5, 5, threads=2)
     assert (np.sort(best.partner[:, :5]) == np.arange(5)).all()

@@ -1,25 +1,25 @@
-"""Exact copies of a row ask for different ones of the equally good partners."""
+"""Exact copies of a row list different partners among equally good ones."""
 
 import numpy as np
 
 from sae_stability.match import duplicate_rows
-from sae_stability.match.cpu_products import cpu
+from sae_stability.match.cpu_products import fastest
 from sae_stability.match.rows import prepare
 
 
 def listed(a, b, keep):
     a, b = prepare(a, "a"), prepare(b, "b")
-    best, _ = cpu().best_partners(a.unit, b.unit, keep, keep, threads=1)
+    best, _ = fastest().best_partners(a.unit, b.unit, keep, keep, threads=1)
     duplicate_rows.spread(best, a, duplicate_rows.groups(a), duplicate_rows.groups(b))
     return best.partner[:, :keep]
 
 
-def test_copies_share_out_the_copies_of_their_best_partner():
+def test_copies_list_different_copies_of_their_best_partner():
     partners = listed(np.ones((12, 3)), np.ones((12, 3)), 2)
     assert np.bincount(partners.ravel()).tolist() == [2] * 12
 
 
-def test_zero_rows_share_out_all_partners():
+def test_zero_rows_list_different_partners():
     partners = listed(np.zeros((6, 3)), np.eye(3)[np.arange(12) % 3], 2)
     assert np.bincount(partners.ravel(), minlength=12).tolist() == [1] * 12
 

@@ -1,4 +1,4 @@
-"""The overlap tables: numbers countable by hand, a plain reference, and planted truth end to end."""
+"""The overlap tables: counted by hand, against a plain reference, and on a cohort with known overlaps."""
 
 from itertools import combinations
 
@@ -67,7 +67,7 @@ def test_live_values_drop_dead_latents_and_dead_counterparts(counted):
     row = counted["pairs"].query("latents == 'live'").iloc[0]
     assert row["n"] == 5
     assert row["shared"] == pytest.approx(1 / 5)
-    assert row["same_counterpart"] == pytest.approx(2 / 5)  # latent 3 agrees on a dead one
+    assert row["same_counterpart"] == pytest.approx(2 / 5)  # the counterpart of latent 3 is dead
     assert row["joint"] == pytest.approx(2 / 5)
     assert row["max"] == pytest.approx(3 / 5)
     assert row["decoder_only"] == pytest.approx(2 / 5)
@@ -130,7 +130,7 @@ def test_planted_latents_are_the_shared_ones(planted):
         assert row["init_similarity_decoder"] == 0.25
 
 
-def test_planted_fractions_come_out(planted):
+def test_fractions_of_the_planted_cohort_are_known(planted):
     found = planted[3]
     pairs = found["pairs"].query("source == 'trained'").set_index(["a", "b", "latents"])["shared"]
     assert pairs[1, 2, "all"] == pytest.approx(60 / 120)
@@ -142,7 +142,7 @@ def test_planted_fractions_come_out(planted):
     assert seeds.loc[("all", "only_in_base", 2), "n"] == 12
 
 
-def test_every_value_stands_beside_the_floor_and_all_beside_live(planted):
+def test_every_table_has_floors_and_live_values(planted):
     found = planted[3]
     for name in ("pairs", "thresholds", "seeds", "intervals"):
         kinds = set(found[name][["source", "latents"]].itertuples(index=False, name=None))
@@ -162,20 +162,20 @@ def test_the_tied_floor_is_what_untrained_saes_give(planted):
     assert (counterparts[0] == counterparts[1]).all()
 
 
-def test_live_values_of_saes_that_were_shown_no_activations_are_nan(planted):
+def test_live_values_of_saes_evaluated_without_activations_are_nan(planted):
     root, call, _, _ = planted
-    blind = {}
+    unevaluated = {}
     for seed, path in call["latents"]:
-        blind[seed] = root / f"blind/{seed}.parquet"
-        write_table(blind[seed], read_table(path)[0].assign(rate=np.nan, alive=True))
-    overlap_tables.write_overlap(**call | {"latents": list(blind.items())}, out=root / "unseen")
-    pairs = tables(root / "unseen")["pairs"].query("source == 'trained'").set_index("latents")
+        unevaluated[seed] = root / f"unevaluated/{seed}.parquet"
+        write_table(unevaluated[seed], read_table(path)[0].assign(rate=np.nan, alive=True))
+    overlap_tables.write_overlap(**call | {"latents": list(unevaluated.items())}, out=root / "no-live")
+    pairs = tables(root / "no-live")["pairs"].query("source == 'trained'").set_index("latents")
     assert pairs.loc["live", ["shared", "same_counterpart"]].isna().all(axis=None)
     assert (pairs.loc["live", "n"] == 0).all()
     assert pairs.loc["all", "shared"].notna().all()
 
 
-def test_intervals_hold_the_mean_and_floors_are_narrow(planted):
+def test_intervals_contain_the_mean_and_are_narrow_for_floors(planted):
     intervals = planted[3]["intervals"].query("statistic == 'mean_cosine_decoder'")
     assert (intervals["low"] <= intervals["mean"]).all()
     assert (intervals["mean"] <= intervals["high"]).all()
@@ -197,7 +197,9 @@ def test_the_same_inputs_give_the_same_bytes(planted):
 
 def test_a_missing_pair_is_named(planted):
     root, call, _, _ = planted
-    with pytest.raises(StudyError, match=r"need each of their 6 pairs once, got 5 match files, pair \(1, 3\) missing"):
+    with pytest.raises(
+        StudyError, match=r"make 6 pairs, each needed once; there are 5 match files, pair \(1, 3\) is missing"
+    ):
         overlap_tables.write_overlap(**call | {"match": call["match"][:1] + call["match"][2:]}, out=root / "no")
 
 

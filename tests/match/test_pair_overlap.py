@@ -1,4 +1,4 @@
-"""Two SAEs in memory: the numbers of the study's tables, and what single or unequal dictionaries have."""
+"""`overlap`: two SAEs give the row of the study's table; single dictionaries and SAEs of unequal size."""
 
 import types
 from itertools import combinations
@@ -29,48 +29,50 @@ def cosines(a, b) -> np.ndarray:
 @pytest.mark.parametrize("latents", ["all", "live"])
 def test_two_saes_give_the_row_of_the_pairs_table(planted, latents):
     _, call, _, tables = planted
-    alive = {seed: read_table(path, columns=["alive"])[0]["alive"].to_numpy() for seed, path in call["latents"].items()}
-    for a, b in combinations(call["saes"], 2):
-        found = overlap(call["saes"][a], call["saes"][b], 0.7, alive_a=alive[a], alive_b=alive[b], threads=1)
+    saes = dict(call["sae"])
+    alive = {seed: read_table(path, columns=["alive"])[0]["alive"].to_numpy() for seed, path in call["latents"]}
+    for a, b in combinations(saes, 2):
+        result = overlap(saes[a], saes[b], 0.7, alive_a=alive[a], alive_b=alive[b], threads=1)
         row = tables["pairs"].query("a == @a and b == @b and source == 'trained' and latents == @latents").iloc[0]
-        for name, value in vars(getattr(found, latents)).items():
+        for name, value in vars(getattr(result, latents)).items():
             assert value == row[name], name
         n = len(alive[a])
-        assert (found.encoder.gap / n, found.decoder.gap / n) == (row["gap_encoder"], row["gap_decoder"])
-        assert found.gap == max(found.encoder.gap, found.decoder.gap)
-        assert found.pw_mcc_signed == found.all.mean_cosine_decoder
-        assert getattr(found, latents).count("shared") == round(row["shared"] * row["n"])
+        assert (result.encoder.gap / n, result.decoder.gap / n) == (row["gap_encoder"], row["gap_decoder"])
+        assert result.gap == max(result.encoder.gap, result.decoder.gap)
+        assert result.pw_mcc_signed == result.all.mean_cosine_decoder
+        assert getattr(result, latents).count("shared") == round(row["shared"] * row["n"])
 
 
 def test_paths_objects_and_tensors_give_the_same(planted):
     import torch
 
     _, call, _, _ = planted
-    paths = call["saes"][1], str(call["saes"][4])
+    saes = dict(call["sae"])
+    paths = saes[1], str(saes[4])
     expected = overlap(*paths, threads=1)
     assert expected.live is None
     for kind in (np.asarray, torch.from_numpy):
-        saes = [
+        in_memory = [
             types.SimpleNamespace(**{side: kind(rows) for side, rows in dictionaries(path).items()}) for path in paths
         ]
-        assert overlap(*saes, threads=1).all == expected.all
+        assert overlap(*in_memory, threads=1).all == expected.all
     flags = torch.ones(120, dtype=torch.bool)
     assert overlap(*paths, alive_a=flags, threads=1).live == expected.all
 
 
-def test_single_dictionaries_have_what_one_side_has():
+def test_single_dictionaries_have_the_statistics_of_one_side():
     a = drawn(40, 32)
     b = np.concatenate([a[:25], drawn(15, 32, seed=1)])[::-1]
-    found = overlap(a, b, threads=1)
-    assert (found.n_latents_a, found.n_latents_b, found.encoder) == (40, 40, None)
+    result = overlap(a, b, threads=1)
+    assert (result.n_latents_a, result.n_latents_b, result.encoder) == (40, 40, None)
     x = cosines(a, b)
-    assert found.all.decoder_only == 25 / 40
-    assert found.all.count("max") == (x.max(1) >= 0.7).sum()
-    assert found.all.mean_cosine_decoder == pytest.approx(x[linear_sum_assignment(-x)].mean(), abs=1e-12)
-    assert found.all.mean_best_decoder == pytest.approx(x.max(1).mean(), abs=1e-12)
-    assert found.all.mean_best_decoder_reverse == pytest.approx(x.max(0).mean(), abs=1e-12)
-    nothing = {name for name, value in vars(found.all).items() if value is None}
-    assert nothing == {
+    assert result.all.decoder_only == 25 / 40
+    assert result.all.count("max") == (x.max(1) >= 0.7).sum()
+    assert result.all.mean_cosine_decoder == pytest.approx(x[linear_sum_assignment(-x)].mean(), abs=1e-12)
+    assert result.all.mean_best_decoder == pytest.approx(x.max(1).mean(), abs=1e-12)
+    assert result.all.mean_best_decoder_reverse == pytest.approx(x.max(0).mean(), abs=1e-12)
+    missing = {name for name, value in vars(result.all).items() if value is None}
+    assert missing == {
         *("shared", "joint", "same_counterpart", "mean_cosine_encoder", "mean_best_encoder"),
         "mean_best_encoder_reverse",
     }
@@ -80,16 +82,16 @@ def test_single_dictionaries_have_what_one_side_has():
 def test_saes_of_unequal_size_are_counted_over_a(n, m):
     shared = drawn(20, 32)
     a, b = (np.concatenate([shared, drawn(size - 20, 32, seed=size)]) for size in (n, m))
-    one, other = (types.SimpleNamespace(encoder=rows + 0.01, decoder=rows) for rows in (a, b))
+    sae_a, sae_b = (types.SimpleNamespace(encoder=rows + 0.01, decoder=rows) for rows in (a, b))
     alive_b = np.arange(m) >= 5
-    found = overlap(one, other, alive_b=alive_b, threads=1)
-    assert (found.n_latents_a, found.n_latents_b) == (n, m)
-    assert (found.all.n, found.all.shared, found.all.count("shared")) == (n, 20 / n, 20)
-    assert (found.live.n, found.live.shared) == (n, 15 / n)
+    result = overlap(sae_a, sae_b, alive_b=alive_b, threads=1)
+    assert (result.n_latents_a, result.n_latents_b) == (n, m)
+    assert (result.all.n, result.all.shared, result.all.count("shared")) == (n, 20 / n, 20)
+    assert (result.live.n, result.live.shared) == (n, 15 / n)
     x = cosines(a, b)
-    assert found.all.mean_cosine_decoder == pytest.approx(x[linear_sum_assignment(-x)].mean(), abs=1e-12)
-    assert found.all.mean_best_decoder_reverse == pytest.approx(x.max(0).mean(), abs=1e-12)
-    assert found.live.mean_best_decoder_reverse == pytest.approx(x.max(0)[alive_b].mean(), abs=1e-12)
+    assert result.all.mean_cosine_decoder == pytest.approx(x[linear_sum_assignment(-x)].mean(), abs=1e-12)
+    assert result.all.mean_best_decoder_reverse == pytest.approx(x.max(0).mean(), abs=1e-12)
+    assert result.live.mean_best_decoder_reverse == pytest.approx(x.max(0)[alive_b].mean(), abs=1e-12)
 
 
 def dictionary(kind: str, n: int, d: int, seed: int) -> np.ndarray:
@@ -105,24 +107,24 @@ def dictionary(kind: str, n: int, d: int, seed: int) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", ["random", "copies", "zeros", "planted"])
 @pytest.mark.parametrize(("n", "m", "d"), [(1, 1, 3), (200, 200, 16), (90, 170, 8), (170, 90, 8)])
-def test_the_absolute_mean_is_that_of_the_dense_solver(kind, n, m, d):
+def test_the_mean_absolute_cosine_equals_that_of_a_dense_solver(kind, n, m, d):
     a, b = dictionary(kind, n, d, 1), dictionary(kind, m, d, 2)
     x = np.abs(cosines(a, b))
-    found = mean_absolute_cosine(prepare(a, "a"), prepare(b, "b"), threads=1)
-    assert found == pytest.approx(x[linear_sum_assignment(-x)].mean(), abs=1e-9)
+    result = mean_absolute_cosine(prepare(a, "a"), prepare(b, "b"), threads=1)
+    assert result == pytest.approx(x[linear_sum_assignment(-x)].mean(), abs=1e-9)
 
 
-def test_signs_do_not_matter_to_the_absolute_mean_alone():
+def test_only_the_absolute_pw_mcc_ignores_signs():
     a = drawn(40, 64)
-    found = overlap(a, -a, threads=1)
-    assert found.pw_mcc_absolute == pytest.approx(1, abs=1e-12)
-    assert found.pw_mcc_signed < 0.5
+    result = overlap(a, -a, threads=1)
+    assert result.pw_mcc_absolute == pytest.approx(1, abs=1e-12)
+    assert result.pw_mcc_signed < 0.5
 
 
-def test_it_can_be_read():
+def test_an_overlap_prints_as_a_summary():
     a = drawn(30, 16)
-    one, other = (types.SimpleNamespace(encoder=a, decoder=a) for _ in range(2))
-    text = str(overlap(one, other, threads=1))
+    sae_a, sae_b = (types.SimpleNamespace(encoder=a, decoder=a) for _ in range(2))
+    text = str(overlap(sae_a, sae_b, threads=1))
     assert "all 30 latents of A: shared 1.000" in text
     assert "every latent counts" in text
     assert "PW-MCC of the decoder: 1.000 signed, 1.000 absolute" in text
@@ -134,15 +136,18 @@ def test_it_can_be_read():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda a: overlap(types.SimpleNamespace(encoder=a, decoder=a), a), "one is an SAE and the other a single"),
+        (
+            lambda a: overlap(types.SimpleNamespace(encoder=a, decoder=a), a),
+            "one argument is an SAE, the other a single dictionary",
+        ),
         (lambda a: overlap(a, a[:, :3]), "a has rows of width 8, b of width 3"),
         (lambda a: overlap(a, a, 1.5), "threshold is 1.5; it must be a cosine from 0 to 1"),
-        (lambda a: overlap(a, a, alive_a=[True]), r"alive_a: bool values of shape \(1,\); must be 10 times true or fa"),
+        (lambda a: overlap(a, a, alive_a=[True]), r"alive_a: bool values of shape \(1,\); give 10 booleans"),
         (lambda a: overlap(a, a, alive_b=np.ones(10)), "alive_b: float64 values"),
         (lambda a: overlap(a, a * np.nan), "b: row 0 holds NaN or infinity"),
         (lambda a: overlap("no-such-folder", a), "no-such-folder/sae.safetensors: no such file"),
     ],
 )
-def test_what_cannot_be_compared_is_named(call, message):
+def test_inputs_that_cannot_be_compared_are_named(call, message):
     with pytest.raises(StudyError, match=message):
         call(drawn(10, 8))

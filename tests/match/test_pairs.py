@@ -1,4 +1,4 @@
-"""Match files: what stands in them, and what a damaged SAE says."""
+"""Match files: their contents, and the errors for damaged SAEs."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def test_a_match_file_holds_both_assignments_and_their_certificates(tmp_path):
     assert table["alive_b"].tolist() == [False] + [True] * 19
 
 
-def test_several_pairs_come_out_as_one_by_one(tmp_path):
+def test_pairs_matched_together_equal_pairs_matched_alone(tmp_path):
     generator = np.random.default_rng(0)
     saes = [write_sae(tmp_path, seed, *generator.standard_normal((2, 20, 8))) for seed in (1, 2, 3)]
     pairs = [(0, 1), (0, 2), (1, 2)]
@@ -60,15 +60,15 @@ def test_several_pairs_come_out_as_one_by_one(tmp_path):
         assert read_metadata(path)["config_hash"] == f"{a}{b}"
 
 
-def test_an_sae_is_read_once_for_several_pairs_as_long_as_memory_allows(tmp_path, monkeypatch):
+def test_an_sae_is_read_once_for_several_pairs_within_the_memory_limit(tmp_path, monkeypatch):
     folders = [write_sae(tmp_path, seed, *np.ones((2, 20, 8)))[0] for seed in (1, 2, 3)]
-    read = pairs_module.Prepared()
-    first = [read(folder) for folder in folders]
-    assert [read(folder) for folder in folders] == first
-    monkeypatch.setattr(pairs_module, "KEPT_BYTES", read.size - 1)
-    assert read(folders[0]) is first[0]
-    assert read(folders[2]) is first[2]
-    assert read(folders[1]) is not first[1], "the one used longest ago was dropped"
+    cache = pairs_module.SaeCache()
+    first = [cache(folder) for folder in folders]
+    assert [cache(folder) for folder in folders] == first
+    monkeypatch.setattr(pairs_module, "KEPT_BYTES", cache.size - 1)
+    assert cache(folders[0]) is first[0]
+    assert cache(folders[2]) is first[2]
+    assert cache(folders[1]) is not first[1], "the least recently used SAE was dropped"
 
 
 def test_lists_of_unequal_length_are_refused_before_anything_is_written(tmp_path):
@@ -107,7 +107,7 @@ def test_saes_of_unequal_size_leave_latents_unmatched(tmp_path):
     assert "reverse_best_decoder" not in table
 
 
-def test_floors_differ_between_repetitions_and_repeat_themselves(tmp_path):
+def test_repeats_of_a_floor_differ_and_each_is_reproducible(tmp_path):
     for rep, name in ((0, "first"), (0, "second"), (1, "other")):
         write_floor(n_latents=30, d_model=8, rep=rep, out=tmp_path / f"{name}.parquet")
     first, second, other = (read_table(tmp_path / f"{name}.parquet")[0] for name in ("first", "second", "other"))
@@ -138,7 +138,7 @@ def test_a_file_without_a_decoder_is_named(tmp_path):
         match_pair(**call)
 
 
-def test_shapes_that_disagree_are_named(tmp_path):
+def test_unequal_shapes_of_encoder_and_decoder_are_named(tmp_path):
     call = paths(tmp_path)
     tensors = {"encoder": np.ones((20, 8), np.float32), "decoder": np.ones((20, 9), np.float32)}
     save_file(tensors, call["a"] / "sae.safetensors")
@@ -152,14 +152,14 @@ def test_an_evaluation_of_another_sae_is_named(tmp_path):
         match_pair(**call | {"latents_a": call["latents_b"]})
 
 
-def test_the_project_s_own_folder_is_read_without_looking_at_other_formats(tmp_path, monkeypatch):
+def test_reading_the_project_s_own_format_imports_no_other_format(tmp_path, monkeypatch):
     folder, _ = write_sae(tmp_path, 0, np.eye(3), np.eye(3))
     monkeypatch.setattr(formats, "_module", lambda name: pytest.fail(f"looked at {name}"))
     assert {side: rows.shape for side, rows in pairs_module.dictionaries(folder).items()} == {
         "encoder": (3, 3),
         "decoder": (3, 3),
     }
-    # Nor where a file is missing.
+    # The same when the file is missing.
     (folder / "sae.safetensors").unlink()
     with pytest.raises(StudyError, match="no such file; train this SAE first"):
         pairs_module.dictionaries(folder)

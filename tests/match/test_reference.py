@@ -1,4 +1,4 @@
-"""Every statistic of the overlap tables against a plain computation from the dictionaries themselves."""
+"""Every statistic of the overlap tables against a plain computation from the dictionaries."""
 
 from itertools import product
 
@@ -88,9 +88,9 @@ def test_subspace_overlap_equals_the_principal_angles_of_the_unshared_rows(plant
     (encoder, to_encoder), (decoder, to_decoder) = pair["encoder"], pair["decoder"]
     at = np.arange(len(to_decoder))
     shared = (to_encoder == to_decoder) & (np.minimum(encoder[at, to_encoder], decoder[at, to_decoder]) >= THRESHOLD)
-    lone = {1: np.flatnonzero(~shared), 3: np.setdiff1d(at, to_decoder[shared])}
+    unshared = {1: np.flatnonzero(~shared), 3: np.setdiff1d(at, to_decoder[shared])}
     spans, ranks = {}, {}
-    for seed, chosen in lone.items():
+    for seed, chosen in unshared.items():
         rows = load_file(dict(call["sae"])[seed] / "sae.safetensors")["decoder"].astype(np.float64)[chosen]
         _, lengths, spans[seed] = np.linalg.svd(rows / np.linalg.norm(rows, axis=1, keepdims=True))
         ranks[seed] = next(r for r in range(1, 65) if (lengths[:r] ** 2).sum() >= 0.5 * (lengths**2).sum())
@@ -101,7 +101,7 @@ def test_subspace_overlap_equals_the_principal_angles_of_the_unshared_rows(plant
     assert row["subspace_overlap"] == pytest.approx((np.cos(angles) ** 2).mean(), abs=1e-6)
 
 
-def test_chance_overlap_of_subspaces_is_their_share_of_the_space():
+def test_random_subspaces_overlap_by_rank_over_dimension():
     """Two random r-dimensional subspaces of d dimensions have a mean squared cosine of r / d."""
     generator = np.random.default_rng(0)
     rows = generator.standard_normal((2, 3000, 32))
@@ -113,7 +113,7 @@ def test_chance_overlap_of_subspaces_is_their_share_of_the_space():
     assert abs(found - chance) < 5 * spread
 
 
-def test_two_random_dictionaries_pass_through_the_same_estimator(planted):
+def test_floors_have_every_statistic_of_trained_pairs(planted):
     _, _, _, found = planted
     pairs = found["pairs"]
     compared = [name for name in pairs if not name.startswith("subspace")]

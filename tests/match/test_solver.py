@@ -1,4 +1,4 @@
-"""The parts of the sparse solver that decide how long a hard problem takes."""
+"""The auction of the sparse solver, which decides how long a hard problem takes, and its column prices."""
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -7,7 +7,7 @@ from sae_stability.match import solver
 
 
 def two_clusters(n):
-    """Values near 1 within two clusters of `n` rows each and near 0 between; 10 columns more in the second."""
+    """Values near 1 within two clusters of `n` rows each and near 0 between; the second has 10 more columns."""
     generator = np.random.default_rng(0)
     row_in_second = np.arange(2 * n) >= n
     column_in_second = np.arange(2 * n) >= n - 10
@@ -24,7 +24,7 @@ def as_graph(values):
 
 
 def searched(values, monkeypatch):
-    """The objective, and how many rows were left to the searches."""
+    """The objective, and how many rows the auction left to the searches."""
     left = []
     augment = solver._augment
     monkeypatch.setattr(solver, "_augment", lambda *arrays: (left.append(arrays[-1].size), augment(*arrays)))
@@ -33,7 +33,7 @@ def searched(values, monkeypatch):
     return state.value_of.sum(), left[0]
 
 
-def test_a_price_war_within_a_cluster_leaves_few_rows_to_search_for(monkeypatch):
+def test_the_auction_steps_leave_few_rows_of_a_cluster_to_the_searches(monkeypatch):
     values = two_clusters(100)
     rows, columns = linear_sum_assignment(values, maximize=True)
     objective, left = searched(values, monkeypatch)

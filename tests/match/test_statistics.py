@@ -7,7 +7,7 @@ import pytest
 from sae_stability.match import intervals, subspace
 
 
-def test_resamples_of_three_seeds_are_all_there():
+def test_all_resamples_of_three_seeds_are_listed():
     counts, chance = intervals.resamples(3)
     assert counts.shape == (10, 3)
     assert (counts.sum(axis=1) == 3).all()
@@ -28,7 +28,7 @@ def pairs(values):
 
 def test_three_seeds_give_the_extremes_of_their_pairs():
     row = intervals.table(pairs({(0, 1): 0.1, (0, 2): 0.2, (1, 2): 0.6})).iloc[0]
-    # Each resample of two distinct seeds has probability 6/24 of those that keep a pair: both tails end in one.
+    # Of the 24 draws that contain a pair, 6 contain seeds 0 and 1 only, and 6 contain 1 and 2 only: more than a tail.
     assert (row["low"], row["high"]) == (0.1, 0.6)
     assert row["mean"] == pytest.approx(0.3)
     assert row["n_units"] == 3
@@ -41,14 +41,14 @@ def test_two_seeds_give_no_interval():
     assert row["mean"] == 0.1
 
 
-def test_equal_spans_overlap_fully_and_orthogonal_ones_not_at_all():
+def test_equal_subspaces_overlap_fully_and_orthogonal_ones_not_at_all():
     identity = np.eye(6)
     turned = np.linalg.qr(np.random.default_rng(0).standard_normal((2, 2)))[0]
     assert subspace.overlap(identity[:, :2] @ turned, identity, 2) == pytest.approx(1)
     assert subspace.overlap(identity[:, 2:4], identity, 2) == pytest.approx(0)
 
 
-def test_a_subspace_planted_in_the_unshared_latents_is_seen():
+def test_a_subspace_planted_in_the_unshared_latents_is_detected():
     generator = np.random.default_rng(0)
 
     def side():
@@ -62,6 +62,6 @@ def test_a_subspace_planted_in_the_unshared_latents_is_seen():
     assert found > chance + 2 * spread
 
 
-def test_no_unshared_latents_give_no_number():
+def test_without_unshared_latents_the_overlap_is_nan():
     rows, none = np.eye(4), np.empty(0, int)
     assert np.isnan(subspace.compare((rows, none, none), (rows, none, none), np.random.default_rng(0))).all()

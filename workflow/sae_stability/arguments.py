@@ -1,17 +1,17 @@
-"""A check of arguments that several verbs share."""
+"""A check of arguments that several verbs use."""
 
 from collections.abc import Sequence
 
 from sae_stability.errors import StudyError
 
 
-def check_one_each(count: int, what: str, **lists: Sequence) -> None:
-    """Check that every list which is not empty has one entry for each of `count` things.
+def check_one_each(count: int, plural: str, **lists: Sequence) -> None:
+    """Check that every list, unless it is empty, has `count` entries.
 
     Args:
-        count: how many there are.
-        what: what they are, in the plural, such as "SAEs".
-        lists: the lists, by the name of their flag.
+        count: number of things, such as SAEs, that a command is about.
+        plural: what they are called, such as "SAEs".
+        lists: the lists, by the name of their flag, with underscores.
 
     Raises:
         StudyError: a list has more or fewer entries.
@@ -19,4 +19,4 @@ def check_one_each(count: int, what: str, **lists: Sequence) -> None:
     for name, values in lists.items():
         if values and len(values) != count:
             flag = name.replace("_", "-")
-            raise StudyError(f"--{flag} is given {len(values)} times for {count} {what}; give it once for each")
+            raise StudyError(f"--{flag} is given {len(values)} times for {count} {plural}; give it once for each")

@@ -1,4 +1,4 @@
-"""The command line: one verb a call, its arguments as its function's signature says, mistakes told in a line."""
+"""The command line: one verb per call, its flags from its function's signature, its mistakes in a line."""
 
 import argparse
 import inspect
@@ -13,7 +13,7 @@ from sae_stability.verbs import VERBS
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one verb. Returns the exit code: 0, or 2 with one or two lines on stderr for a mistake one can mend."""
+    """Run one verb and return the exit code: 0, or 2 after a mistake, with one or two lines on stderr."""
     argv = sys.argv[1:] if argv is None else argv
     verb = overview().parse_args(argv[:1]).verb
     try:
@@ -23,7 +23,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
-        # The reader of our output went away (`... | head`): nothing to say, and nowhere to say it.
+        # Whatever read our output has closed the pipe (`... | head`): no mistake.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         # A path that cannot be read or written, or a full disk.
@@ -39,20 +39,20 @@ def run(verb: str, words: list[str]) -> None:
     values = parser(verb, function).parse_args(words)
     if getattr(values, "threads", 1) < 1:
         raise StudyError(f"{verb}: --threads is {values.threads}; it must be 1 or more")
-    # A GPU is chosen before torch starts CUDA.
+    # A GPU must be chosen before torch starts CUDA.
     with claimed(getattr(values, "device", "cpu")):
-        found = flags.call(function, values)
-    if isinstance(found, str):
-        print(found)
+        result = flags.call(function, values)
+    if isinstance(result, str):
+        print(result)
 
 
 def overview() -> argparse.ArgumentParser:
-    """The grammar of the first word: the list of verbs."""
+    """The parser of the first word, which names the verb."""
     top = argparse.ArgumentParser(
         prog="sae-stability",
         description="Which features of a sparse autoencoder are the model's, and which are its seed's? "
         "The whole study: `snakemake --cores all`. Any single step: the verbs below.",
-        epilog="`sae-stability VERB --help` lists what a verb takes.",
+        epilog="`sae-stability VERB --help` lists the arguments of a verb.",
     )
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True, title="verbs")
     for name, verb in VERBS.items():
@@ -61,8 +61,8 @@ def overview() -> argparse.ArgumentParser:
 
 
 def parser(verb: str, function: Callable) -> argparse.ArgumentParser:
-    """The grammar of one verb's arguments."""
+    """The parser of one verb's arguments."""
     text = (inspect.getdoc(function) or "").partition("\n\n")[0].replace("%", "%%")
-    found = argparse.ArgumentParser(prog=f"sae-stability {verb}", description=text)
-    flags.declare(found, function)
-    return found
+    verb_parser = argparse.ArgumentParser(prog=f"sae-stability {verb}", description=text)
+    flags.declare(verb_parser, function)
+    return verb_parser

@@ -1,4 +1,4 @@
-"""What a job computes on."""
+"""The processor cores and the GPU of a job."""
 
 import contextlib
 import os
@@ -12,16 +12,16 @@ from sae_stability.errors import StudyError
 
 def cores() -> int:
     """Processor cores that this process may use."""
-    # Not every system tells which.
+    # macOS and Windows have no `sched_getaffinity`.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextlib.contextmanager
 def claimed(device: str) -> Iterator[str]:
-    """Hold a GPU of this machine for one process, so that jobs side by side land on different ones.
+    """Reserve a GPU of this machine for this process, so that jobs side by side use different GPUs.
 
-    Snakemake counts GPUs but hands out no numbers. Each GPU has a lock file; the lock goes with the process,
-    so a killed job leaves nothing behind. Sets CUDA_VISIBLE_DEVICES, so it must come before torch starts CUDA.
+    Snakemake counts GPUs but does not say which one a job may use. So each GPU has a lock file. The lock ends with the
+    process: a killed job leaves no GPU locked. Sets CUDA_VISIBLE_DEVICES, so it must run before torch starts CUDA.
 
     Args:
         device: "cpu" or "cuda".
@@ -53,7 +53,7 @@ def _check_cuda() -> None:
 
 
 def _visible_gpus() -> list[str]:
-    """The GPUs this process may use: those of CUDA_VISIBLE_DEVICES, else all that the driver lists."""
+    """The GPUs that this process may use: those in CUDA_VISIBLE_DEVICES, else all that the driver lists."""
     preset = os.environ.get("CUDA_VISIBLE_DEVICES")
     if preset is not None:
         return [number for number in preset.split(",") if number]
@@ -61,7 +61,8 @@ def _visible_gpus() -> list[str]:
 
 
 def _lock_one(ids: list[str], stack: contextlib.ExitStack) -> str:
-    import fcntl  # not on every system, and seldom needed
+    """Wait until one of the GPUs is free, lock it until `stack` closes, and return its number."""
+    import fcntl  # not on Windows, and seldom needed
 
     while True:
         for number in ids:

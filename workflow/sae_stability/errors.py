@@ -1,4 +1,4 @@
-"""The one exception for mistakes that a person can mend, and the words for a package that is not installed."""
+"""The exception for mistakes that a person can mend, and the message for a package that is not installed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,5 +31,5 @@ def naming_missing_extra() -> Iterator[None]:
         if package not in _EXTRAS:
             raise
         raise StudyError(
-            f"{package} is not installed, and this needs it; run: pip install 'sae-stability[{_EXTRAS[package]}]'"
+            f"{package} is needed here but not installed; run: pip install 'sae-stability[{_EXTRAS[package]}]'"
         ) from error

@@ -1,4 +1,4 @@
-"""Reading and writing that never leaves half a file: temporary name, fsync, rename."""
+"""Read and write files. Writes are atomic (temporary name, fsync, rename): no file is ever half written."""
 
 import contextlib
 import hashlib
@@ -18,26 +18,29 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
     An exception inside the block removes the temporary file and leaves `path` as it was.
 
     Raises:
-        StudyError: the file cannot be written, where the writer's own message would not name it.
+        StudyError: the file cannot be written, and the writer's own error does not name it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays last: some writers choose a format, or append an ending, by it.
+    # The suffix stays last, because some writers choose the format by it, or append one of their own.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
         with named(path):
             yield temporary
-            _settle(temporary, path)
+            _sync_and_rename(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def atomic_alone(path: str | os.PathLike) -> Iterator[Path]:
-    """As `atomic`, for a large file that one process at a time writes: what a killed one left is removed first.
+    """As `atomic`, for a large file that one process at a time writes: leftovers of a killed one are removed first.
 
-    The temporary path lies in a folder of its own, because safetensors writes under a further, random name beside it.
-    Errors as there.
+    The temporary path is in a folder of its own, because safetensors first writes to a random name beside the path that
+    it is given.
+
+    Raises:
+        StudyError: as for `atomic`.
     """
     path = Path(path)
     discard(path)
@@ -46,13 +49,13 @@ def atomic_alone(path: str | os.PathLike) -> Iterator[Path]:
     try:
         with named(path):
             yield folder / path.name
-            _settle(folder / path.name, path)
+            _sync_and_rename(folder / path.name, path)
     finally:
         discard(path)
 
 
 def discard(path: str | os.PathLike) -> None:
-    """Remove what `atomic_alone` has begun to write in place of `path`, if there is anything."""
+    """Remove an unfinished write of `path` by `atomic_alone`, if there is one."""
     folder = _unfinished(Path(path))
     if folder.is_dir() and not folder.is_symlink():
         shutil.rmtree(folder)
@@ -61,12 +64,16 @@ def discard(path: str | os.PathLike) -> None:
 
 
 def _unfinished(path: Path) -> Path:
+    """The folder in which `atomic_alone` writes the file before it is renamed to `path`."""
     return path.with_name(f".{path.name}.tmp")
 
 
 @contextlib.contextmanager
 def named(path: str | os.PathLike) -> Iterator[None]:
-    """Say which file it was, where the system's or safetensors' message on a failed write does not."""
+    """Name the file when a write fails and the error of the system or of safetensors does not name it.
+
+    Raises:
+        StudyError: in place of such an error."""
     try:
         yield
     except Exception as error:
@@ -77,7 +84,7 @@ def named(path: str | os.PathLike) -> Iterator[None]:
         raise
 
 
-def _settle(temporary: Path, path: Path) -> None:
+def _sync_and_rename(temporary: Path, path: Path) -> None:
     with open(temporary, "rb+") as file:
         os.fsync(file.fileno())
     os.replace(temporary, path)
@@ -90,7 +97,11 @@ def write_json(path: str | os.PathLike, value: object) -> None:
 
 
 def read_json(path: str | os.PathLike) -> dict:
-    """Read a JSON file; a missing or damaged one raises a StudyError that names it."""
+    """Read a JSON file.
+
+    Raises:
+        StudyError: the file is missing or damaged.
+    """
     try:
         return json.loads(Path(path).read_text())
     except FileNotFoundError:
@@ -100,14 +111,14 @@ def read_json(path: str | os.PathLike) -> dict:
 
 
 def check_made_from(file: Path, expected: str | None) -> None:
-    """Refuse a JSON result (a manifest, a cfg.json) that was made from something else than a job expects.
+    """Refuse a JSON result (a manifest, a cfg.json) that was made from other settings or data than a job expects.
 
     Raises:
-        StudyError: its `config_hash` is another one.
+        StudyError: its `config_hash` is not `expected`. None expects nothing.
     """
-    if expected is not None and (found := read_json(file).get("config_hash")) != expected:
+    if expected is not None and (recorded := read_json(file).get("config_hash")) != expected:
         raise StudyError(
-            f"{file}: made from other settings or data ({found}, expected {expected}); delete {Path(file).parent} "
+            f"{file}: made from other settings or data ({recorded}, expected {expected}); delete {Path(file).parent} "
             "and run again"
         )
 
@@ -136,14 +147,14 @@ def read_table(path: str | os.PathLike, columns: list[str] | None = None):
     """Read a table written by `write_table`: (DataFrame, metadata).
 
     Raises:
-        StudyError: the file is missing or is no such table.
+        StudyError: the file is missing or not readable as Parquet.
     """
     arrow = _read_parquet("read_table", path, columns=columns)
     return arrow.to_pandas(), _metadata(arrow.schema)
 
 
 def read_metadata(path: str | os.PathLike) -> dict:
-    """The metadata of a table written by `write_table`, without its rows and without pandas; errors as `read_table`."""
+    """The metadata of a table written by `write_table`; reads no rows and needs no pandas. Raises as `read_table`."""
     return _metadata(_read_parquet("read_schema", path))
 
 

@@ -1,13 +1,13 @@
 """Command-line arguments from a function's signature: flags from its parameters, help from its docstring.
 
-A keyword-only parameter is a flag, any other a positional argument. Its annotation says how a word is read:
+A keyword-only parameter is a flag, any other a positional argument. Its annotation says how its value is read:
 
 - `str`, `int`, `float`, `Path`; `bool` (true or false); `Literal[...]` (one of these words); `dict` (JSON);
-- `X | None`: as X; `int | Literal["heldout"]`: that word, or else a number;
+- `X | None`: as X; `int | Literal["heldout"]`: that word or a number;
 - `list[X]` or `Sequence[X]`: the flag is given once for each; X may be `tuple[str, Path]` or `tuple[int, Path]`,
   written KEY=PATH, or `tuple[str, str]`, written NAME=VALUE;
-- a dataclass: a flag for each of its fields. A field's metadata may name another `flag`. A field whose flag is
-  that of another parameter is left out and keeps its default.
+- a dataclass: a flag for each of its fields, named after the field or by `flag` in the field's metadata. A field whose
+  flag is already that of a parameter is left out and keeps its default.
 """
 
 import argparse
@@ -29,7 +29,7 @@ _REQUIRED = inspect.Parameter.empty
 
 
 class Argument(typing.NamedTuple):
-    """One argument of a verb: the parameter it belongs to, the dataclass field if any, and what argparse needs."""
+    """One argument of a verb: its parameter, its field if the parameter is a dataclass, and what argparse needs."""
 
     parameter: str
     field: str | None
@@ -49,7 +49,7 @@ def declare(parser: argparse.ArgumentParser, function: Callable) -> None:
     """Add an argument to `parser` for every parameter of `function`.
 
     Raises:
-        TypeError: a parameter has an annotation that this module's list does not have.
+        TypeError: a parameter has an annotation that the list above lacks.
     """
     for argument in arguments(function):
         options = _options(argument.annotation)
@@ -58,50 +58,52 @@ def declare(parser: argparse.ArgumentParser, function: Callable) -> None:
         elif argument.default is _REQUIRED:
             options |= {"required": True}
         else:
-            # A list given by flags must replace the default, and argparse would append to it.
+            # Values given by flags must replace the default list; argparse would append to it.
             options |= {"default": None if options.get("action") == "append" else argument.default}
         parser.add_argument(argument.name, **options, help=_help(argument))
 
 
 def call(function: Callable, values: argparse.Namespace) -> object:
-    """Call `function` with what a parser that `declare` made has read; return what it returns."""
-    given: dict[str, object] = {}
-    parts: dict[str, dict[str, object]] = {}
+    """Call `function` with the values that a parser set up by `declare` has read; return its result."""
+    by_parameter: dict[str, object] = {}
+    by_field: dict[str, dict[str, object]] = {}
     for argument in arguments(function):
         value = getattr(values, argument.key)
         if value is None and argument.default is not _REQUIRED:
             value = argument.default
         if argument.field is None:
-            given[argument.parameter] = value
+            by_parameter[argument.parameter] = value
         else:
-            parts.setdefault(argument.parameter, {})[argument.field] = value
+            by_field.setdefault(argument.parameter, {})[argument.field] = value
     hints, parameters = typing.get_type_hints(function), inspect.signature(function).parameters
-    for name, fields in parts.items():
-        # An optional dataclass is absent where its first field is.
+    for name, fields in by_field.items():
+        # An optional dataclass is None if its first flag is not given.
         absent = parameters[name].default is None and next(iter(fields.values())) is None
-        given[name] = None if absent else _dataclass(hints[name])(**fields)
+        by_parameter[name] = None if absent else _dataclass(hints[name])(**fields)
     keyword_only = inspect.Parameter.KEYWORD_ONLY
-    positional = [given.pop(name) for name, parameter in parameters.items() if parameter.kind is not keyword_only]
-    return function(*positional, **given)
+    positional = [
+        by_parameter.pop(name) for name, parameter in parameters.items() if parameter.kind is not keyword_only
+    ]
+    return function(*positional, **by_parameter)
 
 
 def arguments(function: Callable) -> list[Argument]:
     """The arguments of a function, in the order of its parameters."""
     hints, texts = typing.get_type_hints(function), argument_texts(function)
-    parameters, found = inspect.signature(function).parameters, []
+    parameters, declared = inspect.signature(function).parameters, []
     plain = {name for name in parameters if not _dataclass(hints[name])}
     for name, parameter in parameters.items():
         if owner := _dataclass(hints[name]):
-            fields = _of_fields(name, owner, optional=parameter.default is None)
-            found += [argument for argument in fields if argument.key not in plain]
+            fields = _field_arguments(name, owner, optional=parameter.default is None)
+            declared += [argument for argument in fields if argument.key not in plain]
         else:
             flag = f"--{name.replace('_', '-')}" if parameter.kind is inspect.Parameter.KEYWORD_ONLY else name
-            found.append(Argument(name, None, flag, hints[name], parameter.default, texts.get(name, "")))
-    return found
+            declared.append(Argument(name, None, flag, hints[name], parameter.default, texts.get(name, "")))
+    return declared
 
 
 def argument_texts(function: Callable) -> dict[str, str]:
-    """The entries of the docstring's `Args:`, by parameter; an entry `a, b: text` is that of both."""
+    """The entries of the docstring's `Args:`, by parameter; an entry `a, b: text` is for both."""
     section = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", inspect.getdoc(function) or "", re.MULTILINE)
     texts: dict[str, str] = {}
     for entry in re.split(r"\n(?=\S)", textwrap.dedent(section[1]).strip()) if section else ():
@@ -121,15 +123,16 @@ def field_texts(owner: type) -> dict[str, str]:
     return texts
 
 
-def _of_fields(parameter: str, owner: type, *, optional: bool) -> list[Argument]:
-    hints, texts, found = typing.get_type_hints(owner), field_texts(owner), []
+def _field_arguments(parameter: str, owner: type, *, optional: bool) -> list[Argument]:
+    """The arguments for the fields of a dataclass; if the dataclass is optional, so are all of them."""
+    hints, texts, declared = typing.get_type_hints(owner), field_texts(owner), []
     for field in dataclasses.fields(owner):
         required = field.default is dataclasses.MISSING
         default = (None if optional else _REQUIRED) if required else field.default
         flag = f"--{field.metadata.get('flag', field.name).replace('_', '-')}"
         text = texts.get(field.name, "")
-        found.append(Argument(parameter, field.name, flag, hints[field.name], default, text))
-    return found
+        declared.append(Argument(parameter, field.name, flag, hints[field.name], default, text))
+    return declared
 
 
 def _dataclass(annotation: object) -> type | None:
@@ -139,7 +142,7 @@ def _dataclass(annotation: object) -> type | None:
 
 
 def _options(annotation: object) -> dict:
-    """What argparse is told of a value: its type, its choices, whether there are several."""
+    """Options for argparse: the type of a value, its choices, whether the flag may be repeated."""
     origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
         kinds = [kind for kind in inner if kind is not type(None)]
@@ -159,7 +162,7 @@ def _help(argument: Argument) -> str:
     default = argument.default
     shown = default is not _REQUIRED and default is not None and default != () and default != ""
     words = str(default).lower() if isinstance(default, bool) else default
-    # argparse formats help texts by %.
+    # argparse formats help texts with %.
     return (argument.text.rstrip(".") + (f" (default: {words})" if shown else "")).replace("%", "%%")
 
 
@@ -175,10 +178,10 @@ def _number_or_word(kinds: list) -> Callable[[str], object]:
 
 
 def _path_of(key: Callable) -> Callable[[str], tuple]:
-    """A reader of KEY=PATH: (key, Path)."""
+    """A reader of KEY=PATH, which returns (key, Path)."""
 
     def read(text: str) -> tuple:
-        # The path comes after the last "=": labels may hold one.
+        # Split at the last "=", because the key may contain one.
         name, _, path = text.rpartition("=")
         if not name:
             raise argparse.ArgumentTypeError(f"{text!r}: expected KEY=PATH")

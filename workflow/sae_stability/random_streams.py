@@ -6,7 +6,7 @@ import hashlib
 def stream(*parts: object) -> int:
     """A 63-bit seed that depends on every part and on their order.
 
-    `stream("init", 3, "layers.6.mlp")` gives other weights than `stream("init", 3, "layers.7.mlp")`:
+    `stream("init", 3, "layers.6.mlp")` names another stream than `stream("init", 3, "layers.7.mlp")`:
     two hookpoints of equal width must not start from the same dictionary, or their SAEs look aligned.
 
     Args:

@@ -1,4 +1,4 @@
-"""Work done ahead of its turn by threads, with results in order."""
+"""Compute results ahead of time in threads, and yield them in order."""
 
 import collections
 from collections.abc import Callable, Iterable, Iterator
@@ -11,7 +11,7 @@ Item, Result = TypeVar("Item"), TypeVar("Result")
 def in_order(function: Callable[[Item], Result], items: Iterable[Item], count: int) -> Iterator[Result]:
     """Yield `function` of each item, in the items' order, while `count` threads compute those that follow.
 
-    At most `count + 2` results exist at once. An exception comes when its item's turn has come.
+    At most `count + 2` results exist at once. An exception is raised when its item's turn comes.
     """
     with ThreadPoolExecutor(count) as pool:
         yield from in_order_by(pool, function, items, count)
@@ -20,7 +20,7 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], count: i
 def in_order_by(
     pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], count: int
 ) -> Iterator[Result]:
-    """As `in_order`, by the threads of a pool."""
+    """As `in_order`, with the threads of `pool`."""
     waiting: collections.deque[Future] = collections.deque()
     try:
         for item in items:

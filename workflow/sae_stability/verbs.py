@@ -1,6 +1,6 @@
-"""What the command line offers: each verb, the function that does it, and a line on it.
+"""The verbs of the command line: the function that each one calls, and a line of help.
 
-Functions are named, not imported, so that a verb which needs no torch does not wait for it.
+Functions are named and imported only when called, so a verb that needs no torch does not wait for its import.
 """
 
 from importlib import import_module
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Verb(NamedTuple):
-    """A verb's function as "module:function", and what the list of verbs says of it."""
+    """A verb's function as "module:function", and its line in the list of verbs."""
 
     function: str
     summary: str
@@ -31,12 +31,12 @@ class Verb(NamedTuple):
 
 VERBS = {
     "validate": Verb("study.validate:validate", "check a study's file, its text and its hookpoints"),
-    "plan": Verb("pipeline.plan:describe", "what a study will cost: jobs, tokens, disk, GPU hours"),
+    "plan": Verb("pipeline.plan:describe", "estimate what a study costs: jobs, tokens, disk, GPU hours"),
     "train": Verb("sae.training.verb:train_saes", "train an SAE, or several, on one chunk of activations"),
-    "match": Verb("match.pairs:match_pairs", "match SAEs one to one, exactly: two, or several pairs"),
-    "convert": Verb("sae.convert:convert", "an SAE from one library's format to another's"),
-    "fetch": Verb("sae.hub:fetch", "an SAE from the Hugging Face hub"),
-    "info": Verb("sae.info:describe", "what an SAE is: shapes, settings, quality"),
+    "match": Verb("match.pairs:match_pairs", "match two SAEs, or several pairs, exactly one to one"),
+    "convert": Verb("sae.convert:convert", "convert an SAE from one library's format to another's"),
+    "fetch": Verb("sae.hub:fetch", "download an SAE from the Hugging Face hub"),
+    "info": Verb("sae.info:describe", "show what an SAE is: shapes, settings, quality"),
     "tokenize": Verb("corpus.tokenize:tokenize", "stage: documents to token blocks"),
     "extract": Verb("activations.extraction:extract", "stage: token blocks to shards of activations"),
     "import-matrix": Verb("activations.matrix:import_matrix", "stage: a matrix of your own to shards of activations"),

@@ -1,6 +1,6 @@
 """Exact one-to-one matching of two dictionaries, and how much of them is shared.
 
-The public functions are imported when they are first asked for; neither needs torch.
+`match_rows` and `overlap` are imported on first use. Neither needs torch.
 """
 
 __all__ = ["match_rows", "overlap"]

@@ -1,8 +1,8 @@
 """The one-to-one assignment that maximises the sum of |cosine|, which some libraries report.
 
-Exact as `assignment.match_rows` is, and by the same steps: candidates from products, the sparse problem of these, then
-every pair held against the duals, until none breaks them. It is apart because all of those kernels compare signed
-cosines; here the products of the proof are numpy's.
+Exact, by the same steps as `assignment.match_rows`: products list candidate pairs, the sparse problem of the candidates
+is solved, and all pairs are checked against the duals until none violates them. It is a module of its own because the
+kernels of `match_rows` compare signed cosines; here numpy computes the products for the check.
 """
 
 import numpy as np
@@ -11,54 +11,54 @@ from sae_stability.devices import cores
 from sae_stability.errors import StudyError
 from sae_stability.match import graph, pricing, solver
 from sae_stability.match.assignment import CANDIDATES, GAP_PER_ROW
-from sae_stability.match.candidates import COLUMNS, Best, sweep
+from sae_stability.match.candidates import COLUMNS, PartnerLists, sweep
 from sae_stability.match.rows import Dictionary, rounding_margin
 
-HEIGHT = 1024  # rows of a tile of products
-PAIRS = 1 << 14  # compared exactly at a time, in float64
+HEIGHT = 1024  # rows of a tile
+PAIRS = 1 << 14  # pairs whose cosine is computed in float64 at a time
 
 
 def mean_absolute_cosine(a: Dictionary, b: Dictionary, threads: int | None = None) -> float:
     """(1 / min(n, m)) * max over one-to-one matchings of the sum of |cosine| of the matched rows.
 
     Args:
-        a, b: `(n, d)` and `(m, d)`, as `rows.prepare` makes them.
+        a, b: `(n, d)` and `(m, d)`, made by `rows.prepare`.
         threads: CPU threads; default all that this process may use.
 
     Raises:
-        StudyError: the bound cannot be brought within 1e-6 a row of the sum.
+        StudyError: the upper bound exceeds the sum by more than 1e-6 per row.
     """
     if len(a.rows) > len(b.rows):
         a, b = b, a
     n, m = len(a.rows), len(b.rows)
     best_a, best_b = _best_partners(a, b, threads or cores())
-    edges = _absolute(graph.build(a, b, best_a, best_b))
+    edges = _with_absolute_values(graph.build(a, b, best_a, best_b))
     limits = tuple(best.bound.astype(np.float64) + best.error for best in (best_a, best_b))
     state = solver.State.empty(n, m)
     while True:
         u = solver.solve(edges, state)
-        found = _violations(a, b, *limits, u, state.v)
-        if not found.rows.size:
+        violated = _violations(a, b, *limits, u, state.v)
+        if not violated.rows.size:
             break
-        edges = graph.extended(edges, found)
+        edges = graph.extended(edges, violated)
         if n < m:
-            # A column that this round leaves free must have price 0, which only a fresh start ensures.
+            # A column that stays unmatched must have price 0. Prices never fall, so only a fresh start ensures that.
             state = solver.State.empty(n, m)
     total = float(state.value_of.sum())
     bound = float(u.sum() + state.v.sum()) + 2 * n * pricing.TOLERANCE
     if not bound - total <= GAP_PER_ROW * n:
         raise StudyError(
-            f"matching {n} x {m} rows by |cosine|: bound {bound} and sum {total} differ by more than {GAP_PER_ROW} a "
-            "row; this is a fault of the solver, please report it with the two dictionaries"
+            f"matching {n} x {m} rows by |cosine|: bound {bound} and sum {total} differ by more than {GAP_PER_ROW} "
+            "per row; this is a bug in the solver: please report it with the two dictionaries"
         )
     return total / n
 
 
-def _best_partners(a: Dictionary, b: Dictionary, threads: int) -> tuple[Best, Best]:
-    """The partners of largest |cosine| of each row of `a` and of each row of `b`."""
+def _best_partners(a: Dictionary, b: Dictionary, threads: int) -> tuple[PartnerLists, PartnerLists]:
+    """For each row of `a` and each row of `b`, the partners with the largest |cosine|."""
     error = rounding_margin(a.rows.shape[1])
-    best_a = Best.of_rows(a.unit, min(CANDIDATES, len(b.rows)), error)
-    best_b = Best.of_rows(b.unit, min(CANDIDATES, len(a.rows)), error)
+    best_a = PartnerLists.of_rows(a.unit, min(CANDIDATES, len(b.rows)), error)
+    best_b = PartnerLists.of_rows(b.unit, min(CANDIDATES, len(a.rows)), error)
 
     def multiply(row: int, column: int, tile: np.ndarray) -> None:
         rows, columns = a.unit[row : row + HEIGHT], b.unit[column : column + COLUMNS]
@@ -70,8 +70,8 @@ def _best_partners(a: Dictionary, b: Dictionary, threads: int) -> tuple[Best, Be
     return best_a, best_b
 
 
-def _absolute(edges: solver.Graph) -> solver.Graph:
-    """The same pairs with |cosine|, each row's by falling value again."""
+def _with_absolute_values(edges: solver.Graph) -> solver.Graph:
+    """The same edges with |cosine| as value; each row is sorted by falling value again."""
     values = np.abs(edges.values)
     row = np.repeat(np.arange(edges.indptr.size - 1), np.diff(edges.indptr))
     order = np.lexsort((edges.columns, -values, row))
@@ -79,33 +79,34 @@ def _absolute(edges: solver.Graph) -> solver.Graph:
 
 
 def _violations(a: Dictionary, b: Dictionary, limit_a, limit_b, u: np.ndarray, v: np.ndarray) -> pricing.Violations:
-    """Pairs with |cosine| above `u[i] + v[j]`, the `pricing.PICKS` worst of a row; none only if there is no such pair.
+    """Pairs with |cosine| above `u[i] + v[j]`; empty only if there are none.
 
-    `limit_a` and `limit_b` bound |cosine| of the pairs that a row or a column did not list.
+    Of a row with a clear violation, only the `pricing.PICKS` worst pairs are returned. `limit_a` and `limit_b` bound
+    |cosine| of the pairs that a row or a column does not list.
     """
     margin = 2 * rounding_margin(a.rows.shape[1])
     rows = np.flatnonzero(limit_a - u > v.min())
     columns = np.flatnonzero(limit_b - v > u.min())
-    found = []
+    blocks = []
     for start in range(0, rows.size, HEIGHT):
-        some = rows[start : start + HEIGHT]
-        excess = np.abs(a.unit[some] @ b.unit[columns].T) - u[some, None] - v[columns]
+        block = rows[start : start + HEIGHT]
+        excess = np.abs(a.unit[block] @ b.unit[columns].T) - u[block, None] - v[columns]
         if not excess.size:
             continue
-        # Only the exact cosine decides about a pair that the rounding of products leaves open. Rows with a pair that is
-        # broken for sure need no others of those yet.
-        taken = excess > -margin
-        sure = np.flatnonzero((excess > margin).any(axis=1))
-        worst = np.argpartition(-excess[sure], min(pricing.PICKS, columns.size) - 1, axis=1)[:, : pricing.PICKS]
-        picked = np.zeros((sure.size, columns.size), bool)
+        # Within the rounding margin, only the exact cosine decides. A row with a clear violation needs no other pairs
+        # than its worst ones in this round.
+        possible = excess > -margin
+        clear = np.flatnonzero((excess > margin).any(axis=1))
+        worst = np.argpartition(-excess[clear], min(pricing.PICKS, columns.size) - 1, axis=1)[:, : pricing.PICKS]
+        picked = np.zeros((clear.size, columns.size), bool)
         np.put_along_axis(picked, worst, True, axis=1)
-        taken[sure] &= picked
-        place, pick = np.nonzero(taken)
-        i, j = some[place], columns[pick]
+        possible[clear] &= picked
+        block_row, block_column = np.nonzero(possible)
+        i, j = block[block_row], columns[block_column]
         exact = _absolute_cosines(a, b, i, j)
-        broken = exact > u[i] + v[j] + pricing.TOLERANCE
-        found.append((i[broken], j[broken].astype(np.int32), exact[broken]))
-    parts = [np.concatenate(part) for part in zip(*found, strict=True)] if found else [np.empty(0)] * 3
+        violated = exact > u[i] + v[j] + pricing.TOLERANCE
+        blocks.append((i[violated], j[violated].astype(np.int32), exact[violated]))
+    parts = [np.concatenate(part) for part in zip(*blocks, strict=True)] if blocks else [np.empty(0)] * 3
     return pricing.Violations(*parts)
 
 

@@ -13,7 +13,7 @@ from sae_stability.match.nearest import nearest
 from sae_stability.match.peak_memory import peak_bytes, reset_peak
 from sae_stability.match.rows import Dictionary, prepare
 
-CANDIDATES = 16  # partners kept a row and a column; the proof adds the few pairs that are missing
+CANDIDATES = 16  # partners listed per row and per column; the check of all pairs adds the few that are missing
 SOLVER = "sparse shortest augmenting paths, all pairs priced"
 GAP_PER_ROW = 1e-6
 
@@ -22,8 +22,8 @@ GAP_PER_ROW = 1e-6
 class Assignment:
     """A one-to-one matching of the n rows of `a` with the m rows of `b` that maximises the sum of cosines.
 
-    min(n, m) pairs are matched. A zero row has cosine 0 with everything. Among equally good partners the lower index
-    is `best`; among equally good matchings any one may be returned, the same one on every run on the same machine.
+    min(n, m) pairs are matched. A zero row has cosine 0 with every row. Of equally similar rows, `best` is the one with
+    the lowest index. Of equally good matchings any one may be returned, but every run on one machine returns the same.
 
     Attributes:
         counterpart: `(n,)` int64, matched row of `b`, -1 where n > m leaves a row unmatched.
@@ -33,10 +33,11 @@ class Assignment:
         objective: sum of the matched cosines.
         bound: upper bound on that sum for every matching, from duals that hold for all n x m pairs.
         gap: bound - objective; at most 1e-6 * min(n, m).
-        rounds: times that the duals were held against all pairs.
-        device: where the products were computed.
-        seconds: wall clock.
-        peak_bytes: the process's largest resident memory meanwhile (with what it held before).
+        rounds: how often all pairs were checked against the duals.
+        device: where the products were computed, such as "cpu".
+        seconds: wall-clock time of the call.
+        peak_bytes: largest resident memory of the process during the call, including all it held before.
+        solver: name of the method.
     """
 
     counterpart: np.ndarray
@@ -60,28 +61,30 @@ def match_rows(
 ) -> Assignment:
     """Match the rows of `a` one to one with rows of `b` so that the sum of their cosines is largest, exactly.
 
-    Products in tiles, of low precision with a known error, list candidates; the sparse problem of the candidates is
-    solved with exact (float64) cosines; every pair is then held against the duals, pairs that break them are added, and
-    the problem is solved again until none is left. The n x m matrix is never held.
+    Low-precision products, whose error is bounded, are computed tile by tile and list candidate pairs. The sparse
+    problem of the candidates is solved with exact (float64) cosines. Then all pairs are checked against the duals:
+    pairs that violate them are added, and the problem is solved again, until there are none. The n x m matrix is never
+    in memory as a whole.
 
     Args:
-        a, b: `(n, d)` and `(m, d)`, numpy or torch, float16, bfloat16 or float32; or what `rows.prepare` made of them,
-            so that several matchings need it once. Norms do not matter.
-        device: None or "cpu", or a CUDA device; without one the CPU is used, with a warning.
+        a, b: `(n, d)` and `(m, d)`, numpy or torch, float16, bfloat16 or float32 (float64 is rounded to float32); or
+            the `Dictionary` that `rows.prepare` makes of one, to prepare it once for several matchings. Norms do not
+            matter.
+        device: None or "cpu", or a CUDA device such as "cuda:0". Without a CUDA device the CPU is used, with a warning.
         threads: CPU threads; default all that this process may use.
         progress: called with the fraction of the work done, in [0, 1].
 
     Raises:
-        StudyError: NaN or infinity in a row (named), widths that differ, or a gap that cannot be closed.
+        StudyError: `a` or `b` is not a matrix, a row has NaN or infinity, widths differ, or the gap is too large.
 
     Example:
         >>> import numpy as np
         >>> from sae_stability.match import match_rows
         >>> a = np.random.default_rng(0).normal(size=(4, 16))
-        >>> found = match_rows(a, a[[2, 0, 3, 1]])
-        >>> found.counterpart.tolist()
+        >>> matching = match_rows(a, a[[2, 0, 3, 1]])
+        >>> matching.counterpart.tolist()
         [1, 3, 0, 2]
-        >>> bool(np.allclose(found.cosine, 1)), found.gap < 4e-6
+        >>> bool(np.allclose(matching.cosine, 1)), matching.gap < 4e-6
         (True, True)
     """
     started = time.perf_counter()
@@ -103,16 +106,16 @@ def match_rows(
 
 
 def _backend(device: str | None):
-    """The module that multiplies: numpy's for the CPU, torch's for CUDA."""
+    """The object that computes products: on the CPU, or by torch on a CUDA device."""
     if device is None or str(device) == "cpu":
-        return cpu_products.cpu()
-    from sae_stability.match.cuda_products import Torch, available
+        return cpu_products.fastest()
+    from sae_stability.match.cuda_products import TorchProducts, available
 
-    return Torch(str(device)) if available(str(device)) else cpu_products.cpu()
+    return TorchProducts(str(device)) if available(str(device)) else cpu_products.fastest()
 
 
 def _match(a: Dictionary, b: Dictionary, backend, threads: int, progress) -> Assignment:
-    """`match_rows` for no more rows in `a` than in `b`."""
+    """`match_rows` where `a` has at most as many rows as `b`."""
     n, m = len(a.rows), len(b.rows)
     best_a, best_b = backend.best_partners(
         a.unit, b.unit, min(CANDIDATES, m), min(CANDIDATES, n), threads=threads, progress=progress
@@ -124,58 +127,60 @@ def _match(a: Dictionary, b: Dictionary, backend, threads: int, progress) -> Ass
     duplicate_rows.spread(best_b, b, groups_b, groups_a)
     edges = graph.build(a, b, best_a, best_b)
     state = solver.State.empty(n, m)
-    # In float64: a float32 sum could round the error allowance away.
+    # In float64, because a float32 sum could round the allowance for the error away.
     limit_a = best_a.bound.astype(np.float64) + best_a.error
     limit_b = best_b.bound.astype(np.float64) + best_b.error
-    held_at = np.full(n, np.inf)
+    checked_at = np.full(n, np.inf)
     rounds = 0
     while True:
         u = solver.solve(edges, state)
         rounds += 1
-        found = pricing.violations(a, b, limit_a, limit_b, u, state.v, held_at, tiles=backend.tiles, threads=threads)
-        if not found.rows.size:
+        violated = pricing.violations(
+            a, b, limit_a, limit_b, u, state.v, checked_at, tiles=backend.tiles, threads=threads
+        )
+        if not violated.rows.size:
             break
-        edges = graph.extended(edges, found)
+        edges = graph.extended(edges, violated)
         if n < m:
-            # A column that this round leaves free must have price 0, which only a fresh start ensures.
+            # A column that stays unmatched must have price 0. Prices never fall, so only a fresh start ensures that.
             state = solver.State.empty(n, m)
-            held_at[:] = np.inf
+            checked_at[:] = np.inf
     objective = float(state.value_of.sum())
     bound = float(u.sum() + state.v.sum()) + 2 * n * pricing.TOLERANCE
     if not bound - objective <= GAP_PER_ROW * n:
         raise StudyError(
             f"matching {n} x {m} rows: bound {bound} and objective {objective} differ by more than "
-            f"{GAP_PER_ROW} a row; this is a fault of the solver, please report it with the two dictionaries"
+            f"{GAP_PER_ROW} per row; this is a bug in the solver: please report it with the two dictionaries"
         )
     return Assignment(
-        state.column_of.astype(np.int64),
-        state.value_of,
-        best,
-        best_cosine,
-        reverse_best,
-        reverse_best_cosine,
-        objective,
-        bound,
-        bound - objective,
-        rounds,
-        backend.device,
-        0.0,
-        0,
+        counterpart=state.column_of.astype(np.int64),
+        cosine=state.value_of,
+        best=best,
+        best_cosine=best_cosine,
+        reverse_best=reverse_best,
+        reverse_best_cosine=reverse_best_cosine,
+        objective=objective,
+        bound=bound,
+        gap=bound - objective,
+        rounds=rounds,
+        device=backend.device,
+        seconds=0.0,
+        peak_bytes=0,
     )
 
 
-def _transposed(of_b: Assignment, n: int) -> Assignment:
-    """The assignment seen from the side with more rows, `n` of them."""
+def _transposed(swapped: Assignment, n: int) -> Assignment:
+    """The same assignment with the two sides exchanged; `n` is the number of rows of the larger side."""
     counterpart = np.full(n, -1, np.int64)
     cosine = np.full(n, np.nan)
-    counterpart[of_b.counterpart] = np.arange(of_b.counterpart.size)
-    cosine[of_b.counterpart] = of_b.cosine
+    counterpart[swapped.counterpart] = np.arange(swapped.counterpart.size)
+    cosine[swapped.counterpart] = swapped.cosine
     return replace(
-        of_b,
+        swapped,
         counterpart=counterpart,
         cosine=cosine,
-        best=of_b.reverse_best,
-        best_cosine=of_b.reverse_best_cosine,
-        reverse_best=of_b.best,
-        reverse_best_cosine=of_b.best_cosine,
+        best=swapped.reverse_best,
+        best_cosine=swapped.reverse_best_cosine,
+        reverse_best=swapped.best,
+        reverse_best_cosine=swapped.best_cosine,
     )

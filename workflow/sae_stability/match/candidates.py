@@ -1,4 +1,4 @@
-"""The best partners of every row and every column, from products in tiles, without holding the matrix."""
+"""The best partners of every row and every column, from tiles of products; the whole matrix is never in memory."""
 
 import itertools
 import threading
@@ -11,20 +11,20 @@ from numba import njit
 from sae_stability.match.blas_threads import workers
 
 COLUMNS = 2048  # columns of a tile
-STRIDE = 32  # entries tested together; one register comparison each, so a tile is read at memory speed
+STRIDE = 32  # entries compared together, in vector registers, so that a tile is scanned at memory speed
 
 
 @dataclass(frozen=True)
-class Best:
-    """The largest products of each row of one side.
+class PartnerLists:
+    """For each row of one dictionary, its best partners in the other: those with the largest products.
 
     Attributes:
-        value: `(n, 2 * keep)` float32 and `partner`: `(n, 2 * keep)` int32; the first `count` entries of a row are its
-            best, in no order.
-        count: `(n,)` int32, `keep` at most once all tiles are seen.
+        value: `(n, 2 * keep)` float32, products; the first `count` entries of a row are its largest, unsorted.
+        partner: `(n, 2 * keep)` int32, the partner of each product.
+        count: `(n,)` int32, at most `keep` after all tiles are scanned.
         bound: `(n,)` float32; every product of row i that is not listed is at most `bound[i]`.
-        last: `(n,)` int32, partner of the entry at `bound`; decides between equal products.
-        error: how far a product may lie from the exact cosine, at most.
+        last: `(n,)` int32, partner of the entry at `bound`; breaks ties.
+        error: largest possible difference between a product and the exact cosine.
     """
 
     value: np.ndarray
@@ -35,8 +35,8 @@ class Best:
     error: float
 
     @classmethod
-    def empty(cls, n: int, keep: int, error: float) -> "Best":
-        """Nothing seen yet."""
+    def empty(cls, n: int, keep: int, error: float) -> "PartnerLists":
+        """Lists before the first tile."""
         return cls(
             np.empty((n, 2 * keep), np.float32),
             np.empty((n, 2 * keep), np.int32),
@@ -47,10 +47,10 @@ class Best:
         )
 
     @classmethod
-    def of_rows(cls, unit: np.ndarray, keep: int, error: float) -> "Best":
-        """Nothing seen yet, but for rows that are zero: they list the first partners, all at 0, and take no others.
+    def of_rows(cls, unit: np.ndarray, keep: int, error: float) -> "PartnerLists":
+        """Lists before the first tile; but zero rows list the first `keep` partners at 0 and accept no n_partners.
 
-        As all their products are equal, each would be a tie to decide.
+        All products of a zero row are 0, so a scan would have to break a tie at every entry.
         """
         best = cls.empty(len(unit), keep, error)
         zero = ~unit.any(axis=1)
@@ -61,41 +61,46 @@ class Best:
 
     @property
     def lists(self) -> tuple[np.ndarray, ...]:
-        """The arrays that scanning changes."""
+        """The arrays that a scan updates."""
         return self.value, self.partner, self.count, self.bound, self.last
 
 
 def sweep(
-    best_a: Best,
-    best_b: Best,
+    best_a: PartnerLists,
+    best_b: PartnerLists,
     height: int,
     multiply: Callable[[int, int, np.ndarray], None],
     threads: int,
     progress=None,
 ) -> None:
-    """Fill the lists of both sides, from `Best.of_rows`, from every tile of products.
+    """Scan every tile of products and fill the lists of both sides, which `PartnerLists.of_rows` has made.
 
-    `multiply(row, column, tile)` writes the products of `height` rows from `row` on with COLUMNS columns from `column`
-    on into `tile` (height, COLUMNS) float32; entries beyond the last row or column are ignored. Equal products are
-    ordered by index, so the lists do not depend on the number of threads.
+    Args:
+        best_a, best_b: lists of the rows and of the columns, updated in place.
+        height: rows of a tile.
+        multiply: function (row, column, tile) that writes the products of `height` rows from `row` on with COLUMNS
+            columns from `column` on into `tile`, (height, COLUMNS) float32; entries beyond the last row or column are
+            ignored.
+        threads: CPU threads. Ties are broken by index, so the lists do not depend on it.
+        progress: called with the fraction of the rows done, in [0, 1].
     """
     n, m = best_a.count.size, best_b.count.size
     columns, starts = range(0, m, COLUMNS), range(0, n, height)
     locks = [threading.Lock() for _ in columns]
     blocks_done = itertools.count(1)
-    local = threading.local()
+    per_thread = threading.local()
 
     def block(row: int) -> None:
-        if not hasattr(local, "tile"):
-            local.tile = np.empty((height, COLUMNS), np.float32)
+        if not hasattr(per_thread, "tile"):
+            per_thread.tile = np.empty((height, COLUMNS), np.float32)
         # Threads start at different columns, so they rarely wait for the same lock.
         first = row // height * 7 % len(columns)
         for c in (*range(first, len(columns)), *range(first)):
             shape = min(height, n - row), min(COLUMNS, m - columns[c])
-            multiply(row, columns[c], local.tile)
-            _scan_rows(local.tile, *shape, row, columns[c], *best_a.lists)
+            multiply(row, columns[c], per_thread.tile)
+            _scan_rows(per_thread.tile, *shape, row, columns[c], *best_a.lists)
             with locks[c]:
-                _scan_columns(local.tile, *shape, row, columns[c], *best_b.lists)
+                _scan_columns(per_thread.tile, *shape, row, columns[c], *best_b.lists)
         if progress is not None:
             progress(next(blocks_done) / len(starts))
 
@@ -141,6 +146,7 @@ def _select(value, partner, count, keep):
 
 @njit(nogil=True, cache=True)
 def _push(value, partner, count, bound, last, r, x, j):
+    """Add product `x` with partner `j` to the list of row `r`, unless `keep` better ones are known."""
     if not _before(x, j, bound[r], last[r]):
         return
     n = count[r]
@@ -161,16 +167,16 @@ def _shrink(value, partner, count, bound, last, r):
 
 
 @njit(nogil=True, cache=True)
-def _finish(value, partner, count, bound, last, others):
-    """Cut every list to its best `keep`; a list that holds every partner has nothing outside it, a zero row zeros."""
+def _finish(value, partner, count, bound, last, n_partners):
+    """Cut every list to its best `keep`, and set the bounds of zero rows and of lists that hold every partner."""
     keep = value.shape[1] // 2
     for r in range(count.size):
         if count[r] > keep:
             _shrink(value, partner, count, bound, last, r)
         if bound[r] == np.inf:
-            bound[r] = 0
-        if count[r] == others:
-            bound[r] = -np.inf
+            bound[r] = 0  # a zero row: every product is 0
+        if count[r] == n_partners:
+            bound[r] = -np.inf  # no product is left out
 
 
 @njit(nogil=True, cache=True)

@@ -1,4 +1,4 @@
-"""Similarity in tiles by torch, for CUDA devices: the same lists as `candidates` gives, ties apart."""
+"""Products by torch on a CUDA device: the same lists as those of `cpu_products`, except among ties."""
 
 import contextlib
 import logging
@@ -6,35 +6,35 @@ import threading
 
 import numpy as np
 
-from sae_stability.match.candidates import Best
+from sae_stability.match.candidates import PartnerLists
 from sae_stability.match.rows import rounding_margin
 
-ROWS = 2048  # rows of a tile; its columns are as many as TILE_ENTRIES leaves
+ROWS = 2048  # rows of a tile; it has TILE_ENTRIES / ROWS columns
 TILE_ENTRIES = 2**28  # 1 GiB of float32
-COLUMNS = 8192  # columns priced at a time
+COLUMNS = 8192  # columns of a tile in the check of all pairs
 
 
 def available(device: str) -> bool:
-    """Whether torch can compute on `device`; says so once where it cannot, and the CPU is used instead."""
+    """Whether torch can compute on `device`; logs a warning where it cannot."""
     import torch
 
     if torch.device(device).type != "cuda" or torch.cuda.is_available():
         return True
-    logging.getLogger(__name__).warning("no CUDA device here: matching on the CPU instead, with the same result")
+    logging.getLogger(__name__).warning("no CUDA device found: matching on the CPU instead, with the same result")
     return False
 
 
-class Torch:
-    """Products by torch on one device, in full float32 (no TF32: the proof counts on float32 rounding)."""
+class TorchProducts:
+    """Products by torch on one device, in full float32 (no TF32, because the proof assumes float32 rounding)."""
 
     def __init__(self, device: str):
         self.device = device
-        self.held: dict[int, tuple] = {}  # arrays, so that they stay, and their copies on the device
+        self.copies: dict[int, tuple] = {}  # by id: the array, which keeps its id taken, and its copy on the device
         self.lock = threading.Lock()
 
     @contextlib.contextmanager
     def session(self):
-        """What a matching is to happen in: full precision, whatever the program around has chosen."""
+        """Run a matching in full float32, whatever precision the program has set; then drop the copies."""
         import torch
 
         precision = torch.get_float32_matmul_precision()
@@ -43,37 +43,39 @@ class Torch:
             yield
         finally:
             torch.set_float32_matmul_precision(precision)
-            self.held.clear()
+            self.copies.clear()
 
-    def best_partners(self, a, b, keep_a: int, keep_b: int, *, threads: int, progress=None) -> tuple[Best, Best]:
-        """The `keep_a` best partners in `b` of each row of `a`, and the other way round; see `candidates`."""
-
-        return self._lists(self._held(a), self._held(b), keep_a, keep_b, progress)
+    def best_partners(
+        self, a, b, keep_a: int, keep_b: int, *, threads: int, progress=None
+    ) -> tuple[PartnerLists, PartnerLists]:
+        """See `cpu_products.BlasProducts.best_partners`; `threads` is ignored."""
+        return self._lists(self._on_device(a), self._on_device(b), keep_a, keep_b, progress)
 
     def tiles(self, a, b, rows, columns, limit, low):
-        """As `cpu_products.tiles`, without the columns that hold nothing of interest, which are nearly all."""
+        """As `cpu_products.tiles`, but without the columns that the caller does not need, which are nearly all."""
         import torch
 
-        given = self._held(a)[torch.from_numpy(rows).to(self.device)]
+        chosen = self._on_device(a)[torch.from_numpy(rows).to(self.device)]
         limit = torch.from_numpy(limit).to(self.device)[:, None]
         for start in range(0, columns.size, COLUMNS):
-            some, low_v = columns[start : start + COLUMNS], low[start : start + COLUMNS]
-            tile = given @ self._held(b)[torch.from_numpy(some).to(self.device)].T
+            block, low_v = columns[start : start + COLUMNS], low[start : start + COLUMNS]
+            tile = chosen @ self._on_device(b)[torch.from_numpy(block).to(self.device)].T
             kept = (tile - limit > torch.from_numpy(low_v).to(self.device)).any(0).nonzero()[:, 0]
             place = kept.cpu().numpy()
             if place.size:
-                yield tile[:, kept].cpu().numpy(), some[place], low_v[place]
+                yield tile[:, kept].cpu().numpy(), block[place], low_v[place]
 
-    def _held(self, array: np.ndarray):
-        """The array on the device; there is one copy, however often it is asked for."""
+    def _on_device(self, array: np.ndarray):
+        """The copy of `array` on the device, made on first use."""
         import torch
 
         with self.lock:
-            if id(array) not in self.held:
-                self.held[id(array)] = array, torch.from_numpy(array).to(self.device)
-            return self.held[id(array)][1]
+            if id(array) not in self.copies:
+                self.copies[id(array)] = array, torch.from_numpy(array).to(self.device)
+            return self.copies[id(array)][1]
 
-    def _lists(self, a, b, keep_a: int, keep_b: int, progress) -> tuple[Best, Best]:
+    def _lists(self, a, b, keep_a: int, keep_b: int, progress) -> tuple[PartnerLists, PartnerLists]:
+        """The lists of both sides; `a` and `b` are on the device."""
         import torch
 
         n, m = len(a), len(b)
@@ -87,9 +89,9 @@ class Torch:
             partner = torch.empty((len(rows), 0), dtype=torch.int32, device=self.device)
             for first in range(0, m, width):
                 tile = rows @ b[first : first + width].T
-                value, partner = _best(value, partner, tile, first, keep_a, dim=1)
+                value, partner = _merged(value, partner, tile, first, keep_a, dim=1)
                 span = slice(first, first + width)
-                value_b[:, span], partner_b[:, span] = _best(
+                value_b[:, span], partner_b[:, span] = _merged(
                     value_b[:, span], partner_b[:, span], tile, start, keep_b, dim=0
                 )
             values.append(value.cpu())
@@ -102,8 +104,8 @@ class Torch:
         )
 
 
-def _best(value, partner, tile, first: int, keep: int, dim: int):
-    """The `keep` best along `dim` of those listed so far and those in a tile whose partners start at `first`."""
+def _merged(value, partner, tile, first: int, keep: int, dim: int):
+    """The `keep` largest along `dim` of the products so far and those of a tile, whose first partner is `first`."""
     import torch
 
     new, place = tile.topk(min(keep, tile.shape[dim]), dim=dim)
@@ -113,12 +115,12 @@ def _best(value, partner, tile, first: int, keep: int, dim: int):
     return value, partner.gather(dim, place)
 
 
-def _listed(value, partner, others: int, d_model: int) -> Best:
-    """Lists as `candidates.Best`; `others` is how many partners there are in all."""
+def _listed(value, partner, n_partners: int, d_model: int) -> PartnerLists:
+    """Sorted lists as `PartnerLists`, chosen from `n_partners` partners."""
     value, partner = value.contiguous().numpy(), partner.contiguous().numpy()
     n, keep = value.shape
-    best = Best.empty(n, keep, rounding_margin(d_model))
+    best = PartnerLists.empty(n, keep, rounding_margin(d_model))
     best.value[:, :keep], best.partner[:, :keep] = value, partner
     best.count[:] = keep
-    best.bound[:] = -np.inf if keep == others else value[:, -1]
+    best.bound[:] = -np.inf if keep == n_partners else value[:, -1]
     return best

@@ -1,9 +1,8 @@
-"""Candidate lists of rows that are exact copies of each other, spread so that copies do not all ask for the same few.
+"""Candidate lists of rows that are exact copies of each other, spread so that copies do not compete for few partners.
 
-Copies rank their partners alike, and equal partners are listed by index, so g copies would compete for the same
-`keep` columns and the sparse problem would have no good matching until many pairs are added. Copy number r
-of a row is given a window of the equally good partners that starts at r instead. Listed values do not change, so
-neither does the bound on what is not listed.
+Copies rank their partners alike, and ties are broken by index. So g copies would list the same `keep` columns, and the
+sparse problem would have no good matching until many pairs are added. Instead, copy number r of a row lists the equally
+good partners from number r on. Listed values do not change, so the bound on pairs that are not listed still holds.
 """
 
 from typing import NamedTuple
@@ -11,12 +10,19 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from sae_stability.match.candidates import Best
+from sae_stability.match.candidates import PartnerLists
 from sae_stability.match.rows import Dictionary
 
 
 class Groups(NamedTuple):
-    """Groups of equal unit rows: group of each row, its place in it, rows by group, where each group starts."""
+    """Rows grouped by equal unit rows.
+
+    Attributes:
+        group: `(n,)` group of each row.
+        place: `(n,)` position of each row in its group.
+        members: `(n,)` rows, sorted by group.
+        start: `(n_groups + 1,)` where each group starts in `members`.
+    """
 
     group: np.ndarray
     place: np.ndarray
@@ -29,12 +35,12 @@ class Groups(NamedTuple):
         return self.start.size - 1 < self.group.size
 
 
-def spread(best: Best, own: Dictionary, groups_own: Groups, groups_others: Groups) -> None:
-    """Spread the lists `best` of the rows of `own` over equally good rows of the others, in place."""
-    if groups_own.copies or groups_others.copies:
-        zero = own.inverse_norm == 0
-        group, _, members, start = groups_others
-        _spread(best.partner, best.count, groups_own.place, zero, group, members, start)
+def spread(best: PartnerLists, rows: Dictionary, row_groups: Groups, partner_groups: Groups) -> None:
+    """Spread the lists `best` of `rows` over equally good partners, in place."""
+    if row_groups.copies or partner_groups.copies:
+        zero = rows.inverse_norm == 0
+        group, _, members, start = partner_groups
+        _spread(best.partner, best.count, row_groups.place, zero, group, members, start)
 
 
 def groups(rows: Dictionary) -> Groups:
@@ -71,7 +77,10 @@ def _equal(x, y):
 
 @njit(nogil=True, cache=True)
 def _separate(unit, group, first, fresh):
-    """Give a row whose hash meets another row's by chance a group of its own, from `fresh` on; `first` (n,) is -1."""
+    """Give each row that differs from the first row with its hash a group of its own, numbered from `fresh` on.
+
+    `first` (n,), the first row of each group, must be -1.
+    """
     for i in range(group.size):
         g = group[i]
         if first[g] < 0:
@@ -83,15 +92,15 @@ def _separate(unit, group, first, fresh):
 
 @njit(nogil=True, cache=True)
 def _spread(partner, count, place, zero, group, members, start):
-    met = np.zeros(start.size - 1, np.int64)  # partners of each group met so far in the current list
+    listed = np.zeros(start.size - 1, np.int64)  # partners of each group in the current list so far
     for i in range(count.size):
         for k in range(count[i]):
             if zero[i]:
                 partner[i, k] = (place[i] * count[i] + k) % group.size
             else:
                 g = group[partner[i, k]]
-                partner[i, k] = members[start[g] + (place[i] + met[g]) % (start[g + 1] - start[g])]
-                met[g] += 1
+                partner[i, k] = members[start[g] + (place[i] + listed[g]) % (start[g + 1] - start[g])]
+                listed[g] += 1
         if not zero[i]:
             for k in range(count[i]):
-                met[group[partner[i, k]]] = 0
+                listed[group[partner[i, k]]] = 0

@@ -1,4 +1,4 @@
-"""The random floor: what matching two dictionaries that share nothing gives at this shape."""
+"""The random floor: the matching of two random dictionaries, which share nothing, of the same shape."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from sae_stability.arguments import check_one_each
-from sae_stability.match.pairs import SIDES, steps, write_match
+from sae_stability.match.pairs import SIDES, pair_progress, write_match
 from sae_stability.random_streams import stream
 
 
@@ -21,14 +21,14 @@ def write_floors(
     threads: int = 1,
     device: Literal["cpu", "cuda"] = "cpu",
 ) -> None:
-    """Match pairs of random dictionaries, one pair a repeat, with a progress bar on stderr.
+    """Match pairs of random dictionaries, one pair for each repeat, with a progress bar on stderr.
 
     Args:
         n_latents: rows of each dictionary.
         d_model: width of each row.
-        rep: which repeat; once for each.
-        out: file for the match, in the order of --rep.
-        config_hash: what the floor was made from.
+        rep: number of the repeat; give it once for each pair.
+        out: match file to write; once for each --rep, in the same order.
+        config_hash: fingerprint of the settings and code behind the floor, recorded in the files.
         threads: processor cores to use.
         device: where to compute.
 
@@ -36,7 +36,7 @@ def write_floors(
         StudyError: `rep` and `out` differ in length.
     """
     check_one_each(len(rep), "repeats", out=out)
-    for number, path, progress in zip(rep, out, steps("floor", len(rep)), strict=True):
+    for number, path, progress in zip(rep, out, pair_progress("floor", len(rep)), strict=True):
         write_floor(
             n_latents=n_latents,
             d_model=d_model,
@@ -63,7 +63,10 @@ def write_floor(
     """Match two random dictionaries and write a match file.
 
     Rows are Gaussian, so their directions are uniform on the sphere; encoder and decoder are drawn independently.
-    The file passes through the same estimator as trained pairs do.
+    `overlap_tables` reads the file as it reads the match of two trained SAEs.
+
+    Raises:
+        StudyError: the file cannot be written.
     """
     a, b = ({side: _random(n_latents, d_model, rep, name, side) for side in SIDES} for name in "ab")
     alive = np.ones(n_latents, bool)

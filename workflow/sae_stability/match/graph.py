@@ -1,21 +1,21 @@
-"""Candidate lists to a sparse problem: every listed pair once, by row, with its exact cosine."""
+"""From candidate lists to the sparse assignment problem: every listed pair once, by row, with its exact cosine."""
 
 import numpy as np
 from numba import njit, prange
 
-from sae_stability.match.candidates import Best
+from sae_stability.match.candidates import PartnerLists
 from sae_stability.match.pricing import Violations
 from sae_stability.match.rows import Dictionary, cosine
 from sae_stability.match.solver import Graph
 
 
-def build(a: Dictionary, b: Dictionary, best_a: Best, best_b: Best) -> Graph:
-    """The pairs listed by either side, and one random column a row so that every row can be matched.
+def build(a: Dictionary, b: Dictionary, best_a: PartnerLists, best_b: PartnerLists) -> Graph:
+    """The pairs listed by either side, and one random column for each row, so that every row can be matched.
 
-    Needs no more rows in `a` than in `b`.
+    `a` must have at most as many rows as `b`.
     """
     n, m = len(a.rows), len(b.rows)
-    # Without these a few rows may compete for too few columns and the sparse problem has no full matching.
+    # Without these, several rows may list too few columns between them, and not all rows can be matched.
     spare = np.random.default_rng(0).permutation(m)[:n].astype(np.int32)
     listed_by_b = best_b.partner[np.arange(best_b.partner.shape[1]) < best_b.count[:, None]]
     room = best_a.count + 1 + np.bincount(listed_by_b, minlength=n)
@@ -29,9 +29,9 @@ def build(a: Dictionary, b: Dictionary, best_a: Best, best_b: Best) -> Graph:
     return Graph(indptr, columns, values)
 
 
-def extended(graph: Graph, found: Violations) -> Graph:
-    """`graph` with further pairs, not in it yet."""
-    rows, columns, values = found.rows, found.columns, found.values
+def extended(graph: Graph, violated: Violations) -> Graph:
+    """`graph` with the pairs of `violated` added; none of them may be in it yet."""
+    rows, columns, values = violated.rows, violated.columns, violated.values
     n = graph.indptr.size - 1
     extra = np.bincount(rows, minlength=n)
     indptr = graph.indptr + np.concatenate(([0], np.cumsum(extra)))
@@ -42,14 +42,14 @@ def extended(graph: Graph, found: Violations) -> Graph:
     return Graph(indptr, all_columns, all_values)
 
 
-# Loops where numpy has a word for it: what numba makes of slices and sorts takes many seconds to compile.
+# Plain loops even where numpy has a function, because numba takes many seconds to compile slices and sorts.
 
 
 @njit(cache=True)
-def _fill(start, columns, partner_a, count_a, partner_b, count_b, spare, met, indptr):
-    """Write each row's columns at `start[i]`, then move them together, without repeats, to `indptr[i]`.
+def _fill(start, columns, partner_a, count_a, partner_b, count_b, spare, last_row, indptr):
+    """Write each row's columns from `start[i]` on, then move them together, without repeats, to `indptr[i]`.
 
-    `met` (m,) is -1 everywhere.
+    `last_row` (m,), the last row that listed a column, must be -1.
     """
     n = start.size - 1
     used = np.zeros(n, np.int64)
@@ -67,8 +67,8 @@ def _fill(start, columns, partner_a, count_a, partner_b, count_b, spare, met, in
     for i in range(n):
         for e in range(start[i], start[i] + used[i]):
             j = columns[e]
-            if met[j] != i:
-                met[j] = i
+            if last_row[j] != i:
+                last_row[j] = i
                 columns[kept] = j
                 kept += 1
         indptr[i + 1] = kept
@@ -76,7 +76,7 @@ def _fill(start, columns, partner_a, count_a, partner_b, count_b, spare, met, in
 
 @njit(nogil=True, cache=True)
 def _sort_row(columns, values, begin, end):
-    """By falling value, then by column (Shell's sort: rows are short, most of them)."""
+    """Sort a row by falling value, then by column (Shellsort, because most rows are short)."""
     gap = 1
     while gap < (end - begin) // 3:
         gap = 3 * gap + 1
@@ -85,10 +85,10 @@ def _sort_row(columns, values, begin, end):
             x, j = values[k], columns[k]
             place = k
             while place - gap >= begin:
-                y, other = values[place - gap], columns[place - gap]
-                if y > x or (y == x and other < j):
+                y, column = values[place - gap], columns[place - gap]
+                if y > x or (y == x and column < j):
                     break
-                values[place], columns[place] = y, other
+                values[place], columns[place] = y, column
                 place -= gap
             values[place], columns[place] = x, j
         gap //= 3
@@ -96,6 +96,7 @@ def _sort_row(columns, values, begin, end):
 
 @njit(nogil=True, cache=True, parallel=True)
 def _values(a, b, inverse_a, inverse_b, indptr, columns, values):
+    """Compute the exact cosine of every edge, and sort each row."""
     for i in prange(indptr.size - 1):
         for e in range(indptr[i], indptr[i + 1]):
             values[e] = cosine(a, b, inverse_a, inverse_b, i, columns[e])
@@ -104,6 +105,7 @@ def _values(a, b, inverse_a, inverse_b, indptr, columns, values):
 
 @njit(cache=True)
 def _merge(indptr, columns, values, new_columns, new_values, out_indptr, out_columns, out_values):
+    """Write each row's old edges and new edges to the output arrays, and sort the rows with new ones."""
     taken = 0
     for i in range(indptr.size - 1):
         place = out_indptr[i]

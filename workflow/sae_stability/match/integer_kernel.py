@@ -1,8 +1,8 @@
-"""The inner loop of the integer products, as LLVM instructions: a panel of sums held in vector registers.
+"""The inner loop of the integer products, as LLVM instructions that keep a panel of sums in vector registers.
 
-`vpmaddwd` multiplies sixteen pairs of 16-bit numbers (AVX2; thirty-two with AVX512) and adds neighbours, twice the work
-of a float32 multiply-add; with AVX512-VNNI the compiler makes one instruction of it and the sum. Compilers do not find
-it in a plain loop of this shape. The test compares each kernel with numpy's integer product.
+`vpmaddwd` multiplies 16 pairs of 16-bit numbers (AVX2; 32 with AVX-512) and adds neighbouring products: twice the work
+of a float32 multiply-add. With AVX512-VNNI, LLVM joins it and the addition to the sum into one instruction. Compilers
+do not use it for a plain loop of this shape. A test compares each kernel with numpy's integer product.
 """
 
 from collections.abc import Callable
@@ -22,10 +22,11 @@ class Kernel:
     """One way to multiply packed rows.
 
     Attributes:
-        feature: what the processor must have, as LLVM names it.
+        feature: processor feature that it needs, by LLVM's name.
         panel_rows, panel_columns: rows and columns of a panel of sums.
-        multiply: (rows `(panels, pairs, panel_rows)`, columns `(panels, pairs, panel_columns)`, tile, scale) -> None;
-            int32 that hold two int16 each; writes scale * rows . columns into `tile` float32, panel by panel.
+        multiply: function (rows, columns, tile, scale) that writes scale * rows . columns into `tile`, float32, panel
+            by panel. `rows` `(panels, pairs, panel_rows)` and `columns` `(panels, pairs, panel_columns)` are int32 that
+            hold two int16 each.
     """
 
     feature: str
@@ -39,7 +40,7 @@ class Kernel:
 
 
 def _panel(lanes: int, panel_rows: int, name: str):
-    """multiply_panel(rows, columns, out, pairs, stride, scale): one panel of sums, `stride` entries a row of `out`."""
+    """Make multiply_panel, which computes one panel of sums; rows of `out` are `stride` entries apart."""
 
     @intrinsic
     def multiply_panel(typing, rows, columns, out, pairs, stride, scale):
@@ -62,7 +63,7 @@ def _number(value: int) -> ir.Constant:
     return ir.Constant(_INDEX, value)
 
 
-def _everywhere(builder, scalar, lanes: int):
+def _broadcast(builder, scalar, lanes: int):
     """A vector with `scalar` in every lane."""
     undefined = ir.Constant(ir.VectorType(scalar.type, lanes), ir.Undefined)
     first = ir.Constant(ir.VectorType(_INT, lanes), [0] * lanes)
@@ -70,7 +71,7 @@ def _everywhere(builder, scalar, lanes: int):
 
 
 def _add_products(builder, name: str, sums, a, b):
-    """sums + a . b of neighbouring 16-bit numbers, by the instruction of that name."""
+    """`sums` plus the products of the 16-bit numbers in `a` and `b`, neighbours added, by the LLVM intrinsic `name`."""
     shorts = ir.VectorType(_SHORT, 2 * sums.type.count)
     function = builder.module.globals.get(name) or ir.Function(
         builder.module, ir.FunctionType(sums.type, [shorts, shorts]), name
@@ -79,6 +80,7 @@ def _add_products(builder, name: str, sums, a, b):
 
 
 def _emit(builder, lanes, panel_rows, name, rows, columns, out, pairs, stride, scale):
+    """Emit the loop over pairs of numbers, which adds up one panel of sums, and the code that stores the panel."""
     vector = ir.VectorType(_INT, lanes)
     rows = builder.bitcast(rows, _INT.as_pointer())
     columns = builder.bitcast(columns, vector.as_pointer())
@@ -92,20 +94,20 @@ def _emit(builder, lanes, panel_rows, name, rows, columns, out, pairs, stride, s
     for half in range(_VECTORS):
         place = builder.add(builder.mul(k, _number(_VECTORS)), _number(half))
         loaded.append(builder.load(builder.gep(columns, [place]), align=4))
-    raised = []
+    new_sums = []
     for r in range(panel_rows):
         place = builder.add(builder.mul(k, _number(panel_rows)), _number(r))
-        pair = _everywhere(builder, builder.load(builder.gep(rows, [place]), align=4), lanes)
+        pair = _broadcast(builder, builder.load(builder.gep(rows, [place]), align=4), lanes)
         for half in range(_VECTORS):
-            raised.append(_add_products(builder, name, sums[_VECTORS * r + half], pair, loaded[half]))
-    following = builder.add(k, _number(1))
-    k.add_incoming(following, loop)
-    for old, new in zip(sums, raised, strict=True):
+            new_sums.append(_add_products(builder, name, sums[_VECTORS * r + half], pair, loaded[half]))
+    next_k = builder.add(k, _number(1))
+    k.add_incoming(next_k, loop)
+    for old, new in zip(sums, new_sums, strict=True):
         old.add_incoming(ir.Constant(vector, [0] * lanes), entry)
         old.add_incoming(new, loop)
-    builder.cbranch(builder.icmp_signed("<", following, pairs), loop, end)
+    builder.cbranch(builder.icmp_signed("<", next_k, pairs), loop, end)
     builder.position_at_end(end)
-    _store(builder, lanes, panel_rows, raised, out, stride, _everywhere(builder, scale, lanes))
+    _store(builder, lanes, panel_rows, new_sums, out, stride, _broadcast(builder, scale, lanes))
 
 
 def _store(builder, lanes, panel_rows, sums, out, stride, scale):
@@ -118,14 +120,14 @@ def _store(builder, lanes, panel_rows, sums, out, stride, scale):
             builder.store(value, target, align=4)
 
 
-# Sums, the vectors of columns and one row's pair fill the registers: 16 of 256 bits, 32 of 512.
+# The panel's sums, the vectors of columns and one row's pair fill the 16 registers of 256 bits, or the 32 of 512.
 _ROWS_256, _COLUMNS_256 = 6, 8 * _VECTORS
 _ROWS_512, _COLUMNS_512 = 12, 16 * _VECTORS
 _panel_256 = _panel(8, _ROWS_256, "llvm.x86.avx2.pmadd.wd")
 _panel_512 = _panel(16, _ROWS_512, "llvm.x86.avx512.pmaddw.d.512")
 
 
-# Twice the same loop: numba keeps compiled code by the function's name, and cannot take a kernel as an argument.
+# The same loop twice, because numba caches compiled code by function name and cannot take a kernel as an argument.
 @njit(nogil=True, cache=True)
 def _multiply_256(rows, columns, tile, scale):
     for j in range(columns.shape[0]):

@@ -1,4 +1,4 @@
 """Limits of a matching job."""
 
-# SAEs that a job keeps in memory beside the two that it compares.
+# Bytes of SAEs that a job keeps in memory for its other pairs; the two being compared may take more.
 KEPT_BYTES = 2**30

@@ -4,24 +4,26 @@ import numpy as np
 from numba import njit
 
 from sae_stability.match.blas_threads import workers
-from sae_stability.match.candidates import COLUMNS, Best
+from sae_stability.match.candidates import COLUMNS, PartnerLists
 from sae_stability.match.rows import Dictionary, cosine, rounding_margin
 
-ROWS = 512
+ROWS = 512  # rows compared again at a time
 
 
-def nearest(a: Dictionary, b: Dictionary, best: Best, best_b: Best, *, threads: int) -> tuple[np.ndarray, np.ndarray]:
+def nearest(
+    a: Dictionary, b: Dictionary, best_a: PartnerLists, best_b: PartnerLists, *, threads: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Index `(n,)` int64 and exact cosine `(n,)` float64 of the row of `b` most similar to each row of `a`.
 
-    Among equal cosines the lowest index wins. `best` lists each row's candidates, `best_b` those of each row of `b`. A
-    row whose list ends too close below its best to be sure (many near-copies in `b`) is compared again, in float32 and
-    then exactly, with every row of `b` whose own best reaches as high.
+    Of equal cosines the lowest index wins. `best_a` and `best_b` list the candidates of each row of `a` and of `b`. If
+    a row's list ends so close below its best that a pair outside it might be better (many near-copies in `b`), the row
+    is compared again, in float32 and then exactly, with every row of `b` whose own best product is as large.
     """
     partner = np.zeros(len(a.rows), np.int64)
     value = np.zeros(len(a.rows))
-    exact = (a.rows, b.rows, a.inverse_norm, b.inverse_norm)
-    _listed(*exact, best.value, best.partner, best.count, 2 * best.error, partner, value)
-    unsure = np.flatnonzero((best.bound.astype(np.float64) + best.error >= value) & (a.inverse_norm > 0))
+    row_arrays = (a.rows, b.rows, a.inverse_norm, b.inverse_norm)
+    _best_listed(*row_arrays, best_a.value, best_a.partner, best_a.count, 2 * best_a.error, partner, value)
+    unsure = np.flatnonzero((best_a.bound.astype(np.float64) + best_a.error >= value) & (a.inverse_norm > 0))
     unsure = unsure[np.argsort(-value[unsure], kind="stable")]
     listed = np.arange(best_b.value.shape[1]) < best_b.count[:, None]
     reach = np.where(listed, best_b.value, -np.inf).max(axis=1).astype(np.float64) + best_b.error
@@ -32,9 +34,9 @@ def nearest(a: Dictionary, b: Dictionary, best: Best, best_b: Best, *, threads: 
         top = np.full(rows.size, -np.inf, np.float32)
         partner[rows], value[rows] = -1, -np.inf
         for start in range(0, columns.size, COLUMNS):
-            some = columns[start : start + COLUMNS]
-            tile = a.unit[rows] @ b.unit[some].T
-            _compared(*exact, tile, rows, some, margin, top, partner, value)
+            column_block = columns[start : start + COLUMNS]
+            tile = a.unit[rows] @ b.unit[column_block].T
+            _best_compared(*row_arrays, tile, rows, column_block, margin, top, partner, value)
 
     with workers(threads) as pool:
         for _ in pool.map(block, (unsure[start : start + ROWS] for start in range(0, unsure.size, ROWS))):
@@ -48,8 +50,8 @@ def _better(x, j, value, partner):
 
 
 @njit(nogil=True, cache=True)
-def _listed(a, b, inverse_a, inverse_b, listed, partners, count, margin, partner, value):
-    """Best of each row's list; a zero row has cosine 0 with row 0, as with every other."""
+def _best_listed(a, b, inverse_a, inverse_b, listed, partners, count, margin, partner, value):
+    """The best partner in each row's list; a zero row keeps partner 0, at cosine 0."""
     for i in range(partner.size):
         if inverse_a[i] == 0.0:
             continue
@@ -66,7 +68,8 @@ def _listed(a, b, inverse_a, inverse_b, listed, partners, count, margin, partner
 
 
 @njit(nogil=True, cache=True)
-def _compared(a, b, inverse_a, inverse_b, tile, rows, columns, margin, top, partner, value):
+def _best_compared(a, b, inverse_a, inverse_b, tile, rows, columns, margin, top, partner, value):
+    """Update the best partner of `rows` with one tile; `top` is each row's largest product so far."""
     for r in range(rows.size):
         i = rows[r]
         for q in range(tile.shape[1]):

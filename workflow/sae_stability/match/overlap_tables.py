@@ -8,9 +8,9 @@ Definitions at threshold t for a latent i of the base SAE A (reference: arXiv 25
 - max: the largest decoder and the largest encoder cosine of i are both >= t (many to one);
 - decoder_only: decoder cosine >= t (the authors' bar charts).
 
-"live" values count only base latents that fired on the held-out rows, and a counterpart must have fired to count.
-Every value stands beside the same estimate on matched random dictionaries (source "floor"), and on such with the
-encoder equal to the decoder (source "tied"), as they are before the first step of training: see `tied`.
+"live" values count only latents of A that fired on the held-out rows, and a counterpart counts only if it fired too.
+Every value is also computed for matched random dictionaries (source "floor"), and for random dictionaries whose encoder
+equals their decoder, as in an SAE before training (source "tied", see `tied`).
 """
 
 from collections.abc import Sequence
@@ -25,12 +25,19 @@ from sae_stability.files import read_table, write_table
 from sae_stability.match import intervals, seed_counts, subspace
 
 LATENTS = ("all", "live")
-SWEEP = np.arange(51) / 50
+THRESHOLDS = np.arange(51) / 50  # of `thresholds_table`
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One match file: names of the two SAEs, its columns as arrays and its certificates."""
+    """The match of two SAEs, A and B.
+
+    Attributes:
+        a, b: their seeds.
+        source: "trained", "floor" or "tied".
+        columns: the columns of the match file, by name; `(n,)` each, or `(m,)` for those over B's latents.
+        metadata: of the match file, with the certificate of each side.
+    """
 
     a: int
     b: int
@@ -45,7 +52,7 @@ class Pair:
         return (encoder == decoder) & (encoder >= 0)
 
     def base(self, latents: str) -> np.ndarray:
-        """`(n,)` bool: the latents of A that count."""
+        """`(n,)` bool: the latents of A that count, "all" or the "live" ones."""
         return self.columns["alive"] if latents == "live" else np.ones_like(self.columns["alive"])
 
     def passes(self, test: str, threshold: float, latents: str) -> np.ndarray:
@@ -56,8 +63,8 @@ class Pair:
             passed = (c["best_decoder_cosine"] >= threshold) & (c["best_encoder_cosine"] >= threshold)
         elif test == "mutual_nearest":
             decoder = encoder = "best_decoder"
-            returned = c["reverse_best_decoder"][c["best_decoder"]] == c["latent"]
-            passed = returned & (c["best_decoder_cosine"] >= threshold)
+            mutual = c["reverse_best_decoder"][c["best_decoder"]] == c["latent"]
+            passed = mutual & (c["best_decoder_cosine"] >= threshold)
         else:
             passed = c["cosine_decoder"] >= threshold
             if test != "decoder_only":
@@ -77,13 +84,13 @@ class Pair:
         return agreed
 
     def shared_of(self, seed: int, threshold: float, latents: str) -> np.ndarray:
-        """`(n,)` bool: which latents of SAE `seed`, either end of the pair, are shared with the other end."""
+        """`(n,)` bool: the latents of SAE `seed`, which is A or B, that are shared with the other one."""
         shared = self.passes("shared", threshold, latents)
         if seed == self.a:
             return shared
-        turned = np.zeros_like(shared)
-        turned[self.columns["counterpart_decoder"][shared]] = True
-        return turned
+        of_b = np.zeros_like(shared)
+        of_b[self.columns["counterpart_decoder"][shared]] = True
+        return of_b
 
 
 def write_overlap(
@@ -96,12 +103,12 @@ def write_overlap(
     threshold: float = 0.7,
     out: Path,
 ) -> None:
-    """Write `pairs`, `thresholds`, `seeds`, `latents` and `intervals` `.parquet` of a cohort into folder `out`.
+    """Write a cohort's tables into `out`: `pairs`, `thresholds`, `seeds`, `latents` and `intervals`, as `.parquet`.
 
     Args:
         cohort: name of the cohort.
-        match: match files of every pair of the cohort's seeds, each once.
-        floor: match files of random dictionaries of the same shape.
+        match: match file of a pair of the cohort's seeds; once for every pair.
+        floor: match file of random dictionaries of the same shape; once for every repeat.
         latents: SEED=FILE, the evaluation's table of latents of each seed.
         sae: SEED=FOLDER, the SAE of each seed; with them `pairs` also says whether unshared latents span a common
             subspace.
@@ -109,25 +116,25 @@ def write_overlap(
         out: folder for the tables.
 
     Raises:
-        StudyError: a pair is missing, stands twice, or belongs to another cohort or size.
+        StudyError: a pair is missing, is given twice, or belongs to a cohort or size other than the rest.
     """
-    random = [_read(path, "floor") for path in floor]
+    floors = [_read(path, "floor") for path in floor]
     evaluation = {int(seed): read_table(path)[0] for seed, path in latents}
-    unseen = {seed for seed, table in evaluation.items() if table["rate"].isna().all()}
-    trained = [_without_live(pair, unseen) for pair in (_read(path, "trained") for path in match)]
-    _check(cohort, trained, random, sorted(evaluation))
-    floors_of = {"floor": random, "tied": [tied(pair) for pair in random]}
-    every = [*trained, *floors_of["floor"], *floors_of["tied"]]
+    unevaluated = {seed for seed, table in evaluation.items() if table["rate"].isna().all()}
+    trained = [_without_live(pair, unevaluated) for pair in (_read(path, "trained") for path in match)]
+    _check(cohort, trained, floors, sorted(evaluation))
+    floors_by_source = {"floor": floors, "tied": [tied(pair) for pair in floors]}
+    all_pairs = [*trained, *floors_by_source["floor"], *floors_by_source["tied"]]
     out = Path(out)
-    pairs = pairs_table(every, threshold)
+    pairs = pairs_table(all_pairs, threshold)
     if sae:
         pairs = pairs.merge(
             subspace.table(trained, dict(sae), threshold), how="left", on=["a", "b", "source", "latents"]
         )
     tables = {
         "pairs": pairs,
-        "thresholds": thresholds_table(every),
-        "seeds": seed_counts.table(trained, floors_of, sorted(evaluation), threshold),
+        "thresholds": thresholds_table(all_pairs),
+        "seeds": seed_counts.table(trained, floors_by_source, sorted(evaluation), threshold),
         "latents": latents_table(trained, evaluation, threshold),
         "intervals": intervals.table(pairs),
     }
@@ -145,50 +152,52 @@ def _read(path: Path, source: str) -> Pair:
     return Pair(metadata["a"]["seed"], metadata["b"]["seed"], source, columns, metadata)
 
 
-def _without_live(pair: Pair, unseen: set[int]) -> Pair:
-    """`pair` as it is; or with no live latents, so that live values are NaN, where an SAE was shown no activations."""
-    if not {pair.a, pair.b} & unseen:
+def _without_live(pair: Pair, unevaluated: set[int]) -> Pair:
+    """`pair`, with all latents dead if an SAE was evaluated on no activations, so that live values are NaN."""
+    if not {pair.a, pair.b} & unevaluated:
         return pair
     dead = np.zeros_like(pair.columns["alive"])
     return replace(pair, columns=pair.columns | {"alive": dead, "alive_b": dead})
 
 
 def tied(random: Pair) -> Pair:
-    """A pair of random dictionaries as it would be were each encoder equal to its decoder.
+    """A pair of random dictionaries with each encoder replaced by its decoder.
 
-    SAEs are so before training (`training.initial_weights`; sparsify, dictionary_learning and SAELens start in the same
-    way), and then both assignments are the same: two SAEs that learned nothing have the same counterpart everywhere.
-    Compare "same counterpart" with this value; independent dictionaries have almost none.
+    SAEs start training with equal encoder and decoder (`training.initial_weights`; sparsify, dictionary_learning and
+    SAELens start the same way). Both assignments are then equal, so two untrained SAEs have the same counterpart for
+    every latent. Compare "same counterpart" with this floor: it is almost 0 where encoder and decoder are independent.
     """
     columns = {name: random.columns[name.replace("encoder", "decoder")] for name in random.columns}
     metadata = random.metadata | {"encoder": random.metadata["decoder"]}
     return replace(random, source="tied", columns=columns, metadata=metadata)
 
 
-def _check(cohort: str, trained: list[Pair], random: list[Pair], seeds: list[int]) -> None:
-    """Every pair of seeds once, of this cohort and one size."""
-    wanted = {(a, b) for a in seeds for b in seeds if a < b}
-    found = [(min(p.a, p.b), max(p.a, p.b)) for p in trained]
-    if set(found) != wanted or len(found) != len(wanted):
-        missing = sorted(wanted - set(found))
+def _check(cohort: str, trained: list[Pair], floors: list[Pair], seeds: list[int]) -> None:
+    """Check that every pair of seeds is there once, and that all pairs are of this cohort and of one size."""
+    expected = {(a, b) for a in seeds for b in seeds if a < b}
+    present = [(min(p.a, p.b), max(p.a, p.b)) for p in trained]
+    if set(present) != expected or len(present) != len(expected):
+        missing = sorted(expected - set(present))
         raise StudyError(
-            f"overlap of cohort {cohort}: seeds {seeds} need each of their {len(wanted)} pairs once, "
-            f"got {len(found)} match files{f', pair {missing[0]} missing' if missing else ''}; match all pairs first"
+            f"overlap of cohort {cohort}: seeds {seeds} make {len(expected)} pairs, each needed once; there are "
+            f"{len(present)} match files{f', pair {missing[0]} is missing' if missing else ''}; match all pairs first"
         )
-    strangers = [p for p in trained if p.metadata["a"]["cohort"] != cohort]
-    if strangers:
+    foreign = [p for p in trained if p.metadata["a"]["cohort"] != cohort]
+    if foreign:
         raise StudyError(
-            f"overlap of cohort {cohort}: a match file is of cohort {strangers[0].metadata['a']['cohort']}"
+            f"overlap of cohort {cohort}: a match file is of cohort {foreign[0].metadata['a']['cohort']}; give match "
+            f"files of {cohort} only"
         )
-    sizes = {len(p.columns["latent"]) for p in trained + random}
+    sizes = {len(p.columns["latent"]) for p in trained + floors}
     if len(sizes) > 1:
         raise StudyError(
-            f"overlap of cohort {cohort}: match files and floors differ in number of latents: {sorted(sizes)}"
+            f"overlap of cohort {cohort}: match files and floors must have one number of latents, but have "
+            f"{sorted(sizes)}; delete those of other sizes and run again"
         )
 
 
 def pairs_table(pairs: list[Pair], threshold: float) -> pd.DataFrame:
-    """One row a pair, source and choice of latents: fractions, mean cosines, proof gaps per latent.
+    """One row per pair, source and choice of latents (all or live): fractions, mean cosines, gaps per latent.
 
     `mean_cosine_decoder` averaged over pairs is PW-MCC (Song et al., arXiv 2505.20254): the mean over seed pairs of
     (1/n) max over permutations of the sum of matched signed decoder cosines. `mean_best_decoder` and
@@ -199,7 +208,7 @@ def pairs_table(pairs: list[Pair], threshold: float) -> pd.DataFrame:
 
 
 def pair_row(pair: Pair, latents: str, threshold: float) -> dict:
-    """One row of `pairs_table`. In mean cosines, latents that have no counterpart (in a smaller SAE B) do not count."""
+    """One row of `pairs_table`. Mean matched cosines leave out latents without a counterpart (where B is smaller)."""
     base = pair.base(latents)
     n = int(base.sum())
     row = {"a": pair.a, "b": pair.b, "source": pair.source, "latents": latents, "n": n}
@@ -223,7 +232,7 @@ def pair_row(pair: Pair, latents: str, threshold: float) -> dict:
 
 
 def thresholds_table(pairs: list[Pair]) -> pd.DataFrame:
-    """The fractions at every threshold 0, 0.02 ... 1 (paper, appendix).
+    """The fractions at every threshold 0, 0.02 ... 1 (arXiv 2501.16615, appendix).
 
     `same` is the same-counterpart fraction, which does not depend on the threshold.
     """
@@ -233,7 +242,7 @@ def thresholds_table(pairs: list[Pair]) -> pd.DataFrame:
             base = pair.base(latents)
             n = int(base.sum())
             same = _fraction(pair.agrees(latents), n)
-            for threshold in SWEEP:
+            for threshold in THRESHOLDS:
                 row = {"a": pair.a, "b": pair.b, "source": pair.source, "latents": latents, "threshold": threshold}
                 for test in ("shared", "joint", "max"):
                     row[test] = _fraction(pair.passes(test, threshold, latents), n)
@@ -242,12 +251,13 @@ def thresholds_table(pairs: list[Pair]) -> pd.DataFrame:
 
 
 def latents_table(pairs: list[Pair], evaluation: dict[int, pd.DataFrame], threshold: float) -> pd.DataFrame:
-    """One row a seed and latent.
+    """One row per seed and latent.
 
     `stability` is the fraction of the other seeds in which the latent is shared (per-feature stability, after
     Gerasimov et al., arXiv 2606.12138, with the one-to-one definition in place of max cosine > t).
-    `mean_cosine` is the mean over other seeds of the mean of its matched decoder and encoder cosine (paper, Fig. 3).
-    `init_similarity_*` is the cosine of the trained row with its own initial value (did it move at all?).
+    `mean_cosine` is the mean over other seeds of the mean of its matched decoder and encoder cosine (arXiv 2501.16615,
+    Fig. 3).
+    `init_similarity_*` is the cosine of the trained row with its initial value: near 1, training hardly moved it.
     """
     seeds = sorted(evaluation)
     n = len(pairs[0].columns["latent"]) if pairs else len(evaluation[seeds[0]])
@@ -255,14 +265,16 @@ def latents_table(pairs: list[Pair], evaluation: dict[int, pd.DataFrame], thresh
     for seed in seeds:
         shared_with = np.zeros(n, np.int64)
         cosine = np.zeros(n)
-        mine = [pair for pair in pairs if seed in (pair.a, pair.b)]
-        for pair in mine:
+        own_pairs = [pair for pair in pairs if seed in (pair.a, pair.b)]
+        for pair in own_pairs:
             shared_with += pair.shared_of(seed, threshold, "all")
             cosine += (_matched_cosine(pair, "decoder", seed) + _matched_cosine(pair, "encoder", seed)) / 2
-        others = max(len(mine), 1)
-        table = pd.DataFrame({"seed": seed, "latent": np.arange(n), "shared_with": shared_with, "n_others": len(mine)})
-        table["stability"] = shared_with / others if mine else np.nan
-        table["mean_cosine"] = cosine / others if mine else np.nan
+        n_others = max(len(own_pairs), 1)
+        table = pd.DataFrame(
+            {"seed": seed, "latent": np.arange(n), "shared_with": shared_with, "n_others": len(own_pairs)}
+        )
+        table["stability"] = shared_with / n_others if own_pairs else np.nan
+        table["mean_cosine"] = cosine / n_others if own_pairs else np.nan
         for column in ("rate", "alive", "init_similarity_encoder", "init_similarity_decoder"):
             if column in evaluation[seed]:
                 table[column] = evaluation[seed][column].to_numpy()
@@ -271,13 +283,13 @@ def latents_table(pairs: list[Pair], evaluation: dict[int, pd.DataFrame], thresh
 
 
 def _matched_cosine(pair: Pair, side: str, seed: int) -> np.ndarray:
-    """`(n,)` matched cosine of each latent of SAE `seed`, either end of the pair."""
+    """`(n,)` matched cosine of each latent of SAE `seed`, which is A or B."""
     cosine = pair.columns[f"cosine_{side}"]
     if seed == pair.a:
         return cosine
-    turned = np.full(cosine.size, np.nan)
-    turned[pair.columns[f"counterpart_{side}"]] = cosine
-    return turned
+    of_b = np.full(cosine.size, np.nan)
+    of_b[pair.columns[f"counterpart_{side}"]] = cosine
+    return of_b
 
 
 def _fraction(passed: np.ndarray, n: int) -> float:

@@ -16,7 +16,7 @@ from sae_stability.match.rows import Dictionary, prepare
 
 @dataclass(frozen=True)
 class Shares:
-    """What part of A's latents has a counterpart in B; `overlap_tables` has the definitions.
+    """Statistics of a pair over the latents of A, all or live; `overlap_tables` has the definitions.
 
     Attributes:
         n: latents of A that count.
@@ -25,13 +25,13 @@ class Shares:
         joint: fraction whose matched cosines are both >= threshold, whatever the counterparts.
         max: fraction whose largest cosines are both >= threshold, many to one.
         decoder_only: fraction whose matched decoder cosine is >= threshold.
-        mutual_nearest: fraction that is the nearest of its nearest decoder row, with a cosine >= threshold.
+        mutual_nearest: fraction whose nearest decoder row in B has them as its nearest too, with cosine >= threshold.
         mean_cosine_encoder, mean_cosine_decoder: mean matched cosine, over the latents that have a counterpart.
         mean_best_encoder, mean_best_decoder: mean largest cosine with any row of B.
-        mean_best_encoder_reverse, mean_best_decoder_reverse: the same from B's rows to A.
+        mean_best_encoder_reverse, mean_best_decoder_reverse: mean largest cosine of B's rows with any row of A.
 
-    For single dictionaries, values that need two sides are None, and the decoder's are the dictionary's: `decoder_only`
-    is the fraction with a matched cosine >= threshold, and `max` the fraction with a largest cosine >= threshold.
+    For single dictionaries, statistics that need an encoder are None, and the decoder's are those of the dictionary:
+    `decoder_only` is the fraction whose matched cosine is >= threshold, and `max` the fraction whose largest cosine is.
     """
 
     n: int
@@ -49,7 +49,7 @@ class Shares:
     mean_best_decoder_reverse: float
 
     def count(self, statistic: str) -> int:
-        """The number of latents behind a fraction: `count("shared")`."""
+        """The number of latents behind a fraction, such as `count("shared")`."""
         fraction = getattr(self, statistic)
         return 0 if self.n == 0 else round(fraction * self.n)
 
@@ -83,18 +83,20 @@ class Overlap:
 
     @property
     def gap(self) -> float:
-        """How far the sum of matched cosines may lie below the largest possible one, at most; of both sides."""
+        """How far, at most, the sum of matched cosines is below the largest possible: the two sides' larger gap."""
         return max(side.gap for side in (self.encoder, self.decoder) if side is not None)
 
     def __str__(self) -> str:
-        lines = [f"A: {self.n_latents_a:,} latents, B: {self.n_latents_b:,}; cosines from {self.threshold:g} on count"]
+        lines = [f"A: {self.n_latents_a:,} latents, B: {self.n_latents_b:,} latents; threshold {self.threshold:g}"]
         for name, shares in (("all", self.all), ("live", self.live)):
             if shares is not None:
-                lines.append(f"{name} {shares.n:,} latents of A: {_in_words(shares, self.encoder is not None)}")
+                lines.append(f"{name} {shares.n:,} latents of A: {_summary(shares, self.encoder is not None)}")
         if self.live is None:
             lines.append("no alive flags were given: every latent counts")
         lines.append(f"PW-MCC of the decoder: {self.pw_mcc_signed:.3f} signed, {self.pw_mcc_absolute:.3f} absolute")
-        return "\n".join([*lines, f"exact matching, proven within {self.gap:.1e} of the largest sum of cosines"])
+        return "\n".join(
+            [*lines, f"exact matching, proven within {self.gap:.1e} of the largest possible sum of cosines"]
+        )
 
     __repr__ = __str__
 
@@ -110,7 +112,7 @@ def overlap(
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Overlap:
-    """How much two SAEs, or two dictionaries, share.
+    """Measure how much two SAEs, or two dictionaries, share.
 
     The definitions are those of the study's tables: the result for two SAEs equals their row of `pairs.parquet`.
 
@@ -119,10 +121,14 @@ def overlap(
             checkpoints of any format. Or two single dictionaries (n_latents, d_model), numpy or torch. The numbers of
             latents may differ; fractions are of A's.
         threshold: the cosine from which a latent counts as shared, in [0, 1].
-        alive_a, alive_b: (n_latents,) bool, which latents fire at all; where only one is given, all of the other count.
+        alive_a, alive_b: (n_latents,) bool, which latents fire; if only one is given, all latents of the other
+            SAE count as live.
         device: None or "cpu", or a CUDA device for the matching.
         threads: CPU threads; default all that this process may use.
         progress: called with the fraction of the matching done, in [0, 1].
+
+    Returns:
+        The statistics and both assignments; `print` shows a summary.
 
     Raises:
         StudyError: an SAE against a single dictionary, widths that differ, flags of the wrong length, values that are
@@ -137,9 +143,9 @@ def overlap(
         >>> random = np.random.default_rng(0)
         >>> a, noise = (random.normal(size=(40, 64)) for _ in range(2))
         >>> b = np.concatenate([a[:30], noise[30:]])[random.permutation(40)]
-        >>> one, other = (types.SimpleNamespace(encoder=rows, decoder=rows) for rows in (a, b))
-        >>> found = overlap(one, other)
-        >>> found.all.count("shared"), found.all.shared
+        >>> sae_a, sae_b = (types.SimpleNamespace(encoder=rows, decoder=rows) for rows in (a, b))
+        >>> result = overlap(sae_a, sae_b)
+        >>> result.all.count("shared"), result.all.shared
         (30, 0.75)
         >>> overlap(a, b).all.decoder_only
         0.75
@@ -148,28 +154,30 @@ def overlap(
         raise StudyError(f"overlap: threshold is {threshold}; it must be a cosine from 0 to 1")
     rows_a, rows_b = _rows(a, "a"), _rows(b, "b")
     if rows_a.keys() != rows_b.keys():
-        raise StudyError("overlap: one is an SAE and the other a single dictionary; give two of a kind")
+        raise StudyError(
+            "overlap: one argument is an SAE, the other a single dictionary; give two SAEs or two dictionaries"
+        )
     n_a, n_b = (len(sides["decoder"].rows) for sides in (rows_a, rows_b))
     flags = _flags(alive_a, n_a, "alive_a"), _flags(alive_b, n_b, "alive_b")
     options = {"threads": threads, "device": device, "progress": progress}
     single = "encoder" not in rows_a
     if single:
         assignment = match_rows(rows_a["decoder"], rows_b["decoder"], **options)
-        # Every definition is of both sides: a dictionary stands in for both, and what says nothing then is left out.
+        # The statistics need both sides, so the dictionary serves as both; `_shares` drops those that then say nothing.
         assignments = dict.fromkeys(SIDES, assignment)
     else:
         assignments = match_sides(rows_a, rows_b, **options)
     certificates = {side: certificate(assignments[side]) for side in SIDES}
     pair = Pair(0, 1, "trained", match_columns(assignments, *flags), certificates)
-    given = alive_a is not None or alive_b is not None
-    everything = _shares(pair, "all", threshold, single)
+    flags_given = alive_a is not None or alive_b is not None
+    all_shares = _shares(pair, "all", threshold, single)
     return Overlap(
         threshold=threshold,
         n_latents_a=n_a,
         n_latents_b=n_b,
-        all=everything,
-        live=_shares(pair, "live", threshold, single) if given else None,
-        pw_mcc_signed=everything.mean_cosine_decoder,
+        all=all_shares,
+        live=_shares(pair, "live", threshold, single) if flags_given else None,
+        pw_mcc_signed=all_shares.mean_cosine_decoder,
         pw_mcc_absolute=mean_absolute_cosine(rows_a["decoder"], rows_b["decoder"], threads),
         encoder=None if single else assignments["encoder"],
         decoder=assignments["decoder"],
@@ -177,7 +185,7 @@ def overlap(
 
 
 def _rows(x, name: str) -> dict[str, Dictionary]:
-    """The rows of an SAE by side; of a single dictionary, as its decoder."""
+    """The rows of an SAE by side; a single dictionary stands as a decoder."""
     if isinstance(x, str | Path):
         sides = dictionaries(Path(x))
     elif hasattr(x, "encoder") and hasattr(x, "decoder"):
@@ -190,11 +198,11 @@ def _rows(x, name: str) -> dict[str, Dictionary]:
 def _flags(alive, n_latents: int, name: str) -> np.ndarray:
     if alive is None:
         return np.ones(n_latents, bool)
-    # Tensors on a GPU give no array by themselves.
+    # numpy cannot read tensors on a GPU.
     flags = np.asarray(alive.cpu() if hasattr(alive, "cpu") else alive)
     if flags.shape != (n_latents,) or flags.dtype != bool:
         raise StudyError(
-            f"{name}: {flags.dtype} values of shape {flags.shape}; must be {n_latents} times true or false"
+            f"{name}: {flags.dtype} values of shape {flags.shape}; give {n_latents} booleans, one for each latent"
         )
     return flags
 
@@ -208,7 +216,7 @@ def _shares(pair: Pair, latents: str, threshold: float, single: bool) -> Shares:
     return Shares(**values)
 
 
-def _in_words(shares: Shares, two_sided: bool) -> str:
+def _summary(shares: Shares, two_sided: bool) -> str:
     names = {"shared": "shared", "joint": "joint", "same_counterpart": "same counterpart"} if two_sided else {}
     names |= {"decoder_only": "decoder only" if two_sided else "matched", "max": "nearest"}
     return ", ".join(f"{word} {getattr(shares, name):.3f}" for name, word in names.items())

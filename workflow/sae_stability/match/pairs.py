@@ -1,4 +1,4 @@
-"""Two dictionaries in, one match file out: a row a latent, encoder and decoder matched separately."""
+"""Match pairs of SAEs, encoder and decoder separately, into match files with one row per latent of the first SAE."""
 
 import json
 import sys
@@ -16,7 +16,7 @@ from sae_stability.files import read_table, write_table
 from sae_stability.match.assignment import Assignment, match_rows
 from sae_stability.match.limits import KEPT_BYTES
 from sae_stability.match.rows import Dictionary, prepare
-from sae_stability.match.summary_line import in_words
+from sae_stability.match.summary_line import summary
 from sae_stability.sae import formats
 from sae_stability.sae.checkpoint_files import checkpoint_files
 from sae_stability.sae.formats import own
@@ -35,40 +35,40 @@ def match_pairs(
     threads: int = 1,
     device: Literal["cpu", "cuda"] = "cpu",
 ) -> str:
-    """Match pairs of SAEs one to one, encoder and decoder apart, with the proof; each SAE is read once.
+    """Match pairs of SAEs one to one, encoder and decoder separately, with a proof that the matching is optimal.
 
     Args:
-        a: folder of the first SAE, of any format that is read; once for each pair.
-        b: folder of the second SAE, in the order of --a.
-        out: file for the match, in the order of --a.
-        latents_a: the first SAE's table of latents, which says which of them are alive; without it all count as live.
+        a: folder of the first SAE, in any format that can be read; once for each pair.
+        b: folder of the second SAE; once for each --a, in the same order.
+        out: match file to write; once for each --a, in the same order.
+        latents_a: the first SAE's table of latents, which says which are alive; without it all count as live.
         latents_b: the second SAE's table of latents.
-        config_hash: what the match was made from.
+        config_hash: fingerprint of the SAEs, settings and code behind the match, recorded in the file.
         threads: processor cores to use.
         device: where to compute.
 
     Returns:
-        A line a pair: what it found.
+        One line per pair: the fractions matched, and the gap.
 
     Raises:
-        StudyError: lists of unequal length (the last three may be empty), or as for `match_pair`.
+        StudyError: lists of unequal length (the last three lists may be left out), or as for `match_pair`.
     """
     lists = {"b": b, "out": out, "latents_a": latents_a, "latents_b": latents_b, "config_hash": config_hash}
     check_one_each(len(a), "pairs", **lists)
-    given = {"a": a} | {name: values for name, values in lists.items() if values}
-    read = Prepared()
-    for place, progress in enumerate(steps("match", len(a))):
-        pair = {name: values[place] for name, values in given.items()}
-        match_pair(**pair, read=read, threads=threads, device=device, progress=progress)
+    arguments = {"a": a} | {name: values for name, values in lists.items() if values}
+    cache = SaeCache()
+    for place, progress in enumerate(pair_progress("match", len(a))):
+        pair = {name: values[place] for name, values in arguments.items()}
+        match_pair(**pair, cache=cache, threads=threads, device=device, progress=progress)
     triples = zip(a, b, out, strict=True)
-    return "\n".join(f"{Path(one).name} and {Path(other).name}: {in_words(file)}" for one, other, file in triples)
+    return "\n".join(f"{Path(sae_a).name} and {Path(sae_b).name}: {summary(file)}" for sae_a, sae_b, file in triples)
 
 
-def steps(name: str, pairs: int) -> Iterator[Callable[[float], None]]:
-    """For each of so many pairs, a function that takes the fraction of it done; a bar on stderr shows them all."""
-    form = "{desc}: {percentage:.0f}% [{elapsed}<{remaining}]"
+def pair_progress(name: str, pairs: int) -> Iterator[Callable[[float], None]]:
+    """Yield, for each pair, a function to call with the fraction of it that is done; one bar on stderr shows all."""
+    bar_format = "{desc}: {percentage:.0f}% [{elapsed}<{remaining}]"
     interval = 0.5 if sys.stderr.isatty() else 10.0
-    with tqdm(total=pairs, desc=name, bar_format=form, mininterval=interval, delay=1) as bar:
+    with tqdm(total=pairs, desc=name, bar_format=bar_format, mininterval=interval, delay=1) as bar:
         for place in range(pairs):
             yield lambda done, place=place: bar.update(place + done - bar.n)
         bar.update(pairs - bar.n)
@@ -82,36 +82,43 @@ def match_pair(
     latents_a: Path | None = None,
     latents_b: Path | None = None,
     config_hash: str = "",
-    read=None,
+    cache: "SaeCache | None" = None,
     threads: int | None = None,
     device: str | None = None,
     progress=None,
 ) -> None:
     """Match the SAEs in folders `a` and `b`, of any format, and write the match file `out`.
 
-    `latents_a` and `latents_b` are their evaluation tables (column `alive`); without one, every latent counts as live.
-    `config_hash` says what the match is made from. `read` is a `Prepared` that other pairs use too.
-    Cosines do not depend on row norms, so folding decoder norms into the encoder, as comparisons of raw weights need,
-    changes nothing here.
-    Definitions: reference paper (arXiv 2501.16615), matching: P_enc and P_dec are independent assignments that maximise
-    the sum of signed cosines.
+    As in arXiv 2501.16615, the encoder and the decoder assignment are independent, and each maximises the sum of signed
+    cosines. Cosines do not depend on row norms, so it makes no difference whether decoder norms are folded into the
+    encoder.
+
+    Args:
+        a, b: folders of the SAEs.
+        out: match file to write.
+        latents_a, latents_b: their evaluation tables (column `alive`); without one, every latent counts as live.
+        config_hash: fingerprint of the SAEs, settings and code behind the match, recorded in the file.
+        cache: keeps SAEs for other pairs.
+        threads: CPU threads; default all that this process may use.
+        device: None or "cpu", or a CUDA device.
+        progress: called with the fraction of the work done, in [0, 1].
 
     Raises:
         StudyError: a folder or table is missing or damaged, or the two do not belong together.
     """
     a, b = Path(a), Path(b)
-    read = read or Prepared()
-    rows_a, rows_b = read(a), read(b)
+    cache = cache or SaeCache()
+    rows_a, rows_b = cache(a), cache(b)
     alive_a = _alive(latents_a, len(rows_a["encoder"].rows))
     alive_b = _alive(latents_b, len(rows_b["encoder"].rows))
     metadata = {"a": _name(a), "b": _name(b), "config_hash": config_hash}
     write_match(out, rows_a, rows_b, alive_a, alive_b, metadata, threads=threads, device=device, progress=progress)
 
 
-class Prepared:
-    """Reads and normalises each SAE of several pairs once.
+class SaeCache:
+    """Reads and normalises each SAE once for several pairs.
 
-    Beyond KEPT_BYTES those used longest ago are dropped, and read again if need be.
+    Beyond KEPT_BYTES the least recently used SAEs are dropped, and read again when needed.
     """
 
     def __init__(self) -> None:
@@ -136,11 +143,19 @@ class Prepared:
 def write_match(
     out: Path, rows_a: dict, rows_b: dict, alive_a, alive_b, metadata: dict, *, threads=None, device=None, progress=None
 ) -> None:
-    """Match `{"encoder": (n, d), "decoder": (n, d)}` of two SAEs and write the table with `metadata` and the proofs."""
+    """Match two SAEs, `{"encoder": (n, d), "decoder": (n, d)}` each, and write the match file.
+
+    Args:
+        out: match file to write.
+        rows_a, rows_b: rows of the SAEs by side, as `match_rows` takes them.
+        alive_a, alive_b: `(n,)` bool, which latents fire.
+        metadata: recorded in the file, with the certificates of both sides.
+        threads, device, progress: as for `match_rows`.
+    """
     assignments = match_sides(rows_a, rows_b, threads=threads, device=device, progress=progress)
     columns = match_columns(assignments, alive_a, alive_b)
     if len(alive_a) != len(alive_b):
-        # A table has one row a latent of A; without these columns it is read as a pair of unequal SAEs.
+        # The file has one row per latent of A, so it has no room for columns over the latents of B.
         columns = {name: values for name, values in columns.items() if len(values) == len(alive_a)}
     write_table(out, pd.DataFrame(columns), metadata | {side: certificate(assignments[side]) for side in SIDES})
 
@@ -149,15 +164,15 @@ def match_sides(rows_a: dict, rows_b: dict, *, threads=None, device=None, progre
     """`match_rows` of encoder with encoder and of decoder with decoder, by side."""
     assignments = {}
     for place, side in enumerate(SIDES):
-        step = None if progress is None else (lambda done, place=place: progress((place + done) / len(SIDES)))
-        assignments[side] = match_rows(rows_a[side], rows_b[side], threads=threads, device=device, progress=step)
+        of_side = None if progress is None else (lambda done, place=place: progress((place + done) / len(SIDES)))
+        assignments[side] = match_rows(rows_a[side], rows_b[side], threads=threads, device=device, progress=of_side)
     return assignments
 
 
 def match_columns(
     assignments: dict[str, Assignment], alive_a: np.ndarray, alive_b: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """The columns of a match: one value a latent of A, but of B in the `reverse_` ones and in `alive_b`."""
+    """The columns of a match: one value per latent of A; `reverse_*` and `alive_b` have one per latent of B."""
     columns = {"latent": np.arange(len(alive_a))}
     for side in SIDES:
         columns[f"counterpart_{side}"] = assignments[side].counterpart
@@ -174,7 +189,7 @@ def match_columns(
 
 
 def certificate(assignment: Assignment) -> dict:
-    """What proves the assignment and what it cost: objective, dual bound, gap, solver, seconds, peak bytes."""
+    """The proof of an assignment and its cost: objective, dual bound, gap, solver, rounds, device, time, memory."""
     keys = ("objective", "bound", "gap", "solver", "rounds", "device", "seconds", "peak_bytes")
     return {key: getattr(assignment, key) for key in keys}
 
@@ -182,8 +197,8 @@ def certificate(assignment: Assignment) -> dict:
 def dictionaries(path: Path) -> dict[str, np.ndarray]:
     """Encoder and decoder of an SAE of any format, each `(n_latents, d_model)` float32.
 
-    torch is needed only for formats that are pickles. A folder in the project's own format is read without looking at
-    the other formats.
+    torch is needed only for formats that are pickles. For a folder in the project's own format, no other format is
+    imported.
 
     Raises:
         StudyError: no such file, a damaged one, or tensors that are missing or disagree in shape.
@@ -200,20 +215,21 @@ def _own_dictionaries(path: Path) -> dict[str, np.ndarray]:
 
     try:
         with safe_open(path, framework="numpy") as file:
-            missing = [side for side in SIDES if side not in file.keys()]  # noqa: SIM118 (not a dict)
+            names = set(file.keys())
+            missing = [side for side in SIDES if side not in names]
             if missing:
                 raise StudyError(f"{path}: no tensor '{missing[0]}'; expected an SAE in this project's own format")
-            found = {side: file.get_tensor(side) for side in SIDES}
+            tensors = {side: file.get_tensor(side) for side in SIDES}
     except FileNotFoundError:
         raise StudyError(f"{path}: no such file; train this SAE first") from None
     except (SafetensorError, OSError) as error:
         raise StudyError(f"{path}: not readable as safetensors ({error}); delete it and run again") from None
-    if found["encoder"].shape != found["decoder"].shape:
+    if tensors["encoder"].shape != tensors["decoder"].shape:
         raise StudyError(
-            f"{path}: encoder {found['encoder'].shape} and decoder {found['decoder'].shape} differ in shape; "
+            f"{path}: encoder {tensors['encoder'].shape} and decoder {tensors['decoder'].shape} differ in shape; "
             "both must be (n_latents, d_model)"
         )
-    return found
+    return tensors
 
 
 def _alive(path: Path | None, n_latents: int) -> np.ndarray:

@@ -19,5 +19,5 @@ def peak_bytes() -> int:
     try:
         return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text()).group(1)) * 1024
     except (OSError, AttributeError):
-        # Kilobytes, but on macOS.
+        # Kilobytes, except on macOS: bytes.
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -1,4 +1,4 @@
-"""The two dictionaries as checked, unit-length float32 rows."""
+"""A dictionary, checked and normalised: float32 rows of unit length."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ class Dictionary:
     """One dictionary, ready to compare.
 
     Attributes:
-        rows: `(n, d)` float32, the rows as they came; exact cosines are computed from these.
+        rows: `(n, d)` float32, the rows as given; exact cosines are computed from these.
         unit: `(n, d)` float32, the rows divided by their norm; a zero row stays zero.
         inverse_norm: `(n,)` float64, 1 / norm; 0 for a zero row, so its cosine with everything is 0.
     """
@@ -72,15 +72,15 @@ def _scaled(x, factor):
 
 
 def rounding_margin(d_model: int) -> float:
-    """How far a float32 product of two unit rows may lie from their exact cosine, at most.
+    """Largest possible difference between a float32 product of two unit rows and their exact cosine.
 
     A float32 dot product of length d, summed in any order, errs by at most gamma_d |x|.|y| with
     gamma_d = d u / (1 - d u) and u = 2^-24 (Higham, Accuracy and Stability of Numerical Algorithms, 2002,
     section 3.1); rounding the normalised rows themselves to float32 adds 2 u.
     """
     unit_roundoff = 2.0**-24
-    length = (d_model + 4) * unit_roundoff
-    return length / (1 - length)
+    d_u = (d_model + 4) * unit_roundoff
+    return d_u / (1 - d_u)
 
 
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})

@@ -1,12 +1,12 @@
 """The sparse assignment problem, solved exactly, with the duals that prove it.
 
 Shortest augmenting paths after Jonker and Volgenant, "A shortest augmenting path algorithm for dense and sparse linear
-assignment problems" (Computing 38, 1987): augmenting row reduction first, then one Dijkstra search for each row left.
-Where many rows are free, prices come from an auction in falling steps before that (Bertsekas, "The auction algorithm: a
-distributed relaxation method for the assignment problem", Annals of Operations Research 14, 1988).
+assignment problems" (Computing 38, 1987): augmenting row reduction first, then one Dijkstra search for each row still
+free. Where many rows are free, an auction with falling steps sets prices before that (Bertsekas, "The auction
+algorithm: a distributed relaxation method for the assignment problem", Annals of Operations Research 14, 1988).
 Values are maximised. Duals are u (rows) and v >= 0 (columns) with u_i + v_j >= value_ij on every edge and equality on
-matched ones. v never falls, so edges sorted by falling value bound themselves: an edge's reduced gain is at most
-its value, and a row's scan stops early.
+matched ones. v never falls below 0, so the gain of an edge, its value minus v, is at most its value: with edges sorted
+by falling value, the scan of a row can stop early.
 """
 
 from dataclasses import dataclass
@@ -15,13 +15,16 @@ import numpy as np
 from numba import njit
 
 FREE = -1
-ROUNDING = 1e-13  # of a cosine less a price
-SWEEPS = 12  # bids per row, on average, before the searches take over (price wars between near-equal rows)
-# Least raise of a bid, in turn. Rows of a tight cluster outbid each other by their differences, 1e-4 or less, until one
-# finds a place elsewhere, 0.5 below: coarse steps get there at once, fine ones settle who stays.
+ROUNDING = 1e-13  # error of a cosine minus a price
+SWEEPS = 12  # bids per row, on average, before searches take over: near-equal rows may outbid each other for long
+# Smallest increments of a bid, from coarse to fine. Rows of a tight cluster outbid each other by their differences,
+# 1e-4 or less, until prices have risen by some 0.5 and one row does better elsewhere: coarse steps get there at once,
+# and fine steps settle which rows stay.
 STEPS = tuple(0.05 / 5**k for k in range(8))
-STEP_SWEEPS = 100  # bids per row and step, on average; a step seldom takes 20
-MANY = 4  # with fewer than one row in so many free, coarse steps move more prices than they settle
+STEP_SWEEPS = 100  # most bids per row and step, on average; a step seldom needs 20
+MANY = (
+    4  # the auction needs more than n / MANY free rows: with fewer, coarse steps disturb more prices than they settle
+)
 
 
 @dataclass
@@ -35,7 +38,14 @@ class Graph:
 
 @dataclass
 class State:
-    """A partial matching and its column duals; the next solve starts from it."""
+    """A partial matching and its column duals; the next `solve` starts from it.
+
+    Attributes:
+        column_of: `(n,)` int32, matched column of each row, or FREE.
+        row_of: `(m,)` int32, matched row of each column, or FREE.
+        value_of: `(n,)` float64, value of each row's matched edge.
+        v: `(m,)` float64, column duals (prices).
+    """
 
     column_of: np.ndarray
     row_of: np.ndarray
@@ -49,14 +59,14 @@ class State:
 
 
 def solve(graph: Graph, state: State) -> np.ndarray:
-    """Match every row of the graph optimally, from `state` (changed in place); returns the row duals u.
+    """Match every row of the graph optimally, starting from `state` (changed in place); return the row duals u.
 
     Every row must be matchable. With fewer rows than columns, unmatched columns must start with v = 0.
     """
     n, m = state.column_of.size, state.row_of.size
     arrays = (graph.indptr, graph.columns, graph.values, state.column_of, state.row_of, state.value_of, state.v)
     _release(*arrays, ROUNDING)
-    # Steps leave prices on columns that then lose their row, which is no harm only where every column is matched.
+    # Steps leave prices on columns that lose their row again, which is harmless only if every column ends up matched.
     if n == m and MANY * np.count_nonzero(state.column_of == FREE) > n:
         for step in STEPS:
             _release(*arrays, step)
@@ -98,9 +108,10 @@ def _release(indptr, columns, values, column_of, row_of, value_of, v, slack):
 
 @njit(nogil=True, cache=True)
 def _bid(indptr, columns, values, column_of, row_of, value_of, v, step, bids):
-    """Each free row in turn takes its best column at the price, and `step` more, where its second best is as good.
+    """Each free row in turn takes its best column and raises its price until the second best is better by `step`.
 
-    The row it displaces queues. Returns the rows still free when bids run out or, at step 0, a tie cannot be broken.
+    A displaced row joins the queue. Returns the rows still free when `bids` are used up or, at step 0, when a tie
+    cannot be broken.
     """
     n = column_of.size
     queue = np.empty(n, np.int32)
@@ -110,7 +121,7 @@ def _bid(indptr, columns, values, column_of, row_of, value_of, v, step, bids):
             queue[size] = i
             size += 1
     left = np.empty(n, np.int32)
-    lefts = 0
+    n_left = 0
     while size:
         i = queue[head]
         head = (head + 1) % n
@@ -127,8 +138,8 @@ def _bid(indptr, columns, values, column_of, row_of, value_of, v, step, bids):
             elif gain > second:
                 second, second_edge = gain, e
         if bids <= 0 or second_edge < 0:
-            left[lefts] = i
-            lefts += 1
+            left[n_left] = i
+            n_left += 1
             continue
         bids -= 1
         edge = first_edge
@@ -137,8 +148,8 @@ def _bid(indptr, columns, values, column_of, row_of, value_of, v, step, bids):
             if row_of[columns[edge]] != FREE:
                 edge = second_edge
             if row_of[columns[edge]] != FREE:
-                left[lefts] = i
-                lefts += 1
+                left[n_left] = i
+                n_left += 1
                 continue
         else:
             v[columns[edge]] = raised
@@ -151,7 +162,7 @@ def _bid(indptr, columns, values, column_of, row_of, value_of, v, step, bids):
         row_of[j] = i
         column_of[i] = j
         value_of[i] = values[edge]
-    return left[:lefts].copy()
+    return left[:n_left].copy()
 
 
 @njit(nogil=True, cache=True)
@@ -186,14 +197,14 @@ def _heap_pop(key, item, size):
 
 @njit(nogil=True, cache=True)
 def _augment(indptr, columns, values, column_of, row_of, value_of, v, free):
-    """For each free row, the shortest path (by reduced loss) to a free column; duals stay feasible and tight."""
+    """Augment from each free row along the shortest path (by reduced loss) to a free column; duals stay optimal."""
     m = row_of.size
     distance = np.full(m, np.inf)
     edge_to = np.empty(m, np.int64)
     from_row = np.empty(m, np.int32)
     touched = np.empty(m, np.int32)
     scanned = np.empty(m, np.int32)
-    # A search meets an edge once, so this is room enough; memory that is never written is never taken.
+    # A search pushes each edge at most once, so this is large enough; memory that is never written costs nothing.
     key = np.empty(values.size)
     item = np.empty(values.size, np.int32)
     for source in free:

@@ -1,4 +1,4 @@
-"""Do unshared latents, different as they are one by one, span the same subspace in every seed?"""
+"""Do the unshared latents of two seeds, none of which has a counterpart, still span the same subspace?"""
 
 from pathlib import Path
 
@@ -8,44 +8,48 @@ import pandas as pd
 from sae_stability.match.pairs import dictionaries
 from sae_stability.random_streams import stream
 
-ENERGY = 0.5  # more directions and any two subspaces of a space this small overlap
+ENERGY = 0.5  # of the squared length is kept; with much more, any two subspaces of so small a space overlap
 DRAWS = 20
 
 
 def table(trained: list, saes: dict[int, Path], threshold: float) -> pd.DataFrame:
     """Columns `subspace_rank`, `subspace_overlap`, `subspace_random`, `subspace_random_std` for each pair.
 
-    For the unshared latents of A and of B (live: those of them that fired), the r leading principal directions
-    of their unit decoder rows, r the smallest number that holds half of the squared length in both;
-    overlap = mean squared cosine of the principal angles between the two subspaces = |V_a V_b^T|_F^2 / r, in [0, 1]
-    (Björck and Golub 1973; after Gerasimov et al., arXiv 2606.12138). `subspace_random` is the mean over 20 draws of as
-    many latents of A and of B taken at random from all that count, at the same r.
+    Each subspace is spanned by the r leading principal directions of the unit decoder rows of the unshared latents
+    (live: of those that fired); r is the smallest number that holds half of the squared length on both sides.
+    `subspace_overlap` is the mean squared cosine of the principal angles between the subspaces of A and of B,
+    |V_a V_b^T|_F^2 / r, in [0, 1] (Björck and Golub 1973; after Gerasimov et al., arXiv 2606.12138).
+    `subspace_random` and `subspace_random_std` are mean and standard deviation over 20 random draws of equally many
+    latents of A and of B, from all that count, at the same r.
     """
-    units = {seed: _unit(dictionaries(path)["decoder"]) for seed, path in sorted(saes.items())}
+    unit_rows = {seed: _unit(dictionaries(path)["decoder"]) for seed, path in sorted(saes.items())}
     rows = []
     for pair in trained:
         for latents in ("all", "live"):
-            sets = []
+            sides = []
             for seed, alive in ((pair.a, "alive"), (pair.b, "alive_b")):
                 base = pair.columns[alive] if latents == "live" else np.ones_like(pair.columns[alive])
-                lone = base & ~pair.shared_of(seed, threshold, latents)
-                sets.append((units[seed], np.flatnonzero(base), np.flatnonzero(lone)))
+                unshared = base & ~pair.shared_of(seed, threshold, latents)
+                sides.append((unit_rows[seed], np.flatnonzero(base), np.flatnonzero(unshared)))
             generator = np.random.default_rng(stream("subspace", pair.a, pair.b, latents))
-            rows.append((pair.a, pair.b, pair.source, latents, *compare(*sets, generator)))
+            rows.append((pair.a, pair.b, pair.source, latents, *compare(*sides, generator)))
     columns = ["a", "b", "source", "latents"]
     names = ["subspace_rank", "subspace_overlap", "subspace_random", "subspace_random_std"]
     return pd.DataFrame(rows, columns=columns + names)
 
 
 def compare(a: tuple, b: tuple, generator: np.random.Generator) -> tuple[float, float, float, float]:
-    """(rank, overlap, random mean, random std) for `(unit rows, candidate indices, chosen indices)` of each side."""
+    """(rank, overlap, random mean, random std) of two sides; NaN if a side has no unshared latents.
+
+    Each side is (unit rows `(n, d)`, indices of the latents that count, indices of the unshared ones).
+    """
     if not a[2].size or not b[2].size:
         return (np.nan,) * 4
-    (values_a, vectors_a), (values_b, vectors_b) = (directions(rows[chosen]) for rows, _, chosen in (a, b))
+    (values_a, vectors_a), (values_b, vectors_b) = (directions(rows[unshared]) for rows, _, unshared in (a, b))
     rank = max(_rank(values_a), _rank(values_b))
     chance = []
     for _ in range(DRAWS):
-        drawn = [rows[generator.choice(base, chosen.size, replace=False)] for rows, base, chosen in (a, b)]
+        drawn = [rows[generator.choice(base, unshared.size, replace=False)] for rows, base, unshared in (a, b)]
         chance.append(overlap(*(directions(rows)[1] for rows in drawn), rank))
     return rank, overlap(vectors_a, vectors_b, rank), float(np.mean(chance)), float(np.std(chance))
 
@@ -63,6 +67,7 @@ def overlap(a: np.ndarray, b: np.ndarray, rank: int) -> float:
 
 
 def _rank(values: np.ndarray) -> int:
+    """How many leading directions hold ENERGY of the squared length."""
     return int(np.searchsorted(np.cumsum(values) / values.sum(), ENERGY) + 1)
 
 

@@ -1,4 +1,4 @@
-"""A match in a line, for whoever matches at a prompt."""
+"""A match in one line, for the command line."""
 
 from pathlib import Path
 
@@ -7,11 +7,11 @@ from sae_stability.files import read_table
 THRESHOLD = 0.7
 
 
-def in_words(file: Path) -> str:
-    """The shares of the first SAE's latents that overlap_tables.py calls same and joint (at 0.7), and the larger gap.
+def summary(file: Path) -> str:
+    """The fractions `same` and `joint` (at 0.7) of `overlap_tables`, the larger gap of the two sides, and the file.
 
     Raises:
-        StudyError: `file` is no match.
+        StudyError: `file` cannot be read as a table.
     """
     table, metadata = read_table(file)
     encoder = table["counterpart_encoder"]

@@ -1,4 +1,4 @@
-"""A hash of the code that a verb runs: a change of that code reruns the stage, a comment or other code does not.
+"""A hash of the code that a verb runs: a change of that code reruns the stage; comments and other code do not count.
 
 Snakemake does not see edits in imported modules. Cheap stages therefore carry this hash in `params`, and expensive ones
 in the fingerprint that their result records.
@@ -41,7 +41,7 @@ def _hash(verb: str, loaded: tuple[str, ...]) -> str:
 
 
 def definitions(verb: str, *loaded: str) -> list[Definition]:
-    """What `code_hash` is a hash of."""
+    """The definitions that `code_hash` covers."""
     return reached([f"{VERBS[verb].module}.{VERBS[verb].name}"], loaded)
 
 
@@ -56,5 +56,5 @@ def _digest(module: str, statement: ast.stmt) -> str:
 
 
 def _is_text(statement: ast.stmt) -> bool:
-    """Whether a statement is a docstring, or one below a field."""
+    """Whether a statement is a docstring, of a definition or below a field."""
     return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)

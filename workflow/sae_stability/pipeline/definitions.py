@@ -1,9 +1,9 @@
-"""Which definitions of this package a piece of code reaches: names followed from one definition to the next.
+"""Find the definitions of this package that a piece of code reaches, by following names from one to the next.
 
-A definition is a top-level statement: a function, a class, a constant. It reaches what its names stand for, in its own
-module or through imports, at the top of the module or inside the definition. Names are followed wherever they stand,
-so more may be reached than ever runs. Only what is found by a computed name is left out: modules imported so must be
-named by the caller.
+A definition is a top-level statement: a function, a class, a constant. It reaches whatever its names refer to, in its
+own module or through imports, at the top of the module or inside the definition. Every name is followed, whether or not
+its line ever runs, so more may be reached than is executed. Only names that are computed at run time cannot be
+followed: the caller must list the modules that are imported by such a name.
 """
 
 import ast
@@ -16,26 +16,26 @@ PACKAGE = Path(__file__).parents[1]
 
 
 class Definition(NamedTuple):
-    """A top-level statement of a module (its dotted name)."""
+    """A top-level statement, and the dotted name of its module."""
 
     module: str
     statement: ast.stmt
 
     @property
     def lines(self) -> range:
-        """Its lines in the file, decorators included, from 1."""
+        """The numbers of its lines in the file, from 1, decorators included."""
         decorators = [decorator.lineno for decorator in getattr(self.statement, "decorator_list", [])]
         return range(min([self.statement.lineno, *decorators]), self.statement.end_lineno + 1)
 
 
 class Module(NamedTuple):
-    """What a module's top level says.
+    """The contents of a module's top level.
 
     Attributes:
         bindings: name -> the statements that give it its value.
-        imports: local name -> dotted name in this package.
-        foreign: local names of what is imported from other packages.
-        effects: statements that do more on import than give a name its value.
+        imports: name in the module -> dotted name in this package, for imports from this package.
+        foreign: names that are imported from other packages.
+        effects: statements that do more on import than bind a name.
     """
 
     bindings: dict[str, list[ast.stmt]]
@@ -45,30 +45,30 @@ class Module(NamedTuple):
 
 
 def reached(roots: Iterable[str], loaded: Iterable[str] = ()) -> list[Definition]:
-    """Every definition that some definitions reach, themselves included, in a fixed order.
+    """All definitions that the roots reach, including the roots, in a fixed order.
 
     Args:
         roots: dotted names of definitions, such as "sae_stability.match.pairs.match_pairs".
-        loaded: dotted names of modules that are imported by a name known only when the code runs; all that they define
-            counts.
+        loaded: dotted names of modules that are imported by a name known only when the code runs; all their
+            definitions count as roots.
 
     Raises:
-        KeyError: a root, or a name that some code takes from a module of this package, is not there.
+        KeyError: a root does not exist, or some code uses a name that a module of this package does not define.
     """
-    found: dict[tuple[str, int], Definition] = {}
+    reachable: dict[tuple[str, int], Definition] = {}
     todo = [definition for name in (*roots, *loaded) for definition in _named(name)]
     while todo:
         definition = todo.pop()
         place = (definition.module, definition.statement.lineno)
-        if place not in found:
-            found[place] = definition
+        if place not in reachable:
+            reachable[place] = definition
             todo += _effects(definition.module)
-            todo += [other for name in _references(definition) for other in _named(name)]
-    return [found[place] for place in sorted(found)]
+            todo += [target for name in _references(definition) for target in _named(name)]
+    return [reachable[place] for place in sorted(reachable)]
 
 
 def _named(dotted: str) -> list[Definition]:
-    """The definitions that a dotted name stands for; all of a module's where it is the name of a module."""
+    """The definitions that a dotted name refers to: all those of a module if it names a module."""
     module, rest = _split(dotted)
     parsed = _module(module)
     if not rest:
@@ -86,19 +86,19 @@ def _named(dotted: str) -> list[Definition]:
 
 
 def _effects(module: str) -> list[Definition]:
-    """What runs, beside definitions, when a module is imported: its own such statements, and those of its packages."""
+    """The statements that run when a module is imported, besides definitions, in the module and in its packages."""
     parts = module.split(".")
     modules = [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
     return [Definition(name, statement) for name in modules for statement in _module(name).effects]
 
 
 def _references(definition: Definition) -> Iterator[str]:
-    """Dotted names, in this package, of what a definition's names may stand for."""
+    """Dotted names, in this package, of everything that a definition's names may refer to."""
     parsed = _module(definition.module)
-    # Imports inside a function hold for its own names, before those of the module.
+    # Imports inside the definition take precedence over the module's names.
     inner = Module({}, {}, set(), [])
     for node in ast.walk(definition.statement):
-        _note_import(node, definition.module, inner)
+        _add_import(node, definition.module, inner)
     own = {name: f"{definition.module}.{name}" for name in parsed.bindings}
     targets = own | parsed.imports | inner.imports
     todo: list[ast.AST] = [definition.statement]
@@ -112,7 +112,7 @@ def _references(definition: Definition) -> Iterator[str]:
 
 
 def _chain(node: ast.AST) -> tuple[str | None, list[str]]:
-    """`a.b.c` as "a" and ["b", "c"]; (None, []) for anything that is no such chain of names."""
+    """`a.b.c` as "a" and ["b", "c"]; (None, []) for anything else."""
     attributes = []
     while isinstance(node, ast.Attribute):
         attributes.insert(0, node.attr)
@@ -138,49 +138,52 @@ def _file(module: str) -> Path | None:
 
 @functools.cache
 def _module(name: str) -> Module:
-    found = Module({}, {}, set(), [])
+    parsed = Module({}, {}, set(), [])
     tree = ast.parse(_file(name).read_text(), filename=str(_file(name)))
     for statement in tree.body:
-        _read(statement, statement, name, found)
-    return found
+        _add_statement(statement, statement, name, parsed)
+    return parsed
 
 
-def _read(node: ast.stmt, statement: ast.stmt, module: str, found: Module) -> None:
-    """Sort a statement of the top level into `found`; `node` is the statement, or one inside an `if` or `try`."""
+def _add_statement(node: ast.stmt, statement: ast.stmt, module: str, parsed: Module) -> None:
+    """Add a top-level `statement` to `parsed`; `node` is the statement itself or one inside an `if` or `try`."""
     if isinstance(node, ast.Import | ast.ImportFrom):
-        _note_import(node, module, found)
+        _add_import(node, module, parsed)
     elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        found.bindings.setdefault(node.name, []).append(statement)
+        parsed.bindings.setdefault(node.name, []).append(statement)
     elif isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         names = [part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)]
         plain = all(isinstance(target, ast.Name | ast.Tuple) for target in targets)
         for name in names if plain else ():
-            found.bindings.setdefault(name, []).append(statement)
+            parsed.bindings.setdefault(name, []).append(statement)
         if not plain:
-            found.effects.append(statement)  # os.environ["NAME"] = ...
+            parsed.effects.append(statement)  # os.environ["NAME"] = ...
     elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
-        if statement not in found.effects:
-            found.effects.append(statement)
+        if statement not in parsed.effects:
+            parsed.effects.append(statement)
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.stmt | ast.ExceptHandler):
-                _read(child, statement, module, found)
+                _add_statement(child, statement, module, parsed)
 
 
-def _note_import(node: ast.AST, module: str, found: Module) -> None:
-    """Note what an import statement binds: names of this package in `imports`, all others in `foreign`."""
+def _add_import(node: ast.AST, module: str, parsed: Module) -> None:
+    """Add the names that an import binds to `parsed`: those of this package to `imports`, others to `foreign`."""
     if isinstance(node, ast.Import):
         pairs = [(alias.asname or alias.name.partition(".")[0], alias.name) for alias in node.names]
         # `import a.b` binds a.
         pairs = [(local, name if local != name.partition(".")[0] else local) for local, name in pairs]
     elif isinstance(node, ast.ImportFrom):
         if node.level or any(alias.name == "*" for alias in node.names):
-            raise ValueError(f"{module}, line {node.lineno}: an import that cannot be followed; name what you import")
+            raise ValueError(
+                f"{module}, line {node.lineno}: an import with * or leading dots cannot be followed; write the "
+                "module's full name and each name that is imported"
+            )
         pairs = [(alias.asname or alias.name, f"{node.module}.{alias.name}") for alias in node.names]
     else:
         return
     for local, name in pairs:
         if name.partition(".")[0] == PACKAGE.name:
-            found.imports[local] = name
+            parsed.imports[local] = name
         else:
-            found.foreign.add(local)
+            parsed.foreign.add(local)
