@@ -36,7 +36,7 @@ def test_rows_in_memory_give_the_bits_of_the_same_rows_imported(tmp_path, kind):
     np.save(tmp_path / "rows.npy", rows)
     chunk = tmp_path / "chunk-0000"
     import_matrix(
-        path=tmp_path / "rows.npy",
+        matrix=tmp_path / "rows.npy",
         tensor=None,
         chunk=0,
         heldout_rows=0,
