@@ -2,7 +2,7 @@
 
 snakemake --cores all                                         the study in config.yaml
 snakemake --cores all --configfile studies/bring-your-own.yaml   another study
-snakemake --cores all saes                                    up to a stage: activations, saes, matches, overlap, figures
+snakemake --cores all saes                                    up to a stage: activations, saes, matches, overlap_tables, figures
 """
 
 import os

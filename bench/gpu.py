@@ -107,7 +107,7 @@ def _parts(dtype: str) -> dict[str, tuple[float, float, float]]:
 
     from sae_stability.sae.training.kernels import triton_sparse as kernels
     from sae_stability.sae.training.kernels.triton_topk import largest
-    from sae_stability.sae.training.kernels.triton_update import Moments, update_latents
+    from sae_stability.sae.training.kernels.triton_update import LatentTensors, update_latents
     from sae_stability.sae.training.steps import topk_triton
 
     (n, d, k), rows = SHAPE.values(), BATCH
@@ -123,7 +123,10 @@ def _parts(dtype: str) -> dict[str, tuple[float, float, float]]:
     size = step.dtype.itemsize
     height = min(rows, topk_triton.TILE_BYTES // (n * size))
     tile = torch.empty(height, n, device="cuda", dtype=step.dtype)
-    moments = [Moments(*(of[name] for name in Moments._fields)) for of in (step.parameters, step.first, step.second)]
+    moments = [
+        LatentTensors(*(of[name] for name in LatentTensors._fields))
+        for of in (step.parameters, step.first, step.second)
+    ]
     update_arguments = (
         *entries,
         error,

@@ -16,7 +16,7 @@ def check_kernels() -> None:
 
     from sae_stability.sae.training.kernels import triton_sparse as kernels
     from sae_stability.sae.training.kernels.triton_topk import largest
-    from sae_stability.sae.training.kernels.triton_update import Moments, update_latents
+    from sae_stability.sae.training.kernels.triton_update import LatentTensors, update_latents
 
     def close(actual, expected, tolerance):
         torch.testing.assert_close(actual.double(), expected.double(), rtol=tolerance, atol=tolerance)
@@ -39,7 +39,7 @@ def check_kernels() -> None:
             error, inputs, scale, silent, *moments, factors, n_main = rest
             expected = reference.update_latents(lists, *rest)
             copies = [moments[0][name].to(dtype) for name in ("encoder", "decoder")]
-            moments_of_all = [Moments(**tensors) for tensors in moments]
+            moments_of_all = [LatentTensors(**tensors) for tensors in moments]
             factors = torch.tensor(factors, device="cuda")
             parts = update_latents(*lists, error, inputs, scale, silent, *moments_of_all, copies, factors, n_main)
             for actual, expected_value in zip(moments, expected[:3], strict=True):
@@ -69,7 +69,7 @@ def check_steps() -> None:
         for alpha in (0.0, 1 / 32):
             shape |= {"dtype": dtype, "settings": {"auxk_alpha": alpha, "dead_tokens": 5000}}
             one, two, resumed = (training(shape, 0, batches[0]) for _ in range(3))
-            two.recorded = lambda function, given: function(given)  # launched one by one
+            two.graphed_step = lambda function, batch: function(batch)  # launched one by one
             plain = TorchTopKStep(
                 {n: v.numpy() for n, v in one.weights().items()}, one.settings, _no_normalisation(), "cuda"
             )

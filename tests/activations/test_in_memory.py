@@ -6,9 +6,10 @@ import torch
 
 from sae_stability.activations import extract
 from sae_stability.activations.reader import rows
-from sae_stability.corpus.tokenize import load_tokenizer
 from sae_stability.errors import StudyError
 from sae_stability.models.loading import load_model
+from sae_stability.models.source import ModelSource
+from sae_stability.models.tokenizer import load_tokenizer
 from tests.tiny import HOOKPOINTS, sentences
 
 TEXTS = sentences(120, length=3)  # those of the token sets
@@ -33,9 +34,10 @@ def test_rows_are_those_that_extraction_writes(run, models, name, packing, keep_
 
 def test_a_loaded_model_gives_the_same_and_batches_change_little(models):
     expected = extract(str(models["gpt2"]), TEXTS[:20], ["h.0.mlp"], context_length=16)["h.0.mlp"]
-    model = load_model(str(models["gpt2"]), None, "float32", "cpu")
-    tokenizer = load_tokenizer(str(models["gpt2"]))
-    given = {"context_length": 16, "tokenizer": tokenizer}
+    source = ModelSource(str(models["gpt2"]))
+    assert np.array_equal(extract(source, TEXTS[:20], ["h.0.mlp"], context_length=16)["h.0.mlp"], expected)
+    model = load_model(source, "cpu")
+    given = {"context_length": 16, "tokenizer": load_tokenizer(source)}
     assert np.array_equal(extract(model, TEXTS[:20], ["h.0.mlp"], **given)["h.0.mlp"], expected)
     small = extract(model, TEXTS[:20], ["h.0.mlp"], **given, batch_tokens=1)["h.0.mlp"]
     np.testing.assert_allclose(small, expected, rtol=1e-4, atol=1e-5)
@@ -48,7 +50,7 @@ def test_a_loaded_model_gives_the_same_and_batches_change_little(models):
         ({"hookpoints": "h.0.mlp"}, "texts and hookpoints must be lists"),
         ({"texts": [""]}, "the texts make no block; give more text"),
         ({"texts": ["a"], "packing": True}, "the texts make no block"),
-        ({"context_length": 65}, "context_length 65 is more than the model's 64 positions"),
+        ({"context_length": 65}, "context_length 65 is above the model's 64 positions"),
         ({"hookpoints": ["h.9"]}, "hookpoint 'h.9' is not in GPT2Model"),
         ({"model": torch.nn.Linear(2, 2)}, "a loaded model needs its tokenizer; give tokenizer="),
         ({"model": "/no/such/folder"}, "/no/such/folder"),

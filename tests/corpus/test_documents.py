@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sae_stability.corpus import documents as module
-from sae_stability.corpus.documents import documents
+from sae_stability.corpus.documents import DEFAULTS, documents
 from sae_stability.errors import StudyError
 from sae_stability.study.schema import check, definition
 
@@ -80,9 +80,8 @@ def test_an_unknown_kind_lists_the_known_ones():
     [
         ({"paths": ["a.txt"], "text_column": "text", "colour": 1}, "'colour'"),
         ({"text_column": "text"}, "'paths'"),
-        ({"paths": ["a.txt"]}, "'text_column'"),
     ],
-    ids=["unknown", "missing", "no default"],
+    ids=["unknown", "missing"],
 )
 def test_a_wrong_key_is_named(settings, message):
     with pytest.raises(StudyError, match=f"corpus of kind 'files': .*{message}"):
@@ -194,5 +193,11 @@ def test_a_study_fills_in_every_setting_that_documents_takes(settings, package):
     documents(filled, seed=0)  # nothing is read before the first document is asked for
 
 
-def test_data_sets_are_streamed_unless_a_study_says_otherwise():
-    assert check({"kind": "hub", "name": "nobody/none"}, definition("corpus"))["streaming"] is True
+def test_settings_left_out_are_the_same_in_a_study_and_by_hand(tmp_path: Path, monkeypatch):
+    filled = check({"kind": "hub", "name": "nobody/none"}, definition("corpus"))
+    assert filled == {"kind": "hub", "name": "nobody/none"} | DEFAULTS["hub"]
+    assert filled["streaming"] is True
+    (tmp_path / "one.jsonl").write_text('{"text": "Some text."}\n')
+    monkeypatch.chdir(tmp_path)
+    by_hand = {"kind": "files", "paths": ["one.jsonl"]}
+    assert list(documents(by_hand, seed=0)) == ["Some text."]

@@ -76,9 +76,12 @@ def test_one_pair_at_every_value_is_said_to_have_no_spread(make):
 
 
 def test_a_layer_caption_names_the_best_and_the_worst_layer_of_every_size(make):
-    folders = [make.pairs(f"l{layer}", [pair(0, 1, shared=layer / 10)]) for layer in range(3)]
+    folders = [
+        make.pairs(f"l{layer}", [pair(0, 1, shared=layer / 10), pair(0, 1, "live", shared=0.9 - layer / 10)])
+        for layer in range(3)
+    ]
     text = caption("layer", [(f"layers.{layer}.mlp", folder) for layer, folder in enumerate(folders)])
-    assert "with 8 latents, lowest 0.0% at layer 0, highest 20.0% at layer 2" in text
+    assert "with 8 latents, lowest 0.0% at layer 0, highest 20.0% at layer 2 (live latents only: lowest 70.0%" in text
 
 
 def test_a_position_caption_gives_every_position_its_numbers(make):
@@ -326,6 +329,7 @@ def test_the_summary_of_two_seeds_claims_no_spread(make, tmp_path):
     summary.write_summary(study="s", base="c", overlap=[("c", folder)], evaluation=[], out=out)
     text = out.read_text()
     assert "(no spread, n = 1 pair)" in text
+    assert "standard deviation" not in text
     assert "nothing about how much that fraction varies with the choice of seeds" in text
     assert "not measured" in text
     assert "nan" not in text

@@ -18,9 +18,10 @@ def table_and_axes(figure: str, inputs) -> tuple[pd.DataFrame, list]:
     return table, picture.axes
 
 
-def points(axes, *, colour: str, marker: str) -> set[tuple[float, float]]:
+def points(axes, *, colour: str, marker: str, face: str | None = None) -> set[tuple[float, float]]:
     """Where marks of this look stand, in data units."""
     lines = [line for line in axes.lines if line.get_marker() == marker and to_hex(line.get_color()) == colour.lower()]
+    lines = [line for line in lines if face is None or line.get_markerfacecolor() == face]
     return rounded(*np.concatenate([line.get_xydata() for line in lines]).T)
 
 
@@ -42,7 +43,18 @@ def test_a_sweep_shows_every_pair_and_the_paper(figure, study):
         trained = {"source": "trained", "statistic": statistic}
         assert points(axes[0], colour=colour, marker="o") == of(table, latents="all", **trained)
         assert points(axes[0], colour=colour, marker="D") == of(table, latents="live", **trained)
-    assert points(axes[-1], colour=styles.PUBLISHED, marker="s") == of(table, source="published")
+    for statistic, face in (("joint", styles.PUBLISHED), ("same_counterpart", "white")):
+        expected = of(table, source="published", statistic=statistic)
+        assert points(axes[-1], colour=styles.PUBLISHED, marker="s", face=face) == expected
+
+
+def test_a_paper_far_from_this_run_gets_its_own_panel(study):
+    assert len(table_and_axes("k", study["k"])[1]) == 1
+    table, axes = table_and_axes("tokens", study["tokens"])
+    assert len(axes) == 2
+    assert axes[0].get_xlim()[1] < table.loc[table["source"] == "published", "x"].min() < axes[1].get_xlim()[1]
+    # One value alone would have room on the paper's axis, at the end of a long empty stretch.
+    assert len(table_and_axes("tokens", study["tokens"][:1])[1]) == 2
 
 
 def test_layers_show_every_pair_in_the_colour_of_its_size(study):
@@ -52,6 +64,18 @@ def test_layers_show_every_pair_in_the_colour_of_its_size(study):
         assert points(axes, colour=colour, marker="o") == of(table, latents="all", **trained)
         assert points(axes, colour=colour, marker="D") == of(table, latents="live", **trained)
     assert points(axes, colour=styles.PUBLISHED, marker="s") == of(table, source="published")
+
+
+@pytest.mark.parametrize("figure", ["size", "layer", "architecture", "seeds"])
+def test_filled_dots_stand_left_of_their_value_and_hollow_ones_right(figure, study):
+    _, (axes, *_) = table_and_axes(figure, study[figure])
+    for marker, points_right in (("o", -2.0), ("D", 2.0)):
+        lines = [line for line in axes.lines if line.get_marker() == marker and len(line.get_xdata())]
+        assert lines
+        for line in lines:
+            moved = line.get_transform().transform(line.get_xydata()) - axes.transData.transform(line.get_xydata())
+            assert moved[:, 0] * 72 / axes.figure.dpi == pytest.approx(points_right)
+            assert moved[:, 1] == pytest.approx(0)
 
 
 @pytest.mark.parametrize("figure", ["size", "layer"])
@@ -71,14 +95,20 @@ def test_the_mean_of_the_pairs_and_the_floor_are_lines(figure, study):
 )
 def test_named_places_show_every_pair_in_its_row(figure, statistics, study):
     table, (axes,) = table_and_axes(figure, study[figure])
+    shifts = []
     for statistic, colour in zip(statistics, COLOURS, strict=False):
         for marker, latents in (("o", "all"), ("D", "live")):
             drawn = points(axes, colour=colour, marker=marker)
             expected = of(table, "x", "fraction", source="trained", statistic=statistic, latents=latents)
             # The dots of one row stand a little apart from its middle.
             assert {(x, round(y)) for x, y in drawn} == expected
-            assert len({round(y % 1, 6) for _, y in drawn}) == 1
-    assert points(axes, colour=styles.PUBLISHED, marker="s") == of(table, "x", "fraction", source="published")
+            (shift,) = {round(y - round(y), 6) for _, y in drawn}
+            shifts.append(shift)
+    assert shifts == sorted(shifts), "from top to bottom: each statistic, all latents and then live ones"
+    published = table[table["source"] == "published"]
+    for statistic, face in zip(dict.fromkeys(published["statistic"]), (styles.PUBLISHED, "white"), strict=False):
+        expected = of(published, "x", "fraction", statistic=statistic)
+        assert points(axes, colour=styles.PUBLISHED, marker="s", face=face) == expected
     names = dict(zip(axes.get_yticks(), (label.get_text() for label in axes.get_yticklabels()), strict=True))
     first = table.iloc[0]
     assert names[first["x"]] == {"order": "order of the data"}.get(first["value"], first["value"])
@@ -135,6 +165,16 @@ def test_sharing_shows_a_bar_for_each_number_of_saes(study):
     assert live == of(table, "mean", "m", source="trained", latents="live")
 
 
+def test_a_floor_far_above_the_bars_is_an_arrow_with_its_value(study):
+    table, (axes, _) = table_and_axes("sharing", study["sharing"])
+    assert axes.get_ylim()[1] < 1
+    floor = table[(table["source"] == "floor") & (table["latents"] == "all")].set_index("m")["mean"]
+    assert floor[1] == 1
+    assert [text.get_text() for text in axes.texts] == ["100.0%"]
+    assert {x for x, _ in points(axes, colour=styles.FLOOR, marker="^")} == {1}
+    assert points(axes, colour=styles.FLOOR, marker="_") == rounded(floor.index[1:], floor[1:])
+
+
 def test_thresholds_show_the_mean_over_pairs_by_all_three_definitions(study):
     table, (axes,) = table_and_axes("thresholds", study["thresholds"])
     for statistic, colour in zip(("shared", "joint", "max"), COLOURS, strict=False):
@@ -143,9 +183,13 @@ def test_thresholds_show_the_mean_over_pairs_by_all_three_definitions(study):
             rows = table[(table["source"] == "trained") & (table["statistic"] == statistic)]
             mean = rows[rows["latents"] == latents].groupby("threshold")["fraction"].mean()
             assert rounded(mean.index, mean) in drawn
-        assert points(axes, colour=colour, marker="s") == of(
-            table, "fraction", "threshold", source="published", statistic=statistic
-        )
+        expected = of(table, "fraction", "threshold", source="published", statistic=statistic)
+        assert points(axes, colour=colour, marker="s") == expected
+    floors = [line.get_linestyle() for line in axes.lines if to_hex(line.get_color()) == styles.FLOOR]
+    assert floors == ["-", "--", ":"]
+    (chosen,) = set(table["chosen"])
+    assert [line for line in axes.lines if list(line.get_xdata()) == [chosen, chosen]]
+    assert [text.get_text() for text in axes.texts] == [f"{chosen:g}"]
 
 
 @pytest.mark.parametrize("figure", registry.FIGURES)

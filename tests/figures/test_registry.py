@@ -13,7 +13,7 @@ from sae_stability.figures import drawings, registry, tables
 from sae_stability.figures.registry import FIGURES, FigureKind
 from sae_stability.study import schema
 from sae_stability.study.figures import CHECKS, figure_of
-from sae_stability.study.parts import Member, Sweep
+from sae_stability.study.parts import Point, Sweep
 
 PACKAGE = Path(registry.__file__).parents[1]
 
@@ -65,7 +65,7 @@ def toy(tmp_path, monkeypatch):
 
 
 def sweep(*cohorts: str, fields: tuple[str, ...] = ()) -> Sweep:
-    return Sweep("some", None, fields, tuple(Member(cohort, {"k": cohort}) for cohort in cohorts))
+    return Sweep("some", None, fields, tuple(Point(cohort, {"k": cohort}) for cohort in cohorts))
 
 
 def cohorts(**of_k: int) -> dict:

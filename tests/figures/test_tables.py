@@ -150,7 +150,11 @@ def test_a_figure_of_one_cohort_refuses_two(make, figure):
         ("architecture", {"value": "gated"}, {"fraction": [0.8562], "size": [27648], "matched": [""]}),
         ("seeds", {"m": 3}, {"mean": [0.4843], "std": [0.0091], "n_seeds": [9], "threshold": [0.7]}),
         ("sharing", {"m": 9}, {"mean": [0.173], "n_seeds": [9]}),
-        ("thresholds", {"threshold": 0.714}, {"fraction": [0.3996, 0.3990, 0.4033]}),
+        (
+            "thresholds",
+            {"threshold": 0.714},
+            {"fraction": [0.3996, 0.3990, 0.4033], "statistic": ["joint", "shared", "max"]},
+        ),
         ("joint", {"row": "mean"}, {"cosine_decoder": [0.6770], "cosine_encoder": [0.5941], "fraction_same": [0.7929]}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

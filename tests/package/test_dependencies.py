@@ -71,7 +71,7 @@ def test_the_pins_are_of_versions_that_are_allowed():
 @pytest.mark.parametrize("extra", ["train", "workflow"])
 def test_a_missing_package_names_the_extra_that_installs_it(extra):
     for name in names(EXTRAS[extra]):
-        message = rf"^{name} is not installed.*pip install 'sae-stability\[{extra}\]'$"
+        message = rf"^{name} is needed here but not installed.*pip install 'sae-stability\[{extra}\]'$"
         with pytest.raises(StudyError, match=message), naming_missing_extra():
             raise ModuleNotFoundError(name=f"{name}.inside")
 

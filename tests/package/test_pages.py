@@ -10,6 +10,7 @@ import yaml
 from sae_stability import sae
 from sae_stability.files import read_table
 from sae_stability.study.schema import check, schema
+from tests import pages
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -49,10 +50,9 @@ def test_settings_that_the_pages_show_are_settings():
 
 
 def test_the_stage_in_the_recipe_does_its_work(tmp_path):
-    recipe = (ROOT / "docs" / "contributing.md").read_text()
-    work = re.search(r"\*\*1\. The work\*\*.*?```python\n(.*?)```", recipe, re.DOTALL)[1]
+    files = pages.files(pages.section(pages.CONTRIBUTING, "To add a stage: eight places"))
     names = {}
-    exec(compile(work, "contributing.md", "exec"), names)
+    exec(compile(files["workflow/sae_stability/sae/quality/norms.py"], "contributing.md", "exec"), names)
     rows = np.array([[3, 4], [0, 2]], np.float32)
     tensors = {"encoder": rows, "decoder": rows / 2, "encoder_bias": rows[0], "decoder_bias": rows[0]}
     _write_sae(tmp_path / "sae", tensors)

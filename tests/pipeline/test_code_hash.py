@@ -13,6 +13,7 @@ from sae_stability.verbs import VERBS
 
 PACKAGE = Path(__file__).parents[2] / "workflow" / "sae_stability"
 TOPK, JUMPRELU = (f"sae_stability.sae.training.steps.{name}" for name in ("topk", "jumprelu"))
+OWN = "sae_stability.sae.formats.own"
 
 
 def hashes(root: Path, *calls: tuple[str, ...]) -> list[str]:
@@ -46,7 +47,7 @@ def test_comments_docstrings_and_touching_change_nothing(copy: Path):
     for path in copy.rglob("*.py"):
         path.write_text("# a comment that was not there\n\n" + path.read_text() + "\n\n# and another\n")
     edit(copy, "errors.py", "What is wrong", "Whatever is wrong")
-    edit(copy, "sae/training/settings.py", '"""Activations a step."""', '"""How many activations a step takes."""')
+    edit(copy, "sae/training/settings.py", '"""Activations per step."""', '"""How many activations a step takes."""')
     assert hashes(copy, *VERBS) == before
 
 
@@ -76,10 +77,11 @@ def test_a_function_that_a_verb_runs_changes_that_verbs_hash(copy: Path, module:
     assert {verb for verb in same if after[verb] != before[verb]} == set()
 
 
-def test_a_constant_counts_where_it_is_used(copy: Path):
-    before = hashes(copy, "train", "match", "convert", "evaluate")
+def test_a_constant_of_training_counts_for_training_alone(copy: Path):
+    calls = ("train", TOPK), ("match", OWN), ("convert", OWN), ("evaluate", OWN)
+    before = hashes(copy, *calls)
     edit(copy, "sae/training/kernels/adam.py", "0.9,", "0.95,")
-    after = hashes(copy, "train", "match", "convert", "evaluate")
+    after = hashes(copy, *calls)
     assert [a == b for a, b in zip(after, before, strict=True)] == [False, True, True, True]
 
 

@@ -1,7 +1,5 @@
 """The jobs that make figures."""
 
-import pytest
-
 from sae_stability.figures.registry import FIGURES
 from sae_stability.pipeline import Pipeline, figures
 from tests.pipeline.words import flags_of
@@ -45,12 +43,6 @@ def test_a_figure_over_layers_reads_the_quality_of_every_sae(pipeline_of):
     assert [
         word.partition("=")[2] for word in flags_of(figures.table_command(pipeline, figure))["--input"][2:]
     ] == quality
-
-
-@pytest.mark.parametrize("kind", FIGURES)
-def test_what_a_figure_reads_besides_is_known(kind: str):
-    expected = {"joint": ("match",), "layer": ("evaluation",), "architecture": ("evaluation",)}
-    assert tuple(figures.extra(kind)) == expected.get(kind, ())
 
 
 def test_an_edit_of_a_drawing_makes_no_table_again(pipeline: Pipeline, edited: set[str]):

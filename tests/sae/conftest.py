@@ -11,7 +11,7 @@ from tests.sae.training.chunks import planted_dictionary, planted_rows, write_ch
 
 @pytest.fixture(scope="session")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """Two chunks and held-out rows of one planted dictionary, and settings that fit them."""
+    """Two chunks and held-out rows from one planted dictionary, and settings that fit them."""
     folder = tmp_path_factory.mktemp("planted")
     dictionary = planted_dictionary(48, 24)
     chunks = [
@@ -40,7 +40,7 @@ def one_chunk(planted: SimpleNamespace) -> TrainSettings:
 
 @pytest.fixture
 def interrupted_at(monkeypatch: pytest.MonkeyPatch):
-    """Within `interrupted_at(step)`, a training stops before it notes what that step did."""
+    """Inside `interrupted_at(step)`, training is interrupted before it records the result of that step."""
     from sae_stability.sae.training.history import History
 
     add = History.add
@@ -62,7 +62,7 @@ def interrupted_at(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.fixture
 def train(planted: SimpleNamespace, tmp_path: Path):
-    """Train on all chunks, a state file between them; returns the SAE folder."""
+    """Train on all chunks, with a state file between them; returns the SAE folder."""
     from sae_stability.sae.training.train import train_chunk
 
     def run(name: str, settings: TrainSettings, **options) -> Path:

@@ -1,4 +1,4 @@
-"""Fetching an SAE: from a server on this machine that speaks the hub's protocol, and what is refused before any."""
+"""Download an SAE from a local server that speaks the hub's protocol, and refuse wrong folders before that."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ def sha1(content: bytes) -> str:
 
 
 class Hub(BaseHTTPRequestHandler):
-    """Enough of the hub for one repository, someone/saes, at one commit."""
+    """A minimal hub with one repository, someone/saes, at one commit."""
 
     def log_message(self, *_):
         pass
@@ -90,7 +90,7 @@ def fetch(hub: str, out: Path, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, env=environment, text=True, capture_output=True, check=False, timeout=120)
 
 
-def test_one_folder_is_fetched_without_what_is_no_sae(hub, tmp_path):
+def test_only_the_files_of_the_sae_are_downloaded(hub, tmp_path):
     result = fetch(hub, tmp_path / "out", "--folder", "layers.0/seed1")
     assert result.returncode == 0, result.stderr
     files = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file())
@@ -100,27 +100,27 @@ def test_one_folder_is_fetched_without_what_is_no_sae(hub, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         (["--folder", "layers.7"], "folder 'layers.7' at main holds no file of an SAE"),
         (["--folder", "layers.0/seed1", "--revision", "nowhere"], "someone/saes at nowhere: cannot be fetched"),
         (["--folder", "../up"], "must be a path inside the repository"),
     ],
 )
-def test_what_is_not_there_is_told_in_a_line(hub, tmp_path, arguments, words):
+def test_a_missing_folder_or_revision_is_one_line(hub, tmp_path, arguments, message):
     result = fetch(hub, tmp_path / "out", *arguments)
     assert result.returncode == 2
-    assert words in result.stderr
+    assert message in result.stderr
     assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize("folder", ["/etc", "a/../../b", "..", "a/*", "a?", "a\\b"])
-def test_a_folder_leads_nowhere_else(folder):
+def test_a_folder_outside_the_repository_is_refused(folder):
     with pytest.raises(StudyError, match="must be a path inside the repository"):
         checked_folder(folder)
 
 
-def test_a_local_checkpoint_is_its_files_and_no_others(tmp_path):
+def test_a_local_checkpoint_consists_of_its_own_files_only(tmp_path):
     names = [path.name for path in checkpoint_files(FIXTURES / "sparsify-topk")]
     assert names == ["cfg.json", "sae.safetensors"]
     assert checkpoint_files(FIXTURES / "openai-topk" / "8.pt") == [FIXTURES / "openai-topk" / "8.pt"]

@@ -17,6 +17,6 @@ def test_info_shows_shapes_and_settings(tmp_path: Path):
     assert "k: 2" in text
 
 
-def test_info_names_a_folder_that_is_no_sae(tmp_path: Path):
-    with pytest.raises(StudyError, match="in none of the formats that are read"):
+def test_info_refuses_a_folder_that_is_not_an_sae(tmp_path: Path):
+    with pytest.raises(StudyError, match="no SAE in a known format"):
         describe(tmp_path)

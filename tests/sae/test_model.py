@@ -1,4 +1,4 @@
-"""The one SAE class: each architecture by its definition to the bit, and what is saved is loaded with the same bits."""
+"""The class `SAE`: each architecture equals its definition bit for bit, and saving and loading keeps every bit."""
 
 import subprocess
 import sys
@@ -65,7 +65,7 @@ def saved(request, tmp_path):
     return tmp_path / "sae", {name: torch.from_numpy(value) for name, value in tensors.items()}, request.param
 
 
-def test_an_architecture_is_its_definition_to_the_bit(saved):
+def test_an_architecture_equals_its_definition_bit_for_bit(saved):
     folder, tensors, name = saved
     loaded = sae.load(folder)
     x = torch.randn(33, D_MODEL, generator=torch.Generator().manual_seed(0))
@@ -73,12 +73,12 @@ def test_an_architecture_is_its_definition_to_the_bit(saved):
     output = torch.addmm(tensors["decoder_bias"], latents, tensors["decoder"])
     assert (latents != 0).any(1).all()
     assert torch.equal(loaded.encode(x), latents)
-    for found in (loaded.decode(latents), loaded.reconstruct(latents, x), loaded.forward(x)):
-        assert torch.equal(found, output)
+    for reconstruction in (loaded.decode(latents), loaded.reconstruct(latents, x), loaded.forward(x)):
+        assert torch.equal(reconstruction, output)
     assert torch.equal(loaded.encode(x.double()), latents)
 
 
-def test_a_trained_sae_is_saved_as_training_wrote_it(saved, tmp_path):
+def test_saving_a_trained_sae_writes_the_same_files_as_training(saved, tmp_path):
     folder, _, _ = saved
     sae.save(tmp_path / "again", sae.load(folder))
     for name in ("sae.safetensors", "cfg.json"):
@@ -86,7 +86,7 @@ def test_a_trained_sae_is_saved_as_training_wrote_it(saved, tmp_path):
 
 
 @pytest.mark.parametrize("format", formats.WRITTEN)
-def test_what_is_saved_in_any_format_is_loaded_with_the_same_bits(saved, tmp_path, format):
+def test_an_sae_saved_in_any_format_is_loaded_with_the_same_bits(saved, tmp_path, format):
     loaded = sae.load(saved[0])
     if (format, loaded.activation) in NOT_WRITTEN:
         with pytest.raises(StudyError, match="write it as saelens"):
@@ -101,7 +101,7 @@ def test_what_is_saved_in_any_format_is_loaded_with_the_same_bits(saved, tmp_pat
         np.testing.assert_array_equal(value, loaded.weights.tensors[name])
 
 
-def test_saving_an_external_sae_keeps_what_it_says_of_itself(saved, tmp_path):
+def test_saving_an_external_sae_keeps_its_settings_and_origin(saved, tmp_path):
     sae.save(tmp_path / "theirs", sae.load(saved[0]), "saelens")
     external = sae.load(tmp_path / "theirs")
     assert not external.trained_here
@@ -123,7 +123,7 @@ def test_saving_never_damages_another_format(saved, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-def test_reading_an_sae_loads_nothing_of_training():
+def test_reading_an_sae_imports_no_training_module():
     library = Path(__file__).parents[2] / "workflow"
     code = (
         f"import sys; sys.path.insert(0, {str(library)!r})\n"

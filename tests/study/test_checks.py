@@ -31,12 +31,12 @@ MISTAKES = {
     "AuxK for Gated": (
         "cohorts.base",
         {"hookpoint": "layers.0.mlp", "n_latents": 8, "k": 2, "architecture": "gated", "auxk_alpha": 0.1},
-        "auxk_alpha: 0.1 given, but gated has no use for it",
+        "auxk_alpha: 0.1 given, but gated does not use it",
     ),
     "bandwidth for TopK": (
         "cohorts.base.bandwidth",
         0.1,
-        "cohorts.base.bandwidth: 0.1 given, but topk has no use for it",
+        "cohorts.base.bandwidth: 0.1 given, but topk does not use it",
     ),
     "one group": ("cohorts.base.groups", 1, "cohorts.base.groups: 1 given; it must be from 2 to 16"),
     "dtype": ("passes.mlp.dtype", "fp16", "Allowed: float32, float16, bfloat16"),

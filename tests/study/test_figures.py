@@ -56,7 +56,7 @@ def test_architectures_are_drawn_at_every_k():
         ({"k": [2, 4]}, "has architecture topk in all of its cohorts"),
         ({"architecture": ["topk", "gated"], "n_latents": [32, 64]}, "has cohorts that differ in n_latents"),
         ({"architecture": ["topk", "gated"], "learning_rate": [1e-3, 2e-3]}, "with architecture topk and k "),
-        ({"architecture": ["topk", "gated"]}, "has not two architectures with several k each"),
+        ({"architecture": ["topk", "gated"]}, "has fewer than two architectures with several k each"),
     ],
     ids=["one architecture", "sizes too", "two at one place", "one k"],
 )

@@ -34,7 +34,7 @@ BROKEN = [
     # Settings that do not go together.
     ("k", 65, "above n_latents = 64; lower k", {}),
     ("groups", 9, "above n_latents = 8; lower groups", {"architecture": "matryoshka", "n_latents": 8}),
-    ("bandwidth", 0.1, "topk has no use for it (only jumprelu); leave it out", {}),
+    ("bandwidth", 0.1, "topk does not use it (only jumprelu); leave it out", {}),
     ("warmup_steps", 40, "training has 40 steps (4,000 tokens in batches of 100); lower it", {}),
 ]
 IDS = [f"{name} {value}" for name, value, _, _ in BROKEN]
@@ -93,7 +93,7 @@ def test_no_limit_is_stated_again_in_the_schemas_file():
 
 def test_a_training_without_a_whole_batch_is_refused():
     settings = {**FINE, "tokens": 99, "epochs": 1, "groups": None, "warmup_steps": 0}
-    assert combination_fault(settings).startswith("tokens: 99 given, but in 1 epochs that is no whole batch of 100")
+    assert combination_fault(settings).startswith("tokens: 99 given, but in 1 epochs that makes no whole batch of 100")
     with pytest.raises(StudyError, match="tokens: 99 given"):
         TrainSettings(**FINE | {"tokens": 99})
 

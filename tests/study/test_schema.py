@@ -98,13 +98,6 @@ def test_every_key_of_the_schema_is_in_the_default_study():
     assert missing == set()
 
 
-def test_settings_that_the_readme_shows_are_settings():
-    shown = re.findall(r"`(\w+: [^`]+)`", (ROOT / "README.md").read_text())
-    assert len(shown) >= 2
-    for text in shown:
-        check(yaml.safe_load(text), schema(), fill=False)
-
-
 def test_every_setting_in_the_schema_says_what_it_is():
     silent = [
         f"{name}.{key}"

@@ -131,7 +131,7 @@ def loaded(words: list[str]) -> tuple[str, ...]:
     if words[0] == "figure":
         return (FIGURES[given["--figure"]].drawing,)
     if words[0] == "convert":
-        return (f"{package}.sae.formats.{formats.detect(Path(given['--checkpoint']))}",)
+        return (f"{package}.sae.formats.{given['--format']}",)
     return (f"{package}.sae.formats.own",) if words[0] in ("evaluate", "match", "overlap") else ()
 
 

@@ -1,7 +1,9 @@
 """The commands that Snakemake prints, repeated by hand; and what they import."""
 
+import itertools
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -50,7 +52,9 @@ def imported(stderr: str) -> set[str]:
 
 def outputs(command: str) -> list[str]:
     """The files and folders that a command writes."""
-    return re.findall(r"--(?:out|out-json|out-parquet|state-out|svg|pdf|png|caption) (\S+)", command)
+    names = {f"--{name}" for name in ("out", "out-json", "out-parquet", "state-out", "svg", "pdf", "png", "caption")}
+    words = shlex.split(command)
+    return [path for flag, path in itertools.pairwise(words) if flag in names]
 
 
 def test_every_stage_is_a_verb(commands: dict[str, str]):

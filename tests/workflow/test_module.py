@@ -1,31 +1,16 @@
 """The workflow as a module of another one, in another folder."""
 
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.workflow.conftest import Project, new_project
+from tests.workflow.conftest import ROOT, Project, new_project
 
-OUTER = """
-configfile: "study.yaml"
-
-
-module sae_stability:
-    snakefile:
-        "{snakefile}"
-    config:
-        config
-
-
-use rule * from sae_stability as stability_*
-
-
-rule mine:
-    default_target: True
-    input:
-        "results/report.html",
-"""
+# The page's own code, with the place of the checkout filled in.
+(OUTER,) = re.findall(r"```python\n(configfile: .*?)```", (ROOT / "docs" / "guide.md").read_text(), re.DOTALL)
+PLACE = "path/to/sae-stability/Snakefile"
 
 
 @pytest.fixture
@@ -36,7 +21,7 @@ def outer(finished_matrix: Project, tmp_path: Path) -> Project:
     project.folder.mkdir()
     for name in ("study.yaml", "rows.npy"):
         shutil.copy2(finished_matrix.folder / name, project.folder / name)
-    (project.folder / "Snakefile").write_text(OUTER.format(snakefile=checkout.folder / "Snakefile"))
+    (project.folder / "Snakefile").write_text(OUTER.replace(PLACE, str(checkout.folder / "Snakefile")))
     return project
 
 

@@ -1,140 +1,66 @@
-"""The recipe for a new stage, followed: three new files and a line or two in four others."""
+"""The recipe for a stage in docs/contributing.md, followed to the letter: its code, its places, a real run."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from safetensors.numpy import load_file
 
+from tests import pages
 from tests.workflow.conftest import Project
 
-WORK = '''
-"""How many latents of each SAE are alive."""
-
-from pathlib import Path
-
-from sae_stability.files import read_table, write_json
-
-
-def count(latents: Path, out: Path) -> None:
-    """Count the living latents in a table of latents, and write the number."""
-    table, _ = read_table(latents)
-    write_json(out, {"alive": int(table["alive"].sum())})
-'''
-
-PIPELINE = '''
-"""Tables of latents -> how many are alive."""
-
-from sae_stability.pipeline.code_hash import code_hash
-from sae_stability.pipeline.cost import Cost
-
-
-def output(pipeline, cohort: str, seed: int | str) -> str:
-    """The number of living latents of an SAE."""
-    return pipeline.results.path("census", cohort, f"seed-{seed}.json")
-
-
-def outputs(pipeline) -> list[str]:
-    """The numbers of all SAEs."""
-    return [output(pipeline, cohort.slug, seed) for cohort, seed in pipeline.saes]
-
-
-def code() -> str:
-    """The hash of the code that counts."""
-    return code_hash("census")
-
-
-def cost(study, _rates: dict) -> Cost:
-    """One job an SAE."""
-    return Cost("census", jobs=sum(len(cohort.seeds) for cohort in study.cohorts.values()))
-'''
-
-RULE = '''
-"""Tables of latents -> how many are alive."""
-
-
-rule census:
-    input:
-        results.latents("{cohort}", "{seed}"),
-    output:
-        stages.census.output(pipeline, "{cohort}", "{seed}"),
-    log:
-        "<logs>/census/{cohort}/seed-{seed}.log",
-    conda:
-        ENVIRONMENT
-    params:
-        code=stages.census.code(),
-    shell:
-        "python -m sae_stability census --latents {input:q} --out {output:q} &> {log:q}"
-
-
-rule all_census:
-    input:
-        stages.census.outputs(pipeline),
-'''
-
-CLI = '''
-
-def census(args: argparse.Namespace) -> None:
-    """Tables of latents to the number of living ones."""
-    from sae_stability.census.count import count
-
-    count(args.latents, args.out)
-'''
-
-VERB = """
-
-def _census(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--latents", type=Path, required=True, help="table of latents")
-    _out(sub, "file for the number")
-
-
-VERBS["census"] = ("stage: how many latents are alive", _census)
-"""
+RECIPE = pages.section(pages.CONTRIBUTING, "To add a stage: eight places")
 
 
 def add_stage(project: Project) -> None:
-    """Add the stage `census`, as docs/contributing.md says."""
-    workflow = project.folder / "workflow"
-    library = workflow / "sae_stability"
-    (library / "census").mkdir()
-    (library / "census" / "__init__.py").touch()
-    for path, text in (
-        (library / "census" / "count.py", WORK),
-        (library / "pipeline" / "census.py", PIPELINE),
-        (workflow / "rules" / "census.smk", RULE),
-    ):
-        path.write_text(text.lstrip())
-    replace(library / "pipeline" / "__init__.py", "    activations,\n", "    activations,\n    census,\n")
-    replace(library / "pipeline" / "__init__.py", "figures, report)", "figures, report, census)")
-    report = 'include: "workflow/rules/report.smk"\n'
-    replace(project.folder / "Snakefile", report, f'{report}include: "workflow/rules/census.smk"\n')
-    append(library / "cli.py", CLI)
-    append(library / "verbs_old.py", VERB)
+    """Add the stage `norms` as the page says."""
+    for path, code in pages.files(RECIPE).items():
+        file = project.folder / path
+        assert not file.exists()
+        file.write_text(code)
+    for path, old, new in pages.changes(RECIPE):
+        replace(project.folder / path, old, new)
 
 
 def replace(path: Path, old: str, new: str) -> None:
     text = path.read_text()
-    assert text.count(old) == 1
+    assert text.count(old) == 1, f"{path.name}:\n{old}"
     path.write_text(text.replace(old, new))
 
 
-def append(path: Path, text: str) -> None:
-    path.write_text(path.read_text() + text)
+def test_the_recipe_names_its_eight_places():
+    assert [RECIPE.count(f"\n**{place}. ") for place in range(1, 10)] == [1] * 8 + [0]
+    assert len(pages.files(RECIPE)) == 3
+    # The study is one place and two files: its schema and its object.
+    assert len({path for path, _, _ in pages.changes(RECIPE)}) == 6
 
 
 def test_a_stage_is_added_by_the_recipe(neox: Project):
     add_stage(neox)
     assert neox.dry().nothing, "no other stage runs again"
-    assert neox.snakemake("all_census").jobs == {"census": 4, "all_census": 1}
-    found = pd.read_json(neox.folder / "results/census/base/seed-0.json", typ="series")
-    table = pd.read_parquet(neox.folder / "results/evaluation/base/seed-0.parquet")
-    assert found["alive"] == table["alive"].sum()
-    assert neox.dry("all_census").nothing
-    replace(neox.folder / "workflow/sae_stability/census/count.py", "int(", "1 + int(")
-    assert neox.dry("all_census").jobs == {"census": 4, "all_census": 1}
+    assert neox.snakemake("all_norms").jobs == {"norms": 4, "all_norms": 1}
+    table = pd.read_parquet(neox.folder / "results/norms/base/seed-0.parquet")
+    rows = load_file(neox.folder / "results/saes/base/seed-0/sae.safetensors")["encoder"]
+    np.testing.assert_allclose(table["encoder"], np.linalg.norm(rows, axis=1), rtol=1e-6)
+    np.testing.assert_allclose(table["decoder"], 1, rtol=1e-5)
+    assert neox.dry("all_norms").nothing
+
+    neox.edit(lambda study: study.update(norms={"order": 1}))
+    assert neox.dry().nothing, "a setting of the stage is no other stage's"
+    assert neox.dry("all_norms").jobs == {"norms": 4, "all_norms": 1}
+    neox.edit(lambda study: study.pop("norms"))
+    assert neox.dry("all_norms").nothing
+    replace(neox.folder / "workflow/sae_stability/sae/quality/norms.py", "axis=1)", "axis=-1)")
+    assert neox.dry("all_norms").jobs == {"norms": 4, "all_norms": 1}
 
     command = [sys.executable, "-m", "sae_stability", "plan", "study.yaml"]
-    environment = {"PYTHONPATH": str(neox.folder / "workflow")}
+    environment = {**os.environ, "PYTHONPATH": str(neox.folder / "workflow")}
     plan = subprocess.run(command, cwd=neox.folder, env=environment, capture_output=True, text=True, check=True).stdout
-    assert [line.split()[:2] for line in plan.splitlines() if line.startswith("census")] == [["census", "4"]]
+    assert [line.split()[:2] for line in plan.splitlines() if line.startswith("norms")] == [["norms", "4"]]
+    neox.edit(lambda study: study.update(norms={"order": 3}))
+    refused = neox.snakemake("--dry-run", check=False)
+    assert refused.returncode != 0
+    assert "norms.order" in refused.output

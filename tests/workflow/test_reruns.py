@@ -75,7 +75,7 @@ def test_an_edit_of_one_drawing_redraws_one_figure(neox: Project):
 
 
 def test_an_edit_of_the_matching_code_does_not_retrain(neox: Project):
-    neox.edit_code("match/pairs.py", "match_pairs")
+    neox.edit_code("match/assignment.py", "match_rows")
     run = neox.dry()
     assert run.matched == {"base/0-1", "size-32/0-1"}
     assert run.jobs["floor_48x32"] == 1

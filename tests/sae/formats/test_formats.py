@@ -1,4 +1,4 @@
-"""Checkpoints that other libraries made (see fixtures/README.md): same latents and outputs, exact round trips."""
+"""Checkpoints made by other libraries (see fixtures/README.md): same latents and outputs, exact round trips."""
 
 import dataclasses
 import shutil
@@ -23,12 +23,12 @@ PICKLES = ("dictionary_learning", "openai")
 
 
 def checkpoint(name: str) -> Path:
-    """The path that a person would give: a folder, or OpenAI's single file."""
+    """The path that a user gives: a folder, or OpenAI's single file."""
     return FIXTURES / name / "8.pt" if name.startswith("openai") else FIXTURES / name
 
 
 def example(activation: str, **changes) -> Weights:
-    """Random weights of an activation, 12 latents, 6 wide."""
+    """Random weights with an activation, 12 latents, width 6."""
     random = np.random.default_rng(0)
 
     def draw(*shape):
@@ -47,7 +47,7 @@ def example(activation: str, **changes) -> Weights:
 
 
 def same(a: Weights, b: Weights) -> bool:
-    """Equal to the bit, in all but what the files say of themselves."""
+    """Whether tensors and settings are equal bit for bit; `origin` may differ."""
     tensors = a.tensors.keys() == b.tensors.keys() and all(
         np.array_equal(a.tensors[n], b.tensors[n]) for n in a.tensors
     )
@@ -59,13 +59,13 @@ def test_every_format_has_a_fixture():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_forward_pass_is_that_of_the_library_itself(name):
+def test_the_forward_pass_equals_that_of_the_library(name):
     expected = np.load(FIXTURES / name / "expected.npz")
     loaded = sae.load(checkpoint(name))
     x = torch.from_numpy(expected["x"])
     latents = loaded.encode(x)
     assert ((latents != 0).numpy() == (expected["latents"] != 0)).mean() == 1, "other latents fire"
-    # bfloat16 weights, once by the library and once here, add in another order; all else is float32 rounding.
+    # Products of bfloat16 weights add in another order here; other differences are float32 rounding.
     np.testing.assert_allclose(latents, expected["latents"], rtol=1e-4, atol=2e-5)
     np.testing.assert_allclose(loaded.forward(x), expected["output"], rtol=1e-4, atol=2e-5)
     assert loaded.encoder.shape == loaded.decoder.shape == formats.shape(checkpoint(name)) == (12, 6)
@@ -73,14 +73,14 @@ def test_the_forward_pass_is_that_of_the_library_itself(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_rows_of_any_precision_are_taken(name):
+def test_rows_of_any_float_dtype_are_accepted(name):
     loaded = sae.load(checkpoint(name))
     for dtype in (torch.float16, torch.bfloat16, torch.float64):
         x = torch.randn(9, loaded.encoder.shape[1], generator=torch.Generator().manual_seed(0)).to(dtype)
         assert torch.equal(loaded.forward(x), loaded.forward(x.float()))
 
 
-def test_an_embedding_s_scale_is_folded_in_at_its_place_in_the_release_alone(tmp_path):
+def test_the_scale_of_embeddings_is_folded_in_only_at_their_path_in_the_release(tmp_path):
     plain = formats.read(FIXTURES / "gemma_scope")
     scales = {"embedding/layer_12/width_1/average_l0_41": 1, "embedding/layer_12/average_l0_41": 1}
     for place, scale in (scales | {"embedding/width_1/average_l0_6": 6**0.5}).items():
@@ -90,20 +90,20 @@ def test_an_embedding_s_scale_is_folded_in_at_its_place_in_the_release_alone(tmp
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_format_is_told_by_the_files(name):
+def test_the_format_is_detected_from_the_files(name):
     assert formats.detect(checkpoint(name)) == name.split("-")[0]
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("format", formats.WRITTEN)
-def test_what_is_written_in_another_format_is_read_back_to_the_bit(name, format, tmp_path):
+def test_an_sae_written_in_another_format_is_read_back_bit_for_bit(name, format, tmp_path):
     weights = formats.read(checkpoint(name))
     try:
         formats.write(tmp_path / "sae", weights, format)
     except StudyError:
         if format == "own":
             raise
-        return  # the format has no such SAEs
+        return  # the format cannot express this SAE
     assert formats.detect(tmp_path / "sae") == format
     assert same(weights, formats.read(tmp_path / "sae"))
 
@@ -138,7 +138,7 @@ def test_a_writer_keeps_every_bit_and_the_forward_pass(format, activation, chang
 
 
 NOT_WRITTEN = [
-    ("sparsify", example("relu"), "sparsify has TopK SAEs on raw activations alone"),
+    ("sparsify", example("relu"), "sparsify has only TopK SAEs on raw activations"),
     ("sparsify", example("topk", input_norm="layer"), "input normalisation 'layer'"),
     ("saelens", example("groupmax"), "no groupmax SAEs"),
     ("saelens", example("topk", skip=np.ones((6, 6), np.float32)), "no skip connections"),
@@ -148,14 +148,14 @@ NOT_WRITTEN = [
 ]
 
 
-@pytest.mark.parametrize(("format", "weights", "words"), NOT_WRITTEN)
-def test_what_a_format_cannot_say_is_refused(format, weights, words, tmp_path):
-    with pytest.raises(StudyError, match=words):
+@pytest.mark.parametrize(("format", "weights", "message"), NOT_WRITTEN)
+def test_an_sae_that_a_format_cannot_express_is_refused(format, weights, message, tmp_path):
+    with pytest.raises(StudyError, match=message):
         formats.write(tmp_path / "sae", weights, format)
     assert not (tmp_path / "sae").exists()
 
 
-def test_a_trained_sae_leaves_for_every_written_format_and_stays_itself(tmp_path):
+def test_a_trained_sae_is_the_same_in_every_format_that_is_written(tmp_path):
     weights = example("topk")
     own.save(tmp_path / "own", weights.tensors, {"architecture": "topk", "n_latents": 12, "d_model": 6, "k": 3})
     x = torch.randn(9, 6, generator=torch.Generator().manual_seed(0))
@@ -170,7 +170,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("to", ["own", "sparsify", "saelens", "dictionary_learning"])
-def test_converting_never_writes_over_what_it_reads(to, tmp_path):
+def test_converting_never_overwrites_its_input(to, tmp_path):
     formats.write(tmp_path / "sae", example("topk"), "own")
     (tmp_path / "link").symlink_to("sae")
     before = files(tmp_path / "sae")
@@ -180,7 +180,7 @@ def test_converting_never_writes_over_what_it_reads(to, tmp_path):
     assert files(tmp_path / "sae") == before
 
 
-def test_converting_never_writes_over_the_settings_above_a_step(tmp_path):
+def test_converting_never_overwrites_the_settings_above_a_step(tmp_path):
     source = FIXTURES / "dictionary_learning-BatchTopKSAE"
     (tmp_path / "checkpoints").mkdir()
     shutil.copy(source / "ae.pt", tmp_path / "checkpoints" / "ae_200.pt")
@@ -191,7 +191,7 @@ def test_converting_never_writes_over_the_settings_above_a_step(tmp_path):
 
 @pytest.mark.parametrize("there", formats.WRITTEN)
 @pytest.mark.parametrize("to", formats.WRITTEN)
-def test_converting_writes_over_an_sae_of_its_own_format_alone(there, to, tmp_path):
+def test_converting_overwrites_only_an_sae_of_the_same_format(there, to, tmp_path):
     formats.write(tmp_path / "new", example("topk", k=2), "own")
     formats.write(tmp_path / "out", example("topk"), there)
     before = files(tmp_path / "out")
@@ -207,7 +207,7 @@ def test_converting_writes_over_an_sae_of_its_own_format_alone(there, to, tmp_pa
 
 
 @pytest.mark.parametrize("to", formats.WRITTEN)
-def test_a_conversion_that_was_killed_before_the_settings_can_be_done_again(to, tmp_path):
+def test_a_conversion_killed_before_it_wrote_the_settings_can_be_repeated(to, tmp_path):
     formats.write(tmp_path / "new", example("topk", k=2), "own")
     formats.write(tmp_path / "out", example("topk"), to)
     (settings,) = (tmp_path / "out").glob("*.json")
@@ -227,15 +227,15 @@ def test_converting_does_not_write_beside_the_settings_of_something_else(to, nam
     assert files(tmp_path / "out").keys() == {name}
 
 
-def test_a_device_that_is_not_there_is_no_fault_of_the_file(tmp_path):
+def test_a_missing_device_is_not_reported_as_an_error_of_the_file(tmp_path):
     formats.write(tmp_path / "own", example("topk"), "own")
     with pytest.raises(RuntimeError, match="no-such-device"):
         sae.load(tmp_path / "own", device="no-such-device")
 
 
 @pytest.mark.parametrize("name", ["AutoEncoder", "GatedAutoEncoder", "JumpReluAutoEncoder", "BatchTopKSAE"])
-def test_a_backup_is_read_for_activations_as_they_are(name, tmp_path):
-    """Its biases are for activations / norm_factor. With those scaled up, f(factor * x) = factor * f(x)."""
+def test_a_backup_is_read_for_raw_activations(name, tmp_path):
+    """Its biases apply to activations / norm_factor. With the biases scaled up, f(factor * x) = factor * f(x)."""
     source = FIXTURES / f"dictionary_learning-{name}"
     shutil.copy(source / "config.json", tmp_path)
     backup = {"step": 5, "ae": torch.load(source / "ae.pt"), "optimizer": {"state": {}}, "norm_factor": 2.5}
@@ -249,7 +249,7 @@ def test_a_backup_is_read_for_activations_as_they_are(name, tmp_path):
         sae.load(tmp_path)
 
 
-def test_a_checkpoint_from_the_middle_of_a_training_is_read(tmp_path):
+def test_a_checkpoint_saved_during_training_is_read(tmp_path):
     source = FIXTURES / "dictionary_learning-BatchTopKSAE"
     (tmp_path / "checkpoints").mkdir()
     step = tmp_path / "checkpoints" / "ae_200.pt"
@@ -260,7 +260,7 @@ def test_a_checkpoint_from_the_middle_of_a_training_is_read(tmp_path):
     assert same(formats.read(step), formats.read(source))
 
 
-def test_decoders_alone_need_no_torch(tmp_path):
+def test_arrays_need_no_torch_unless_the_format_is_a_pickle(tmp_path):
     library = Path(__file__).parents[3] / "workflow"
     paths = [str(checkpoint(name)) for name in NAMES if not name.startswith(PICKLES)]
     code = (
@@ -270,7 +270,7 @@ def test_decoders_alone_need_no_torch(tmp_path):
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_seeds_in_one_folder_are_found_in_order_and_not_mistaken_for_an_sae(tmp_path):
+def test_seeds_in_one_folder_are_found_in_order_and_are_not_taken_for_one_sae(tmp_path):
     hookpoint = tmp_path / "layers.0.mlp"
     for seed in (10, 9, 0):
         shutil.copytree(FIXTURES / "sparsify-topk", hookpoint / f"seed{seed}")
@@ -282,7 +282,7 @@ def test_seeds_in_one_folder_are_found_in_order_and_not_mistaken_for_an_sae(tmp_
         sae.load(hookpoint)
 
 
-def test_old_signed_coders_select_by_size(tmp_path):
+def test_old_signed_coders_select_by_absolute_value(tmp_path):
     shutil.copytree(FIXTURES / "sparsify-signed", tmp_path / "sae")
     settings = tmp_path / "sae" / "cfg.json"
     settings.write_text(settings.read_text().replace('"signed": false', '"signed": true'))
@@ -294,7 +294,7 @@ def test_old_signed_coders_select_by_size(tmp_path):
     torch.testing.assert_close(latents.abs().sort(1).values[:, -3:], pre.abs().sort(1).values[:, -3:])
 
 
-def test_settings_that_weights_contradict_cannot_be_built():
+def test_settings_that_contradict_the_weights_are_refused():
     from sae_stability.sae.weights import checked
 
     for changes in ({"k": 0}, {"k": 13}, {"k": None}, {"k": True}, {"activation": "magic"}, {"input_norm": "batch"}):
@@ -313,7 +313,7 @@ TRAINED = {
 
 
 @pytest.mark.parametrize("architecture", TRAINED)
-def test_saes_trained_here_of_other_architectures_leave_as_what_they_are(architecture, tmp_path):
+def test_saes_trained_here_with_other_architectures_are_exported_correctly(architecture, tmp_path):
     extras, definition = TRAINED[architecture]
     random = np.random.default_rng(4)
     tensors = example("relu").tensors | {name: random.uniform(0.1, 0.5, 12).astype(np.float32) for name in extras}

@@ -1,4 +1,4 @@
-"""Truncated, mislabelled and hostile checkpoints: one line that names the file, nothing run, no memory taken."""
+"""Truncated, mislabelled and hostile checkpoints: one line that names the file, no code run, no memory exhausted."""
 
 import contextlib
 import io
@@ -30,7 +30,7 @@ KINDS += ["llama_scope", "openai-topk", "own-imported", "own-trained"]
 
 @pytest.fixture(params=KINDS)
 def files(request, tmp_path):
-    """(path to load, weights file, settings file or None) of a checkpoint that a test may spoil."""
+    """(path to load, weights file, settings file or None) of a checkpoint that a test may damage."""
     folder = tmp_path / "sae"
     if request.param == "own-imported":
         formats.write(folder, formats.read(FIXTURES / "saelens-gated"), "own")
@@ -44,7 +44,7 @@ def files(request, tmp_path):
 
 
 def trained(folder: Path, **changes) -> None:
-    """An SAE as training writes it, with some settings changed afterwards."""
+    """Write an SAE as training does, with some settings changed afterwards."""
     weights = formats.read(FIXTURES / "saelens-topk")
     cfg = {"architecture": "topk", "n_latents": weights.n_latents, "d_model": weights.d_model, "k": 3}
     own.save(folder, weights.tensors, cfg)
@@ -60,7 +60,7 @@ def message(path: Path, format: str | None = None) -> str:
 
 
 def load_or_refuse(path: Path) -> None:
-    """Nothing but a StudyError may come of it."""
+    """Loading and running must work or raise a StudyError."""
     with contextlib.suppress(StudyError):
         loaded = sae.load(path)
         loaded.forward(torch.ones(2, loaded.encoder.shape[1]))
@@ -144,14 +144,14 @@ def test_sizes_in_the_settings_must_be_those_of_the_weights(changes, tmp_path):
     ("name", "key"),
     [("saelens-topk", "apply_b_dec_to_input"), ("sparsify-topk", "transcode"), ("sparsify-topk", "signed")],
 )
-def test_a_word_in_quotes_is_neither_true_nor_false(name, key, tmp_path):
+def test_a_quoted_false_is_neither_true_nor_false(name, key, tmp_path):
     folder = shutil.copytree(FIXTURES / name, tmp_path / "sae")
     settings = json.loads((folder / "cfg.json").read_text())
     (folder / "cfg.json").write_text(json.dumps(settings | {key: "false"}))
     assert f"{key} is 'false'; must be true or false" in message(folder)
 
 
-def test_what_is_null_in_the_settings_is_false(tmp_path):
+def test_null_in_the_settings_counts_as_false(tmp_path):
     folder = shutil.copytree(FIXTURES / "sparsify-topk", tmp_path / "sae")
     settings = json.loads((folder / "cfg.json").read_text())
     (folder / "cfg.json").write_text(json.dumps(settings | {"signed": None, "transcode": None}))
@@ -169,24 +169,24 @@ def test_k_may_be_a_whole_number_in_any_precision(name, tmp_path):
 
 
 @pytest.mark.parametrize("key", ["d_in", "k", "num_latents"])
-def test_a_fault_of_any_length_is_told_in_one_bearable_line(key, tmp_path):
+def test_an_error_of_any_length_is_one_short_line(key, tmp_path):
     folder = shutil.copytree(FIXTURES / "sparsify-topk", tmp_path / "sae")
     settings = json.loads((folder / "cfg.json").read_text())
     (folder / "cfg.json").write_text(json.dumps(settings | {key: "x\ny" * 100_000}))
     message(folder)
 
 
-def test_shapes_that_disagree_are_both_told(tmp_path):
+def test_both_shapes_that_disagree_are_named(tmp_path):
     arrays = dict(np.load(FIXTURES / "gemma_scope" / "params.npz"))
     np.savez(tmp_path / "params.npz", **arrays | {"W_dec": arrays["W_dec"][:-1]})
-    assert "decoder has shape (11, 6), but the encoder's asks for (12, 6)" in message(tmp_path)
+    assert "decoder has shape (11, 6), but the encoder's shape requires (12, 6)" in message(tmp_path)
     shutil.copytree(FIXTURES / "sparsify-topk", tmp_path / "sae")
     settings = tmp_path / "sae" / "cfg.json"
     settings.write_text(settings.read_text().replace('"num_latents": 12', '"num_latents": 24'))
     assert "encoder.weight has shape (12, 6), but cfg.json says (24, 6)" in message(tmp_path / "sae")
 
 
-def test_a_checkpoint_called_by_another_format_is_refused(files):
+def test_a_checkpoint_read_as_another_format_is_refused(files):
     path, _, _ = files
     right = formats.detect(path)
     for format in formats.REGISTRY:
@@ -201,12 +201,12 @@ def test_a_dictionary_of_another_class_than_it_says_is_refused(tmp_path):
     settings.write_text(settings.read_text().replace('"AutoEncoder"', '"GatedAutoEncoder"'))
     assert "no tensor 'mag_bias', found bias, decoder.weight" in message(tmp_path / "sae")
     settings.write_text(settings.read_text().replace('"GatedAutoEncoder"', '"Unheard"'))
-    assert "class 'Unheard' is not read" in message(tmp_path / "sae")
+    assert "class 'Unheard' is not supported" in message(tmp_path / "sae")
     settings.unlink()
     assert formats.read(tmp_path / "sae").activation == "relu"
 
 
-def test_two_classes_that_look_alike_need_the_settings(tmp_path):
+def test_two_classes_with_the_same_tensors_need_the_settings(tmp_path):
     shutil.copy(FIXTURES / "dictionary_learning-AutoEncoderTopK" / "ae.pt", tmp_path)
     assert "TopK and BatchTopK SAEs look alike" in message(tmp_path)
 
@@ -259,7 +259,7 @@ ODD = {
 
 @pytest.mark.parametrize("what", ODD)
 @pytest.mark.parametrize("name", ["ae.pt", "8.pt"])
-def test_a_pickle_that_holds_odd_things_is_refused_in_one_line(name, what, tmp_path):
+def test_a_pickle_with_odd_contents_is_refused_in_one_line(name, what, tmp_path):
     folder = FIXTURES / ("dictionary_learning-AutoEncoderTopK" if name == "ae.pt" else "openai-topk")
     state = torch.load(folder / name, weights_only=True)
     odd = ODD[what]()
@@ -271,22 +271,22 @@ def test_a_pickle_that_holds_odd_things_is_refused_in_one_line(name, what, tmp_p
     message(tmp_path / name)
 
 
-def test_an_encoder_that_is_no_matrix_is_refused_by_its_shape_alone(tmp_path):
+def test_an_encoder_that_is_not_a_matrix_is_refused_by_its_shape_alone(tmp_path):
     folder = shutil.copytree(FIXTURES / "sparsify-topk", tmp_path / "sae")
     save_file({"encoder.weight": np.ones(12, np.float32)}, folder / "sae.safetensors")
     with pytest.raises(StudyError, match=r"the encoder has shape \(12,\); must be a matrix"):
         formats.shape(folder)
 
 
-def test_what_is_said_of_an_sae_survives_metrics_of_any_kind(tmp_path):
+def test_describing_an_sae_refuses_damaged_metrics(tmp_path):
     trained(tmp_path / "sae")
     (tmp_path / "sae" / "metrics.json").write_text("[1, 2]")
     with pytest.raises(StudyError, match=r"metrics\.json: must hold a JSON mapping"):
         describe(tmp_path / "sae")
 
 
-def respelt(content: bytes, member: str, change) -> bytes:
-    """An archive with one member changed, and its checksum with it."""
+def with_changed_member(content: bytes, member: str, change) -> bytes:
+    """An archive with one member changed and its checksum updated."""
     out = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(out, "w") as new:
         for info in old.infolist():
@@ -296,7 +296,7 @@ def respelt(content: bytes, member: str, change) -> bytes:
 
 
 @pytest.mark.parametrize(("name", "member"), [("8.pt", "data.pkl"), ("params.npz", "W_enc.npy")])
-def test_an_archive_whose_inside_was_tampered_with_is_an_sae_or_a_one_line_error(name, member, tmp_path):
+def test_a_tampered_archive_is_an_sae_or_a_one_line_error(name, member, tmp_path):
     content = (FIXTURES / ("openai-topk" if name == "8.pt" else "gemma_scope") / name).read_bytes()
     random = np.random.default_rng(0)
 
@@ -306,12 +306,12 @@ def test_an_archive_whose_inside_was_tampered_with_is_an_sae_or_a_one_line_error
         return bytes(spoilt)
 
     for _ in range(300):
-        (tmp_path / name).write_bytes(respelt(content, member, change))
+        (tmp_path / name).write_bytes(with_changed_member(content, member, change))
         load_or_refuse(tmp_path / name)
 
 
 @pytest.mark.parametrize("values", [np.full((6, 12), "a"), np.ones((6, 12), complex), np.ones((6, 12), "M8[s]")])
-def test_values_that_are_no_real_numbers_are_refused(values, tmp_path):
+def test_values_that_are_not_real_numbers_are_refused(values, tmp_path):
     arrays = dict(np.load(FIXTURES / "gemma_scope" / "params.npz"))
     np.savez(tmp_path / "params.npz", **arrays | {"W_enc": values})
     assert "must be real numbers" in message(tmp_path)
@@ -330,7 +330,7 @@ def npy(shape: str, payload: bytes = b"") -> bytes:
 
 
 @pytest.mark.parametrize("shape", ["(1000000, 1000000000)", "(-5, 3)", "(4,)", "()"])
-def test_an_npz_header_that_lies_takes_no_memory(tmp_path, shape):
+def test_a_false_npz_header_allocates_no_memory(tmp_path, shape):
     with zipfile.ZipFile(tmp_path / "params.npz", "w") as archive:
         for name in ("W_enc", "W_dec", "b_enc", "b_dec", "threshold"):
             archive.writestr(f"{name}.npy", npy(shape, bytes(16)))
@@ -344,7 +344,7 @@ def test_a_file_that_would_unpack_to_a_thousand_times_its_size_is_refused(tmp_pa
     assert "would unpack to" in message(tmp_path)
 
 
-def test_names_that_point_out_of_an_archive_are_never_followed(tmp_path):
+def test_names_that_point_outside_an_archive_are_never_followed(tmp_path):
     buffer = io.BytesIO()
     np.save(buffer, np.zeros(4))
     content = (FIXTURES / "gemma_scope" / "params.npz").read_bytes()
@@ -373,7 +373,7 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("fault", HEADERS)
-def test_a_safetensors_header_that_lies_is_refused(tmp_path, fault):
+def test_a_false_safetensors_header_is_refused(tmp_path, fault):
     shutil.copytree(FIXTURES / "sparsify-topk", tmp_path / "sae")
     (tmp_path / "sae" / "sae.safetensors").write_bytes(safetensors(HEADERS[fault], bytes(16)))
     assert "sae.safetensors: not readable as safetensors" in message(tmp_path / "sae")
@@ -381,7 +381,7 @@ def test_a_safetensors_header_that_lies_is_refused(tmp_path, fault):
     assert "not readable as safetensors" in message(tmp_path / "sae")
 
 
-def test_nothing_and_something_else_are_told_apart(tmp_path):
+def test_a_missing_path_and_a_folder_without_an_sae_have_different_errors(tmp_path):
     assert "no such file or folder" in message(tmp_path / "nothing")
     (tmp_path / "notes.txt").write_text("x")
-    assert "in none of the formats that are read (own, sparsify" in message(tmp_path)
+    assert "no SAE in a known format (own, sparsify" in message(tmp_path)

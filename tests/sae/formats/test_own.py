@@ -1,4 +1,4 @@
-"""The own format: round trip, no torch needed, and one-line errors for files that lie."""
+"""The project's own format: round trip, arrays without torch, and one-line errors for wrong files."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ def tensors() -> dict[str, np.ndarray]:
     return {name: random.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
 
 
-def test_what_is_saved_is_read_back_and_encodes_as_defined(tensors, tmp_path) -> None:
+def test_a_saved_sae_is_read_back_and_encodes_as_defined(tensors, tmp_path) -> None:
     own.save(tmp_path, tensors, CFG)
     for name, value in sae.arrays(tmp_path).items():
         np.testing.assert_array_equal(value, tensors[name])
@@ -71,7 +71,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_file_that_is_wrong_is_named(tensors, tmp_path, fault) -> None:
+def test_a_wrong_file_is_named(tensors, tmp_path, fault) -> None:
     own.save(tmp_path, tensors, CFG)
     spoil, message = FAULTS[fault]
     spoil(tmp_path)
@@ -79,7 +79,7 @@ def test_a_file_that_is_wrong_is_named(tensors, tmp_path, fault) -> None:
         sae.load(tmp_path)
 
 
-def test_a_mislabelled_tensor_is_named(tensors, tmp_path) -> None:
+def test_a_tensor_with_a_wrong_name_or_dtype_is_named(tensors, tmp_path) -> None:
     from safetensors.numpy import save_file
 
     own.save(tmp_path, tensors, CFG)

@@ -1,4 +1,4 @@
-"""Evaluation against slow sums over dense latents, and inside tiny language models."""
+"""Evaluation: metrics equal plain sums over dense latents, and SAEs spliced into tiny language models."""
 
 import shutil
 from dataclasses import replace
@@ -15,7 +15,7 @@ from sae_stability.files import read_json, read_table, write_json
 from sae_stability.models.loading import load_model
 from sae_stability.models.source import ModelSource
 from sae_stability.sae.formats import own
-from sae_stability.sae.quality.evaluate import LANGUAGE, evaluate
+from sae_stability.sae.quality.evaluate import LANGUAGE_METRICS, evaluate
 from tests import tiny
 from tests.sae.training.steps.device_stand_in import device_stand_in
 
@@ -34,15 +34,15 @@ def test_metrics_equal_plain_sums(planted, train, one_chunk, tmp_path) -> None:
     assert metrics["l0"] == pytest.approx(fired.sum() / 2000, abs=1e-3)
     assert metrics["dead_fraction"] == pytest.approx((fired == 0).mean(), abs=0.006)
     assert metrics["n_rows"] == 2000
-    assert all(metrics[name] is None for name in LANGUAGE)
+    assert all(metrics[name] is None for name in LANGUAGE_METRICS)
     table, _ = read_table(tmp_path / "e.parquet")
     assert np.abs(table.fired - fired).max() <= 1
     assert (table.alive == (table.fired > 0)).all()
-    one = int(fired.argmax())
-    assert table.mean_activation[one] == pytest.approx(float(latents[:, one].sum() / fired[one]), rel=1e-3)
+    latent = int(fired.argmax())
+    assert table.mean_activation[latent] == pytest.approx(float(latents[:, latent].sum() / fired[latent]), rel=1e-3)
 
 
-def test_latents_that_never_moved_are_like_their_initial_value(planted, train, one_chunk, tmp_path) -> None:
+def test_latents_that_never_fired_equal_their_initial_rows(planted, train, one_chunk, tmp_path) -> None:
     out = train("a", replace(one_chunk, n_latents=400, tokens=1280, chunk_tokens=1280, epochs=1, k=2))
     evaluate(sae=[out], chunk=planted.heldout, out_json=[tmp_path / "e.json"], out_parquet=[tmp_path / "e.parquet"])
     table, _ = read_table(tmp_path / "e.parquet")
@@ -88,7 +88,7 @@ def language(request, tmp_path_factory):
 
 
 def evaluated(language, tmp_path, tensors: dict[str, torch.Tensor], k: int, device="cpu", **extracted) -> dict:
-    """Metrics inside the model, with the held-out manifest saying that activations were `extracted` otherwise."""
+    """Evaluate an SAE in the model. `extracted` overrides settings of the extraction in the held-out manifest."""
     folder, model, hookpoint = language
     chunk = folder / "heldout"
     if extracted:
@@ -120,7 +120,7 @@ SILENT = {
 def test_rows_dropped_as_sinks_keep_their_activation(language, tmp_path) -> None:
     norms = torch.cat([rows for rows, _ in reader.rows(language[0] / "heldout")]).norm(dim=1)
     everywhere = evaluated(language, tmp_path, SILENT, 4)
-    # Above every norm (some of the model's rows are masked or special, and not among these): nothing is a sink.
+    # A limit above every norm, also of masked and special tokens, which `norms` lacks: nothing is a sink.
     assert evaluated(language, tmp_path, SILENT, 4, max_norm=100 * float(norms.max())) == everywhere
     half = evaluated(language, tmp_path, SILENT, 4, max_norm=float(norms.median()))
     assert half["ce_clean"] == everywhere["ce_clean"]
@@ -132,7 +132,7 @@ def test_rows_dropped_as_sinks_keep_their_activation(language, tmp_path) -> None
     assert nowhere["kl"] == 0
 
 
-def test_special_tokens_are_replaced_where_they_were_trained_on(language, tmp_path) -> None:
+def test_special_tokens_are_replaced_if_the_sae_was_trained_on_them(language, tmp_path) -> None:
     text = evaluated(language, tmp_path, SILENT, 4)
     special = evaluated(language, tmp_path, SILENT, 4, keep_special=True)
     assert special["ce_clean"] == text["ce_clean"]
@@ -140,7 +140,7 @@ def test_special_tokens_are_replaced_where_they_were_trained_on(language, tmp_pa
     assert abs(special["ce_zero"] - text["ce_zero"]) > 1e-6
 
 
-def test_saes_evaluated_together_are_what_they_are_alone(language, tmp_path) -> None:
+def test_saes_evaluated_together_get_the_metrics_that_they_get_alone(language, tmp_path) -> None:
     folder, model, _ = language
     alone = []
     for number, scale in enumerate((0.5, 1.0)):
@@ -159,9 +159,9 @@ def test_saes_evaluated_together_are_what_they_are_alone(language, tmp_path) -> 
     assert together == alone == [read_json(tmp_path / f"{number}.json") for number in (0, 1)]
 
 
-def test_a_perfect_sae_recovers_the_whole_loss_and_a_zero_one_none(language, tmp_path) -> None:
+def test_a_perfect_sae_recovers_the_whole_loss_and_a_silent_one_nothing(language, tmp_path) -> None:
     eye = torch.eye(32)
-    both = torch.cat([eye, -eye])  # every vector is its positive and its negative part
+    both = torch.cat([eye, -eye])  # every vector is the sum of its positive and its negative part
     perfect = {"encoder": both, "decoder": both, "encoder_bias": torch.zeros(64), "decoder_bias": torch.zeros(32)}
     metrics = evaluated(language, tmp_path, perfect, 64)
     assert metrics["fvu"] < 1e-9
@@ -178,15 +178,15 @@ def test_a_perfect_sae_recovers_the_whole_loss_and_a_zero_one_none(language, tmp
 
 
 @pytest.mark.parametrize("language", ["causal"], indirect=True)
-def test_inside_the_model_on_a_device(language, tmp_path, monkeypatch) -> None:
-    """On a stand-in for a device, which knows nothing of inference mode, or of how transformers loads a model."""
-    given = {"tensors": SILENT | {"encoder_bias": torch.zeros(32)}, "k": 4, "max_norm": 100.0}
-    here = evaluated(language, tmp_path, **given)
+def test_evaluation_in_the_model_on_a_device_equals_that_on_the_cpu(language, tmp_path, monkeypatch) -> None:
+    """On a stand-in for a device, which supports neither inference mode nor loading by transformers."""
+    arguments = {"tensors": SILENT | {"encoder_bias": torch.zeros(32)}, "k": 4, "max_norm": 100.0}
+    on_cpu = evaluated(language, tmp_path, **arguments)
     network = load_model(ModelSource(language[1]), "cpu", lm_head=True)
     monkeypatch.setattr("sae_stability.sae.quality.language_model.load_model", lambda *_, **__: network.to("cuda"))
     monkeypatch.setattr(torch, "inference_mode", torch.no_grad)
     with device_stand_in():
-        there = evaluated(language, tmp_path, **given, device="cuda")
-    assert here["ce_sae"] != here["ce_clean"]
+        on_device = evaluated(language, tmp_path, **arguments, device="cuda")
+    assert on_cpu["ce_sae"] != on_cpu["ce_clean"]
     for name in ("fvu", "l0", "ce_clean", "ce_sae", "ce_zero", "ce_mean", "kl", "ce_tokens"):
-        assert there[name] == pytest.approx(here[name], abs=1e-6), name  # attention is computed in another order
+        assert on_device[name] == pytest.approx(on_cpu[name], abs=1e-6), name  # attention sums in another order

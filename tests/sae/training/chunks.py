@@ -1,4 +1,4 @@
-"""Chunks of activations with a planted dictionary, written as the contract says, without a model."""
+"""Write chunks of activations with a planted dictionary, without a model."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The training that a test kills: a job a chunk, as the workflow runs them. Imported by the processes to be killed."""
+"""The training that tests kill: one job per chunk, as in the workflow. Imported by the processes to be killed."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from sae_stability.sae.training.train import train_chunk
 
 
 def run(folder: Path, chunks: list[Path], settings: TrainSettings, checkpoint_seconds: float = 0.0) -> None:
-    """Train on all chunks; what an earlier process finished stays, what it left half-done is taken up."""
+    """Train on all chunks. Chunks that an earlier process finished are skipped; an unfinished one is resumed."""
     folder.mkdir(exist_ok=True)
     for c, chunk in enumerate(chunks):
         last = c == len(chunks) - 1
@@ -30,9 +30,9 @@ def run(folder: Path, chunks: list[Path], settings: TrainSettings, checkpoint_se
 
 
 def run_to_a_save(folder: Path, chunks: list[Path], settings: TrainSettings, checkpoints: bool) -> None:
-    """As `run`, but killed when the first checkpoint, or without any the first state, is written and not yet named.
+    """As `run`, but killed when the first checkpoint, or state, is written but not yet renamed.
 
-    A file of safetensors' own lies beside it then, as if that, too, had been in the middle of its work.
+    A temporary file as safetensors makes it is left beside it, as if safetensors were killed while writing.
     """
     from sae_stability.sae.training import state
 

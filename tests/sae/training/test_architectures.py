@@ -1,4 +1,4 @@
-"""What holds for SAEs of every architecture: same bytes however training is cut, sparsity as asked, saved as used."""
+"""For every architecture: same bytes however training is split, the requested sparsity, and a correct saved SAE."""
 
 import itertools
 import re
@@ -71,17 +71,17 @@ def test_chunk_by_chunk_with_any_threads_equals_one_uninterrupted_loop(planted, 
 @pytest.mark.parametrize("stopped_at", [0, 40])
 def test_an_interrupted_job_ends_with_the_same_bytes(planted, settings, tmp_path, interrupted_at, stopped_at) -> None:
     settings = replace(settings, tokens=4096 * 3)
-    given = {"chunk": planted.chunks[0], "chunk_index": 0, "settings": settings, "progress": False}
+    arguments = {"chunk": planted.chunks[0], "chunk_index": 0, "settings": settings, "progress": False}
     checkpoint = {"checkpoint": tmp_path / "checkpoint", "checkpoint_seconds": 0.0}
     with interrupted_at(stopped_at + 1):
-        train_chunk(**given, **checkpoint, out=tmp_path / "stopped")
+        train_chunk(**arguments, **checkpoint, out=tmp_path / "stopped")
     assert checkpoint["checkpoint"].exists()
-    train_chunk(**given, **checkpoint, out=tmp_path / "stopped")
-    train_chunk(**given, out=tmp_path / "whole")
+    train_chunk(**arguments, **checkpoint, out=tmp_path / "stopped")
+    train_chunk(**arguments, out=tmp_path / "whole")
     assert same_bytes(tmp_path / "stopped", tmp_path / "whole")
 
 
-def test_a_trained_sae_has_the_sparsity_asked_for_unit_decoder_rows_and_finds_features(
+def test_a_trained_sae_has_the_requested_sparsity_and_unit_decoder_rows_and_finds_features(
     planted, train, settings, tmp_path
 ) -> None:
     out = train("a", replace(settings, tokens=settings.tokens * 4, epochs=12))
@@ -99,12 +99,17 @@ def test_a_trained_sae_has_the_sparsity_asked_for_unit_decoder_rows_and_finds_fe
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_saved_sae_reconstructs_as_the_trained_one(planted, name) -> None:
-    """At learning rate 0 a step's FVU and L0 are those of the weights that would be saved."""
+    """At learning rate 0, a step's FVU and L0 are those of the weights that would be saved."""
     settings = replace(planted.settings, architecture=name, **OWN.get(name, {}), batch_size=512)
     data = reader.Chunk(planted.chunks[0])
     normalisation = Normalisation.from_manifest("centre-scale", data.manifest)
     batches = list(reader.batches(planted.chunks[0], batch_size=512, epochs=8, order_seed=0))
-    exact = name in ("topk", "relu", "gated", "jumprelu")  # the others use a threshold, near the batch's own
+    exact = name in (
+        "topk",
+        "relu",
+        "gated",
+        "jumprelu",
+    )  # the others use a threshold that approximates that of the batch
     with Workers(1) as workers:
         training = start(settings, normalisation, data.d_model, batches[0], workers)
         for batch in batches:
@@ -121,7 +126,7 @@ def test_the_saved_sae_reconstructs_as_the_trained_one(planted, name) -> None:
     assert float(fvu) == pytest.approx(result.fvu, rel=1e-3 if exact else 0.05)
 
 
-def test_folding_decoder_norms_changes_no_reconstruction_and_encoder_cosines_neither() -> None:
+def test_folding_decoder_norms_changes_no_reconstruction() -> None:
     random = np.random.default_rng(0)
     weights = {name: random.normal(size=(8, 4)) for name in ("encoder", "decoder")}
     weights |= {"encoder_bias": random.normal(size=8), "decoder_bias": random.normal(size=4)}
@@ -137,7 +142,7 @@ def test_folding_decoder_norms_changes_no_reconstruction_and_encoder_cosines_nei
     np.testing.assert_allclose(norms, np.arange(8) != 3, atol=1e-12)
 
 
-def test_prefixes_are_the_papers_for_five_groups_and_always_grow() -> None:
+def test_prefixes_are_those_of_the_paper_for_five_groups_and_always_grow() -> None:
     assert prefixes(65536, 5) == [2048, 6144, 14336, 30720, 65536]
     for n_latents in (5, 7, 64, 384):
         for groups in range(2, 6):
@@ -151,39 +156,41 @@ def test_prefixes_are_the_papers_for_five_groups_and_always_grow() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"architecture": "relu", "auxk_alpha": 0.1}, "auxk_alpha: 0.1 given, but relu has no use for it .only topk"),
+        ({"architecture": "relu", "auxk_alpha": 0.1}, "auxk_alpha: 0.1 given, but relu does not use it .only topk"),
         (
             {"architecture": "gated", "bandwidth": 0.1},
-            "but gated has no use for it .only jumprelu",
+            "but gated does not use it .only jumprelu",
         ),
         (
             {"architecture": "relu", "product_dtype": "bfloat16"},
-            "but relu has no use for it .only topk.",
+            "but relu does not use it .only topk.",
         ),
         ({"product_dtype": "float16"}, "product_dtype: 'float16' given; allowed: float32, bfloat16"),
-        ({"architecture": "batchtopk", "groups": 4}, "groups: 4 given, but batchtopk has no use for it"),
+        ({"architecture": "batchtopk", "groups": 4}, "groups: 4 given, but batchtopk does not use it"),
         ({"architecture": "jumprelu", "bandwidth": -1.0}, "bandwidth: -1.0 given; it must be above 0"),
         ({"architecture": "matryoshka", "groups": 1}, "groups: 1 given; it must be from 2"),
     ],
 )
-def test_settings_that_an_architecture_has_no_use_for_are_refused(planted, change, message) -> None:
+def test_settings_that_an_architecture_does_not_use_are_refused(planted, change, message) -> None:
     with pytest.raises(StudyError, match=message):
         replace(planted.settings, **change)
 
 
-def test_the_config_knows_every_architecture_and_each_has_a_module_that_names_its_source() -> None:
+def test_every_architecture_is_in_the_config_and_its_module_names_its_source() -> None:
     assert definition("cohort")["properties"]["architecture"]["enum"] == NAMES
     assert list(own.TRAINED) == NAMES
-    told = (Path(__file__).parents[3] / "config.yaml").read_text().split("# Kind of SAE: ")[1].split("architecture:")[0]
+    comment = (
+        (Path(__file__).parents[3] / "config.yaml").read_text().split("# Kind of SAE: ")[1].split("architecture:")[0]
+    )
     for name in NAMES:
-        assert re.search(rf"\b{name}\b", told)
+        assert re.search(rf"\b{name}\b", comment)
         text = architecture(name).__doc__
         assert "et al. 20" in text or "and Nanda 20" in text
         assert "Loss: " in text
         assert "nitialisation" in text
 
 
-def test_a_saved_sae_without_its_architectures_tensor_is_named(planted, train, tmp_path) -> None:
+def test_a_saved_sae_that_lacks_a_tensor_of_its_architecture_is_refused(planted, train, tmp_path) -> None:
     from safetensors.numpy import load_file, save_file
 
     out = train("a", replace(planted.settings, architecture="batchtopk", tokens=4096 * 3))

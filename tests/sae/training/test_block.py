@@ -1,4 +1,4 @@
-"""Several SAEs trained together: each comes out as if it were alone, whatever happens to the others."""
+"""Several SAEs trained together: each gets the same bytes as alone, whatever happens to the others."""
 
 import json
 import random
@@ -28,8 +28,8 @@ def settings(planted) -> TrainSettings:
     return replace(planted.settings, epochs=1, tokens=2 * 4096)
 
 
-def members(settings: TrainSettings, folder: Path, seeds, chunk: int = 0) -> list[SaeJob]:
-    """SAEs of these seeds, with all their files in `folder`."""
+def jobs(settings: TrainSettings, folder: Path, seeds, chunk: int = 0) -> list[SaeJob]:
+    """Jobs for SAEs of these seeds, with all their files in `folder`."""
     last = chunk == settings.n_chunks - 1
     return [
         SaeJob(
@@ -46,7 +46,7 @@ def members(settings: TrainSettings, folder: Path, seeds, chunk: int = 0) -> lis
 def block(planted, settings: TrainSettings, folder: Path, seeds, chunk: int = 0, **options) -> None:
     """Train on one chunk."""
     train_block(
-        members(settings, folder, seeds, chunk),
+        jobs(settings, folder, seeds, chunk),
         chunk=planted.chunks[chunk],
         chunk_index=chunk,
         first_chunk_manifest=planted.chunks[0] / "manifest.json",
@@ -62,7 +62,7 @@ def both_chunks(planted, settings: TrainSettings, folder: Path, seeds, **options
 
 
 def written(folder: Path, seeds) -> dict[str, bytes]:
-    """Every file of the finished SAEs but the timing."""
+    """Contents of all files of the finished SAEs, except the timing."""
     return {f"{seed}/{name}": (folder / str(seed) / name).read_bytes() for seed in seeds for name in FILES}
 
 
@@ -80,19 +80,21 @@ def alone(planted, settings, tmp_path):
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_each_sae_of_a_block_has_the_bytes_that_it_has_alone(planted, settings, tmp_path, alone, threads) -> None:
+def test_each_sae_of_a_block_has_the_same_bytes_as_alone(planted, settings, tmp_path, alone, threads) -> None:
     seeds = [0, 3, 1]
     assert both_chunks(planted, settings, tmp_path / "together", seeds, threads=threads) == alone(seeds)
     assert not list((tmp_path / "together").glob("*checkpoint*"))
 
 
 @pytest.mark.parametrize("change", [{"auxk_alpha": 0.5, "dead_tokens": 500}, {"architecture": "gated"}])
-def test_so_it_is_with_other_architectures_and_losses(planted, settings, tmp_path, alone, change) -> None:
+def test_each_sae_of_a_block_has_the_same_bytes_as_alone_with_auxk_and_gated(
+    planted, settings, tmp_path, alone, change
+) -> None:
     settings = replace(settings, **change)
     assert both_chunks(planted, settings, tmp_path / "together", [0, 1], threads=2) == alone([0, 1], settings)
 
 
-def test_each_shard_is_read_once_for_all(planted, settings, tmp_path, monkeypatch) -> None:
+def test_each_shard_is_read_once_for_all_saes(planted, settings, tmp_path, monkeypatch) -> None:
     read, shard = [], reader.Chunk.shard
     monkeypatch.setattr(reader.Chunk, "shard", lambda self, number: (read.append(number), shard(self, number))[1])
     counts = []
@@ -123,19 +125,19 @@ def test_a_block_killed_at_random_moments_ends_with_the_same_bytes(planted, sett
     root, folder = Path(__file__).parents[3], tmp_path / "killed"
     folder.mkdir()
     paths = json.dumps([str(root), str(root / "workflow")])
-    given = json.dumps([list(map(str, planted.chunks)), asdict(settings), str(folder), seeds])
+    arguments = json.dumps([list(map(str, planted.chunks)), asdict(settings), str(folder), seeds])
     pauses, kills = random.Random(1), 0
     for _ in range(2):
-        process = subprocess.Popen([sys.executable, "-c", JOB, paths, given])
+        process = subprocess.Popen([sys.executable, "-c", JOB, paths, arguments])
         before = times(folder)
         while process.poll() is None and times(folder) == before:
             time.sleep(0.001)
-        # Some of these fall between the checkpoints of two SAEs.
+        # Some of these kills fall between the checkpoints of two SAEs.
         time.sleep(pauses.uniform(0, 0.1))
         process.send_signal(signal.SIGKILL)
         kills += process.wait() == -signal.SIGKILL
     assert kills >= 1
-    assert subprocess.run([sys.executable, "-c", JOB, paths, given], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", JOB, paths, arguments], check=False).returncode == 0
     assert written(folder, seeds) == written(tmp_path / "whole", seeds)
     assert sorted(path.name for path in folder.iterdir()) == ["0", "1", "2"]
 
@@ -144,10 +146,10 @@ def times(folder: Path) -> list[int]:
     return sorted(path.stat().st_mtime_ns for path in folder.glob("?-checkpoint.safetensors"))
 
 
-def test_saes_go_on_from_checkpoints_of_different_steps_alone_or_in_another_block(
+def test_saes_resume_from_checkpoints_of_different_steps_in_another_block(
     planted, settings, tmp_path, alone, interrupted_at
 ) -> None:
-    """Seed 0 stopped after 20 steps, seed 1 after 10, seed 2 never began; then they are trained together."""
+    """Seed 0 stops after 20 steps, seed 1 after 10, seed 2 has not begun; then they are trained together."""
     expected = alone([0, 1, 2])
     folder = tmp_path / "together"
     for seed, steps in ((0, 20), (1, 10)):
@@ -173,12 +175,12 @@ def spoil(state: Path, settings: TrainSettings, planted) -> None:
     write_state(state, training, history, {key: about[key] for key in ("settings", "chunk")})
 
 
-def test_one_sae_that_diverges_stops_the_job_and_costs_the_others_nothing(planted, settings, tmp_path, alone) -> None:
+def test_one_sae_that_diverges_stops_the_job_and_the_others_resume(planted, settings, tmp_path, alone) -> None:
     expected = alone([0, 2])
     folder = tmp_path / "together"
     block(planted, settings, folder, [0, 1, 2])
     spoil(folder / "1-0.safetensors", replace(settings, init_seed=1), planted)
-    with pytest.raises(StudyError, match=r"init seed 1: .*chunk-0001: loss is nan.*the SAEs beside it can go on"):
+    with pytest.raises(StudyError, match=r"init seed 1: .*chunk-0001: loss is nan.*the other SAEs can resume"):
         block(planted, settings, folder, [0, 1, 2], 1)
     assert not any((folder / str(seed)).exists() for seed in (0, 1, 2))
     assert {path.name[0] for path in folder.glob("?-checkpoint.safetensors")} == {"0", "2"}
@@ -189,28 +191,29 @@ def test_one_sae_that_diverges_stops_the_job_and_costs_the_others_nothing(plante
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"order_seed": 1}, "must differ in init_seed alone; these differ in order_seed"),
+        ({"order_seed": 1}, "must differ only in init_seed; these differ in order_seed"),
         ({"k": 2, "learning_rate": 1e-2}, "these differ in k, learning_rate"),
         ({"init_seed": 0}, "the init_seed 0 is given for two"),
     ],
 )
 def test_only_seeds_may_differ(planted, settings, tmp_path, change, message) -> None:
-    one, other = members(settings, tmp_path, [0, 1])
-    other = replace(other, settings=replace(other.settings, **change))
+    first, second = jobs(settings, tmp_path, [0, 1])
+    second = replace(second, settings=replace(second.settings, **change))
     with pytest.raises(StudyError, match=message):
-        train_block([one, other], chunk=planted.chunks[0], chunk_index=0)
+        train_block([first, second], chunk=planted.chunks[0], chunk_index=0)
 
 
-def test_two_saes_cannot_write_to_one_place(planted, settings, tmp_path) -> None:
-    one, other = members(settings, tmp_path, [0, 1])
+def test_two_saes_cannot_write_to_the_same_path(planted, settings, tmp_path) -> None:
+    first, second = jobs(settings, tmp_path, [0, 1])
     with pytest.raises(StudyError, match=r"the path .*0-0.safetensors is given for two"):
-        train_block([one, replace(other, state_out=one.state_out)], chunk=planted.chunks[0], chunk_index=0)
+        train_block([first, replace(second, state_out=first.state_out)], chunk=planted.chunks[0], chunk_index=0)
 
 
 def command(settings: TrainSettings, planted) -> list[str]:
-    words = [("chunk", planted.chunks[0]), *asdict(settings).items()]
-    given = [(name, value) for name, value in words if value is not None and name != "init_seed"]
-    return ["train", *(str(word) for name, value in given for word in (f"--{name.replace('_', '-')}", value))]
+    """The command `train` with these settings."""
+    options = [("chunk", planted.chunks[0]), *asdict(settings).items()]
+    options = [(name, value) for name, value in options if value is not None and name != "init_seed"]
+    return ["train", *(str(word) for name, value in options for word in (f"--{name.replace('_', '-')}", value))]
 
 
 def test_the_command_trains_one_sae_or_several(planted, one_chunk, tmp_path, capsys) -> None:
@@ -228,8 +231,8 @@ def test_the_command_trains_one_sae_or_several(planted, one_chunk, tmp_path, cap
 
 
 @pytest.mark.parametrize("batch_size", [2, 8])
-def test_results_that_lie_on_a_device_are_noted_as_numbers_are(batch_size):
-    from sae_stability.sae.training.history import LOOK_EVERY, History, Waiting
+def test_results_on_a_device_give_the_same_history_as_numbers(batch_size):
+    from sae_stability.sae.training.history import STEPS_PER_TRANSFER, History, PendingSteps
     from sae_stability.sae.training.steps.protocol import StepResult
 
     settings = TrainSettings(n_latents=16, k=2, tokens=batch_size * 40, chunk_tokens=8 * 40, batch_size=batch_size)
@@ -238,13 +241,13 @@ def test_results_that_lie_on_a_device_are_noted_as_numbers_are(batch_size):
     results = torch.rand(40, 4, generator=random, dtype=torch.float64)
     results[:, 3] = torch.arange(40)
     histories = History(settings), History(settings)
-    numbers, tensors = Waiting(), Waiting()
+    numbers, tensors = PendingSteps(), PendingSteps()
     for step in range(40):
         numbers.add(step, batches[step], StepResult(*results[step].tolist()))
         tensors.add(step, batches[step], StepResult(*results[step]))
-        for history, waiting in zip(histories, (numbers, tensors), strict=True):
-            taken = list(waiting.take(now=step == 39))
-            assert waiting is numbers or len(taken) in (0, LOOK_EVERY, 40 % LOOK_EVERY)
+        for history, pending in zip(histories, (numbers, tensors), strict=True):
+            taken = list(pending.collect(now=step == 39))
+            assert pending is numbers or len(taken) in (0, STEPS_PER_TRANSFER, 40 % STEPS_PER_TRANSFER)
             for number, ends, result in taken:
                 history.add(number, ends, result)
     plain, from_device = (history.state() for history in histories)

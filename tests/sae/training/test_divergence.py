@@ -1,4 +1,4 @@
-"""A loss that goes wrong is told of with step, shard and row, and overwrites nothing."""
+"""A diverging loss is reported with step, shard and row, and overwrites nothing."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -46,9 +46,7 @@ def train(planted, chunk: Path, folder: Path, **change) -> None:
         (1e25, r"has the batch's largest norm, 1e\+25 .median [1-3]"),  # finite, but its square is not
     ],
 )
-def test_a_row_that_spoils_the_loss_is_named_and_nothing_is_overwritten(
-    planted, tmp_path, architecture, value, found
-) -> None:
+def test_a_bad_row_is_named_and_nothing_is_overwritten(planted, tmp_path, architecture, value, found) -> None:
     rows = planted_rows(planted.dictionary, 1024, active=3, seed=0)
     rows[700, 5] = value
     chunk = write_chunk(tmp_path / "chunk-0000", rows, shards=2)
@@ -57,7 +55,7 @@ def test_a_row_that_spoils_the_loss_is_named_and_nothing_is_overwritten(
     with pytest.raises(StudyError, match=message):
         train(planted, chunk, tmp_path, architecture=architecture)
     assert not (tmp_path / "sae").exists()
-    if step:  # the last checkpoint is the one before
+    if step:  # so there is a checkpoint of the step before
         before = (tmp_path / "checkpoint.safetensors").read_bytes()
         with pytest.raises(StudyError, match=message):
             train(planted, chunk, tmp_path, architecture=architecture)
@@ -65,9 +63,9 @@ def test_a_row_that_spoils_the_loss_is_named_and_nothing_is_overwritten(
 
 
 def with_flat_rows(planted, folder: Path, flat: int) -> tuple[Path, int]:
-    """A chunk with a shard of 2,560 ordinary rows, read first, and one of `flat` rows that hardly vary.
+    """A chunk with a shard of 2,560 ordinary rows, read first, and a shard of `flat` rows that hardly vary.
 
-    Returns the first step whose batch has none but flat rows.
+    Returns the chunk, and the first step whose batch has only flat rows.
     """
     rows = planted_rows(planted.dictionary, 2560 + flat, active=3, seed=0)
     rows[:flat] = rows.mean(axis=0) + 1e-4 * rows[:flat]
@@ -92,18 +90,18 @@ def test_a_training_resumed_after_a_spike_ends_as_the_uninterrupted_one(
 ) -> None:
     chunk, step = with_flat_rows(planted, tmp_path, flat=256)
     train(planted, chunk, tmp_path / "whole")
-    (told,) = capsys.readouterr().err.splitlines()
+    (message,) = capsys.readouterr().err.splitlines()
     with interrupted_at(step + 1):
         train(planted, chunk, tmp_path)
-    assert capsys.readouterr().err.splitlines() == [told]
+    assert capsys.readouterr().err.splitlines() == [message]
     train(planted, chunk, tmp_path)
-    assert not capsys.readouterr().err  # the next step is no new spike, but goes on with the last one
+    assert not capsys.readouterr().err  # the next step continues the last spike, so it is not reported again
     assert read_json(tmp_path / "sae/metrics.json")["spikes"] == 2
     for name in ("sae.safetensors", "metrics.json", "history.parquet"):
         assert (tmp_path / "sae" / name).read_bytes() == (tmp_path / "whole/sae" / name).read_bytes()
 
 
-def test_a_training_that_has_diverged_stops_and_names_the_step_where_it_began(planted, tmp_path) -> None:
+def test_a_diverged_training_stops_and_names_the_first_spike(planted, tmp_path) -> None:
     chunk, step = with_flat_rows(planted, tmp_path, flat=128 * (PATIENCE + 5))
     assert step == 20
     message = f"for {PATIENCE} steps, the first being step 20 .*: row .* of shard-0000.safetensors.*Nothing was over"
@@ -112,8 +110,8 @@ def test_a_training_that_has_diverged_stops_and_names_the_step_where_it_began(pl
     assert not (tmp_path / "sae").exists()
 
 
-def test_weights_that_go_wrong_are_named_with_step_shard_and_row(planted, tmp_path, monkeypatch) -> None:
-    """In the last step, whose loss is that of the weights before it."""
+def test_weights_that_are_not_finite_are_reported_with_step_shard_and_row(planted, tmp_path, monkeypatch) -> None:
+    """They become NaN in the last step, whose loss still belongs to the weights before."""
     chunk = write_chunk(tmp_path / "chunk-0000", planted_rows(planted.dictionary, 1024, active=3, seed=0), shards=2)
     step = CpuTopKStep.step
 
@@ -125,24 +123,24 @@ def test_weights_that_go_wrong_are_named_with_step_shard_and_row(planted, tmp_pa
 
     monkeypatch.setattr(CpuTopKStep, "step", poisoned)
     where = r"step 7 \(step 7 of chunk 0\): encoder holds NaN or infinity; row \d+ of shard-000\d.safetensors has the"
-    with pytest.raises(StudyError, match=f"chunk-0000: weights went wrong by {where}.*Nothing was overwritten"):
+    with pytest.raises(StudyError, match=f"chunk-0000: weights are not finite after {where}.*Nothing was overwritten"):
         train(planted, chunk, tmp_path)
     assert not (tmp_path / "sae").exists()
 
 
 @pytest.mark.parametrize(
-    ("architecture", "step", "told"), [("gated", 24, True), ("gated", 40, False), ("topk", 24, False)]
+    ("architecture", "step", "mentioned"), [("gated", 24, True), ("gated", 40, False), ("topk", 24, False)]
 )
-def test_a_spike_just_after_a_resampling_may_be_its_doing(planted, capsys, architecture, step, told) -> None:
+def test_a_spike_just_after_resampling_mentions_it(planted, capsys, architecture, step, mentioned) -> None:
     settings = replace(planted.settings, architecture=architecture)  # 192 steps: resampled after 24, 48, 72, 96
     weights = SimpleNamespace(weights=lambda: {"encoder": torch.zeros(1)})
     watch = Watch(planted.chunks[0], 0, settings, weights, Spikes())
     for fvu in (0.1, 5.0):
         assert watch.fault(step, fvu) is None
-    assert ("dead latents were resampled just before" in capsys.readouterr().err) == told
+    assert ("dead latents were resampled just before" in capsys.readouterr().err) == mentioned
 
 
-def test_what_a_spike_is() -> None:
+def test_a_spike_is_above_one_and_three_times_the_usual_fvu() -> None:
     spikes = Spikes()
     for fvu in (1.4, 4.0, 0.9, 0.2, 0.2):  # 4.0 is below 3 * 1.4
         spikes.add(fvu)
@@ -154,5 +152,5 @@ def test_what_a_spike_is() -> None:
     assert (spikes.in_a_row, spikes.count, spikes.usual) == (3, 3, usual)
     for _ in range(2000):
         spikes.add(0.1)
-    spikes.add(0.99)  # far above what is usual, but better than the mean
+    spikes.add(0.99)  # far above the usual FVU, but better than predicting the mean
     assert (spikes.in_a_row, spikes.count) == (0, 3)

@@ -1,4 +1,4 @@
-"""Training from a Python session: the bits of the verb, for a chunk and for rows in memory."""
+"""Training from Python, on a chunk and on rows in memory, gives the same bits as the command."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +21,7 @@ def same(loaded: SAE, folder: Path) -> bool:
     return all(np.array_equal(value, tensors[name]) for name, value in loaded.weights.tensors.items())
 
 
-def test_a_chunk_gives_the_bits_of_the_verb(planted, one_chunk, tmp_path):
+def test_a_chunk_gives_the_bits_of_the_command(planted, one_chunk, tmp_path):
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in asdict(one_chunk).items() if value is not None]
     assert cli.main(["train", "--chunk", str(planted.chunks[0]), "--out", str(tmp_path / "verb"), *flags]) == 0
     trained = sae.train(planted.chunks[0], **asdict(one_chunk), out=tmp_path / "function", threads=2)
@@ -36,7 +36,7 @@ def test_rows_in_memory_give_the_bits_of_the_same_rows_imported(tmp_path, kind):
     np.save(tmp_path / "rows.npy", rows)
     chunk = tmp_path / "chunk-0000"
     import_matrix(
-        path=tmp_path / "rows.npy",
+        matrix=tmp_path / "rows.npy",
         tensor=None,
         chunk=0,
         heldout_rows=0,
@@ -53,16 +53,16 @@ def test_rows_in_memory_give_the_bits_of_the_same_rows_imported(tmp_path, kind):
     assert same(sae.train(kind(rows), **SETTINGS, normalisation="centre-scale"), tmp_path / "sae")
 
 
-def test_several_seeds_are_each_what_they_are_alone(tmp_path):
+def test_each_of_several_seeds_gives_the_sae_that_it_gives_alone(tmp_path):
     rows = torch.randn(256, 8, generator=torch.Generator().manual_seed(0))
     trained = sae.train(rows, **SETTINGS, init_seeds=[3, 1], out=tmp_path)
-    assert [one.cfg["init_seed"] for one in trained] == [3, 1]
-    for seed, one in zip([3, 1], trained, strict=True):
-        assert same(one, tmp_path / f"seed-{seed}")
+    assert [loaded.cfg["init_seed"] for loaded in trained] == [3, 1]
+    for seed, loaded in zip([3, 1], trained, strict=True):
+        assert same(loaded, tmp_path / f"seed-{seed}")
         assert same(sae.train(rows, **SETTINGS, init_seed=seed), tmp_path / f"seed-{seed}")
 
 
-def test_nothing_is_left_behind(tmp_path, monkeypatch):
+def test_no_temporary_file_is_left_behind(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     sae.train(np.random.default_rng(0).normal(size=(128, 4)), **SETTINGS)
     assert list(tmp_path.iterdir()) == []
@@ -71,16 +71,16 @@ def test_nothing_is_left_behind(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("rows", "changes", "message"),
     [
-        (np.zeros((128, 4)), {"latents": 3}, "train: 'latents' is no setting; allowed: architecture, n_latents"),
+        (np.zeros((128, 4)), {"latents": 3}, "train: 'latents' is not a setting; allowed: architecture, n_latents"),
         (np.zeros((128, 4)), {"k": None}, "train: k is missing; give k="),
         (np.zeros((128, 4)), {"init_seed": 0, "init_seeds": [1]}, "init_seed and init_seeds are both given"),
         (np.zeros(128), {}, r"float64 of shape \(128,\); must be a matrix \(rows, d_model\)"),
         (np.full((128, 4), np.nan), {}, "activations, row 0: the row holds NaN or infinity; leave such rows out"),
-        (np.ones((20, 4)), {}, "tokens: 40 in 2 epochs gives no whole batch of 64"),
+        (np.ones((20, 4)), {}, "tokens: 40 given, but in 2 epochs that makes no whole batch of 64"),
         (Path("no-such-folder"), {}, "no-such-folder/manifest.json: no such file"),
     ],
 )
 def test_a_mistake_is_one_line(rows, changes, message):
-    given = {name: value for name, value in (SETTINGS | changes).items() if value is not None}
+    settings = {name: value for name, value in (SETTINGS | changes).items() if value is not None}
     with pytest.raises(StudyError, match=message):
-        sae.train(rows, **given)
+        sae.train(rows, **settings)

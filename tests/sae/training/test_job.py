@@ -1,4 +1,4 @@
-"""Mistakes on the command line of training: one line, before any step is taken, and nothing written."""
+"""Mistakes on the command line of training: one line of error before the first step, and nothing is written."""
 
 import json
 from pathlib import Path
@@ -21,11 +21,11 @@ def folder(tmp_path: Path) -> Path:
     [
         ("--out /proc/x/y", "/proc/x/y: cannot be written (/proc: "),
         ("--out a-file/..", "a-file/..: cannot be written (a-file: Not a directory)"),
-        ("--out a-file", "a-file: is no folder"),
-        ("--out sae --tensorboard a-file", "a-file: is no folder"),
-        ("--out sae --checkpoint .", ".: is no file"),
+        ("--out a-file", "a-file: is not a folder; give a folder"),
+        ("--out sae --tensorboard a-file", "a-file: is not a folder; give a folder"),
+        ("--out sae --checkpoint .", ".: is not a file; give the path of a file"),
         ("--out sae --checkpoint a-file/c", "a-file/c: cannot be written (a-file: Not a directory)"),
-        ("--state-out .", ".: is no file"),
+        ("--state-out .", ".: is not a file; give the path of a file"),
         ("--out sae --batch-size 1", "batch_size: 1 given"),
         ("--out sae --auxk-alpha nan", "auxk_alpha: nan given"),
         ("--out sae --learning-rate inf", "learning_rate: inf given"),
@@ -34,13 +34,11 @@ def folder(tmp_path: Path) -> Path:
         ("--out sae --threads -3", "train: --threads is -3; it must be 1 or more"),
         (
             "--out sae --tokens 100000 --chunk-tokens 100000 --epochs 1",
-            "chunk-0000: 4,096 rows, but by tokens, epochs and chunk_tokens chunk 0 has 100,000",
+            "chunk-0000: 4,096 rows, but tokens, epochs and chunk_tokens give chunk 0 100,000 rows",
         ),
     ],
 )
-def test_a_mistake_is_told_in_one_line_before_training(
-    planted, one_chunk, folder, monkeypatch, capsys, words, message
-) -> None:
+def test_a_mistake_is_one_line_before_training(planted, one_chunk, folder, monkeypatch, capsys, words, message) -> None:
     monkeypatch.chdir(folder)
     monkeypatch.setattr("sae_stability.sae.training.train._Loop.run", lambda *_: pytest.fail("trained"))
     assert cli.main([*command(one_chunk, planted), *words.split()]) == 2
@@ -50,13 +48,13 @@ def test_a_mistake_is_told_in_one_line_before_training(
     assert [path.name for path in folder.iterdir()] == ["a-file"]
 
 
-def test_what_the_system_refuses_is_told_in_one_line(folder, capsys) -> None:
+def test_an_error_of_the_system_is_one_line(folder, capsys) -> None:
     checkpoint = Path(__file__).parents[1] / "formats" / "fixtures" / "sparsify-topk"
     assert cli.main(["convert", "--checkpoint", str(checkpoint), "--out", str(folder / "a-file")]) == 2
     assert capsys.readouterr().err == f"error: {folder / 'a-file/cfg.json'}: Not a directory\n"
 
 
-def test_a_chunk_may_be_short_of_its_sinks(planted, one_chunk, tmp_path) -> None:
+def test_a_chunk_may_be_short_by_its_sinks(planted, one_chunk, tmp_path) -> None:
     from dataclasses import replace
 
     settings = replace(one_chunk, tokens=4100 * 3, chunk_tokens=4100)

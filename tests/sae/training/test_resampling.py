@@ -1,4 +1,4 @@
-"""Resampling: dead latents start anew from badly reconstructed inputs, at its steps; live ones stay as they are."""
+"""Resampling: at its steps, dead latents are reinitialised from badly reconstructed inputs; live ones do not change."""
 
 from dataclasses import replace
 
@@ -32,7 +32,7 @@ def workers():
 
 
 def start(planted, settings, workers, dead=()):
-    """A Gated SAE before its first step, gates of the `dead` latents shut, and the batches that it is to see."""
+    """A Gated SAE before its first step, with the gates of the `dead` latents shut, and its batches."""
     data = reader.Chunk(planted.chunks[0])
     normalisation = Normalisation.from_manifest("centre-scale", data.manifest)
     weights = initial_weights(settings.n_latents, data.d_model, settings.init_seed, settings.hookpoint)
@@ -49,7 +49,7 @@ def copy(step) -> dict[str, torch.Tensor]:
 def resampled(step, inputs, error, dead=DEAD) -> tuple[dict, dict]:
     """The state before and after `dead` latents are resampled."""
     step.silent[:] = 0
-    step.silent[dead] = resampling.window(step.settings)
+    step.silent[dead] = resampling.dead_after(step.settings)
     before = copy(step)
     resampling.resample(step, inputs, error)
     return before, copy(step)
@@ -57,7 +57,7 @@ def resampled(step, inputs, error, dead=DEAD) -> tuple[dict, dict]:
 
 @pytest.fixture
 def warm(planted, settings, workers):
-    """A Gated SAE after some steps, and a batch with the error that it makes, normalised."""
+    """A Gated SAE after some steps, and random inputs and errors to resample from."""
     step, batches = start(planted, settings, workers, DEAD)
     for _ in range(20):
         step.step(next(batches), 1e-3)
@@ -65,7 +65,7 @@ def warm(planted, settings, workers):
     return step, torch.randn(128, 24, generator=random), torch.randn(128, 24, generator=random)
 
 
-def test_planted_dead_latents_come_to_life_at_the_first_time_and_point_at_inputs(planted, settings, workers) -> None:
+def test_dead_latents_are_revived_at_the_first_resampling_and_point_at_inputs(planted, settings, workers) -> None:
     step, batches = start(planted, settings, workers, DEAD)
     for _ in range(TIMES[0] - 1):
         step.step(next(batches), settings.rate(step.steps))
@@ -80,7 +80,7 @@ def test_planted_dead_latents_come_to_life_at_the_first_time_and_point_at_inputs
     assert (step.silent[DEAD] == 0).all()
 
 
-def test_nothing_but_the_dead_latents_changes_and_they_are_as_described(warm) -> None:
+def test_only_dead_latents_change_and_get_the_documented_values(warm) -> None:
     step, inputs, error = warm
     before, after = resampled(step, inputs, error)
     live = np.setdiff1d(np.arange(64), DEAD)
@@ -91,7 +91,7 @@ def test_nothing_but_the_dead_latents_changes_and_they_are_as_described(warm) ->
         assert torch.equal(value[live], before[name][live]), name
         if name not in ("encoder", "decoder", "encoder_bias"):
             assert (value[DEAD] == 0).all(), name
-    assert before["first.encoder_bias"][live].any()  # so there were moments to leave alone
+    assert before["first.encoder_bias"][live].any()  # so there were moments that had to stay
     decoder, encoder = after["decoder"][DEAD], after["encoder"][DEAD]
     torch.testing.assert_close(decoder.norm(dim=1), torch.ones(3))
     torch.testing.assert_close(encoder, decoder * 0.2 * before["encoder"][live].norm(dim=1).mean())
@@ -99,7 +99,7 @@ def test_nothing_but_the_dead_latents_changes_and_they_are_as_described(warm) ->
     assert (fires.sum(0) == 128 * 3 // 64).all()
 
 
-def test_moments_of_dead_latents_are_forgotten(warm) -> None:
+def test_moments_of_dead_latents_become_zero(warm) -> None:
     step, inputs, error = warm
     for moments in (step.first, step.second):
         for value in moments.values():
@@ -110,7 +110,7 @@ def test_moments_of_dead_latents_are_forgotten(warm) -> None:
             assert (value[DEAD] == 0).all(), name
 
 
-def test_an_input_that_has_all_the_error_is_taken_and_other_dead_latents_wait(warm) -> None:
+def test_the_only_input_with_an_error_is_drawn_and_other_dead_latents_wait(warm) -> None:
     step, inputs, error = warm
     error[torch.arange(128) != 77] = 0
     before, after = resampled(step, inputs, error)
@@ -119,9 +119,9 @@ def test_an_input_that_has_all_the_error_is_taken_and_other_dead_latents_wait(wa
         assert torch.equal(after["decoder"][latent], before["decoder"][latent])
 
 
-def test_where_all_are_dead_or_none_weights_stay_finite(warm) -> None:
+def test_weights_stay_finite_if_all_latents_are_dead_or_none(warm) -> None:
     step, inputs, error = warm
-    inputs[5] = 0  # has no direction
+    inputs[5] = 0  # a zero input has no direction
     error[5] = 1e6
     before, after = resampled(step, inputs, error, [])
     assert all(torch.equal(before[name], value) for name, value in after.items())
@@ -130,25 +130,25 @@ def test_where_all_are_dead_or_none_weights_stay_finite(warm) -> None:
     torch.testing.assert_close(after["decoder"].norm(dim=1), torch.ones(64))
 
 
-def test_inputs_are_drawn_as_the_square_of_their_loss_and_by_seed_hookpoint_and_step_alone(settings) -> None:
+def test_inputs_are_drawn_by_their_squared_loss_and_depend_only_on_seed_hookpoint_and_step(settings) -> None:
     loss = np.array([0.0, 1, 2, 3])
-    drawn = [resampling.draw(loss, 4, settings, step) for step in range(4000)]
+    drawn = [resampling.draw_inputs(loss, 4, settings, step) for step in range(4000)]
     assert all(sorted(order) == [1, 2, 3] for order in drawn)
     first, second = (np.bincount([order[i] for order in drawn], minlength=4) / len(drawn) for i in (0, 1))
     np.testing.assert_allclose(first, np.array([0, 1, 4, 9]) / 14, atol=0.03)
     expected = [0, 4 / 14 / 10 + 9 / 14 / 5, 1 / 14 * 4 / 13 + 9 / 14 * 4 / 5, 1 / 14 * 9 / 13 + 4 / 14 * 9 / 10]
     np.testing.assert_allclose(second, expected, atol=0.03)
 
-    many = np.ones(1000)
+    losses = np.ones(1000)
 
     def order(step=1, **change):
-        return resampling.draw(many, 1000, replace(settings, **change), step).tolist()
+        return resampling.draw_inputs(losses, 1000, replace(settings, **change), step).tolist()
 
     assert order() == order() == order(order_seed=5, learning_rate=0.1)
     assert len({tuple(o) for o in (order(), order(2), order(init_seed=1), order(hookpoint="there"))}) == 4
 
 
-def test_it_happens_at_its_steps_alone(planted, settings, workers, monkeypatch) -> None:
+def test_latents_are_resampled_at_the_documented_steps_only(planted, settings, workers, monkeypatch) -> None:
     seen = []
     monkeypatch.setattr(resampling, "resample", lambda step, *_: seen.append(step.steps))
     step, batches = start(planted, settings, workers)
@@ -156,17 +156,17 @@ def test_it_happens_at_its_steps_alone(planted, settings, workers, monkeypatch) 
         step.step(batch, 1e-3)
     assert step.steps == settings.total_steps
     assert seen == TIMES
-    assert [n for n in range(5) if resampling.due(n, 4)] == [1, 2]
-    assert not resampling.due(0, 1)
-    assert [n for n in (23, 24, 33, 34, 47, 48) if resampling.recent(n, settings.total_steps)] == [24, 33, 48]
+    assert [n for n in range(5) if resampling.is_due(n, 4)] == [1, 2]
+    assert not resampling.is_due(0, 1)
+    assert [n for n in (23, 24, 33, 34, 47, 48) if resampling.just_resampled(n, settings.total_steps)] == [24, 33, 48]
 
 
-def test_chunk_by_chunk_it_resamples_as_in_one_loop(planted, train, settings, workers, monkeypatch) -> None:
+def test_training_chunk_by_chunk_resamples_as_in_one_loop(planted, train, settings, workers, monkeypatch) -> None:
     settings = replace(settings, n_latents=256)
     dead, resample = [], resampling.resample
 
     def spy(step, *rest):
-        dead.append(int((step.silent >= resampling.window(step.settings)).sum()))
+        dead.append(int((step.silent >= resampling.dead_after(step.settings)).sum()))
         resample(step, *rest)
 
     monkeypatch.setattr(resampling, "resample", spy)
@@ -184,12 +184,12 @@ def test_chunk_by_chunk_it_resamples_as_in_one_loop(planted, train, settings, wo
         np.testing.assert_array_equal(tensors[name], value)
 
 
-def test_resumed_beside_others_or_on_more_threads_it_resamples_the_same(
+def test_resampling_is_the_same_after_resuming_in_a_block_and_on_more_threads(
     planted, settings, tmp_path, monkeypatch, interrupted_at
 ) -> None:
-    """Stopped just before a resampling and just after it; 256 latents, of which many die."""
+    """Stopped just before and just after a resampling, with 256 latents, many of which die."""
     settings = replace(settings, n_latents=256, tokens=4096 * 3)
-    given = {"chunk": planted.chunks[0], "chunk_index": 0, "progress": False}
+    arguments = {"chunk": planted.chunks[0], "chunk_index": 0, "progress": False}
     changed, resample = [], resampling.resample
 
     def spy(step, *rest):
@@ -198,7 +198,7 @@ def test_resumed_beside_others_or_on_more_threads_it_resamples_the_same(
         changed.append((step.settings.init_seed, step.steps, int((step.parameters["decoder"] != before).any(1).sum())))
 
     monkeypatch.setattr(resampling, "resample", spy)
-    train_chunk(**given, settings=settings, out=tmp_path / "whole")
+    train_chunk(**arguments, settings=settings, out=tmp_path / "whole")
     assert [step for _, step, _ in changed] == [12, 24, 36, 48]
     assert sum(count for *_, count in changed) > 10
     files = {name: (tmp_path / "whole" / name).read_bytes() for name in ("sae.safetensors", "history.parquet")}
@@ -209,9 +209,9 @@ def test_resumed_beside_others_or_on_more_threads_it_resamples_the_same(
     for stopped_at in (35, 36):
         checkpoint = {"checkpoint": tmp_path / "checkpoint", "checkpoint_seconds": 0.0}
         with interrupted_at(stopped_at):
-            train_chunk(**given, **checkpoint, settings=settings, out=tmp_path / "stopped")
-        train_chunk(**given, **checkpoint, settings=settings, out=tmp_path / "stopped", threads=2)
+            train_chunk(**arguments, **checkpoint, settings=settings, out=tmp_path / "stopped")
+        train_chunk(**arguments, **checkpoint, settings=settings, out=tmp_path / "stopped", threads=2)
         assert same(tmp_path / "stopped")
-    members = [SaeJob(settings=replace(settings, init_seed=s), out=tmp_path / f"{s}") for s in (1, 0)]
-    train_block(members, **given, threads=2)
+    jobs = [SaeJob(settings=replace(settings, init_seed=s), out=tmp_path / f"{s}") for s in (1, 0)]
+    train_block(jobs, **arguments, threads=2)
     assert same(tmp_path / "0")

@@ -1,4 +1,4 @@
-"""A job killed at any moment goes on to the same bits; a checkpoint that does not fit is not believed."""
+"""A job killed at any moment resumes to the same bits; a checkpoint that does not fit is ignored."""
 
 import itertools
 import multiprocessing
@@ -25,27 +25,27 @@ FILES = (
     *(f"sae/{name}" for name in ("sae.safetensors", "cfg.json", "metrics.json", "history.parquet")),
 )
 
-# What a process is left to reach before its random moment begins: nothing, and so it may not even have started to
-# train; a new checkpoint, so that training gets on; the border between two chunks; the writing of the SAE.
+# A process is killed at a random time after it has written one of these. None: it may not have started to train. A new
+# checkpoint ensures progress. The state is the border between two chunks; `sae` is the writing of the SAE.
 AWAITED = (None, "checkpoint.safetensors", None, "state-0.safetensors", "checkpoint.safetensors", "sae")
 
 
 @pytest.fixture(scope="module")
 def processes():
-    """Makes processes that start at once: forked from one that has loaded everything and has no threads."""
+    """Makes processes that start at once, forked from a server that has loaded everything and has no threads."""
     context = multiprocessing.get_context("forkserver")
-    # A server that another test left, as reading docstrings does, has loaded nothing: seconds a process.
+    # A server left by another test has loaded nothing, so each process would take seconds to start.
     forkserver._forkserver._stop()
     context.set_forkserver_preload(["pytest", "tests.sae.training.warm"])
     root = Path(__file__).parents[3]
-    with pytest.MonkeyPatch.context() as patch:  # the server of Python 3.11 takes over no sys.path
+    with pytest.MonkeyPatch.context() as patch:  # in Python 3.11 the server does not inherit sys.path
         patch.setenv("PYTHONPATH", os.pathsep.join([str(root / "workflow"), str(root)]))
         forkserver.ensure_running()
     return context.Process
 
 
 def time_of(path: Path) -> int | None:
-    """When the file was last written, or None where there is none (any more)."""
+    """Time of the last write to the file, or None if it does not exist."""
     try:
         return path.stat().st_mtime_ns
     except FileNotFoundError:
@@ -53,7 +53,7 @@ def time_of(path: Path) -> int | None:
 
 
 def kill_at_a_random_moment(process, folder: Path, awaited: str | None, pause: float) -> bool:
-    """Start `process`, kill it `pause` seconds after it reached what is awaited; whether the kill came in time."""
+    """Start `process` and kill it `pause` seconds after it wrote `awaited`. Returns whether it was still running."""
     path = folder / (awaited or "")
     before = time_of(path)
     process.start()
@@ -82,7 +82,7 @@ def test_a_training_killed_at_25_random_moments_ends_with_the_same_bytes(planted
     started = time.perf_counter()
     whole.join()
     length, moments, kills = time.perf_counter() - started, random.Random(0), 0
-    while kills < KILLS:  # a training is over after some of them, then another one begins
+    while kills < KILLS:  # a training finishes after some kills; then another one starts
         folder = tmp_path / f"from kill {kills}"
         for awaited in itertools.cycle(AWAITED):
             pause = moments.uniform(0, length / (50 if awaited in ("state-0.safetensors", "sae") else 4))
@@ -91,7 +91,7 @@ def test_a_training_killed_at_25_random_moments_ends_with_the_same_bytes(planted
             kills += 1
         for name in FILES:
             assert (folder / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), (folder, name)
-        # A kill between the SAE's last file and the checkpoint's end leaves the checkpoint, but nothing half-written.
+        # A kill after the SAE's last file may leave the checkpoint, but nothing half-written.
         assert set(files_beside_the_sae(folder)) <= {"state-0.safetensors", "checkpoint.safetensors"}
 
 
@@ -99,8 +99,8 @@ def files_beside_the_sae(folder: Path) -> list[str]:
     return [path.name for path in folder.rglob("*") if path.is_file() and path.parent.name != "sae"]
 
 
-def test_what_a_job_leaves_that_is_killed_while_it_saves_is_gone_in_the_end(planted, processes, tmp_path) -> None:
-    for kill in (1, 2):  # in the first checkpoint; in the state, where no checkpoint is written
+def test_files_left_by_a_kill_while_saving_are_removed_by_the_next_run(planted, processes, tmp_path) -> None:
+    for kill in (1, 2):  # 1: while writing the first checkpoint; 2: while writing the state, without checkpoints
         process = processes(target=killed.run_to_a_save, args=(tmp_path, planted.chunks, planted.settings, kill == 1))
         process.start()
         process.join()
@@ -113,8 +113,8 @@ def test_what_a_job_leaves_that_is_killed_while_it_saves_is_gone_in_the_end(plan
 
 @pytest.fixture
 def interrupted(planted, one_chunk, tmp_path, interrupted_at):
-    """Arguments of a job that stopped at its 50th step, with a checkpoint after every step before."""
-    given = {
+    """Arguments of a job that was interrupted at step 50, with a checkpoint after every step before."""
+    arguments = {
         "chunk": planted.chunks[0],
         "chunk_index": 0,
         "settings": one_chunk,
@@ -124,16 +124,16 @@ def interrupted(planted, one_chunk, tmp_path, interrupted_at):
     }
 
     with interrupted_at(50):
-        train_chunk(**given)
-    assert given["checkpoint"].exists()
-    return given
+        train_chunk(**arguments)
+    assert arguments["checkpoint"].exists()
+    return arguments
 
 
-def first_step_taken(given: dict, monkeypatch) -> int:
-    """Run the job again; the step that it started with."""
+def first_step_taken(arguments: dict, monkeypatch) -> int:
+    """Run the job again. Returns the step that it starts with."""
     seen, add = [], History.add
     monkeypatch.setattr(History, "add", lambda self, step, *rest: (seen.append(step), add(self, step, *rest))[1])
-    train_chunk(**given)
+    train_chunk(**arguments)
     return seen[0]
 
 
@@ -141,18 +141,18 @@ def test_a_checkpoint_of_the_same_job_is_resumed(interrupted, monkeypatch) -> No
     assert first_step_taken(interrupted, monkeypatch) == 50
 
 
-def test_a_checkpoint_of_other_settings_is_passed_over(interrupted, monkeypatch) -> None:
+def test_a_checkpoint_of_other_settings_is_ignored(interrupted, monkeypatch) -> None:
     interrupted["settings"] = replace(interrupted["settings"], init_seed=7)
     assert first_step_taken(interrupted, monkeypatch) == 0
 
 
-def test_a_checkpoint_of_other_activations_is_passed_over(planted, interrupted, monkeypatch) -> None:
+def test_a_checkpoint_of_other_activations_is_ignored(planted, interrupted, monkeypatch) -> None:
     interrupted["chunk"] = planted.chunks[1]
     assert first_step_taken(interrupted, monkeypatch) == 0
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped byte", "not safetensors"])
-def test_a_damaged_checkpoint_is_passed_over_with_a_message(interrupted, monkeypatch, capsys, damage, tmp_path) -> None:
+def test_a_damaged_checkpoint_is_ignored_with_a_message(interrupted, monkeypatch, capsys, damage, tmp_path) -> None:
     path = interrupted["checkpoint"]
     content = bytearray(path.read_bytes())
     if damage == "truncated":
@@ -163,12 +163,12 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_message(interrupted, monkeyp
         content = b"hello"
     path.write_bytes(bytes(content))
     assert first_step_taken(interrupted | {"out": tmp_path / "sae"}, monkeypatch) == 0
-    assert "checkpoint passed over" in capsys.readouterr().err
+    assert "damaged checkpoint ignored" in capsys.readouterr().err
     train_chunk(**(interrupted | {"out": tmp_path / "whole", "checkpoint": None}))
     assert (tmp_path / "sae/sae.safetensors").read_bytes() == (tmp_path / "whole/sae.safetensors").read_bytes()
 
 
-def test_a_damaged_state_between_chunks_is_an_error_that_names_it(planted, train, tmp_path) -> None:
+def test_a_damaged_state_between_chunks_is_an_error_that_names_the_file(planted, train, tmp_path) -> None:
     train("a", planted.settings)
     state = tmp_path / "a-0.safetensors"
     content = bytearray(state.read_bytes())
@@ -191,11 +191,11 @@ def test_a_damaged_state_between_chunks_is_an_error_that_names_it(planted, train
         (10.0, 0.0, [11, 22, 33, 44, 55, 66, 77, 88]),
         (10.0, 1.0, [11, 31, 51, 71, 91]),
         (10.0, 5.0, [11]),
-        (1.0, 10.0, [2, 13, 24, 35, 46, 57, 68, 79, 90]),  # at most ten times the pause asked for
+        (1.0, 10.0, [2, 13, 24, 35, 46, 57, 68, 79, 90]),  # at most ten times `checkpoint_seconds`
         (0.0, 10.0, [*range(1, 97)]),
     ],
 )
-def test_writing_checkpoints_takes_a_twentieth_of_the_time_at_most(
+def test_writing_checkpoints_takes_at_most_a_twentieth_of_the_time(
     planted, one_chunk, tmp_path, monkeypatch, pause, takes, saved_after
 ) -> None:
     now, steps, saved = [0.0], [], []

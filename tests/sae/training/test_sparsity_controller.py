@@ -1,4 +1,4 @@
-"""The sparsity controller: L0 within 5 % of its target on held-out rows, on activations that are no planted toy."""
+"""The sparsity controller: L0 within 5 % of its target on held-out rows, on uneven activations."""
 
 import math
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.sae.training.chunks import planted_dictionary, write_chunk
 
 
 def uneven_rows(dictionary: np.ndarray, rows: int, seed: int) -> np.ndarray:
-    """Features from common to rare (as 1 / rank), log-normal coefficients, rows of unlike size, noise."""
+    """Features from common to rare (frequency 1 / rank), log-normal coefficients, rows of different norms, noise."""
     random = np.random.default_rng(seed)
     often = np.minimum(0.5, 3 / (np.arange(len(dictionary)) + 3))
     codes = (random.random((rows, len(dictionary))) < often) * random.lognormal(0, 0.5, (rows, len(dictionary)))
@@ -55,8 +55,8 @@ def test_l0_is_within_five_percent_of_its_target_on_heldout_rows(uneven, tmp_pat
 
 
 @pytest.mark.parametrize(("architecture", "lines"), [("gated", 1), ("topk", 0)])
-def test_a_missed_l0_is_told_once_where_it_was_a_target(uneven, tmp_path, architecture, lines, capsys) -> None:
-    """TopK's k is a limit: half of all latents are below 0, whatever it is."""
+def test_a_missed_l0_is_reported_once_if_it_was_a_target(uneven, tmp_path, architecture, lines, capsys) -> None:
+    """TopK's k is a limit, not a target: half of all latents are below 0 for any k."""
     chunk, _ = uneven
     k = {"gated": 8, "topk": 96}[architecture]
     settings = TrainSettings(
@@ -67,19 +67,19 @@ def test_a_missed_l0_is_told_once_where_it_was_a_target(uneven, tmp_path, archit
     assert not capsys.readouterr().err
     files = {"first_chunk_manifest": first, "previous": state, "out": tmp_path / "sae"}
     train_chunk(chunk=chunk, chunk_index=1, settings=settings, progress=False, **files)
-    told = capsys.readouterr().err.splitlines()
-    assert len(told) == lines
+    messages = capsys.readouterr().err.splitlines()
+    assert len(messages) == lines
     history, _ = read_table(tmp_path / "sae/history.parquet")
     l0 = history.l0[-len(history) // 10 :].mean()
     assert abs(l0 / k - 1) > 0.05
-    for line in told:
+    for line in messages:
         start = f"init seed 3: L0 is {l0:.3g} at the end, {l0 / k - 1:+.0%} off its target k = 8. Train longer"
         assert line.startswith(start)
 
 
 @pytest.mark.parametrize("first", [2e-4, 5.0])
 def test_the_controller_finds_the_coefficient_that_gives_the_target(first) -> None:
-    """On a plant with L0 = 10 / coefficient^0.3 that follows the coefficient over some tens of steps."""
+    """On a simulated L0 = 10 / coefficient^0.3, which follows the coefficient over some tens of steps."""
     steps, target = 2000, 16.0
     controller = SparsityController(np.zeros(MEMORY), target, 3.0, learning_time=1e-3 * steps / 2)
     log_l0 = math.log(200.0)

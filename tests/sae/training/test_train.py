@@ -1,4 +1,4 @@
-"""Training of whole SAEs on planted data: what decides the result, what must not, and what it finds."""
+"""Training of whole SAEs on planted data: what determines the result, what must not, and what is found."""
 
 import hashlib
 from dataclasses import replace
@@ -26,7 +26,7 @@ def same_bytes(a: Path, b: Path, names=("sae.safetensors", "cfg.json", "metrics.
     return all((a / name).read_bytes() == (b / name).read_bytes() for name in names)
 
 
-def test_training_writes_the_folder_of_the_contract_and_its_loss_falls(planted, train) -> None:
+def test_training_writes_a_complete_folder_and_its_loss_falls(planted, train) -> None:
     out = train("a", planted.settings)
     history, _ = read_table(out / "history.parquet")
     assert history.fvu.iloc[-1] < 0.5 * history.fvu.iloc[0]
@@ -66,7 +66,7 @@ def test_chunk_by_chunk_equals_one_uninterrupted_loop(planted, train) -> None:
         np.testing.assert_array_equal(value, expected[name])
 
 
-def test_an_init_seed_changes_weights_only_and_an_order_seed_order_only(planted, train, one_chunk) -> None:
+def test_an_init_seed_changes_only_weights_and_an_order_seed_only_the_order(planted, train, one_chunk) -> None:
     base = train("base", one_chunk)
     init = train("init", replace(one_chunk, init_seed=1))
     order = train("order", replace(one_chunk, order_seed=1))
@@ -80,8 +80,8 @@ def test_an_init_seed_changes_weights_only_and_an_order_seed_order_only(planted,
 
 
 def test_one_init_seed_gives_the_same_first_weights_whatever_the_order(planted, train, one_chunk) -> None:
-    """Cohorts of several order seeds start alike; where init and order seed vary together, nothing is alike."""
-    # So small a step is lost in rounding, which leaves the weights as they began.
+    """SAEs that differ only in the order seed start alike; with another init and order seed nothing is alike."""
+    # Such a small step is lost in rounding, so the weights keep their initial values.
     still = replace(one_chunk, learning_rate=1e-30, normalisation="none")
     outs = [
         train(f"{init}-{order}", replace(still, init_seed=init, order_seed=order))
@@ -97,8 +97,8 @@ def test_one_init_seed_gives_the_same_first_weights_whatever_the_order(planted, 
     assert [(cfg["init_seed"], cfg["order_seed"]) for cfg in cfgs] == [(0, 0), (0, 1), (1, 1)]
 
 
-def test_two_init_seeds_see_the_same_rows_in_the_same_order(planted, train, monkeypatch) -> None:
-    """`batches_sha256` is over two rows a batch; here every row of every batch counts."""
+def test_two_init_seeds_read_the_same_rows_in_the_same_order(planted, train, monkeypatch) -> None:
+    """`batches_sha256` covers two rows per batch; here every row of every batch is compared."""
     seen: list[bytes] = []
 
     class WholeBatches(History):
@@ -155,7 +155,7 @@ def test_auxk_revives_dead_latents(planted, one_chunk) -> None:
     assert dead[0.5] <= dead[0.0] / 4
 
 
-def test_saved_sae_acts_on_raw_activations_as_the_trained_one_on_normalised(planted) -> None:
+def test_folded_weights_on_raw_activations_equal_trained_weights_on_normalised_ones(planted) -> None:
     random = np.random.default_rng(3)
     weights = initial_weights(32, 24, 0, "x")
     weights |= {"encoder_bias": random.normal(size=32) * 0.2, "decoder_bias": random.normal(size=24)}
@@ -172,27 +172,27 @@ def test_saved_sae_acts_on_raw_activations_as_the_trained_one_on_normalised(plan
     np.testing.assert_allclose(forward(normalisation.fold(weights), x), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_history_has_no_clock_and_tensorboard_files_are_written_on_demand(planted, train, tmp_path, one_chunk) -> None:
+def test_tensorboard_files_are_written_on_demand(planted, train, tmp_path, one_chunk) -> None:
     pytest.importorskip("tensorboard")
     train("a", one_chunk, tensorboard=tmp_path / "events")
     assert list((tmp_path / "events").glob("events.out.tfevents.*"))
 
 
 class OnDevice(CpuTopKStep):
-    """As a GPU's step: results are tensors, and a loss that is not finite does not end it."""
+    """Like a step on a GPU: results are tensors."""
 
     def step(self, batch, rate):
         result = super().step(batch, rate)
         return StepResult(*(torch.tensor(value, dtype=torch.float64) for value in result))
 
 
-def test_results_that_are_looked_at_late_are_the_same(planted, train, one_chunk, monkeypatch) -> None:
+def test_results_that_are_read_late_are_the_same(planted, train, one_chunk, monkeypatch) -> None:
     at_once = train("at-once", one_chunk)
     monkeypatch.setattr("sae_stability.sae.training.steps.topk_cpu.CpuTopKStep", OnDevice)
     assert same_bytes(at_once, train("late", one_chunk))
 
 
-def test_a_loss_that_is_looked_at_late_names_its_own_step(planted, tmp_path, one_chunk, monkeypatch) -> None:
+def test_a_loss_that_is_read_late_names_its_own_step(planted, tmp_path, one_chunk, monkeypatch) -> None:
     from tests.sae.training.chunks import planted_rows, write_chunk
 
     monkeypatch.setattr("sae_stability.sae.training.steps.topk_cpu.CpuTopKStep", OnDevice)
@@ -229,10 +229,10 @@ def test_a_loss_that_is_looked_at_late_names_its_own_step(planted, tmp_path, one
         ({"n_latents": 64.5}, "n_latents: 64.5 given; it must be a whole number"),
         ({"batch_size": 100.5}, "batch_size: 100.5 given; it must be a whole number"),
         ({"architecture": "matryoshka", "groups": 2.5}, "groups: 2.5 given; it must be a whole number"),
-        ({"auxk_alpha": float("nan")}, "auxk_alpha: nan given; it must be a number, and a finite one"),
-        ({"learning_rate": float("inf")}, "learning_rate: inf given; it must be a number, and a finite one"),
+        ({"auxk_alpha": float("nan")}, "auxk_alpha: nan given; it must be a finite number"),
+        ({"learning_rate": float("inf")}, "learning_rate: inf given; it must be a finite number"),
         ({"architecture": "jumprelu", "bandwidth": float("nan")}, "bandwidth: nan given"),
-        ({"learning_rate": "fast"}, "learning_rate: fast given; it must be a number"),
+        ({"learning_rate": "fast"}, "learning_rate: fast given; it must be a finite number"),
     ],
 )
 def test_impossible_settings_are_refused(planted, change, message) -> None:
@@ -240,7 +240,7 @@ def test_impossible_settings_are_refused(planted, change, message) -> None:
         replace(planted.settings, **change)
 
 
-def test_numbers_of_numpy_are_settings_like_any_other(planted) -> None:
+def test_numpy_numbers_are_accepted_as_settings(planted) -> None:
     change = {"k": np.int64(3), "learning_rate": np.float64(1e-3), "auxk_alpha": 0}
     assert replace(planted.settings, **change).digest() == planted.settings.digest()
 
@@ -269,7 +269,7 @@ def test_schedule_warms_up_then_falls_to_zero(planted) -> None:
     assert pd.Series(rates[5:]).is_monotonic_decreasing
 
 
-def test_torch_steps_follow_the_numba_steps_in_float32(planted, one_chunk) -> None:
+def test_torch_steps_equal_numba_steps_in_float32(planted, one_chunk) -> None:
     from sae_stability.sae.training.steps.topk_torch import TorchTopKStep
 
     weights = initial_weights(64, 24, 0, "here") | {"decoder_bias": np.full(24, 0.3, np.float32)}

@@ -1,4 +1,4 @@
-"""Importing this loads whatever a training needs, kernels included: a process forked afterwards starts at once."""
+"""Importing this module loads everything that training needs, also compiled kernels, so that forks start at once."""
 
 import tempfile
 import threading
@@ -12,10 +12,10 @@ from sae_stability.sae.training.settings import TrainSettings
 from tests.sae.training import killed
 from tests.sae.training.chunks import planted_dictionary, planted_rows, write_chunk
 
-# A process with threads of its own must not be forked.
+# A process with other threads must not be forked.
 torch.set_num_threads(1)
 tqdm.monitor_interval = 0
-tqdm.set_lock(threading.RLock())  # the usual one is shared by all forks: killed inside it, one would stop the others
+tqdm.set_lock(threading.RLock())  # the default lock is shared: a fork killed with it would block others
 with tempfile.TemporaryDirectory() as name:
     rows = planted_rows(planted_dictionary(8, 4), 64, active=2, seed=0)
     chunk = write_chunk(Path(name) / "chunk-0000", rows, shards=1)

@@ -10,9 +10,11 @@ from sae_stability.activations import forward
 from sae_stability.activations.extraction import check_fit
 from sae_stability.activations.hooks import Hooks
 from sae_stability.corpus.packing import Blocks
-from sae_stability.corpus.tokenize import load_tokenizer, token_blocks
+from sae_stability.corpus.tokenize import token_blocks
 from sae_stability.errors import StudyError
 from sae_stability.models.loading import load_model
+from sae_stability.models.source import ModelSource
+from sae_stability.models.tokenizer import load_tokenizer
 
 
 def extract(
@@ -24,27 +26,24 @@ def extract(
     packing: bool = False,
     keep_special: bool = False,
     tokenizer=None,
-    revision: str | None = None,
-    model_dtype: str = "float32",
     device: str = "cpu",
     batch_tokens: int | None = None,
 ) -> dict[str, np.ndarray]:
     """Activations of texts at several hookpoints, read in one forward pass.
 
-    Rows are the same as those that the study's extraction writes: a row a token, special tokens and padding left out.
+    The rows are those that the extraction of a study writes: one a token, without special tokens and padding.
 
     Args:
-        model: a hub name, folder or `package:NAME/FOLDER`; or a loaded transformers model, which is used as it is.
+        model: a hub name, folder or `package:NAME/FOLDER`; a `ModelSource`, which also states revision, checksum and
+            precision; or a loaded transformers model, which is used as it is.
         texts: the texts.
         hookpoints: `PATH` (a module's output) or `PATH:in` (its input); `hooks.list_hookpoints` lists them.
-        context_length: tokens of a block, special ones included.
-        packing: join the texts and cut them into full blocks, leaving out the rest at the end; by default each text is
-            a block of its own, cut at `context_length`.
-        keep_special: keep special tokens (never padding).
-        tokenizer: for a loaded model, its tokenizer; None for the one of `model`.
-        revision: hub revision of model and tokenizer.
-        model_dtype: of the model's weights and arithmetic: float32, float16 or bfloat16; not for a loaded model.
-        device: a torch device; not for a loaded model.
+        context_length: tokens a block, special ones included.
+        packing: join the texts and cut them into full blocks; an incomplete last block is dropped. By default each text
+            is a block of its own, cut at `context_length`.
+        keep_special: keep special tokens; padding is never kept.
+        tokenizer: the tokenizer of a loaded model; any other model has its own.
+        device: a torch device; a loaded model stays where it is.
         batch_tokens: tokens a forward pass; None for what suits the device.
 
     Returns:
@@ -69,11 +68,12 @@ def extract(
     """
     if isinstance(texts, str) or isinstance(hookpoints, str):
         raise StudyError("extract: texts and hookpoints must be lists; put a single one in brackets")
-    loaded = not isinstance(model, str | Path)
+    loaded = not isinstance(model, str | Path | ModelSource)
     if loaded and tokenizer is None:
         raise StudyError("extract: a loaded model needs its tokenizer; give tokenizer=")
-    tokenizer = tokenizer or load_tokenizer(str(model), revision)
-    network = model.eval() if loaded else load_model(str(model), revision, model_dtype, device)
+    source = model if isinstance(model, ModelSource) else ModelSource(str(model))
+    tokenizer = tokenizer or load_tokenizer(source)
+    network = model.eval() if loaded else load_model(source, device)
     device = str(next(network.parameters()).device)
     blocks = list(token_blocks(texts, tokenizer, context_length, packing))
     if not blocks:
@@ -86,13 +86,13 @@ def extract(
             index.append(batch.token_index)
             for hookpoint, rows in forward.rows(hooks, batch).items():
                 found[hookpoint].append(rows.float().cpu())
-    # Batches hold blocks of like length.
+    # Batches hold blocks of similar length, not neighbouring ones.
     order = torch.from_numpy(np.argsort(np.concatenate(index)))
     return {hookpoint: torch.cat(rows)[order].numpy() for hookpoint, rows in found.items()}
 
 
 def _kept(blocks: list[Blocks], keep_special: bool):
-    """(number of the first block, blocks, mask of the rows), as `forward.batches` takes them."""
+    """Yield (number of the first block, blocks, mask of the rows), as `forward.batches` takes them."""
     first = 0
     for some in blocks:
         yield first, some, (some.document_id >= 0) if keep_special else some.trainable

@@ -14,12 +14,19 @@ from sae_stability.random_streams import stream
 # Local files are shuffled through a window, so that a corpus larger than memory can be read.
 SHUFFLE_WINDOW = 20_000
 
+DEFAULTS: dict[str, dict] = {
+    "docstrings": {"min_characters": 200},
+    "hub": {"config": None, "split": "train", "text_column": "text", "revision": None, "streaming": True},
+    "files": {"text_column": "text"},
+}
+"""Kind of corpus -> the settings that may be left out, with their values. The schema of a study is filled with them."""
+
 
 def documents(spec: dict, seed: int) -> Iterator[str]:
     """Yield the documents of a corpus: for the same arguments always the same ones, in the same order.
 
     Args:
-        spec: `kind` and all settings of that kind; nothing here has a default, as the study's schema states them all:
+        spec: `kind` and the settings of that kind; those in `DEFAULTS` may be left out:
             `{"kind": "docstrings", "packages", "min_characters"}`: docstrings of installed packages, shuffled by
             `seed`;
             `{"kind": "hub", "name", "config", "split", "text_column", "revision", "streaming"}`: a data set on the hub
@@ -38,7 +45,7 @@ def documents(spec: dict, seed: int) -> Iterator[str]:
     if kind not in kinds:
         raise StudyError(f"corpus kind '{kind}' is unknown; allowed: {', '.join(kinds)}")
     rng = random.Random(stream("corpus", seed))
-    settings = {key: value for key, value in spec.items() if key != "kind"}
+    settings = DEFAULTS[kind] | {key: value for key, value in spec.items() if key != "kind"}
     try:
         inspect.signature(kinds[kind]).bind(rng, **settings)
     except TypeError as error:

@@ -135,13 +135,13 @@ def write_token_set(
     return manifest
 
 
-def token_blocks(documents: Iterable[str], tokenizer, context_length: int, packing: bool) -> Iterator[Blocks]:
-    """The blocks of documents, as `tokenize` writes them.
+def token_blocks(texts: Iterable[str], tokenizer, context_length: int, packing: bool) -> Iterator[Blocks]:
+    """Yield the blocks of texts, as `tokenize` writes them.
 
     Raises:
         StudyError: blocks are too short for the tokenizer.
     """
-    numbered = _tokenized(documents, tokenizer)
+    numbered = _tokenized(texts, tokenizer)
     return (pack if packing else one_a_block)(numbered, _layout(tokenizer, context_length))
 
 

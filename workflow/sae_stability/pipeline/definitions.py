@@ -62,9 +62,15 @@ def reached(roots: Iterable[str], loaded: Iterable[str] = ()) -> list[Definition
         place = (definition.module, definition.statement.lineno)
         if place not in reachable:
             reachable[place] = definition
-            todo += _effects(definition.module)
-            todo += [target for name in _references(definition) for target in _named(name)]
+            todo += _targets(definition)
     return [reachable[place] for place in sorted(reachable)]
+
+
+@functools.cache
+def _targets(definition: Definition) -> list[Definition]:
+    """What a definition reaches by itself: what its names refer to, and what importing its module runs."""
+    names = dict.fromkeys(_references(definition))
+    return [*_effects(definition.module), *(target for name in names for target in _named(name))]
 
 
 def _named(dotted: str) -> list[Definition]:

@@ -12,9 +12,6 @@ from sae_stability.study.parts import Figure
 if TYPE_CHECKING:
     from sae_stability.pipeline import Pipeline
 
-# What a figure reads besides overlap tables.
-_EXTRA = {"joint": ("match",), "layer": ("evaluation",), "architecture": ("evaluation",)}
-
 
 def inputs(pipeline: "Pipeline", figure: Figure) -> list[str]:
     """The files that a figure's table is made from."""
@@ -49,14 +46,9 @@ def _extra_files(pipeline: "Pipeline", figure: Figure) -> list[tuple[str, str]]:
     places = pipeline.results
     cohorts = [pipeline.study.cohorts[cohort] for _, cohort in figure.inputs]
     found = []
-    for kind in extra(figure.figure):
+    for kind in FIGURES[figure.figure].extra:
         if kind == "match":
             found += [(cohort.slug, places.match(cohort.slug, *cohort.pairs[0])) for cohort in cohorts]
         else:
             found += [(cohort.slug, places.quality(cohort.slug, seed)) for cohort in cohorts for seed in cohort.seeds]
     return found
-
-
-def extra(kind: str) -> tuple[str, ...]:
-    """What a kind of figure reads besides overlap tables: "match", "evaluation"."""
-    return getattr(FIGURES[kind], "extra", _EXTRA.get(kind, ()))

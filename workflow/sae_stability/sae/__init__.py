@@ -1,7 +1,7 @@
 """Sparse autoencoders: architectures, training, checkpoints, quality.
 
-The public functions are imported when they are first asked for: a study's file, which needs the names of the
-architectures only, is read without numpy, and `arrays` needs no torch.
+The public functions are imported on first use. A study's file needs only the names of the architectures, so it is read
+without numpy; `arrays` works without torch.
 """
 
 __all__ = ["arrays", "load", "save", "train"]

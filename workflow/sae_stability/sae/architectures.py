@@ -1,10 +1,10 @@
-"""The architectures by name. A new one is a module in `training.steps`, a line here and in `formats.own.TRAINED`."""
+"""The architectures by name. To add one: a module in `training.steps`, a line here, a line in `formats.own.TRAINED`."""
 
 from typing import NamedTuple
 
 
 class Entry(NamedTuple):
-    """The module of an architecture's training step, and the settings of `OPTIONAL` that it uses."""
+    """An architecture: the module of its training step, and which of the `OPTIONAL` settings it uses."""
 
     module: str
     settings: tuple[str, ...] = ()
@@ -23,13 +23,13 @@ OPTIONAL = ("auxk_alpha", "bandwidth", "groups", "product_dtype")
 """Settings that only some architectures use."""
 
 UNSET = (None, 0, "float32")
-"""Values of these settings that mean that they are not used."""
+"""Values that leave an optional setting unused."""
 
 
 def useless_setting(name: str, settings: dict) -> str | None:
-    """A message if `settings` sets something that architecture `name` does not use; else None."""
+    """An error message if `settings` sets an option that architecture `name` does not use, else None."""
     for setting in OPTIONAL:
         if settings.get(setting) not in UNSET and setting not in REGISTRY[name].settings:
             users = ", ".join(other for other, entry in REGISTRY.items() if setting in entry.settings)
-            return f"{setting}: {settings[setting]} given, but {name} has no use for it (only {users}); leave it out"
+            return f"{setting}: {settings[setting]} given, but {name} does not use it (only {users}); leave it out"
     return None

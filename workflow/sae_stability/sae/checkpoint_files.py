@@ -1,10 +1,10 @@
-"""Which files make an SAE that another library saved: known from names alone, without reading any."""
+"""Which files make up an SAE saved by another library, recognised by their names, without reading them."""
 
 from pathlib import Path, PurePosixPath
 
 from sae_stability.errors import StudyError
 
-# Every file that some format reads; a folder may hold gigabytes of others (optimiser states, dashboards).
+# Every file that a format reads. A folder may also hold gigabytes of other files (optimiser states, dashboards).
 FILES = (
     "cfg.json",
     "config.json",
@@ -19,23 +19,27 @@ FILES = (
 
 
 def checkpoint_files(path: Path) -> list[Path]:
-    """The files of a local checkpoint, a folder or one of its files, that decide what is read."""
+    """The files that reading a local checkpoint depends on.
+
+    Args:
+        path: the checkpoint: a folder, or one of its files.
+    """
     folder = path if path.is_dir() else path.parent
     found = [folder / name for name in FILES if (folder / name).is_file()]
     if path.is_dir() or path in found:
         return found
     if not path.is_file():
         return []
-    # A file of another name; an `ae_STEP.pt` lies in a folder `checkpoints`, its settings above that.
+    # A file of another name, such as `checkpoints/ae_STEP.pt`, whose settings lie one folder up.
     settings = [folder / "config.json", *([folder.parent / "config.json"] if folder.name == "checkpoints" else [])]
     return [path, *[file for file in settings if file.is_file()][:1]]
 
 
 def checked_folder(folder: str) -> PurePosixPath:
-    """A path inside a repository.
+    """`folder` as a path inside a repository.
 
     Raises:
-        StudyError: it is absolute, goes up, or is a pattern.
+        StudyError: the path is absolute, contains `..`, or is a pattern.
     """
     inside = PurePosixPath(folder)
     if inside.is_absolute() or ".." in inside.parts or set(folder) & set("*?[]\\"):

@@ -1,4 +1,4 @@
-"""An SAE from one format to another; how SAEs made elsewhere enter a study."""
+"""Convert an SAE from one format to another. SAEs made elsewhere enter a study this way."""
 
 from pathlib import Path
 
@@ -22,24 +22,24 @@ def convert(
 
     Args:
         checkpoint: folder or file of an SAE.
-        format: its format; by default told by its files.
+        format: its format; by default detected from its files.
         to: format to write: own, sparsify, saelens or dictionary_learning.
-        n_latents: latents that the SAE must have; any number if left out.
+        n_latents: number of latents that the SAE must have; any if left out.
         d_model: width that the SAE must have; any if left out.
-        config_hash: what the SAE was made from; the project's own format records it.
-        out: folder for the SAE; one of the same format that is there already is overwritten.
+        config_hash: hash of what the SAE was made from, recorded by the project's own format.
+        out: folder for the SAE; an SAE of the same format in it is overwritten.
 
     Raises:
-        StudyError: it cannot be read, has another size, or the other format has no such SAEs; or `out` is where it
-            lies itself, or holds an SAE of another format.
+        StudyError: the SAE cannot be read, has another size, or cannot be written in that format; or `out` is its own
+            folder, or holds an SAE of another format.
     """
     _check_not_itself(checkpoint, out)
     formats.check_free(out, to)
     weights = formats.read(checkpoint, format)
-    for what, found, wanted in (("latents", weights.n_latents, n_latents), ("width", weights.d_model, d_model)):
-        if wanted is not None and found != wanted:
+    for quantity, actual, expected in (("latents", weights.n_latents, n_latents), ("width", weights.d_model, d_model)):
+        if expected is not None and actual != expected:
             raise StudyError(
-                f"{checkpoint}: {what} {found:,}, but the study says {wanted:,}; mend n_latents or d_model"
+                f"{checkpoint}: {quantity} {actual:,}, but the study says {expected:,}; correct n_latents or d_model"
             )
     if to == "own":
         own.write(out, weights, config_hash)

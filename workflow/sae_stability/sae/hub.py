@@ -1,4 +1,4 @@
-"""One SAE from the Hugging Face hub: the few files that make it, of one folder, at one revision."""
+"""Download one SAE from the Hugging Face hub: only its own files, from one folder, at one revision."""
 
 import shutil
 from pathlib import Path
@@ -8,19 +8,19 @@ from sae_stability.sae.checkpoint_files import FILES, checked_folder
 
 
 def fetch(*, repo: str, folder: str, revision: str | None = None, out: Path) -> Path:
-    """Download an SAE from the Hugging Face hub, its files under their paths in the repository.
+    """Download an SAE from the Hugging Face hub. Files keep their paths in the repository.
 
     Args:
         repo: repository on the hub: owner/name.
-        folder: path of the SAE in the repository; . for its top.
+        folder: path of the SAE in the repository; . for the root.
         revision: branch, tag or commit; the main branch if left out.
-        out: folder for the files; what lies there is replaced.
+        out: folder for the files; its contents are replaced.
 
     Returns:
         The SAE's folder.
 
     Raises:
-        StudyError: no such repository, revision or folder, no access or no network, or a path that leads elsewhere.
+        StudyError: no such repository, revision or folder, no access, no network, or a path outside the repository.
     """
     inside = checked_folder(folder)
     out = Path(out)
@@ -42,5 +42,5 @@ def _download(repo: str, revision: str | None, names: list[str], out: Path) -> N
     try:
         snapshot_download(repo, revision=revision, allow_patterns=names, local_dir=out)
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        words = " ".join(str(error).split())[:300]
-        raise StudyError(f"{repo} at {revision or 'main'}: cannot be fetched from the hub ({words})") from None
+        reason = " ".join(str(error).split())[:300]
+        raise StudyError(f"{repo} at {revision or 'main'}: cannot be fetched from the hub ({reason})") from None

@@ -1,4 +1,4 @@
-"""What an SAE is, in a few lines for a person."""
+"""A readable summary of an SAE."""
 
 from pathlib import Path
 
@@ -8,13 +8,13 @@ from sae_stability.sae.formats.untrusted import read_settings
 
 
 def describe(checkpoint: Path) -> str:
-    """Shapes, settings and training metrics of an SAE of any format, one `name: value` a line.
+    """Shapes, settings and training metrics of an SAE of any format, one `name: value` per line.
 
     Args:
-        checkpoint: an SAE of any format that is read.
+        checkpoint: folder or file of an SAE, in any format that is read.
 
     Raises:
-        StudyError: there is no SAE, or its files are damaged.
+        StudyError: there is no SAE at that path, or its files are damaged.
     """
     path = Path(checkpoint)
     if formats.detect(path) == "own":

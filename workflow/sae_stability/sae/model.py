@@ -9,19 +9,19 @@ from sae_stability.sae.formats import own
 from sae_stability.sae.formats.untrusted import one_line_errors
 from sae_stability.sae.weights import Weights
 
-_EPSILON = 1e-5  # SAELens and OpenAI add it to the standard deviation, not to the variance
+_EPSILON = 1e-5  # added to the standard deviation, not to the variance, as in SAELens and OpenAI's code
 
 
 class SAE:
-    """A sparse autoencoder on raw activations, trained here or elsewhere; `weights.Weights` defines its forward pass.
+    """A sparse autoencoder on raw activations, trained here or elsewhere. `weights.Weights` defines its forward pass.
 
     Attributes:
-        encoder, decoder: (n_latents, d_model); rows are latents. Decoder rows have norm 1 in SAEs trained here, else
-            the norms that the file gave them.
+        encoder, decoder: (n_latents, d_model); rows are latents. Decoder rows have norm 1 in SAEs trained here, and the
+            norms of the checkpoint in others.
         encoder_bias: (n_latents,). decoder_bias: (d_model,).
-        extras: further tensors by the names of `Weights` (`threshold`, `gate_bias`, `log_magnitude`, `skip`).
-        cfg: of an SAE trained here, what `cfg.json` says; of others, settings and origin.
-        trained_here: whether it is one of this project's own trainings.
+        extras: optional tensors, named as in `Weights` (`threshold`, `gate_bias`, `log_magnitude`, `skip`).
+        cfg: the contents of `cfg.json` for an SAE trained here; settings and origin for others.
+        trained_here: whether this project trained the SAE.
     """
 
     def __init__(self, weights: Weights, cfg: dict | None = None, device: str | torch.device = "cpu") -> None:
@@ -35,18 +35,18 @@ class SAE:
         self.cfg = cfg or weights.settings | {"architecture": weights.activation} | weights.origin
 
     def encode(self, x: torch.Tensor) -> torch.Tensor:
-        """Latents (rows, n_latents) float32 of raw activations x (rows, d_model) of any precision."""
+        """Latent activations (rows, n_latents) float32 of raw activations x (rows, d_model) of any float dtype."""
         z = self._normalised(x.to(self.encoder.dtype))[0]
         if self.subtract_decoder_bias:
             z = z - self.decoder_bias
         return _ENCODE[self.activation](self, z)
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """latents @ decoder + decoder_bias, (rows, d_model); see `reconstruct` for SAEs that scale rows or skip."""
+        """latents @ decoder + decoder_bias, (rows, d_model). `reconstruct` adds rescaling and the skip connection."""
         return torch.addmm(self.decoder_bias, latents, self.decoder)
 
     def reconstruct(self, latents: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        """What the SAE puts in the place of x (rows, d_model), by its latents: `decode`, scaled back, plus skip x."""
+        """The reconstruction of x (rows, d_model) from its latents: `decode`, scaled back, plus the skip connection."""
         x_hat = self.decode(latents)
         x = x.to(self.encoder.dtype)
         if self.input_norm != "none":
@@ -60,7 +60,7 @@ class SAE:
 
     @property
     def weights(self) -> Weights:
-        """The tensors as arrays, on the CPU, with the settings."""
+        """Tensors (as numpy arrays) and settings."""
         names = ("encoder", "decoder", "encoder_bias", "decoder_bias")
         tensors = {name: getattr(self, name) for name in names} | self.extras
         settings = ("activation", "k", "subtract_decoder_bias", "input_norm", "origin")
@@ -70,7 +70,7 @@ class SAE:
         )
 
     def _normalised(self, x: torch.Tensor):
-        """x as the encoder wants it, and the shift and the scale that take it back."""
+        """(x normalised for the encoder, shift, scale); normalised x * scale + shift = x, up to the epsilon."""
         if self.input_norm == "layer":
             shift, scale = x.mean(-1, keepdim=True), x.std(-1, keepdim=True)
             return (x - shift) / (scale + _EPSILON), shift, scale
@@ -81,16 +81,16 @@ class SAE:
 
 
 def load(path: str | Path, format: str | None = None, device: str | torch.device = "cpu") -> SAE:
-    """Read an SAE that was trained here or by another library.
+    """Load an SAE that was trained here or by another library.
 
     Args:
         path: a folder or a file.
-        format: one of `formats.REGISTRY` (own, sparsify, saelens, dictionary_learning, gemma_scope, ...); None to tell
-            by the files.
+        format: one of `formats.REGISTRY` (own, sparsify, saelens, dictionary_learning, gemma_scope, ...); None to
+            detect it from the files.
         device: a torch device.
 
     Raises:
-        StudyError: there is no such SAE, or its files are damaged, disagree, or ask for code to be run.
+        StudyError: there is no such SAE, or its files are damaged, contradict each other, or contain code.
 
     Example:
         >>> import tempfile
@@ -110,7 +110,7 @@ def load(path: str | Path, format: str | None = None, device: str | torch.device
     """
     path = Path(path)
     if (format or formats.detect(path)) == "own":
-        torch.empty(0, device=device)  # a device that is not there is no fault of the file
+        torch.empty(0, device=device)  # fail here for a missing device: it is no fault of the file
         with one_line_errors(path):
             return load_own(path, device)
     return SAE(formats.read(path, format), device=device)
@@ -120,24 +120,24 @@ def load_own(path: Path, device: str | torch.device = "cpu") -> SAE:
     """Read an SAE folder in the project's own format.
 
     Raises:
-        StudyError: as `formats.own.read`.
+        StudyError: as in `formats.own.read`.
     """
     cfg = own.read_cfg(path)
     return SAE(own.read(path), None if cfg["architecture"] == own.IMPORTED else cfg, device)
 
 
 def save(path: str | Path, sae: SAE, format: str = "own") -> None:
-    """Write an SAE as a folder of the project's own format, or of another library's.
+    """Write an SAE as a folder, in the project's own format or another library's.
 
-    `load` reads the same bits back. An SAE of the same format in that folder is overwritten.
+    `load` reads it back bit for bit. An SAE of the same format in that folder is overwritten.
 
     Args:
         path: the folder.
-        sae: what `load` or `train` returned.
+        sae: an SAE from `load` or `train`.
         format: one of `formats.WRITTEN`: own, sparsify, saelens or dictionary_learning.
 
     Raises:
-        StudyError: the format is not written or has no such SAEs, or the folder holds something else.
+        StudyError: the format cannot be written or cannot express this SAE, or the folder holds something else.
 
     Example:
         >>> import tempfile

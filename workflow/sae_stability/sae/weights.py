@@ -1,4 +1,4 @@
-"""An SAE of any origin as arrays and settings: what every checkpoint format is read into and written from."""
+"""An SAE as arrays and settings: the common form that every checkpoint format is read into and written from."""
 
 import dataclasses
 
@@ -7,9 +7,9 @@ import numpy as np
 from sae_stability.errors import StudyError
 
 ACTIVATIONS = ("topk", "abstopk", "groupmax", "relu", "jumprelu", "gated")
-SELECTIVE = ("topk", "abstopk", "groupmax")  # what fires is decided by k
+SELECTIVE = ("topk", "abstopk", "groupmax")  # k decides which latents fire
 INPUT_NORMS = ("none", "layer", "unit")
-# Optional tensors and their shapes: n for latents, d for the width.
+# Optional tensors and their shapes: n is n_latents, d is d_model.
 OPTIONAL = {"threshold": "n", "gate_bias": "n", "log_magnitude": "n", "skip": "dd"}
 _NEEDED = {"jumprelu": ("threshold",), "gated": ("gate_bias", "log_magnitude")}
 _SHAPES = {"encoder": "nd", "decoder": "nd", "encoder_bias": "n", "decoder_bias": "d"} | OPTIONAL
@@ -17,27 +17,27 @@ _SHAPES = {"encoder": "nd", "decoder": "nd", "encoder_bias": "n", "decoder_bias"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Weights:
-    """Weights of an SAE, and the forward pass that they define on raw activations; fixed scales are folded in.
+    """Weights of an SAE, and the forward pass that they define on raw activations. Constant scales are folded in.
 
-    z = x, less decoder_bias if `subtract_decoder_bias`; before that, each row is centred and scaled if `input_norm` is
-    not "none", and the reconstruction is scaled back. pre = encoder z + encoder_bias. Latents by `activation`:
+    If `input_norm` is not "none", each row x is first normalised, and the reconstruction is scaled back. Then z = x, or
+    x - decoder_bias if `subtract_decoder_bias`; pre = encoder z + encoder_bias. Latents by `activation`:
 
-    - topk: the k largest of relu(pre); abstopk: the k of largest |pre|, signs kept;
-    - groupmax: latents in k groups of neighbours, the largest relu(pre) of each;
+    - topk: the k largest of relu(pre); abstopk: the k with the largest |pre|, with their signs;
+    - groupmax: k groups of neighbouring latents; the largest relu(pre) of each group;
     - relu: relu(pre);
-    - jumprelu: relu(pre) where pre > threshold (trained BatchTopK and Matryoshka SAEs too: one threshold for all);
+    - jumprelu: relu(pre) where pre > threshold; also BatchTopK and Matryoshka SAEs in use, with one common threshold;
     - gated: relu(exp(log_magnitude) * (encoder z) + encoder_bias) where encoder z + gate_bias > 0.
 
-    Reconstruction: decoder^T latents + decoder_bias, and skip x on top where there is a `skip`.
+    Reconstruction: decoder^T latents + decoder_bias, plus skip x if there is a `skip`.
 
     Attributes:
         encoder, decoder: (n_latents, d_model) float32, rows are latents; decoder rows may have any norm.
         encoder_bias: (n_latents,). decoder_bias: (d_model,).
-        k: latents a row; of a jumprelu SAE, the number that it was trained for, if known.
-        threshold, gate_bias, log_magnitude: (n_latents,), None where the activation has none.
-        skip: (d_model, d_model) of a skip transcoder.
-        input_norm: "layer": less its mean, over (standard deviation + 1e-5); "unit": to norm sqrt(d_model).
-        origin: what the file says about its origin: format, model, hookpoint.
+        k: number of latents that fire on a row; for jumprelu, the number that it was trained for, if known.
+        threshold, gate_bias, log_magnitude: (n_latents,), or None if the activation does not use them.
+        skip: (d_model, d_model), the skip connection of a skip transcoder, or None.
+        input_norm: "layer": (x - its mean) / (its standard deviation + 1e-5); "unit": x scaled to norm sqrt(d_model).
+        origin: where the SAE comes from, as the file states it: format, model, hookpoint.
     """
 
     encoder: np.ndarray
@@ -66,39 +66,45 @@ class Weights:
 
     @property
     def tensors(self) -> dict[str, np.ndarray]:
-        """Every tensor that there is, by name."""
+        """The tensors that are not None, by name."""
         return {name: getattr(self, name) for name in _SHAPES if getattr(self, name) is not None}
 
     @property
     def settings(self) -> dict:
-        """Everything but tensors and origin, as plain data."""
+        """All settings except `origin`."""
         names = ("activation", "k", "subtract_decoder_bias", "input_norm")
         return {name: getattr(self, name) for name in names}
 
 
 def checked(weights: Weights, where: object) -> Weights:
-    """The same weights as contiguous float32, if they can be an SAE.
+    """The weights as contiguous float32 arrays, after checking that they make an SAE.
+
+    Args:
+        where: path that error messages name.
 
     Raises:
-        StudyError: shapes disagree, values are not finite, k is impossible or a tensor is missing; names `where`.
+        StudyError: shapes disagree, values are not finite, k is impossible or a tensor is missing.
     """
     if weights.encoder.ndim != 2 or not weights.encoder.size:
         raise StudyError(f"{where}: encoder has shape {weights.encoder.shape}; must be (n_latents, d_model)")
     if weights.activation not in ACTIVATIONS or weights.input_norm not in INPUT_NORMS:
-        raise StudyError(f"{where}: activation {weights.activation!r} with input {weights.input_norm!r} is not known")
+        raise StudyError(
+            f"{where}: activation {weights.activation!r} with input normalisation {weights.input_norm!r} is not known; "
+            f"allowed: {', '.join(ACTIVATIONS)} with {', '.join(INPUT_NORMS)}"
+        )
     if not isinstance(weights.subtract_decoder_bias, bool):
         raise StudyError(f"{where}: subtract_decoder_bias must be true or false")
     missing = [name for name in _NEEDED.get(weights.activation, ()) if getattr(weights, name) is None]
     if missing:
         raise StudyError(f"{where}: no {' and '.join(missing)}, which a {weights.activation} SAE needs")
     _check_k(weights, where)
-    return dataclasses.replace(weights, **{name: _plain(weights, name, where) for name in weights.tensors})
+    return dataclasses.replace(weights, **{name: _checked_tensor(weights, name, where) for name in weights.tensors})
 
 
 def fold_norms(weights: Weights) -> Weights:
-    """With decoder rows of norm 1, their norms taken into encoder and encoder bias, the threshold as it is.
+    """Weights with unit decoder rows: the rows' norms are moved into encoder and encoder bias, not into the threshold.
 
-    The same SAE where latents were selected by pre-activation times decoder norm.
+    This is the same SAE if its latents are selected by pre-activation times decoder norm.
     """
     norms = np.linalg.norm(weights.decoder, axis=1).astype(np.float32)
     return dataclasses.replace(
@@ -116,15 +122,15 @@ def _check_k(weights: Weights, where: object) -> None:
     if not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= n:
         raise StudyError(f"{where}: k is {k!r}; must be a whole number from 1 to the {n:,} latents")
     if weights.activation == "groupmax" and n % k:
-        raise StudyError(f"{where}: {n:,} latents do not make k = {k} equal groups")
+        raise StudyError(f"{where}: {n:,} latents cannot be split into k = {k} equal groups")
 
 
-def _plain(weights: Weights, name: str, where: object) -> np.ndarray:
+def _checked_tensor(weights: Weights, name: str, where: object) -> np.ndarray:
     sizes = {"n": weights.n_latents, "d": weights.d_model}
     expected = tuple(sizes[letter] for letter in _SHAPES[name])
     value = getattr(weights, name)
     if value.shape != expected:
-        raise StudyError(f"{where}: {name} has shape {value.shape}, but the encoder's asks for {expected}")
+        raise StudyError(f"{where}: {name} has shape {value.shape}, but the encoder's shape requires {expected}")
     if value.dtype.kind not in "fiu":
         raise StudyError(f"{where}: {name} holds {value.dtype} values; must be real numbers")
     value = np.ascontiguousarray(value, dtype=np.float32)

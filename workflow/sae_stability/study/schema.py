@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from sae_stability.corpus.documents import DEFAULTS
 from sae_stability.errors import StudyError
 from sae_stability.figures.registry import names
 from sae_stability.sae.training.limits import LIMITS, range_fault
@@ -81,11 +82,18 @@ def load_yaml(path: str | os.PathLike) -> dict:
 
 @functools.cache
 def schema() -> dict:
-    """The schema of a study as one nested dict: limits from `sae.training.limits`, names from the registries."""
+    """The schema of a study as one nested dict, filled with what other modules state.
+
+    Those are the limits of hyper-parameters (`sae.training.limits`), the defaults of corpora (`corpus.documents`), and
+    the kinds of figures (`figures.registry`).
+    """
     loaded = load_yaml(SCHEMA)
     properties = loaded["$defs"]["cohort"]["properties"]
     for name in LIMITS.keys() & properties.keys():
         properties[name] |= LIMITS[name]
+    for kind, defaults in DEFAULTS.items():
+        for name, value in defaults.items():
+            loaded["$defs"][kind]["properties"][name]["default"] = value
     for draws in ("cohort", "sweep"):
         loaded["$defs"][f"{draws}_figure"]["properties"]["figure"]["enum"] = [*names(draws), None]
     return loaded

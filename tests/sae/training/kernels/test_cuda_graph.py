@@ -1,4 +1,4 @@
-"""When a step is recorded, replayed and let go; a stand-in plays the graphs, as there is no device here."""
+"""When a function is captured, replayed and released. A stand-in for CUDA graphs replaces the device."""
 
 import contextlib
 import gc
@@ -12,56 +12,56 @@ from sae_stability.sae.training.kernels.cuda_graph import GraphedFunction
 
 
 class Graph:
-    """What `torch.cuda.CUDAGraph` is to `GraphedFunction`."""
+    """A stand-in for `torch.cuda.CUDAGraph`, as far as `GraphedFunction` uses it."""
 
-    recording: "Graph | None" = None
+    capturing: "Graph | None" = None
 
     def pool(self) -> int:
-        return self.used  # which a graph has once it is recorded
+        return self.used  # set by the capture
 
     def replay(self) -> None:
         self.launch()
 
 
 class Sum:
-    """Adds up what it is given, in place, as a training step does; recorded, it notes what a replay is to do."""
+    """Adds up its inputs in place, as a training step does. During a capture it stores the work of a replay."""
 
     def __init__(self) -> None:
-        self.total, self.recorded, self.added = torch.zeros(()), GraphedFunction(), 0
+        self.total, self.graphed, self.added = torch.zeros(()), GraphedFunction(), 0
 
-    def step(self, given: torch.Tensor) -> float:
-        return float(self.recorded(self.advance, given))
+    def step(self, x: torch.Tensor) -> float:
+        return float(self.graphed(self.advance, x))
 
-    def advance(self, given: torch.Tensor) -> torch.Tensor:
-        if Graph.recording is None:
-            return self.add(given)
+    def advance(self, x: torch.Tensor) -> torch.Tensor:
+        if Graph.capturing is None:
+            return self.add(x)
         out, this = torch.zeros(()), weakref.ref(self)
-        Graph.recording.launch = lambda: out.copy_(this().add(given))
+        Graph.capturing.launch = lambda: out.copy_(this().add(x))
         return out
 
-    def add(self, given: torch.Tensor) -> torch.Tensor:
+    def add(self, x: torch.Tensor) -> torch.Tensor:
         self.added += 1
-        self.total += given.sum()
+        self.total += x.sum()
         return self.total.clone()
 
 
 @pytest.fixture(autouse=True)
 def pools(monkeypatch) -> list[int]:
-    """The pool of each recording: its own number, where it shares none."""
+    """The pool of each capture; a capture with a new pool gets its own number."""
     used: list[int] = []
 
     @contextlib.contextmanager
-    def record(graph, pool, capture_error_mode):
+    def capture(graph, pool, capture_error_mode):
         graph.used = len(used) if pool is None else pool
         used.append(graph.used)
-        Graph.recording = graph
+        Graph.capturing = graph
         try:
             yield
         finally:
-            Graph.recording = None
+            Graph.capturing = None
 
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
-    monkeypatch.setattr(torch.cuda, "graph", record)
+    monkeypatch.setattr(torch.cuda, "graph", capture)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: device)
     monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
     monkeypatch.setattr(cuda_graph, "_latest", weakref.WeakValueDictionary())
@@ -75,20 +75,20 @@ def test_each_call_is_done_once_whether_launched_or_replayed(pools):
     assert pools == [0]
 
 
-def test_another_shape_is_launched_and_then_recorded_anew(pools):
+def test_another_shape_is_launched_and_then_captured_again(pools):
     one = Sum()
     sizes = (2, 2, 2, 3, 3, 3, 2, 2)
     assert [one.step(torch.ones(size)) for size in sizes] == [2, 4, 6, 9, 12, 15, 17, 19]
     assert pools == [0, 1, 2]
 
 
-def test_a_result_is_not_overwritten_by_the_next():
+def test_a_result_is_not_overwritten_by_the_next_call():
     one = Sum()
-    results = [one.recorded(one.advance, torch.ones(1)) for _ in range(4)]
+    results = [one.graphed(one.advance, torch.ones(1)) for _ in range(4)]
     assert [float(result) for result in results] == [1, 2, 3, 4]
 
 
-def test_recordings_share_a_pool_while_one_that_uses_it_lives(pools):
+def test_captures_share_a_pool_while_one_that_uses_it_is_alive(pools):
     one, two = Sum(), Sum()
     for _ in range(3):
         one.step(torch.ones(1))
@@ -101,7 +101,7 @@ def test_recordings_share_a_pool_while_one_that_uses_it_lives(pools):
     assert pools == [0, 0, 2]
 
 
-def test_recordings_of_streams_that_may_run_side_by_side_share_none(pools, monkeypatch):
+def test_captures_of_different_streams_share_no_pool(pools, monkeypatch):
     steps = [Sum() for _ in range(4)]
     for _ in range(2):
         for number, one in enumerate(steps):
@@ -110,13 +110,13 @@ def test_recordings_of_streams_that_may_run_side_by_side_share_none(pools, monke
     assert pools == [0, 1, 0, 1]
 
 
-def test_what_is_recorded_is_let_go_without_waiting_for_a_collection():
+def test_captures_are_released_without_garbage_collection():
     gc.disable()
     try:
         one = Sum()
         for _ in range(3):
             one.step(torch.ones(1))
-        gone = weakref.ref(one), weakref.ref(one.recorded.graph)
+        gone = weakref.ref(one), weakref.ref(one.graphed.graph)
         del one
         assert [reference() for reference in gone] == [None, None]
     finally:

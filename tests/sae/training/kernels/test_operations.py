@@ -1,4 +1,4 @@
-"""Entries on a CPU: which ones, and the same bits however their work is shared out."""
+"""Entries on a CPU: the right ones, and the same bits for any number of threads."""
 
 import threading
 from dataclasses import replace
@@ -56,7 +56,7 @@ def test_the_largest_of_a_batch_do_not_depend_on_the_batches_before(seed, rows, 
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**16), rows=st.integers(1, 9), n_latents=st.integers(1, 300), floor=st.floats(-1, 4))
-def test_entries_are_what_is_above_the_floor(seed, rows, n_latents, floor):
+def test_entries_are_the_latents_above_the_floor(seed, rows, n_latents, floor):
     pre = scores(seed, rows, n_latents, 1.0)
     floors = torch.linspace(floor, floor + 1, n_latents)
     with Workers(2) as workers:
@@ -78,14 +78,14 @@ def test_entries_are_what_is_above_the_floor(seed, rows, n_latents, floor):
 def test_threads_do_not_change_a_bit(name, dense, monkeypatch):
     monkeypatch.setattr(torch_ops, "DENSE_FROM", 0 if dense else 2)
     monkeypatch.setattr(dense_latents, "ROWS", 64)
-    given = replace(settings_for(700, 20, 300, 1 / 32 if name == "batchtopk" else 0.0), architecture=name)
+    training = replace(settings_for(700, 20, 300, 1 / 32 if name == "batchtopk" else 0.0), architecture=name)
     nothing, random = Normalisation(np.zeros(40, np.float32), 1.0), np.random.default_rng(0)
     batches = [torch.from_numpy(random.normal(size=(300, 40)).astype(np.float32)) for _ in range(4)]
     weights = {n: value.astype(np.float32) for n, value in start(700, 40).items()}
     states = []
     for threads in (1, 2, 5):
         with Workers(threads) as workers:
-            step = architecture(name).make_step(weights, given, nothing, torch.device("cpu"), workers)
+            step = architecture(name).make_step(weights, training, nothing, torch.device("cpu"), workers)
             for batch in batches:
                 step.step(batch, 1e-3)
             states.append(step.state())
@@ -93,8 +93,8 @@ def test_threads_do_not_change_a_bit(name, dense, monkeypatch):
         assert all(torch.equal(value, other[n]) for n, value in states[0].items())
 
 
-def test_results_come_in_order_and_a_single_one_from_the_calling_thread():
-    """That one may share out work itself; in a thread of the pool it would wait for its own pool."""
+def test_results_come_in_order_and_a_single_item_runs_in_the_calling_thread():
+    """A single item may itself use the pool; in one of the pool's threads it would wait for the pool forever."""
     with Workers(3) as workers:
         assert list(workers.in_order(lambda i: i * i, iter(range(20)))) == [i * i for i in range(20)]
         assert list(workers.in_order(lambda _: threading.get_ident(), [0])) == [threading.get_ident()]

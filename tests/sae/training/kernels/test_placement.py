@@ -1,4 +1,4 @@
-"""Where arrays happen to lie in memory changes no bit."""
+"""Results do not depend on the addresses of arrays in memory."""
 
 import ctypes
 import mmap
@@ -15,7 +15,7 @@ ONE = np.float32(1)
 
 
 def heap() -> tuple[int, int]:
-    """Where the heap begins and ends, which small arrays come from."""
+    """Start and end addresses of the heap, where small arrays are allocated."""
     lines = Path("/proc/self/maps").read_text().splitlines()
     line = next(line for line in lines if line.endswith("[heap]"))
     first, last = line.split()[0].split("-")
@@ -23,7 +23,7 @@ def heap() -> tuple[int, int]:
 
 
 def floats_below_the_heap() -> np.ndarray:
-    """(ENTRIES,) float32 zeros on pages of their own, 64 MiB below it."""
+    """(ENTRIES,) float32 zeros on their own memory pages, 64 MiB below the heap."""
     libc = ctypes.CDLL(None)
     libc.mmap.restype = ctypes.c_void_p
     libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
@@ -38,19 +38,19 @@ def bias_moment(gradients: np.ndarray, entries: int) -> float:
     weights, firsts, seconds = ((np.ones((1, 1), ONE.dtype),) * 2 + (np.zeros(1, ONE.dtype),) for _ in range(3))
     rows, values, x = np.zeros(entries, np.int32), np.zeros(entries, ONE.dtype), np.ones((1, 1), ONE.dtype)
     offsets, touched, parts = np.array([0, entries]), np.ones(1, bool), np.zeros((1, 1), ONE.dtype)
-    given = (0, 1, offsets, rows, values, gradients, x, x, weights, firsts, seconds, touched, 1, parts)
-    cpu_topk.update_latents(*given, (ONE, ONE, tuple(np.float32([0.9, 0.1, 0.999, 0.001, 1e-8]))))
+    arguments = (0, 1, offsets, rows, values, gradients, x, x, weights, firsts, seconds, touched, 1, parts)
+    cpu_topk.update_latents(*arguments, (ONE, ONE, tuple(np.float32([0.9, 0.1, 0.999, 0.001, 1e-8]))))
     return float(firsts[2][0])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux where the heap lies")
-def test_what_lies_behind_the_gradients_does_not_change_their_sum() -> None:
-    """Compiled code may ask at run time whether an array overlaps what it writes, and add otherwise if so.
+def test_memory_behind_the_gradients_does_not_change_their_sum() -> None:
+    """Compiled code may test at run time whether an array overlaps its output, and if so add in another order.
 
-    For an index that could be negative it takes the `len(array)` entries behind the array for part of it. So here an
-    array below the heap claims lengths that bring those over every part of the heap.
+    For an index that could be negative, this test includes the `len(array)` entries behind the array. So this test uses
+    an array below the heap with claimed lengths for which those entries cover every part of the heap.
     """
-    bias_moment(np.ones(5, ONE.dtype), 5)  # what this loads enlarges the heap
+    bias_moment(np.ones(5, ONE.dtype), 5)  # compiles first, since loading the code enlarges the heap
     gradients = floats_below_the_heap()
     gradients[:] = np.random.default_rng(0).normal(size=ENTRIES)
     first, last = ((address - gradients.ctypes.data) // 4 for address in heap())

@@ -1,4 +1,4 @@
-"""Selection of the k largest, against a full sort, where it could go wrong: ties, few positives, odd sizes, k large."""
+"""Selection of the k largest against a full sort: ties, few positives, odd sizes, large k."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Triton kernels in Triton's interpreter against plain torch, and the step made of them against the torch step."""
+"""Triton kernels, run in Triton's interpreter, against plain torch; the Triton step against the torch step."""
 
 import importlib.util
 import os
@@ -13,7 +13,7 @@ import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
 from sae_stability.sae.architectures import REGISTRY
-from sae_stability.sae.training.history import Waiting
+from sae_stability.sae.training.history import PendingSteps
 from sae_stability.sae.training.initial_weights import initial_weights
 from sae_stability.sae.training.kernels import triton_topk
 from sae_stability.sae.training.kernels.cuda_graph import GraphedFunction
@@ -33,7 +33,7 @@ from sae_stability.sae.training.kernels import triton_sparse as kernels
 from sae_stability.sae.training.kernels import triton_update
 from sae_stability.sae.training.kernels.triton_ops import TritonOperations
 from sae_stability.sae.training.kernels.triton_topk import largest
-from sae_stability.sae.training.kernels.triton_update import Moments, update_latents
+from sae_stability.sae.training.kernels.triton_update import LatentTensors, update_latents
 from sae_stability.sae.training.steps.topk_triton import TritonTopKStep
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
@@ -42,10 +42,10 @@ ROUNDING = {torch.float32: 1e-5, torch.bfloat16: 2.0**-8}
 
 @pytest.fixture(scope="module", autouse=True)
 def interpreter():
-    """Triton's interpreter, without two habits of version 3.7.1 that a GPU does not have.
+    """Triton's interpreter, patched in two respects (version 3.7.1).
 
-    It prepares Triton's language anew for each function that a kernel calls, which takes nearly all its time; and it
-    cuts off the bits of a float32 that bfloat16 has no room for, where a GPU, and torch, round to the nearest.
+    The original prepares Triton's language again for each function that a kernel calls, which takes most of its time.
+    It also truncates float32 to bfloat16, where a GPU and torch round to nearest.
     """
     import triton.language as tl
     from triton.runtime import interpreter
@@ -67,7 +67,7 @@ def interpreter():
 
 @DTYPES
 @pytest.mark.parametrize(("n_latents", "k"), [(100, 7), (300, 32), (20, 20), (5, 2), (1, 1)])
-def test_largest_takes_the_lower_latent_of_equal_ones(n_latents, k, dtype):
+def test_largest_prefers_the_lower_latent_in_ties(n_latents, k, dtype):
     pre, bias = reference.scores(5, n_latents, dtype)
     index, value = torch.empty((5, k), dtype=torch.int32), torch.empty((5, k))
     largest(pre, bias, k, index, value)
@@ -79,9 +79,9 @@ def test_largest_takes_the_lower_latent_of_equal_ones(n_latents, k, dtype):
 @DTYPES
 @pytest.mark.parametrize(("d_model", "n_latents", "k"), [(384, 100, 7), (24, 40, 40), (1, 2, 1)])
 def test_decode_gives_error_gradient_and_loss(d_model, n_latents, k, dtype):
-    given = reference.batch(4, n_latents, d_model, k, dtype)
-    error, gradient, loss = kernels.decode(*given)
-    expected_error, expected_gradient, expected_loss = reference.decode(*given)
+    arguments = reference.batch(4, n_latents, d_model, k, dtype)
+    error, gradient, loss = kernels.decode(*arguments)
+    expected_error, expected_gradient, expected_loss = reference.decode(*arguments)
     assert error.dtype == dtype
     torch.testing.assert_close(error.double(), expected_error, rtol=ROUNDING[dtype], atol=1e-5)
     torch.testing.assert_close(gradient.double(), expected_gradient, rtol=1e-5, atol=1e-5)
@@ -109,7 +109,7 @@ def test_update_sums_each_latent_and_takes_an_adam_step(rows, dtype):
     lists, error, inputs, scale, silent, *moments, factors, n_main = reference.entries(rows, 19, 20, 3, dtype)
     expected = reference.update_latents(lists, error, inputs, scale, silent, *moments, factors, n_main)
     copies = [moments[0][name].to(dtype) for name in ("encoder", "decoder")]
-    of = [Moments(**tensors) for tensors in moments]
+    of = [LatentTensors(**tensors) for tensors in moments]
     parts = update_latents(*lists, error, inputs, scale, silent, *of, copies, torch.tensor(factors), n_main)
     for got, wanted in zip(moments, expected[:3], strict=True):
         for name, value in wanted.items():
@@ -162,11 +162,11 @@ def start(n_latents, d_model, k, batch, auxk_alpha=0.0):
 
 @pytest.mark.parametrize("auxk_alpha", [0.0, 1 / 32])
 def test_the_step_equals_the_torch_step(auxk_alpha, monkeypatch):
-    monkeypatch.setattr(topk_triton, "TILE_BYTES", 5 * 20 * 4)  # the batch takes two tiles, the second one partial
+    monkeypatch.setattr(topk_triton, "TILE_BYTES", 5 * 20 * 4)  # the batch needs two tiles; the second is partial
     weights, settings, normalisation, batches = start(20, 8, 3, 8, auxk_alpha)
     theirs, ours = (c(weights, settings, normalisation, torch.device("cpu")) for c in (TorchTopKStep, TritonTopKStep))
     saw_auxk = False
-    for i, batch in enumerate(batches if auxk_alpha else batches[:2]):  # AuxK has nothing to do before the third
+    for i, batch in enumerate(batches if auxk_alpha else batches[:2]):  # no latent is dead before the third batch
         expected, result = theirs.step(batch, 1e-2 / (i + 1)), ours.step(batch, 1e-2 / (i + 1))
         np.testing.assert_allclose([float(r) for r in result], expected, rtol=1e-5)
         assert torch.equal(ours.silent, theirs.silent)
@@ -182,11 +182,11 @@ def test_gradients_equal_dense_autograd():
     dense.step(batches[0], 1e-3)
     ours.step(batches[0], 1e-3)
     for name, gradient in dense.gradients.items():
-        # After the first step Adam's first moment is a tenth of the gradient.
+        # After the first step, Adam's first moment is a tenth of the gradient.
         torch.testing.assert_close(ours.first[name].double() * 10, gradient, rtol=1e-4, atol=1e-7)
 
 
-def test_bfloat16_goes_the_same_way_and_resumes_to_the_same_bits():
+def test_bfloat16_follows_float32_and_resumes_to_the_same_bits():
     weights, settings, normalisation, batches = start(12, 9, 4, 8)
     low = replace(settings, product_dtype="bfloat16")
     exact, ours, resumed = (TritonTopKStep(weights, s, normalisation, "cpu") for s in (settings, low, low))
@@ -201,7 +201,7 @@ def test_bfloat16_goes_the_same_way_and_resumes_to_the_same_bits():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_a_loaded_state_lies_where_a_recorded_step_looks_for_it(dtype):
+def test_loading_a_state_keeps_the_addresses_that_a_captured_step_reads(dtype):
     weights, settings, normalisation, batches = start(12, 9, 4, 8)
     step = TritonTopKStep(weights, replace(settings, product_dtype=dtype), normalisation, "cpu")
     held = {"silent": step.silent, "factors": step.factors}
@@ -220,37 +220,40 @@ def test_a_loaded_state_lies_where_a_recorded_step_looks_for_it(dtype):
 
 @pytest.fixture
 def device(monkeypatch):
-    """A stand-in for a device, whose kernels take no tensor from the CPU, and where nothing is recorded."""
+    """A stand-in for a device: its kernels refuse tensors on the CPU, and steps are never captured."""
 
     def launched(kernel, grid):
-        def launch(*given, **sizes):
-            assert len({value.device for value in given if isinstance(value, torch.Tensor)}) == 1
-            held = [value.held if isinstance(value, OnDevice) else value for value in given]
-            with _disable_current_modes(), torch._C.DisableTorchFunction():  # they would only slow it down
+        def launch(*arguments, **sizes):
+            assert len({value.device for value in arguments if isinstance(value, torch.Tensor)}) == 1
+            held = [value.held if isinstance(value, OnDevice) else value for value in arguments]
+            with (
+                _disable_current_modes(),
+                torch._C.DisableTorchFunction(),
+            ):  # hooks are slow
                 return kernel.run(*held, grid=grid, warmup=False, **sizes)
 
         return launch
 
     monkeypatch.setattr(type(kernels._decode), "__getitem__", launched)
-    monkeypatch.setattr(GraphedFunction, "__call__", lambda self, function, given: function(given))
+    monkeypatch.setattr(GraphedFunction, "__call__", lambda self, function, x: function(x))
     with device_stand_in() as device:
         yield device
 
 
 @pytest.mark.parametrize("name", REGISTRY)
-def test_steps_by_kernels_on_a_device_give_the_bits_of_those_on_the_cpu(device, name):
+def test_triton_steps_on_a_device_give_the_same_bits_as_on_the_cpu(device, name):
     alpha = 1 / 32 if "auxk_alpha" in REGISTRY[name].settings else 0.0
     weights, settings, normalisation, batches = start(20, 8, 3, 8, alpha)
     settings = replace(settings, architecture=name)
     there = architecture(name).make_step(weights, settings, normalisation, device, None)
     here = type(there)(weights, settings, normalisation, CPU if name == "topk" else TritonOperations(CPU))
     for step in (here, there):
-        step.silent[::2] = settings.dead_tokens  # most of which are dead after the first step
-    expected, waiting, batches = [], Waiting(), batches[:2]
+        step.silent[::2] = settings.dead_tokens  # most of these are dead after the first step
+    expected, pending, batches = [], PendingSteps(), batches[:2]
     for i, batch in enumerate(batches):
         expected.append(tuple(float(value) for value in here.step(batch, 1e-2)))
-        waiting.add(i, batch.to(device), there.step(batch.to(device), 1e-2))
-    taken = list(waiting.take(now=True))
+        pending.add(i, batch.to(device), there.step(batch.to(device), 1e-2))
+    taken = list(pending.collect(now=True))
     assert [result for _, _, result in taken] == expected
     assert all(torch.equal(ends.cpu(), batch[[0, -1]]) for (_, ends, _), batch in zip(taken, batches, strict=True))
     assert bool(expected[-1][1]) == bool(alpha)
@@ -271,7 +274,7 @@ def test_a_loss_that_is_not_finite_overwrites_nothing():
 
 
 def test_every_kernel_compiles_for_an_h100(tmp_path):
-    """Triton's compiler needs no GPU; what it refuses, the interpreter may let pass."""
+    """The compiler may refuse what the interpreter accepts. It needs no GPU."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[4] / "workflow"), *sys.path])
     program = [sys.executable, str(Path(__file__).with_name("triton_compiled.py"))]

@@ -1,4 +1,4 @@
-"""Compiles every Triton kernel for compute capability 9.0, which needs no GPU, and prints their names."""
+"""Compile every Triton kernel for compute capability 9.0, which needs no GPU, and print its name."""
 
 import triton
 from triton.backends.compiler import GPUTarget
@@ -13,10 +13,10 @@ TILE = {"SPAN": 128, "SLOTS": 4, "WIDTH": 1024}
 
 
 def compiled(name: str, types: list[str], constants: dict) -> None:
-    """Compile a kernel; `types` are those of its arguments, constants apart (an integer that is 1 becomes one)."""
+    """Compile a kernel. `types` are the types of its arguments without the constants; Triton makes an integer 1 one."""
     kernel = (vars(triton_sparse) | vars(triton_topk) | vars(triton_update))[name]
-    given = [argument for argument in kernel.arg_names if argument not in constants]
-    signature = dict.fromkeys(kernel.arg_names, "constexpr") | dict(zip(given, types, strict=True))
+    arguments = [name for name in kernel.arg_names if name not in constants]
+    signature = dict.fromkeys(kernel.arg_names, "constexpr") | dict(zip(arguments, types, strict=True))
     triton.compile(ASTSource(fn=kernel, signature=signature, constexprs=constants), target=TARGET)
     print(name)
 

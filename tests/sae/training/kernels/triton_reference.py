@@ -1,4 +1,4 @@
-"""What each kernel of `triton_kernels` computes, in plain torch and float64, and inputs to try it on."""
+"""References for the Triton kernels, in plain torch and float64, and inputs to test them on."""
 
 import torch
 
@@ -8,7 +8,7 @@ NAMES = ("encoder", "decoder", "encoder_bias")
 
 
 def largest(pre, bias, k):
-    """Index (rows, k) and value (rows, k): latents ascending; n_latents and 0 in the slots that nothing fills."""
+    """Index (rows, k) and value (rows, k): latents ascending; n_latents and 0 in empty slots."""
     scores = pre.float() + bias
     n_latents = scores.shape[1]
     order = torch.sort(torch.where(scores.isnan(), torch.inf, scores), dim=1, descending=True, stable=True)
@@ -50,7 +50,7 @@ def update_latents(entries, error, inputs, scale, silent, parameters, first, sec
 
 
 def scores(rows, n_latents, dtype, device="cpu"):
-    """Pre-activations and bias with many ties; in row 0 nothing fires, in row 1 all are equal, in row 2 one is NaN."""
+    """Pre-activations and bias with many ties. Row 0 has no firing latent, row 1 equal scores, row 2 a NaN."""
     random = torch.Generator().manual_seed(0)
     pre = torch.randn(rows, n_latents, generator=random).mul(4).round().div(4)
     bias = torch.randn(n_latents, generator=random).mul(4).round().div(4)
@@ -71,7 +71,7 @@ def batch(rows, n_latents, d_model, k, dtype, device="cpu"):
 
 
 def entries(rows, n_latents, d_model, k, dtype, device="cpu"):
-    """All that `update_latents` takes: latent 1 fires in every row, latent 2 never; the last third is AuxK's."""
+    """Arguments of `update_latents`. Latent 1 fires in every row, latent 2 never; the last third is AuxK's."""
     random = torch.Generator().manual_seed(2)
     index = torch.randint(3, n_latents + 1, (3 * rows // 2, k), generator=random)
     index[:, 0] = 1

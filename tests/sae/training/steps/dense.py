@@ -1,4 +1,4 @@
-"""Every architecture as its paper writes it: dense tensors, autograd, torch.optim.Adam. Slow and plain, in float64."""
+"""References: every architecture as in its paper, with dense tensors, autograd and torch.optim.Adam in float64."""
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ class Rectangle(torch.autograd.Function):
 
 
 class DenseReference:
-    """One SAE in training; `coefficient` is the sparsity penalty's, given for each step."""
+    """One SAE in training. Each step gets the coefficient of the sparsity penalty."""
 
     unit_decoder = True
 
@@ -141,8 +141,8 @@ class DenseJumpReLU(DenseReference):
 
     def latents(self, pre):
         self.fires = Rectangle.apply(pre, self.p["threshold"], self.settings.bandwidth * self.unit)
-        # The derivative for pre is that of pre * 1[pre > threshold] with the step held fixed; for the threshold,
-        # -threshold / bandwidth within the kernel, so pre there is replaced by the threshold.
+        # The derivative by pre treats 1[pre > threshold] as constant. The derivative by the threshold is
+        # -threshold / bandwidth within the kernel, so pre is replaced by the threshold there.
         threshold = self.p["threshold"].detach()
         return pre * self.fires.detach() + threshold * (self.fires - self.fires.detach())
 

@@ -1,7 +1,7 @@
-"""A stand-in for a CUDA device on a CPU: tensors that say they are on `cuda:0`, and refuse what CUDA refuses.
+"""A stand-in for a CUDA device on a CPU: tensors that claim to be on `cuda:0`, and refuse what CUDA refuses.
 
-Only where tensors lie is played; how a device computes, and when, is not. To PyTorch's own code the tensors are on
-`meta`, the one device besides the CPU for which every build of PyTorch has all that it asks of a device.
+It imitates only the placement of tensors, not how or when a device computes. For PyTorch's own code the tensors are on
+`meta`, the only device beside the CPU that every build of PyTorch supports fully.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ TAKE_NUMBERS = (*INDEXING[1:], aten.masked_fill, aten.masked_fill_, aten.fill_, 
 
 
 class OnDevice(torch.Tensor):
-    """A tensor on the device; `held` (on the CPU) has its numbers, and a view of it holds a view of them."""
+    """A tensor on the device. `held`, a CPU tensor, has its numbers; a view of it holds a view of `held`."""
 
     device, is_cuda, is_cpu, is_meta = DEVICE, True, False, False
     __torch_function__ = torch._C._disabled_torch_function_impl
@@ -27,19 +27,19 @@ class OnDevice(torch.Tensor):
     @staticmethod
     def __new__(cls, held: torch.Tensor) -> "OnDevice":
         """A tensor of the shape and strides of `held`."""
-        given = {"strides": held.stride(), "storage_offset": held.storage_offset(), "dtype": held.dtype}
-        return torch.Tensor._make_wrapper_subclass(cls, held.size(), **given, device=META)
+        layout = {"strides": held.stride(), "storage_offset": held.storage_offset(), "dtype": held.dtype}
+        return torch.Tensor._make_wrapper_subclass(cls, held.size(), **layout, device=META)
 
     def __init__(self, held: torch.Tensor) -> None:
         self.held = held
         self.streams: list = []
 
     def record_stream(self, stream) -> None:
-        """Note a stream that its memory is kept for."""
+        """Record a stream that its memory is kept for."""
         self.streams.append(stream)
 
     def numpy(self, *, force: bool = False):
-        """An array, by force alone."""
+        """An array, only with `force`, as on CUDA."""
         if not force:
             raise TypeError(f"can't convert {DEVICE} device type tensor to numpy. Use Tensor.cpu() to copy it first")
         return self.held.clone().numpy()
@@ -48,11 +48,11 @@ class OnDevice(torch.Tensor):
         return self.numpy()
 
     def data_ptr(self) -> int:
-        """Refused: an address on a device is of no use to code on the CPU."""
-        raise RuntimeError("the address of a tensor on a device was asked for")
+        """Refused: code on the CPU cannot use an address on a device."""
+        raise RuntimeError("code on the CPU asked for the address of a tensor on a device")
 
     def tolist(self):
-        """Its numbers."""
+        """The numbers as nested lists."""
         return self.held.tolist()
 
     def __repr__(self) -> str:
@@ -64,28 +64,28 @@ class OnDevice(torch.Tensor):
 
 
 class _Dispatch(TorchDispatchMode):
-    """What makes a tensor from none, and copies to the device."""
+    """Handles functions that create tensors, and copies to the device."""
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         return _computed(function, args, kwargs or {})
 
 
 class _Names(TorchFunctionMode):
-    """Calls the device `meta` before PyTorch's own code looks for it."""
+    """Replaces the device `cuda` by `meta` in arguments, before PyTorch's own code sees them."""
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         if function is torch.device:
             return function(*args, **kwargs or {})
         args, kwargs = map(_as_meta, args), {name: _as_meta(value) for name, value in (kwargs or {}).items()}
         if function in (torch.tensor, torch.as_tensor) and kwargs.get("device") == META:
-            # Which of itself would make one without numbers.
+            # On `meta` these functions would create tensors without numbers.
             return function(*args, **kwargs | {"device": CPU}).to(META)
         return function(*args, **kwargs)
 
 
 @contextlib.contextmanager
 def device_stand_in() -> Iterator[torch.device]:
-    """Within it, this thread finds a device `cuda`; in other threads only tensors that are there already are of use."""
+    """A context in which this thread has a device `cuda`. Other threads can only use tensors that exist already."""
     with _Dispatch(), _Names():
         yield torch.device("cuda")
 
@@ -96,11 +96,11 @@ def _as_meta(value):
 
 
 def _computed(function, args: tuple, kwargs: dict):
-    """What a function gives, on the device if anything given is there or it is told to put it there."""
-    given = list(_tensors((args, tuple(kwargs.values()))))
-    there = {id(tensor.held): tensor for tensor in given if isinstance(tensor, OnDevice)}
-    if any(tensor.is_meta for tensor in given):
-        raise NotImplementedError(f"{function}: a tensor came to the device without its numbers")
+    """The result of a function, on the device if an argument is there or the `device` argument says so."""
+    tensors = list(_tensors((args, tuple(kwargs.values()))))
+    there = {id(tensor.held): tensor for tensor in tensors if isinstance(tensor, OnDevice)}
+    if any(tensor.is_meta for tensor in tensors):
+        raise NotImplementedError(f"{function}: got a `meta` tensor, which has no numbers")
     target = kwargs.get("device")
     target = META if target is None and there else torch.device(target or CPU)
     if there and function.overloadpacket not in COPIES:
@@ -116,7 +116,7 @@ def _computed(function, args: tuple, kwargs: dict):
 
 
 def _refuse_mixtures(function, args: tuple, kwargs: dict) -> None:
-    """Raise where a tensor on the CPU is given beside one on the device, and CUDA does not take it there."""
+    """Raise if CPU and device tensors are mixed where CUDA does not allow it."""
     packet = function.overloadpacket
     for place, (argument, value) in enumerate(zip(function._schema.arguments, args, strict=False)):
         if packet in INDEXING and place == 1 and isinstance(args[0], OnDevice):
@@ -149,7 +149,7 @@ def _tensors(values) -> Iterator[torch.Tensor]:
 
 
 def _changed(change: Callable[[torch.Tensor], torch.Tensor], values):
-    """The same with every tensor changed."""
+    """`values` with `change` applied to every tensor."""
     if isinstance(values, (list, tuple)):
         return type(values)(_changed(change, value) for value in values)
     return change(values) if isinstance(values, torch.Tensor) else values

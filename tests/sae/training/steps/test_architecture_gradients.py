@@ -1,4 +1,4 @@
-"""Every architecture's step, on kernels and on torch operations, against dense autograd in float64."""
+"""Every architecture's step, with kernels and with torch operations, against dense autograd in float64."""
 
 from dataclasses import replace
 
@@ -28,11 +28,11 @@ CASES = {
     "AuxK, more dead than d_model / 2": ("batchtopk matryoshka", (160, 10, 1, 32), 0.5),
 }
 PAIRS = [(case, name) for case, (names, _, _) in CASES.items() for name in names.split()]
-MANY = ("relu", "gated", "jumprelu")  # where many latents may fire
+DENSE_TOO = ("relu", "gated", "jumprelu")  # many latents may fire
 
 
 def make(name: str, kind: str, weights, settings, normalisation, workers):
-    """A step in float64 on kernels or torch operations."""
+    """A step in float64, with kernels (`numba`) or torch operations."""
     if name == "topk":
         if kind == "numba":
             return CpuTopKStep(weights, settings, normalisation, workers, np.float64)
@@ -54,11 +54,12 @@ def coefficient_of(step, batch: torch.Tensor) -> float:
 
 @pytest.mark.parametrize("kind", ["numba", "torch"])
 @pytest.mark.parametrize(
-    ("case", "name", "dense"), [(*pair, dense) for pair in PAIRS for dense in (False, True)[: 1 + (pair[1] in MANY)]]
+    ("case", "name", "dense"),
+    [(*pair, dense) for pair in PAIRS for dense in (False, True)[: 1 + (pair[1] in DENSE_TOO)]],
 )
 def test_steps_equal_dense_autograd_in_float64(case, name, kind, dense, monkeypatch) -> None:
     monkeypatch.setattr(torch_ops, "DENSE_FROM", 0 if dense else 2)
-    monkeypatch.setattr(dense_latents, "ROWS", 5)  # several parts a batch, the last one incomplete
+    monkeypatch.setattr(dense_latents, "ROWS", 5)  # several parts per batch; the last one is incomplete
     (n_latents, d_model, k, batch), auxk_alpha = CASES[case][1:]
     settings = replace(settings_for(n_latents, k, batch, auxk_alpha), architecture=name, **OWN.get(name, {}))
     random = np.random.default_rng(2)
@@ -85,16 +86,16 @@ def test_steps_equal_dense_autograd_in_float64(case, name, kind, dense, monkeypa
 @pytest.mark.parametrize("kind", ["numba", "torch"])
 @pytest.mark.parametrize("name", [name for name, entry in REGISTRY.items() if "auxk_alpha" in entry.settings])
 def test_auxk_reaches_encoder_and_decoder_of_dead_latents(name, kind) -> None:
-    """A known fault elsewhere: a fused encoder whose backward pass drops AuxK's gradient, exactly 0 for the encoder."""
+    """In sparsify's fused encoder, the backward pass drops AuxK's gradient, which is then 0 for the encoder."""
     settings = replace(settings_for(40, 6, 64, 0.5), architecture=name, dead_tokens=1)
     weights = start(40, 8)
-    weights["encoder_bias"] = np.where(np.arange(40) < 20, 0.0, -50.0)  # the second half never counts ...
+    weights["encoder_bias"] = np.where(np.arange(40) < 20, 0.0, -50.0)  # the second half never fires ...
     nothing = Normalisation(np.zeros(8, np.float32), 1.0)
     random = np.random.default_rng(0)
     with Workers(1) as workers:
         step = make(name, kind, weights, settings, nothing, workers)
         step.step(torch.from_numpy(random.normal(size=(64, 8))), 0.0)
-        # ... until it is just below the others: positive in places, yet not among those that count.
+        # ... until it is just below the others: sometimes positive, but never among the largest.
         step.parameters["encoder_bias"][20:] = -1.0
         step.parameters["encoder_bias"][:20] = 50.0
         assert [count > 1 for count in step.silent.tolist()] == [False] * 20 + [True] * 20

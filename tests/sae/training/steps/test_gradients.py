@@ -1,4 +1,4 @@
-"""Both step implementations against dense autograd in float64: loss, every gradient, Adam and the decoder norm."""
+"""The numba and torch TopK steps against dense autograd in float64: loss, gradients, Adam and decoder norms."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ DEAD_AFTER = 60
 
 
 def settings_for(n_latents: int, k: int, batch: int, auxk_alpha: float) -> TrainSettings:
-    # The steps compared, 12, are over before an eighth of the training, when a Gated SAE resamples dead latents.
+    # The 12 steps compared end before a Gated SAE first resamples dead latents, after an eighth of the training.
     return TrainSettings(
         n_latents=n_latents,
         k=k,

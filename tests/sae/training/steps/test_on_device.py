@@ -1,6 +1,6 @@
-"""Nothing is left behind on the CPU: training, evaluation and use of every architecture on a stand-in for a device.
+"""No tensor is left on the CPU: training, evaluation and use of every architecture on a stand-in for a device.
 
-Both sides compute by the same torch operations, so every bit must be equal.
+CPU and device use the same torch operations, so every bit must be equal.
 """
 
 from dataclasses import replace
@@ -36,9 +36,9 @@ OWN = {"jumprelu": {"bandwidth": 0.1}, "matryoshka": {"groups": 3}}
 
 @pytest.fixture(autouse=True)
 def torch_operations(monkeypatch) -> None:
-    """Plain torch operations on both devices, as where there is no Triton."""
+    """Use plain torch operations on both devices, as without Triton."""
     monkeypatch.setattr(cpu_ops, "CpuOperations", lambda workers: Operations(CPU))
-    monkeypatch.setattr(topk_cpu, "CpuTopKStep", lambda *given: TorchTopKStep(*given[:3], CPU))
+    monkeypatch.setattr(topk_cpu, "CpuTopKStep", lambda *arguments: TorchTopKStep(*arguments[:3], CPU))
     for module in (variable_l0, topk):
         monkeypatch.setattr(module, "find_spec", lambda name: None)
 
@@ -80,7 +80,7 @@ def test_the_stand_in_refuses_what_cuda_refuses(device) -> None:
             work()
 
 
-def test_the_stand_in_takes_what_cuda_takes_and_says_where_it_is(device) -> None:
+def test_the_stand_in_accepts_what_cuda_accepts_and_reports_the_device(device) -> None:
     here, there = torch.arange(3.0), torch.arange(3.0, device=device)
     names, two = torch.arange(3), torch.tensor(2.0)
     for made in (
@@ -123,7 +123,7 @@ def test_a_view_on_the_stand_in_is_a_view_and_a_copy_is_a_copy(device) -> None:
 
 
 def settings_for(name: str, auxk_alpha: float = 0.0) -> TrainSettings:
-    """Twice as many steps as are taken, so that a Gated SAE resamples at the 5th, 10th, 15th and 20th."""
+    """Settings for twice as many steps as are taken, so that a Gated SAE resamples after 5, 10, 15 and 20 steps."""
     return TrainSettings(
         architecture=name,
         n_latents=LATENTS,
@@ -144,7 +144,7 @@ def batches() -> list[torch.Tensor]:
 
 
 def start(settings: TrainSettings, device: str):
-    """An SAE before its first step, some latents too low to fire."""
+    """An SAE before its first step, with some latents that cannot fire."""
     weights = initial_weights(LATENTS, WIDTH, 0, "here")
     weights |= {"decoder_bias": np.full(WIDTH, 0.1, np.float32)}
     weights["encoder_bias"][DEAD] = -100
@@ -160,12 +160,10 @@ def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 
 
 @pytest.mark.parametrize(("name", "auxk_alpha", "dense"), CASES)
-def test_steps_on_a_device_give_the_bits_of_the_same_operations_on_the_cpu(
-    device, monkeypatch, name, auxk_alpha, dense
-) -> None:
+def test_steps_on_a_device_give_the_same_bits_as_on_the_cpu(device, monkeypatch, name, auxk_alpha, dense) -> None:
     monkeypatch.setattr(torch_ops, "DENSE_FROM", 0 if dense else 2)
-    drawn, draw = [], resampling.draw
-    monkeypatch.setattr(resampling, "draw", lambda *given: drawn.append(draw(*given)) or drawn[-1])
+    drawn, draw = [], resampling.draw_inputs
+    monkeypatch.setattr(resampling, "draw_inputs", lambda *arguments: drawn.append(draw(*arguments)) or drawn[-1])
     settings = settings_for(name, auxk_alpha)
     here, there = start(settings, "cpu"), start(settings, "cuda")
     assert type(here) is type(there)
@@ -182,10 +180,10 @@ def test_steps_on_a_device_give_the_bits_of_the_same_operations_on_the_cpu(
 
 
 @pytest.mark.parametrize("name", REGISTRY)
-def test_a_state_goes_from_device_to_device(device, name) -> None:
+def test_a_state_can_be_loaded_on_another_device(device, name) -> None:
     settings = settings_for(name)
-    whole, given = start(settings, "cuda"), batches()[:8]
-    for step, batch in enumerate(given):
+    whole, some_batches = start(settings, "cuda"), batches()[:8]
+    for step, batch in enumerate(some_batches):
         if step == 4:
             state = whole.state()
         whole.step(batch.to(device), settings.rate(step))
@@ -193,14 +191,14 @@ def test_a_state_goes_from_device_to_device(device, name) -> None:
         resumed = start(settings, other)
         resumed.load_state(state)
         assert equal(resumed.state(), state)
-        for step, batch in enumerate(given[4:], start=4):
+        for step, batch in enumerate(some_batches[4:], start=4):
             resumed.step(batch.to(other), settings.rate(step))
         assert equal(resumed.state(), whole.state())
 
 
 @pytest.fixture
 def moved(monkeypatch) -> list[OnDevice]:
-    """What was read ahead for the device, by threads that know nothing of the stand-in; there is no memory to pin."""
+    """The tensors read ahead for the device. The reader's threads do not see the stand-in, so `_moved` is replaced."""
     moved = []
 
     def move(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
@@ -215,7 +213,7 @@ def moved(monkeypatch) -> list[OnDevice]:
     return moved
 
 
-def test_batches_are_on_the_device_and_shards_are_kept_for_the_stream_that_takes_them(planted, device, moved) -> None:
+def test_batches_are_on_the_device_and_shards_are_kept_for_the_stream_that_uses_them(planted, device, moved) -> None:
     order = {"batch_size": 300, "epochs": 2, "order_seed": 1}
     for here, there in zip(
         reader.batches(planted.chunks[0], **order),
@@ -224,14 +222,16 @@ def test_batches_are_on_the_device_and_shards_are_kept_for_the_stream_that_takes
     ):
         assert type(there) is OnDevice
         assert torch.equal(there.cpu(), here)
-    assert [tensor.streams for tensor in moved] == [["current stream of cuda:0"]] * 12  # rows and order of 6 shards
+    assert [tensor.streams for tensor in moved] == [["current stream of cuda:0"]] * 12  # 6 shards
 
 
 FILES = ("sae.safetensors", "cfg.json", "metrics.json", "history.parquet")
 
 
 @pytest.mark.parametrize("name", REGISTRY)
-def test_a_whole_training_and_its_evaluation_on_a_device(planted, train, tmp_path, device, moved, name) -> None:
+def test_training_and_evaluation_on_a_device_give_the_same_files_as_on_the_cpu(
+    planted, train, tmp_path, device, moved, name
+) -> None:
     settings = replace(settings_for(name), tokens=2 * 5 * ROWS, chunk_tokens=5 * ROWS, normalisation="centre-scale")
     checkpoint = {"checkpoint": tmp_path / "checkpoint", "checkpoint_seconds": 0.0}
     outs = {
@@ -251,7 +251,7 @@ def test_a_whole_training_and_its_evaluation_on_a_device(planted, train, tmp_pat
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_an_imported_sae_on_a_device(device, activation) -> None:
+def test_an_imported_sae_on_a_device_gives_the_same_bits(device, activation) -> None:
     random = np.random.default_rng(0)
 
     def drawn(*shape: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A bfloat16 product: it picks the latents, and everything after is computed in float32."""
+"""A bfloat16 product selects the latents; everything after it is computed in float32."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from sae_stability.sae.training.workers import Workers
 from tests.sae.training.chunks import planted_rows
 
 
-def test_values_are_those_of_the_float32_product_and_negative_ones_go() -> None:
+def test_values_equal_the_float32_product_and_negative_ones_are_dropped() -> None:
     random = np.random.default_rng(0)
     inputs, encoder = (random.normal(size=(rows, 24)).astype(np.float32) for rows in (50, 64))
     bias = random.normal(size=64).astype(np.float32)
@@ -31,8 +31,8 @@ def test_values_are_those_of_the_float32_product_and_negative_ones_go() -> None:
     assert 0 < counts.mean() < 5
 
 
-def test_with_the_same_latents_a_step_is_the_float32_step(planted, one_chunk) -> None:
-    """k = n_latents and a bias that makes all of them fire leave nothing to pick."""
+def test_a_step_with_the_same_latents_equals_the_float32_step(planted, one_chunk) -> None:
+    """With k = n_latents and a bias that makes all latents fire, there is nothing to select."""
     settings = replace(one_chunk, n_latents=16, k=16)
     weights = initial_weights(16, 24, 0, "here") | {"decoder_bias": np.zeros(24, np.float32)}
     weights["encoder_bias"] += 4
@@ -50,19 +50,19 @@ def test_with_the_same_latents_a_step_is_the_float32_step(planted, one_chunk) ->
         np.testing.assert_allclose(after[1][1][name], after[0][1][name], rtol=1e-4, atol=1e-7, err_msg=name)
 
 
-def test_numbers_are_rounded_alike_where_float32_multiplies_them(monkeypatch) -> None:
+def test_rounding_is_the_same_without_bfloat16_instructions(monkeypatch) -> None:
     values = torch.from_numpy(np.random.default_rng(0).normal(size=(20, 30)).astype(np.float32))
     found = {}
-    for there in (True, False):
-        monkeypatch.setattr(topk_cpu, "BFLOAT16_PRODUCTS", there)
-        found[there] = topk_cpu._bfloat16(values)
+    for supported in (True, False):
+        monkeypatch.setattr(topk_cpu, "BFLOAT16_PRODUCTS", supported)
+        found[supported] = topk_cpu._bfloat16(values)
     assert (found[True].dtype, found[False].dtype) == (torch.bfloat16, torch.float32)
     assert torch.equal(found[True].float(), found[False])
     assert not torch.equal(found[False], values)
 
 
-def test_its_latents_reconstruct_as_well_and_threads_change_nothing(planted, train) -> None:
-    """From the same weights; trainings part ways on data this small, as those of two seeds do."""
+def test_bfloat16_reconstructs_as_well_and_threads_change_nothing(planted, train) -> None:
+    """Compared after one step from the same weights; whole trainings on such small data differ as two seeds do."""
     x = torch.from_numpy(planted_rows(planted.dictionary, 512, active=3, seed=5))
     weights = initial_weights(64, 24, 0, "here") | {"decoder_bias": np.full(24, 0.3, np.float32)}
     fvu = {}

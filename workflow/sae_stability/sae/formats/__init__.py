@@ -1,8 +1,8 @@
-"""Checkpoints in the formats of the field. A new format is a module here and a line below.
+"""Checkpoint formats. To add one: a module in this folder and a line in `REGISTRY`.
 
-A module has `detect(path)`, `read(path) -> Weights`, `shape(path) -> (n_latents, d_model)` and, if SAEs are also
-written in this format, `write(path, weights)`. Modules are loaded by name when they are needed, and the project's own
-format is tried first: reading one of its folders loads no other. torch is imported only where a format is a pickle.
+A module has `detect(path)`, `read(path) -> Weights`, `shape(path) -> (n_latents, d_model)` and, if SAEs can also be
+written in the format, `write(path, weights)`. Modules are loaded only when needed. The project's own format is tried
+first, so reading one of its folders loads no other module. Only formats that are pickles import torch.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from sae_stability.sae.formats import own
 from sae_stability.sae.formats.untrusted import one_line_errors
 from sae_stability.sae.weights import Weights
 
-# In the order in which they are tried, the project's own first; no two detect the same files.
+# In the order in which they are tried. No two formats detect the same files.
 REGISTRY = {
     "own": "sae_stability.sae.formats.own",
     "sparsify": "sae_stability.sae.formats.sparsify",
@@ -34,53 +34,54 @@ WRITTEN = ("own", "sparsify", "saelens", "dictionary_learning")
 
 
 def detect(path: Path) -> str:
-    """The name of the format of an SAE, by its files.
+    """The name of an SAE's format, detected from its files.
 
     Raises:
-        StudyError: there is nothing, several SAEs in one folder, or a format that is not known.
+        StudyError: nothing is there, the folder holds several SAEs, or the format is not known.
     """
     path = Path(path)
     if not path.exists():
         raise StudyError(f"{path}: no such file or folder")
     found = recognised(path)
     if found is None:
-        inside = [folder.name for folder in _inside(path)]
+        inside = [folder.name for folder in _saes_inside(path)]
         if inside:
             raise StudyError(f"{path}: holds several SAEs; name one of {', '.join(inside[:8])}")
-        raise StudyError(f"{path}: in none of the formats that are read ({', '.join(REGISTRY)}), or files are missing")
+        raise StudyError(f"{path}: no SAE in a known format ({', '.join(REGISTRY)}), or files are missing")
     return found
 
 
 def recognised(path: Path) -> str | None:
-    """The name of the format whose files lie at `path`, or None. Formats after the first that fits are not loaded."""
+    """The name of the format whose files are at `path`, or None. Modules after the first match are not loaded."""
     return next((name for name in REGISTRY if _module(name).detect(path)), None)
 
 
 def read(path: Path, format: str | None = None) -> Weights:
-    """The SAE at `path`, a folder or a file; its `origin` names the format.
+    """The SAE at `path`; its `origin` names the format.
 
     Args:
-        format: a name in `REGISTRY`; None to tell by the files.
+        path: a folder or a file.
+        format: a name in `REGISTRY`; None to detect it from the files.
 
     Raises:
-        StudyError: no such format, or the files are not of it, damaged, or not to be trusted.
+        StudyError: no such format, or the files are in another format, damaged or unsafe.
     """
     path = Path(path)
-    name = _named(format) if format else detect(path)
+    name = _known_format(format) if format else detect(path)
     with one_line_errors(path):
         weights = _module(name).read(path)
     return dataclasses.replace(weights, origin={"format": name} | weights.origin)
 
 
 def arrays(path: Path, format: str | None = None) -> dict[str, np.ndarray]:
-    """Tensors of an SAE as numpy arrays by name, without torch unless the format is a pickle.
+    """The tensors of an SAE as numpy arrays by name. Imports torch only for formats that are pickles.
 
     Returns:
-        `encoder`, `decoder` (n_latents, d_model), `encoder_bias` (n_latents,), `decoder_bias` (d_model,), and those
-        that its architecture adds.
+        `encoder`, `decoder` (n_latents, d_model), `encoder_bias` (n_latents,), `decoder_bias` (d_model,), and further
+        tensors of its architecture.
 
     Raises:
-        StudyError: as `read`.
+        StudyError: as in `read`.
     """
     if (format or detect(path)) == "own":
         return own.arrays(path)
@@ -88,8 +89,12 @@ def arrays(path: Path, format: str | None = None) -> dict[str, np.ndarray]:
 
 
 def shape(path: Path, format: str | None = None) -> tuple[int, int]:
-    """(n_latents, d_model) of the SAE at `path`; from headers and settings where the format allows."""
-    name = _named(format) if format else detect(path)
+    """(n_latents, d_model) of the SAE at `path`, from headers and settings alone if the format allows.
+
+    Raises:
+        StudyError: as in `read`, or the encoder is not a matrix.
+    """
+    name = _known_format(format) if format else detect(path)
     with one_line_errors(path):
         found = tuple(_module(name).shape(Path(path)))
     if len(found) != 2:
@@ -98,10 +103,13 @@ def shape(path: Path, format: str | None = None) -> tuple[int, int]:
 
 
 def write(path: Path, weights: Weights, format: str) -> None:
-    """Write an SAE as a folder of one of `WRITTEN`.
+    """Write an SAE as a folder.
+
+    Args:
+        format: one of `WRITTEN`.
 
     Raises:
-        StudyError: the format is not written, or has no such SAEs.
+        StudyError: the format cannot be written, or cannot express this SAE.
     """
     if format not in WRITTEN:
         raise StudyError(f"{path}: format {format!r} is not written; allowed: {', '.join(WRITTEN)}")
@@ -109,14 +117,17 @@ def write(path: Path, weights: Weights, format: str) -> None:
 
 
 def check_free(out: Path, format: str) -> None:
-    """Raise a `StudyError` where writing an SAE of `format` into the folder `out` would damage something else.
+    """Check that writing an SAE of `format` into the folder `out` damages nothing else.
 
-    Formats share file names: written over another one, an SAE would lose some of its files.
+    Formats share file names, so writing over an SAE of another format would replace only some of its files.
+
+    Raises:
+        StudyError: the folder holds an SAE of another format, or other files with the same names.
     """
     if not out.is_dir() or not checkpoint_files(out):
         return
     found = recognised(out)
-    # Settings are written last: without them these may be the weights that a killed conversion left.
+    # Settings are written last. Weights without settings may be left over from a killed conversion.
     unfinished = found in (None, "own") and not list(out.glob("*.json"))
     if found != format and not unfinished:
         what = f"an SAE of the format {found}" if found else "files of something else"
@@ -124,27 +135,27 @@ def check_free(out: Path, format: str) -> None:
 
 
 def saes_at(path: Path) -> list[Path]:
-    """The SAEs at a path, in order: itself, or those in its sub-folders (sparsify's `seed0`, `seed1`)."""
+    """The SAEs at a path, in order: the path itself, or the SAEs in its sub-folders (sparsify's `seed0`, `seed1`)."""
     path = Path(path)
     if recognised(path):
         return [path]
-    return _inside(path) or [path]
+    return _saes_inside(path) or [path]
 
 
-def _inside(path: Path) -> list[Path]:
+def _saes_inside(path: Path) -> list[Path]:
     if not path.is_dir():
         return []
     folders = [child for child in path.iterdir() if child.is_dir()]
     found = [child for child in folders if recognised(child)]
-    return sorted(found, key=lambda child: [int(part) if part.isdecimal() else part for part in _parts(child.name)])
+    return sorted(found, key=lambda child: _text_and_numbers(child.name))
 
 
-def _parts(name: str) -> list[str]:
-    """A name cut at its numbers, text and numbers in turn: seed10 comes after seed9."""
-    return re.split(r"(\d+)", name)
+def _text_and_numbers(name: str) -> list[str | int]:
+    """`name` split into text and numbers, so that seed10 sorts after seed9."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
-def _named(name: str) -> str:
+def _known_format(name: str) -> str:
     if name not in REGISTRY:
         raise StudyError(f"format {name!r} is not known; allowed: {', '.join(REGISTRY)}")
     return name

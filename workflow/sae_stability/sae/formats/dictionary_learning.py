@@ -1,10 +1,10 @@
 """dictionary_learning (saprmarks): `ae.pt`, a pickle of tensors, and `config.json`.
 
-The class under `trainer.dict_class` says what the tensors mean; where their names leave no doubt, it may be missing. A
-file saved in the middle of training is recognised, alone (`checkpoints/ae_STEP.pt`) or as a backup beside the optimiser
-(`ae`, `step`, `optimizer`); a backup's biases are for activations divided by its `norm_factor`. BatchTopK and
-Matryoshka SAEs act as they do in use: relu(pre) above their one threshold, which is -1, and so idle, in runs of under
-1,000 steps.
+The setting `trainer.dict_class` names the class, which says what the tensors mean. It may be missing if the tensors'
+names identify the class. Files saved during training are also read: `checkpoints/ae_STEP.pt`, and backups with the
+optimiser's state (`ae`, `step`, `optimizer`), whose biases apply to activations divided by `norm_factor`. BatchTopK and
+Matryoshka SAEs are read for inference: relu(pre) above one common threshold. After fewer than 1,000 training steps that
+threshold is -1, which has no effect.
 """
 
 import io
@@ -17,20 +17,20 @@ from sae_stability.errors import StudyError
 from sae_stability.files import atomic, write_json
 from sae_stability.sae.formats.untrusted import (
     check_sizes,
-    constant,
-    count,
-    number,
     one_of,
+    positive_number,
     read_pickle,
     read_settings,
     tensor,
+    uniform_threshold,
+    whole_number,
 )
 from sae_stability.sae.weights import Weights, checked
 
 NAME = re.compile(r"ae(_\d+)?\.pt")
 _LINEAR = {"encoder": "encoder.weight", "decoder": "decoder.weight", "encoder_bias": "encoder.bias"}
 _MATRICES = {"encoder": "W_enc", "decoder": "W_dec", "encoder_bias": "b_enc", "decoder_bias": "b_dec"}
-# Names of the tensors of each class; a linear layer keeps its decoder as (d, n), a bare matrix its encoder so.
+# The tensors of each class. `_LINEAR` classes store the decoder as (d, n), `_MATRICES` classes store the encoder so.
 _CLASSES = {
     "AutoEncoder": _LINEAR | {"decoder_bias": "bias"},
     "AutoEncoderNew": _LINEAR | {"decoder_bias": "decoder.bias"},
@@ -45,8 +45,8 @@ _ACTIVATIONS = {"GatedAutoEncoder": "gated", "AutoEncoderTopK": "topk", "AutoEnc
 _IN_ACTIVATION_UNITS = ("encoder_bias", "decoder_bias", "gate_bias")
 _RAW_INPUT = ("AutoEncoderNew", "JumpReluAutoEncoder")
 _WITH_K = ("AutoEncoderTopK", "BatchTopKSAE", "MatryoshkaBatchTopKSAE")
-# A tensor that one class alone has.
-_MARKS = {
+# A tensor that only this class has.
+_UNIQUE_TENSORS = {
     "group_sizes": "MatryoshkaBatchTopKSAE",
     "decoder_bias": "GatedAutoEncoder",
     "bias": "AutoEncoder",
@@ -56,29 +56,29 @@ _MARKS = {
 
 
 def detect(path: Path) -> bool:
-    """Whether this is an `ae.pt`, or the folder of one, or an `ae_STEP.pt`."""
+    """Whether `path` is an `ae.pt` or `ae_STEP.pt`, or a folder with an `ae.pt`."""
     return NAME.fullmatch(path.name) is not None or (path / "ae.pt").is_file()
 
 
 def read(path: Path) -> Weights:
-    """The dictionary in a folder.
+    """The dictionary at `path`.
 
     Raises:
-        StudyError: a file is missing, damaged, asks for code, or is of another class than it says.
+        StudyError: a file is missing, is damaged, contains code, or does not match its stated class.
     """
     file = _file(path)
     tensors, norm_factor = read_pickle(file), None
     if isinstance(tensors.get("ae"), dict):
         norm_factor, tensors = tensors.get("norm_factor"), tensors["ae"]
     trainer = _trainer(file)
-    name = _class(tensors, trainer, file)
-    found = {own: tensor(tensors, theirs, file) for own, theirs in _CLASSES[name].items()}
-    turned = "encoder" if "W_enc" in tensors else "decoder"
-    found[turned] = found[turned].T
+    name = _class_name(tensors, trainer, file)
+    found = {field: tensor(tensors, key, file) for field, key in _CLASSES[name].items()}
+    transposed = "encoder" if "W_enc" in tensors else "decoder"
+    found[transposed] = found[transposed].T
     if "threshold" in found and found["threshold"].ndim == 0:
-        found["threshold"] = constant(float(found["threshold"]), found["encoder_bias"])
+        found["threshold"] = uniform_threshold(float(found["threshold"]), found["encoder_bias"])
     if norm_factor is not None:
-        found = _unnormalised(found, number(norm_factor, file, "norm_factor"))
+        found = _unnormalised(found, positive_number(norm_factor, file, "norm_factor"))
     weights = Weights(
         **found,
         activation=_ACTIVATIONS.get(name, "jumprelu"),
@@ -92,29 +92,29 @@ def read(path: Path) -> Weights:
 
 
 def shape(path: Path) -> tuple[int, int]:
-    """(n_latents, d_model), as config.json gives them."""
+    """(n_latents, d_model) from config.json."""
     file = _config(_file(path))
     trainer = _trainer(_file(path))
     missing = [key for key in ("dict_size", "activation_dim") if key not in trainer]
     if missing:
         raise StudyError(f"{file}: no trainer.{missing[0]}; give n_latents and d_model where this SAE is named")
-    return tuple(count(trainer[key], file, f"trainer.{key}") for key in ("dict_size", "activation_dim"))
+    return tuple(whole_number(trainer[key], file, f"trainer.{key}") for key in ("dict_size", "activation_dim"))
 
 
 def write(path: Path, weights: Weights) -> None:
-    """Write what the `from_pretrained` of the matching class reads.
+    """Write a folder that `from_pretrained` of the matching class reads.
 
     Raises:
-        StudyError: dictionary_learning has no class for such an SAE.
+        StudyError: dictionary_learning has no class for this SAE.
     """
     import torch
 
     name = _written_class(path, weights)
-    turned = "encoder" if "W_enc" in _CLASSES[name].values() else "decoder"
+    transposed = "encoder" if "W_enc" in _CLASSES[name].values() else "decoder"
     state = {}
-    for own, theirs in _CLASSES[name].items():
-        value = getattr(weights, own)
-        state[theirs] = torch.from_numpy(np.ascontiguousarray(value.T if own == turned else value))
+    for field, key in _CLASSES[name].items():
+        value = getattr(weights, field)
+        state[key] = torch.from_numpy(np.ascontiguousarray(value.T if field == transposed else value))
     if name in _WITH_K:
         threshold = float(weights.threshold[0]) if weights.threshold is not None else -1.0
         state |= {"k": torch.tensor(weights.k, dtype=torch.int32), "threshold": torch.tensor(threshold)}
@@ -124,10 +124,10 @@ def write(path: Path, weights: Weights) -> None:
         "activation_dim": weights.d_model,
         "dict_size": weights.n_latents,
         **({"k": weights.k} if name in _WITH_K else {}),
-        **{theirs: weights.origin.get(own) for own, theirs in names.items()},
+        **{key: weights.origin.get(field) for field, key in names.items()},
     }
     with atomic(path / "ae.pt") as temporary:
-        # By way of memory: on a full disk torch's own writer says neither what is wrong nor where.
+        # Serialised in memory first: on a full disk, torch's own writer names neither the file nor the cause.
         torch.save(state, buffer := io.BytesIO())
         temporary.write_bytes(buffer.getbuffer())
     write_json(path / "config.json", {"trainer": trainer})
@@ -138,22 +138,22 @@ def _file(path: Path) -> Path:
 
 
 def _config(file: Path) -> Path:
-    """Beside `ae.pt`; above the folder `checkpoints` of an `ae_STEP.pt`."""
+    """Path of config.json: beside `ae.pt`, or above the folder `checkpoints` of an `ae_STEP.pt`."""
     beside = file.with_name("config.json")
     return beside if beside.is_file() or file.parent.name != "checkpoints" else file.parent.with_name("config.json")
 
 
 def _unnormalised(tensors: dict[str, np.ndarray], factor: float) -> dict[str, np.ndarray]:
-    """For activations as they are, from tensors for activations / factor: the classes' `scale_biases`."""
+    """Tensors for raw activations, from tensors for activations / factor (as the classes' `scale_biases`)."""
     scaled = {name: value * np.float32(factor) for name, value in tensors.items() if name in _IN_ACTIVATION_UNITS}
-    if "threshold" in tensors:  # below 0 it is idle, and -1 says so
+    if "threshold" in tensors:  # a threshold below 0 has no effect; -1 marks one that was never set
         threshold = tensors["threshold"]
         scaled["threshold"] = np.where(threshold >= 0, threshold * np.float32(factor), threshold)
     return tensors | scaled
 
 
 def _trainer(file: Path) -> dict:
-    """What config.json says of the trainer; empty where there is none."""
+    """The trainer's settings in config.json; empty if there are none."""
     config = _config(file)
     trainer = read_settings(config).get("trainer", {}) if config.is_file() else {}
     if not isinstance(trainer, dict):
@@ -161,10 +161,10 @@ def _trainer(file: Path) -> dict:
     return trainer
 
 
-def _class(tensors: dict, trainer: dict, file: Path) -> str:
+def _class_name(tensors: dict, trainer: dict, file: Path) -> str:
     name = trainer.get("dict_class")
     if name is None:
-        name = next((of for mark, of in _MARKS.items() if mark in tensors), None)
+        name = next((class_name for tensor_name, class_name in _UNIQUE_TENSORS.items() if tensor_name in tensors), None)
     if name is None:
         raise StudyError(
             f"{file}: TopK and BatchTopK SAEs look alike here; put config.json with trainer.dict_class beside the file"
@@ -174,15 +174,15 @@ def _class(tensors: dict, trainer: dict, file: Path) -> str:
 
 def _k(tensors: dict, trainer: dict, file: Path) -> int:
     if isinstance(tensors.get("k"), np.ndarray):
-        return count(tensors["k"], file, "k")
+        return whole_number(tensors["k"], file, "k")
     if "k" not in trainer:
-        raise StudyError(f"{file}: no k, neither here nor in config.json")
-    return count(trainer["k"], _config(file), "trainer.k")
+        raise StudyError(f"{file}: no k in this file or in config.json")
+    return whole_number(trainer["k"], _config(file), "trainer.k")
 
 
 def _origin(trainer: dict) -> dict:
     names = {"lm_name": "model", "submodule_name": "hookpoint"}
-    return {own: trainer[name] for name, own in names.items() if isinstance(trainer.get(name), str)}
+    return {field: trainer[key] for key, field in names.items() if isinstance(trainer.get(key), str)}
 
 
 def _written_class(path: Path, weights: Weights) -> str:

@@ -1,6 +1,6 @@
 """Gemma Scope: `params.npz` with `W_enc` (d, n), `W_dec` (n, d), `b_enc` (n), `b_dec` (d), `threshold` (n).
 
-JumpReLU on x itself, without subtracting b_dec. SAEs of embeddings read them times sqrt(d); that is folded in here.
+JumpReLU on x itself, without subtracting b_dec. SAEs of embeddings expect x * sqrt(d); this scale is folded in.
 """
 
 import dataclasses
@@ -15,15 +15,15 @@ _NAMES = ("W_enc", "W_dec", "b_enc", "b_dec", "threshold")
 
 
 def detect(path: Path) -> bool:
-    """Whether this is a `params.npz` or the folder of one."""
+    """Whether `path` is an npz file, or a folder with `params.npz`."""
     return path.suffix == ".npz" or (path / "params.npz").is_file()
 
 
 def read(path: Path) -> Weights:
-    """The SAE in a folder.
+    """The SAE at `path`.
 
     Raises:
-        StudyError: the file is missing, damaged, holds anything but numbers, or shapes disagree.
+        StudyError: the file is missing or damaged, an array does not hold numbers, or shapes disagree.
     """
     file = _file(path)
     arrays = read_npz(file, _NAMES)
@@ -44,7 +44,7 @@ def read(path: Path) -> Weights:
 
 
 def shape(path: Path) -> tuple[int, int]:
-    """(n_latents, d_model), from the header."""
+    """(n_latents, d_model) from the header of W_enc."""
     shape = npz_shapes(_file(path), ("W_enc",))["W_enc"]
     if len(shape) != 2:
         raise StudyError(f"{_file(path)}: W_enc has shape {shape}; must be (d_model, n_latents)")
@@ -52,8 +52,8 @@ def shape(path: Path) -> tuple[int, int]:
 
 
 def _of_embeddings(file: Path) -> bool:
-    """Whether it lies as in the release, embedding/width_*/average_l0_*: another `embedding` is somebody's own name."""
-    # Links, which a hub's cache is made of, must stay.
+    """Whether the file lies as in the release (embedding/width_*/average_l0_*), not just below some `embedding`."""
+    # `abspath` keeps links, which the hub's cache consists of.
     folders = Path(os.path.abspath(file)).parts[-4:-2]
     return len(folders) == 2 and folders[0] == "embedding" and folders[1].startswith("width_")
 

@@ -19,7 +19,7 @@ def read(path: Path) -> Weights:
     """The SAE in a folder.
 
     Raises:
-        StudyError: a file is missing or damaged, shapes disagree, or it is a cross-layer transcoder.
+        StudyError: a file is missing or damaged, shapes disagree, or the SAE is a cross-layer transcoder.
     """
     file, config = path / "params.safetensors", path / "config.json"
     settings = read_settings(config) if config.is_file() else {}
@@ -38,13 +38,13 @@ def read(path: Path) -> Weights:
         skip=None if skip is None else skip.T,
         activation="jumprelu",
         subtract_decoder_bias=False,
-        origin={own: settings[name] for name, own in names.items() if isinstance(settings.get(name), str)},
+        origin={field: settings[key] for key, field in names.items() if isinstance(settings.get(key), str)},
     )
     return checked(weights, file)
 
 
 def shape(path: Path) -> tuple[int, int]:
-    """(n_latents, d_model), from the header."""
+    """(n_latents, d_model) from the header."""
     file = path / "params.safetensors"
     found = safetensors_shapes(file)
     if len(found.get("w_enc", ())) != 2:

@@ -1,10 +1,10 @@
 """Llama Scope: `hyperparams.json` and `checkpoints/final.safetensors` (bfloat16).
 
-Tensors: `encoder.weight` (n, d), `encoder.bias` (n), `decoder.weight` (d, n), `decoder.bias` (d). Weights are meant for
-activations of mean norm sqrt(d): the input is scaled by sqrt(d) / norm_in, the output back by norm_out / sqrt(d)
-(`dataset_average_activation_norm`). The one JumpReLU threshold is meant for raw activations, so it grows by the scale
-that is folded into the encoder, as SAELens' loader does. With `sparsity_include_decoder_norm`, what is compared with
-the threshold is the pre-activation times the decoder row's norm: that is folded in too.
+Tensors: `encoder.weight` (n, d), `encoder.bias` (n), `decoder.weight` (d, n), `decoder.bias` (d). The weights expect
+activations of mean norm sqrt(d): the input is scaled by sqrt(d) / norm_in, the output by norm_out / sqrt(d)
+(`dataset_average_activation_norm`). These scales are folded in. The common JumpReLU threshold applies to raw
+activations, so it is multiplied by the encoder's scale, as in SAELens' loader. With `sparsity_include_decoder_norm` the
+threshold applies to the pre-activation times the decoder row's norm; the norms are folded in too.
 """
 
 import dataclasses
@@ -13,7 +13,15 @@ from pathlib import Path
 import numpy as np
 
 from sae_stability.errors import StudyError
-from sae_stability.sae.formats.untrusted import constant, count, number, one_of, read_safetensors, read_settings, tensor
+from sae_stability.sae.formats.untrusted import (
+    one_of,
+    positive_number,
+    read_safetensors,
+    read_settings,
+    tensor,
+    uniform_threshold,
+    whole_number,
+)
 from sae_stability.sae.weights import Weights, checked, fold_norms
 
 _SETTINGS = "hyperparams.json"
@@ -48,8 +56,8 @@ def read(path: Path) -> Weights:
         encoder_bias=bias,
         decoder_bias=tensors.get("decoder.bias", np.zeros(encoder.shape[1:], np.float32)),
         activation=activation,
-        k=count(settings.get("top_k"), config, "top_k") if activation == "topk" else None,
-        threshold=constant(_threshold(settings, config) * scale_in, bias) if activation == "jumprelu" else None,
+        k=whole_number(settings.get("top_k"), config, "top_k") if activation == "topk" else None,
+        threshold=_threshold(settings, config, scale_in, bias) if activation == "jumprelu" else None,
         subtract_decoder_bias=False,
         input_norm="unit" if settings.get("norm_activation") == "token-wise" else "none",
         origin={"hookpoint": settings["hook_point_in"]} if isinstance(settings.get("hook_point_in"), str) else {},
@@ -64,25 +72,27 @@ def read(path: Path) -> Weights:
 
 
 def shape(path: Path) -> tuple[int, int]:
-    """(n_latents, d_model), as the settings give them."""
+    """(n_latents, d_model) from the settings."""
     config = path / _SETTINGS
     settings = read_settings(config, "d_model", "d_sae")
-    return count(settings["d_sae"], config, "d_sae"), count(settings["d_model"], config, "d_model")
+    return whole_number(settings["d_sae"], config, "d_sae"), whole_number(settings["d_model"], config, "d_model")
 
 
-def _threshold(settings: dict, config: Path) -> float:
-    return number(settings.get("jump_relu_threshold"), config, "jump_relu_threshold")
+def _threshold(settings: dict, config: Path, scale_in: float, bias: np.ndarray) -> np.ndarray:
+    threshold = positive_number(settings.get("jump_relu_threshold"), config, "jump_relu_threshold")
+    return uniform_threshold(threshold * scale_in, bias)
 
 
 def _scales(settings: dict, config: Path) -> tuple[float, float]:
-    """What inputs are multiplied by before the encoder, and outputs divided by after the decoder."""
+    """The factor for inputs of the encoder, and the divisor for outputs of the decoder."""
     norms = settings.get("dataset_average_activation_norm")
     if settings.get("norm_activation", "dataset-wise") != "dataset-wise":
         return 1.0, 1.0
     if not isinstance(norms, dict):
         raise StudyError(f"{config}: no dataset_average_activation_norm with in and out, which these weights need")
-    size = count(settings["d_model"], config, "d_model") ** 0.5
+    size = whole_number(settings["d_model"], config, "d_model") ** 0.5
     scale_in, scale_out = (
-        size / number(norms.get(side), config, f"dataset_average_activation_norm.{side}") for side in ("in", "out")
+        size / positive_number(norms.get(side), config, f"dataset_average_activation_norm.{side}")
+        for side in ("in", "out")
     )
     return scale_in, scale_out

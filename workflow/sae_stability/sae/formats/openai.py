@@ -1,18 +1,18 @@
 """OpenAI's sparse_autoencoder: one `.pt` file, a pickle of tensors.
 
 Tensors: `pre_bias` (d), `encoder.weight` (n, d), `latent_bias` (n), `decoder.weight` (d, n); `activation` names the
-function and `activation_state_dict` holds its k. TopK SAEs read each row less its mean and over its standard deviation.
+function and `activation_state_dict` holds its k. TopK SAEs normalise each row: (x - mean) / standard deviation.
 """
 
 from pathlib import Path
 
 from sae_stability.sae.formats import dictionary_learning
-from sae_stability.sae.formats.untrusted import count, one_of, read_pickle, tensor
+from sae_stability.sae.formats.untrusted import one_of, read_pickle, tensor, whole_number
 from sae_stability.sae.weights import Weights, checked
 
 
 def detect(path: Path) -> bool:
-    """Whether this is a `.pt` file of another name than dictionary_learning's."""
+    """Whether `path` is a `.pt` file not named as in dictionary_learning."""
     return path.suffix == ".pt" and not dictionary_learning.NAME.fullmatch(path.name)
 
 
@@ -20,7 +20,7 @@ def read(path: Path) -> Weights:
     """The autoencoder in a file.
 
     Raises:
-        StudyError: the file is missing, damaged, asks for code, or has an activation that is not known.
+        StudyError: the file is missing, is damaged, contains code, or has an unknown activation.
     """
     tensors = read_pickle(path)
     name = one_of(tensors.get("activation", "ReLU"), ("ReLU", "TopK"), path, "activation")
@@ -33,12 +33,12 @@ def read(path: Path) -> Weights:
         encoder_bias=tensor(tensors, "latent_bias", path),
         decoder_bias=tensor(tensors, "pre_bias", path),
         activation=name.lower(),
-        k=count(state.get("k"), path, "k") if name == "TopK" else None,
+        k=whole_number(state.get("k"), path, "k") if name == "TopK" else None,
         input_norm="layer" if name == "TopK" else "none",
     )
     return checked(weights, path)
 
 
 def shape(path: Path) -> tuple[int, int]:
-    """(n_latents, d_model); the file has to be read for them."""
+    """(n_latents, d_model). This reads the whole file: a pickle has no header with shapes."""
     return tensor(read_pickle(path), "encoder.weight", path).shape

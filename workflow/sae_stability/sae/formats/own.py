@@ -1,10 +1,10 @@
 """The project's own format, readable without torch: a folder with `sae.safetensors` and `cfg.json`.
 
-Tensors are float32: `encoder` and `decoder` (n_latents, d_model, rows are latents in both), `encoder_bias`
-(n_latents,), `decoder_bias` (d_model,), and what the architecture adds. They act on raw activations: the normalisation
-of training is folded in. `cfg.json` states at least `architecture`, `n_latents`, `d_model` and `k`. SAEs trained here
-have decoder rows of norm 1. SAEs made elsewhere have `architecture: imported`, and their tensors have the names of the
-fields of `weights.Weights`.
+Tensors are float32: `encoder` and `decoder` (n_latents, d_model; rows are latents in both), `encoder_bias`
+(n_latents,), `decoder_bias` (d_model,), and further tensors of the architecture. They apply to raw activations: the
+normalisation of training is folded in. `cfg.json` states at least `architecture`, `n_latents`, `d_model` and `k`. SAEs
+trained here have decoder rows of norm 1. SAEs made elsewhere have `architecture: imported`, and their tensors are named
+as the fields of `weights.Weights`.
 """
 
 from pathlib import Path
@@ -23,12 +23,12 @@ _SETTINGS = ("activation", "subtract_decoder_bias", "input_norm")
 
 
 class Trained(NamedTuple):
-    """What a saved SAE of one architecture is in the terms of `weights.Weights`.
+    """How saved SAEs of one architecture map to `weights.Weights`.
 
     Attributes:
         activation: one of `weights.ACTIVATIONS`.
-        tensors: field of `Weights` -> saved tensor, for all fields but the four of `TENSORS` and for those of the four
-            that are saved under another name. Each has the shape (n_latents,).
+        tensors: field of `Weights` -> name of the saved tensor, of shape (n_latents,). Lists all tensors beside the
+            four of `TENSORS`, and those of the four that are saved under another name.
     """
 
     activation: str
@@ -40,32 +40,32 @@ TRAINED = {
     "batchtopk": Trained("jumprelu", {"threshold": "threshold"}),
     "matryoshka": Trained("jumprelu", {"threshold": "threshold"}),
     "relu": Trained("relu", {}),
-    # A gated SAE saves the gate's bias as `encoder_bias`; `Weights` calls the magnitude's bias so.
+    # A gated SAE saves the gate's bias as `encoder_bias`. In `Weights`, `encoder_bias` is the magnitude's bias.
     "gated": Trained(
         "gated",
         {"encoder_bias": "magnitude_bias", "gate_bias": "encoder_bias", "log_magnitude": "magnitude_scale"},
     ),
     "jumprelu": Trained("jumprelu", {"threshold": "threshold"}),
 }
-"""Each architecture that is trained here. It stands here, and not beside the training steps, so that no change of a
-training step makes anything be read again."""
+"""Each architecture that can be trained here. This table is not in the training steps' modules, so that a change of a
+training step does not import and match released SAEs again."""
 
 
 def detect(path: Path) -> bool:
-    """Whether the folder is one of this project's, even if a file is missing. sparsify's settings have a `d_in`."""
+    """Whether the folder is in this format, even if a file is missing. A `d_in` in cfg.json means sparsify instead."""
     settings = read_settings(path / "cfg.json") if (path / "cfg.json").is_file() else {}
     known = {"architecture", "n_latents", "d_model"} <= settings.keys()
     return known or ((path / "sae.safetensors").is_file() and "d_in" not in settings)
 
 
 def shape(path: Path) -> tuple[int, int]:
-    """(n_latents, d_model), as the settings give them."""
+    """(n_latents, d_model) from cfg.json."""
     cfg = read_cfg(path)
     return cfg["n_latents"], cfg["d_model"]
 
 
 def read(path: Path) -> Weights:
-    """The SAE in a folder that training or `write` made.
+    """The SAE in a folder written by training or by `write`.
 
     Raises:
         StudyError: a file is missing or damaged, the tensors disagree with `cfg.json`, or the architecture is unknown.
@@ -74,24 +74,35 @@ def read(path: Path) -> Weights:
 
 
 def write(path: Path, weights: Weights, config_hash: str = "") -> None:
-    """Write an SAE made elsewhere as a folder of this format, whatever its activation."""
+    """Write an SAE made elsewhere, with any activation, as a folder of this format.
+
+    Raises:
+        StudyError: as in `save`.
+    """
     cfg = {"architecture": IMPORTED, "n_latents": weights.n_latents, "d_model": weights.d_model}
     save(path, weights.tensors, cfg | weights.settings | {"origin": weights.origin, "config_hash": config_hash})
 
 
 def write_trained(path: Path, weights: Weights, cfg: dict) -> None:
-    """Write an SAE that was trained here as training writes it; `cfg` is what its `cfg.json` says."""
+    """Write an SAE trained here, with the same files that training writes.
+
+    Args:
+        cfg: the contents of its `cfg.json`.
+
+    Raises:
+        StudyError: as in `save`.
+    """
     names = TRAINED[cfg["architecture"]].tensors
     fields = ["encoder", "decoder", "encoder_bias", "decoder_bias", *names]
     save(path, {names.get(field, field): getattr(weights, field) for field in fields}, cfg)
 
 
 def save(path: Path, tensors: dict[str, np.ndarray], cfg: dict) -> None:
-    """Write an SAE folder: `sae.safetensors`, then `cfg.json`, which makes it count.
+    """Write an SAE folder: `sae.safetensors`, then `cfg.json`, which marks the folder as complete.
 
     Args:
         path: the folder.
-        tensors: the four of `TENSORS`, and the architecture's own.
+        tensors: the four of `TENSORS`, and further tensors of the architecture.
         cfg: at least `architecture`, `n_latents`, `d_model` and `k`.
 
     Raises:
@@ -111,7 +122,7 @@ def read_cfg(path: Path) -> dict:
     """`cfg.json` of an SAE folder.
 
     Raises:
-        StudyError: the folder holds no such file, or the file lacks what every SAE states.
+        StudyError: there is no such file, or a required key is missing or has an impossible value.
     """
     cfg = read_json(Path(path) / "cfg.json")
     needed = ("architecture", "n_latents", "d_model", "k")
@@ -130,14 +141,14 @@ def read_cfg(path: Path) -> dict:
 
 
 def arrays(path: Path) -> dict[str, np.ndarray]:
-    """Tensors of an SAE folder as numpy arrays; torch is not imported.
+    """The tensors of an SAE folder as numpy arrays, without importing torch.
 
     Returns:
-        `encoder`, `decoder` (n_latents, d_model), `encoder_bias` (n_latents,), `decoder_bias` (d_model,), and the
-        architecture's own tensors.
+        `encoder`, `decoder` (n_latents, d_model), `encoder_bias` (n_latents,), `decoder_bias` (d_model,), and
+        further tensors of the architecture.
 
     Raises:
-        StudyError: a file is missing, damaged, or its tensors disagree with `cfg.json`.
+        StudyError: a file is missing or damaged, or the tensors disagree with `cfg.json`.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
@@ -155,7 +166,10 @@ def arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def weights_of(tensors: dict[str, np.ndarray], cfg: dict, where: object) -> Weights:
-    """The saved tensors and settings of an SAE as `Weights`; messages name `where`.
+    """The saved tensors and settings of an SAE as `Weights`.
+
+    Args:
+        where: folder that error messages name.
 
     Raises:
         StudyError: a tensor is missing or of the wrong shape, or the architecture is unknown.
@@ -168,7 +182,7 @@ def weights_of(tensors: dict[str, np.ndarray], cfg: dict, where: object) -> Weig
         known = ", ".join([*TRAINED, IMPORTED])
         raise StudyError(f"{where}/cfg.json: architecture {cfg['architecture']!r} is not known; allowed: {known}")
     if cfg["k"] is None:
-        raise StudyError(f"{where}/cfg.json: k is null; a {cfg['architecture']} SAE states its k")
+        raise StudyError(f"{where}/cfg.json: k is null; a {cfg['architecture']} SAE needs a k")
     activation, names = TRAINED[cfg["architecture"]]
     check_shapes(where, tensors, cfg, dict.fromkeys(names.values(), "n"))
     named |= {field: tensors[name] for field, name in names.items()}
@@ -177,7 +191,16 @@ def weights_of(tensors: dict[str, np.ndarray], cfg: dict, where: object) -> Weig
 
 
 def check_shapes(where: object, tensors: dict[str, np.ndarray], cfg: dict, wanted: dict[str, str]) -> None:
-    """Raise a `StudyError` unless the wanted tensors are there, float32 and finite, with shapes as in `TENSORS`."""
+    """Check that the tensors in `wanted` exist, are float32 and finite, and have the right shapes.
+
+    Args:
+        where: folder that error messages name.
+        cfg: gives `n_latents` and `d_model`.
+        wanted: name of a tensor -> its shape in the letters of `TENSORS` (n is n_latents, d is d_model).
+
+    Raises:
+        StudyError: a tensor fails a check.
+    """
     sizes = {"n": cfg["n_latents"], "d": cfg["d_model"]}
     for name, letters in wanted.items():
         expected = tuple(sizes[letter] for letter in letters)
@@ -189,7 +212,7 @@ def check_shapes(where: object, tensors: dict[str, np.ndarray], cfg: dict, wante
             )
         if tensors[name].dtype != np.float32:
             raise StudyError(f"{where}/sae.safetensors: {name} is {tensors[name].dtype}, expected float32")
-        # Smallest and largest value tell without a copy: NaN is both of them.
+        # Minimum and maximum find NaN (both become NaN) and infinity without a copy of the tensor.
         if not np.isfinite((tensors[name].min(), tensors[name].max())).all():
             raise StudyError(f"{where}/sae.safetensors: {name} holds values that are not finite; the file is damaged")
 
@@ -197,7 +220,7 @@ def check_shapes(where: object, tensors: dict[str, np.ndarray], cfg: dict, wante
 def _imported_settings(cfg: dict, where: object) -> dict:
     missing = [key for key in _SETTINGS if key not in cfg]
     if missing:
-        raise StudyError(f"{where}/cfg.json: no {', '.join(missing)}, which an imported SAE states")
+        raise StudyError(f"{where}/cfg.json: no {', '.join(missing)}, which every imported SAE has")
     if not isinstance(cfg.get("origin", {}), dict):
         raise StudyError(f"{where}/cfg.json: origin must be a mapping")
     return {key: cfg[key] for key in _SETTINGS} | {"origin": cfg.get("origin", {})}

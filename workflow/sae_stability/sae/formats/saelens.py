@@ -2,8 +2,8 @@
 
 Tensors: `W_enc` (d, n), `W_dec` (n, d), `b_enc` (n), `b_dec` (d); `threshold` (n) of JumpReLU; `b_gate`, `b_mag`,
 `r_mag` (n) of gated; `W_skip` (d, d) of skip transcoders. Settings before version 6 are converted by SAELens' own rules
-(`handle_pre_6_0_config`). A scale of the inputs (`expected_average_only_in`) or a whitening is folded in by SAELens
-when it saves, and ignored by it, as here, when the settings still name it.
+(`handle_pre_6_0_config`). SAELens folds an input scale (`expected_average_only_in`) or a whitening into the weights
+when it saves. If the settings still name one, it is ignored, here as in SAELens.
 """
 
 import dataclasses
@@ -16,17 +16,17 @@ from sae_stability.files import atomic, write_json
 from sae_stability.sae.formats.untrusted import (
     boolean,
     check_sizes,
-    constant,
     one_of,
     read_safetensors,
     read_settings,
     safetensors_shapes,
     tensor,
+    uniform_threshold,
 )
 from sae_stability.sae.weights import Weights, checked, fold_norms
 
 FILE = "sae_weights.safetensors"
-# The version whose rules the written settings follow; below 6 SAELens would convert them.
+# The version stated in written settings. SAELens would convert settings of versions below 6.
 _VERSION = "6.0.0"
 _ACTIVATIONS = {
     "standard": "relu",
@@ -54,18 +54,18 @@ _RENAMED = {"hook_point": "hook_name", "activation_fn_str": "activation_fn"}
 
 
 def detect(path: Path) -> bool:
-    """Whether the folder has SAELens' two files."""
+    """Whether the folder holds SAELens' two files."""
     return (path / FILE).is_file() and (path / "cfg.json").is_file()
 
 
 def read(path: Path) -> Weights:
-    """The SAE in a folder, inference or training checkpoint; BatchTopK as it is used, with its threshold.
+    """The SAE in a folder: an inference or a training checkpoint. BatchTopK is read for inference, with its threshold.
 
     Raises:
-        StudyError: a file is missing or damaged, or settings and tensors disagree or are not known.
+        StudyError: a file is missing or damaged, settings and tensors disagree, or a setting is not known.
     """
     file = path / FILE
-    settings, tensors = _settings(path), read_safetensors(file)
+    settings, tensors = _version_6_settings(path), read_safetensors(file)
     cfg = path / "cfg.json"
     architecture = one_of(settings.get("architecture"), _ACTIVATIONS, cfg, "architecture")
     norm = one_of(settings.get("normalize_activations", "none"), _NORMS, cfg, "normalize_activations")
@@ -88,16 +88,16 @@ def read(path: Path) -> Weights:
         input_norm=_NORMS[norm],
         origin=_origin(metadata),
     )
-    weights = _scaled(checked(weights, file), tensors, settings, file)
+    weights = _with_scaling_factor(checked(weights, file), tensors, settings, file)
     check_sizes(settings, cfg, d_sae=weights.n_latents, d_in=weights.d_model)
-    # Training checkpoints select by pre-activation times decoder norm unless told otherwise; saved SAEs by the former.
+    # By default, training checkpoints select by pre-activation times decoder norm, inference SAEs by pre-activation.
     if settings.get("rescale_acts_by_decoder_norm", architecture in _TRAINING_ONLY):
         weights = fold_norms(weights)
     return checked(weights, file)
 
 
 def shape(path: Path) -> tuple[int, int]:
-    """(n_latents, d_model), from the header."""
+    """(n_latents, d_model) from the header."""
     found = safetensors_shapes(path / FILE)
     if len(found.get("W_enc", ())) != 2:
         raise StudyError(f"{path / FILE}: no matrix W_enc, found {', '.join(sorted(found)[:12])}")
@@ -105,10 +105,10 @@ def shape(path: Path) -> tuple[int, int]:
 
 
 def write(path: Path, weights: Weights) -> None:
-    """Write what `SAE.load_from_disk` of SAELens 6 reads.
+    """Write a folder that `SAE.load_from_disk` of SAELens 6 reads.
 
     Raises:
-        StudyError: the SAE has a skip connection, or selects by groups, which SAELens has not.
+        StudyError: the SAE has a skip connection or is a groupmax SAE, which cannot be written in this format.
     """
     from safetensors.numpy import save_file
 
@@ -124,7 +124,7 @@ def write(path: Path, weights: Weights) -> None:
     if weights.activation == "jumprelu":
         tensors["threshold"] = weights.threshold
     names = {"model": "model_name", "hookpoint": "hook_name"}
-    metadata = {name: weights.origin[own] for own, name in names.items() if own in weights.origin}
+    metadata = {key: weights.origin[field] for field, key in names.items() if field in weights.origin}
     settings = {
         "architecture": architecture,
         "d_in": weights.d_model,
@@ -139,14 +139,14 @@ def write(path: Path, weights: Weights) -> None:
     if weights.activation in ("topk", "abstopk"):
         settings |= {"k": weights.k, "rescale_acts_by_decoder_norm": False}
     elif weights.k is not None:
-        settings["metadata"]["k"] = weights.k  # SAELens keeps it, and does not use it
+        settings["metadata"]["k"] = weights.k  # SAELens keeps this value but does not use it
     with atomic(path / FILE) as temporary:
         save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, temporary)
     write_json(path / "cfg.json", settings)
 
 
-def _settings(path: Path) -> dict:
-    """cfg.json in the words of version 6."""
+def _version_6_settings(path: Path) -> dict:
+    """The settings in cfg.json, converted to those of version 6."""
     settings = read_settings(path / "cfg.json")
     metadata = settings.get("metadata") if isinstance(settings.get("metadata"), dict) else {}
     version = str(settings.get("sae_lens_version") or metadata.get("sae_lens_version") or "0")
@@ -166,7 +166,7 @@ def _settings(path: Path) -> dict:
 
 
 def _k(value: object) -> object:
-    """k as a whole number where it is one; BatchTopK's may be an average such as 31.5, which nothing here needs."""
+    """k as a whole number. BatchTopK's k may be an average such as 31.5; then None: inference needs no k."""
     if isinstance(value, float):
         return int(value) if value.is_integer() else None
     return value
@@ -174,20 +174,20 @@ def _k(value: object) -> object:
 
 def _threshold(tensors: dict, bias: np.ndarray) -> np.ndarray | None:
     if "topk_threshold" in tensors:
-        return constant(float(tensors["topk_threshold"]), bias)
+        return uniform_threshold(float(tensors["topk_threshold"]), bias)
     return np.exp(tensors["log_threshold"]) if "log_threshold" in tensors else tensors.get("threshold")
 
 
-def _scaled(weights: Weights, tensors: dict, settings: dict, file: Path) -> Weights:
-    """With the factor of latents that some SAEs before version 6 were fine-tuned with taken into the decoder."""
+def _with_scaling_factor(weights: Weights, tensors: dict, settings: dict, file: Path) -> Weights:
+    """Weights with the latents' scaling factor, which some SAEs before version 6 have, folded into the decoder."""
     factor = tensors.get("scaling_factor", tensors.get("finetuning_scaling_factor"))
     if factor is None or np.allclose(factor, 1):
         return weights
     if not settings.get("finetuning_scaling_factor") or factor.shape != weights.encoder_bias.shape:
-        raise StudyError(f"{file}: a scaling_factor of shape {factor.shape} that cfg.json does not ask for")
+        raise StudyError(f"{file}: has a scaling_factor of shape {factor.shape} that cfg.json does not declare")
     return dataclasses.replace(weights, decoder=weights.decoder * factor[:, None])
 
 
 def _origin(metadata: dict) -> dict:
     names = {"model_name": "model", "hook_name": "hookpoint"}
-    return {own: metadata[name] for name, own in names.items() if isinstance(metadata.get(name), str)}
+    return {field: metadata[key] for key, field in names.items() if isinstance(metadata.get(key), str)}

@@ -2,7 +2,7 @@
 
 Tensors: `encoder.weight` (n, d), `encoder.bias` (n), `W_dec` (n, d), `b_dec` (d), sometimes `W_skip` (d, d).
 latents = topk(relu((x - b_dec) encoder^T + bias)); a transcoder (`transcode`) does not subtract b_dec. `num_latents: 0`
-means d_in * expansion_factor. Files of 2024 carry `signed`: true selects by size and keeps signs.
+means d_in * expansion_factor. Files of 2024 may have `signed: true`: select by absolute value, keep the signs.
 """
 
 from pathlib import Path
@@ -13,12 +13,12 @@ from sae_stability.errors import StudyError
 from sae_stability.files import atomic, write_json
 from sae_stability.sae.formats.untrusted import (
     boolean,
-    count,
     one_of,
     read_safetensors,
     read_settings,
     safetensors_shapes,
     tensor,
+    whole_number,
 )
 from sae_stability.sae.weights import Weights, checked
 
@@ -26,7 +26,7 @@ _ACTIVATIONS = ("topk", "groupmax")
 
 
 def detect(path: Path) -> bool:
-    """Whether the folder holds one sparse coder: its settings give `d_in` and no architecture."""
+    """Whether the folder holds one sparse coder: settings with `d_in` but no `architecture`."""
     if not (path / "sae.safetensors").is_file() or not (path / "cfg.json").is_file():
         return False
     settings = read_settings(path / "cfg.json")
@@ -53,7 +53,7 @@ def read(path: Path) -> Weights:
         decoder_bias=tensor(tensors, "b_dec", file),
         skip=tensors.get("W_skip"),
         activation="abstopk" if boolean(settings.get("signed", False), path / "cfg.json", "signed") else activation,
-        k=count(settings["k"], path / "cfg.json", "k"),
+        k=whole_number(settings["k"], path / "cfg.json", "k"),
         subtract_decoder_bias=not boolean(settings.get("transcode", False), path / "cfg.json", "transcode"),
         origin={"hookpoint": path.parent.name if path.name.startswith("seed") else path.name},
     )
@@ -61,25 +61,25 @@ def read(path: Path) -> Weights:
 
 
 def shape(path: Path) -> tuple[int, int]:
-    """(n_latents, d_model), from the header."""
+    """(n_latents, d_model) from the header."""
     return safetensors_shapes(path / "sae.safetensors").get("encoder.weight", _sizes(path))
 
 
 def write(path: Path, weights: Weights) -> None:
-    """Write what `SparseCoder.load_from_disk` reads.
+    """Write a folder that `SparseCoder.load_from_disk` reads.
 
     Raises:
-        StudyError: the SAE is not a TopK SAE on raw activations, which is all that sparsify has.
+        StudyError: the SAE is not a TopK or groupmax SAE on raw activations; sparsify has no others.
     """
     from safetensors.numpy import save_file
 
     if weights.activation not in _ACTIVATIONS or weights.input_norm != "none":
         raise StudyError(
-            f"{path}: sparsify has TopK SAEs on raw activations alone, not {weights.activation} SAEs with input "
+            f"{path}: sparsify has only TopK SAEs on raw activations, not {weights.activation} SAEs with input "
             f"normalisation {weights.input_norm!r}; write it as saelens"
         )
     names = {"encoder.weight": "encoder", "encoder.bias": "encoder_bias", "W_dec": "decoder", "b_dec": "decoder_bias"}
-    tensors = {name: getattr(weights, own) for name, own in names.items()}
+    tensors = {key: getattr(weights, field) for key, field in names.items()}
     if weights.skip is not None:
         tensors["W_skip"] = weights.skip
     norms = np.linalg.norm(weights.decoder, axis=1)
@@ -100,9 +100,9 @@ def write(path: Path, weights: Weights) -> None:
 
 
 def _sizes(path: Path) -> tuple[int, int]:
-    """(n_latents, d_model) by the settings."""
+    """(n_latents, d_model) from the settings."""
     file = path / "cfg.json"
     settings = read_settings(file, "d_in")
-    d_model = count(settings["d_in"], file, "d_in")
-    latents = count(settings.get("num_latents") or 0, file, "num_latents")
-    return latents or d_model * count(settings.get("expansion_factor", 32), file, "expansion_factor"), d_model
+    d_model = whole_number(settings["d_in"], file, "d_in")
+    latents = whole_number(settings.get("num_latents") or 0, file, "num_latents")
+    return latents or d_model * whole_number(settings.get("expansion_factor", 32), file, "expansion_factor"), d_model

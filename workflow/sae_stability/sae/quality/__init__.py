@@ -1,1 +1,1 @@
-"""How good an SAE is, on held-out activations and inside its language model."""
+"""Quality of an SAE: reconstruction of held-out activations, and loss of the language model with the SAE spliced in."""

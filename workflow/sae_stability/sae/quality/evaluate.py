@@ -1,4 +1,4 @@
-"""Quality of an SAE on held-out rows, by the same formulas for every SAE."""
+"""Evaluate SAEs on held-out rows, with the same formulas for every SAE."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,10 +17,19 @@ from sae_stability.sae.model import SAE, load_own
 from sae_stability.sae.training.initial_weights import initial_weights
 
 RARE_RATE = 1e-4
-_BLOCK_ENTRIES = 1 << 20  # latents held at once, 4 MiB: larger blocks are new pages from the system each time
-_BLOCK_ROWS = 256  # but no fewer rows than this, for the products' sake
-METRICS = ("fvu", "l0", "dead_fraction", "rare_fraction")
-LANGUAGE = ("ce_clean", "ce_sae", "ce_zero", "ce_mean", "ce_recovered_zero", "ce_recovered_mean", "kl", "ce_tokens")
+_BLOCK_ENTRIES = 1 << 20  # latent activations held at once, 4 MiB: larger blocks would get new memory pages each time
+_BLOCK_ROWS = 256  # at least this many rows, so that matrix products stay efficient
+RECONSTRUCTION_METRICS = ("fvu", "l0", "dead_fraction", "rare_fraction")
+LANGUAGE_METRICS = (
+    "ce_clean",
+    "ce_sae",
+    "ce_zero",
+    "ce_mean",
+    "ce_recovered_zero",
+    "ce_recovered_mean",
+    "kl",
+    "ce_tokens",
+)
 
 
 def evaluate(
@@ -39,38 +48,39 @@ def evaluate(
     threads: int = 1,
     device: Literal["cpu", "cuda"] = "cpu",
 ) -> list[dict]:
-    """Evaluate SAEs of one hookpoint on the held-out rows, and inside the model where that has a language-model head.
+    """Evaluate SAEs of one hookpoint on held-out rows and, if the model has a language-model head, inside the model.
 
-    fvu = sum ||x - x_hat||^2 / sum ||x - mean(x)||^2 over the held-out rows, mean(x) their own mean, sums in float64
-    (not the mean of batches' values, and not of variances per row: peers differ in that). l0 = mean number of latents
-    above 0. dead_fraction: latents that never fired on these rows; rare_fraction: latents that fired on fewer than 1 in
-    10,000 of them, the dead included. `language_model.Language.metrics` describes the `ce_` values and `kl`; they are
-    null without a model, or where the model has no language-model head.
+    - fvu = sum ||x - x_hat||^2 / sum ||x - mean(x)||^2 over the held-out rows, where mean(x) is their own mean. Sums
+      are float64. (Other libraries average over batches, or over variances per row.)
+    - l0: mean number of latents that fire on a row.
+    - dead_fraction: share of latents that never fire on these rows.
+    - rare_fraction: share of latents that fire on fewer than 1 in 10,000 rows, the dead included.
+    - `ce_*` and `kl`: see `language_model.SplicedModel.metrics`. Null without a model or without a language-model head.
 
     Args:
-        sae: folder of an SAE; once for each. The model is loaded once for all.
-        chunk: folder of the held-out activations, whose manifest also says which tokens the SAE replaces. Without it,
-            as for some SAEs made elsewhere, no metric has a value and every latent counts as alive.
+        sae: folder of an SAE; repeat for each SAE. The model is loaded once for all.
+        chunk: folder of the held-out activations; its manifest also says at which tokens the SAE is spliced in. Without
+            it, as for some SAEs made elsewhere, all metrics are null and every latent counts as alive.
         tokens: held-out token blocks, for the cross-entropy.
-        hookpoint: where the SAEs are spliced in; by default the one that each names.
-        out_json: file for the values above, `n_rows` and `config_hash`, in the order of --sae.
-        out_parquet: file for the table of latents, in the order of --sae. A row a latent: `latent`, `fired` (rows),
-            `rate`, `mean_activation` (where it fires; NaN if never), `alive`, `init_similarity_encoder` and
-            `init_similarity_decoder` (cosine with its own initial row; NaN where the SAE's seed is unknown).
-        config_hash: what the evaluation was made from, once for each SAE.
-        activations_hash: what the chunk must have been made from.
-        sae_hash: what the SAE must have been made from, once for each.
-        model: the model that the SAEs are spliced into; without it, or where it has no language-model head, there is no
-            cross-entropy.
-        lm_tokens: how many tokens of the held-out blocks the model is run on, about.
+        hookpoint: where the SAEs are spliced in; by default each SAE's own hookpoint.
+        out_json: file for the metrics above, `n_rows` and `config_hash`; one per SAE, in the order of --sae.
+        out_parquet: file for the table of latents; one per SAE, in the order of --sae. One row per latent: `latent`,
+            `fired` (number of rows), `rate`, `mean_activation` (over rows where it fires; NaN if never), `alive`,
+            `init_similarity_encoder` and `init_similarity_decoder` (cosine with the latent's initial row; NaN if the
+            SAE's seed is unknown).
+        config_hash: hash of what the evaluation is made from; one per SAE.
+        activations_hash: hash that the chunk must record.
+        sae_hash: hash that the SAE must record; one per SAE.
+        model: the model that the SAEs are spliced into, for the cross-entropy.
+        lm_tokens: approximate number of tokens of the held-out blocks that the model runs on.
         threads: processor cores to use.
         device: where to compute.
 
     Returns:
-        What each of `out_json` holds.
+        The contents of each `out_json`.
 
     Raises:
-        StudyError: a file is missing or damaged, or SAE and chunk have different widths.
+        StudyError: a file is missing or damaged or records another hash, or SAE and chunk have different widths.
     """
     if chunk is not None:
         check_made_from(chunk / "manifest.json", activations_hash)
@@ -82,9 +92,9 @@ def evaluate(
     data = None if chunk is None else reader.Chunk(chunk)
     language = None
     if data is not None and model is not None and tokens is not None and _has_language_head(model):
-        from sae_stability.sae.quality.language_model import Language
+        from sae_stability.sae.quality.language_model import SplicedModel
 
-        language = Language.load(Path(tokens), model, device, max_tokens=lm_tokens)
+        language = SplicedModel.load(Path(tokens), model, device, max_tokens=lm_tokens)
     results = []
     for folder, json, parquet, made_from in zip(
         sae, out_json, out_parquet, config_hash or [""] * len(sae), strict=True
@@ -92,9 +102,9 @@ def evaluate(
         loaded = load_own(folder, device)
         d_model = loaded.encoder.shape[1]
         if data is not None and data.d_model != d_model:
-            raise StudyError(f"{folder}: made for width {d_model}, but {chunk} has width {data.d_model}")
-        metrics, latents = _unseen(loaded) if data is None else _reconstruction(loaded, data, device)
-        in_model = dict.fromkeys(LANGUAGE)
+            raise StudyError(f"{folder}: has width {d_model}, but {chunk} has width {data.d_model}")
+        metrics, latents = _unknown_metrics(loaded) if data is None else _reconstruction_metrics(loaded, data, device)
+        in_model = dict.fromkeys(LANGUAGE_METRICS)
         if language is not None:
             in_model = language.metrics(
                 loaded,
@@ -109,17 +119,17 @@ def evaluate(
     return results
 
 
-def _unseen(sae: SAE):
-    """Metrics and latents of an SAE that was shown no activations."""
+def _unknown_metrics(sae: SAE):
+    """Metrics and table of latents without held-out activations: all unknown, and every latent counts as alive."""
     import pandas as pd
 
     unknown = np.full(len(sae.encoder), np.nan)
     columns = {"latent": np.arange(len(unknown)), "fired": unknown, "rate": unknown, "mean_activation": unknown}
-    return dict.fromkeys(METRICS) | {"n_rows": 0}, pd.DataFrame(columns | {"alive": True})
+    return dict.fromkeys(RECONSTRUCTION_METRICS) | {"n_rows": 0}, pd.DataFrame(columns | {"alive": True})
 
 
 def _has_language_head(model: ModelSource) -> bool:
-    """Whether the checkpoint has a language-model head; without importing transformers where a folder says so."""
+    """Whether the model has a language-model head. Imports transformers only if the model's files do not say."""
     known = has_lm_head(model)
     if known is None:
         from sae_stability.models.loading import head_kind, model_config
@@ -128,20 +138,20 @@ def _has_language_head(model: ModelSource) -> bool:
     return known
 
 
-def _reconstruction(sae: SAE, data: reader.Chunk, device: str):
+def _reconstruction_metrics(sae: SAE, data: reader.Chunk, device: str):
     import pandas as pd
 
     n_latents = len(sae.encoder)
     fired = torch.zeros(n_latents, dtype=torch.int64, device=device)
     activation = torch.zeros(n_latents, dtype=torch.float64, device=device)
-    shift = data.mean.to(device)  # near the mean, so that the squares below do not cancel
+    shift = data.mean.to(device)  # a shift near the mean avoids cancellation in the variance below
     rows, total = 0, torch.zeros(data.d_model, dtype=torch.float64, device=device)
-    squares = torch.zeros(2, dtype=torch.float64, device=device)  # of what is left over, and of all
+    squares = torch.zeros(2, dtype=torch.float64, device=device)  # of the errors, and of the shifted rows
     for activations, _ in reader.rows(data.path):
         for x in activations.split(max(_BLOCK_ROWS, _BLOCK_ENTRIES // n_latents)):
             x = x.to(device)
             latents = sae.encode(x)
-            fired += (latents != 0).sum(0)  # below 0 too: some imported SAEs keep signs
+            fired += (latents != 0).sum(0)  # activations below 0 count too: some imported SAEs keep signs
             activation += latents.sum(0, dtype=torch.float64)
             squares[0] += (sae.reconstruct(latents, x) - x).square().sum(dtype=torch.float64)
             squares[1] += (x - shift).square().sum(dtype=torch.float64)
@@ -163,14 +173,15 @@ def _reconstruction(sae: SAE, data: reader.Chunk, device: str):
 
 
 def _init_similarity(sae: SAE) -> dict[str, np.ndarray]:
-    """Cosine of every latent's encoder and decoder row with its initial one, drawn again from the seed."""
+    """Cosine of every latent's encoder and decoder row with its initial row, which is drawn again from the seed."""
     n_latents, d_model = sae.encoder.shape
     if "init_seed" not in sae.cfg:
         return {f"init_similarity_{side}": np.full(n_latents, np.nan) for side in ("encoder", "decoder")}
     initial = initial_weights(n_latents, d_model, sae.cfg["init_seed"], sae.cfg["hookpoint"])
     similarity = {}
     for side in ("encoder", "decoder"):
-        now, then = getattr(sae, side).cpu().numpy().astype(np.float64), initial[side].astype(np.float64)
-        norms = np.linalg.norm(now, axis=1) * np.linalg.norm(then, axis=1)
-        similarity[f"init_similarity_{side}"] = (now * then).sum(axis=1) / np.maximum(norms, 1e-30)
+        trained_rows = getattr(sae, side).cpu().numpy().astype(np.float64)
+        initial_rows = initial[side].astype(np.float64)
+        norms = np.linalg.norm(trained_rows, axis=1) * np.linalg.norm(initial_rows, axis=1)
+        similarity[f"init_similarity_{side}"] = (trained_rows * initial_rows).sum(axis=1) / np.maximum(norms, 1e-30)
     return similarity

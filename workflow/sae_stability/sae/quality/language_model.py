@@ -1,4 +1,4 @@
-"""What a language model loses when an SAE stands in for the activations at its hookpoint."""
+"""Loss of a language model when an SAE's reconstructions replace the activations at its hookpoint."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,17 +17,17 @@ from sae_stability.random_streams import stream
 from sae_stability.sae.model import SAE
 
 MASKED_SHARE = 0.15
-_BATCH_TOKENS = 1024  # logits of a batch are held twice: 1,024 x 50,000 floats are 200 MB
+_BATCH_TOKENS = 1024  # two copies of a batch's logits are held; 1,024 x 50,000 floats take 200 MB
 
 
 @dataclass(frozen=True)
-class Language:
-    """A language model and the held-out text that it is scored on.
+class SplicedModel:
+    """A language model with held-out text, to be scored with an SAE spliced in.
 
     Attributes:
         blocks: the held-out token blocks.
         network: the model, with its language-model head.
-        max_tokens: tokens that are run, about.
+        max_tokens: approximate number of tokens to run on.
         device: a torch device.
     """
 
@@ -37,8 +37,12 @@ class Language:
     device: str
 
     @classmethod
-    def load(cls, tokens: Path, model: ModelSource, device: str, *, max_tokens: int) -> "Language":
-        """From `heldout.parquet`, beside its `manifest.json`, and a model; errors as for `load_model`."""
+    def load(cls, tokens: Path, model: ModelSource, device: str, *, max_tokens: int) -> "SplicedModel":
+        """Load the model, and the blocks of `heldout.parquet` beside its `manifest.json`.
+
+        Raises:
+            StudyError: as in `load_model`.
+        """
         network = load_model(model, device, lm_head=True)
         return cls(BlockFile(tokens.parent, "heldout"), network, max_tokens, device)
 
@@ -51,23 +55,27 @@ class Language:
         keep_special: bool = False,
         max_norm: float | None = None,
     ) -> dict[str, float]:
-        """Cross-entropy with the activations kept, reconstructed, zeroed and set to their mean; and KL.
+        """Cross-entropy with activations kept (clean), reconstructed (sae), zeroed and replaced by their mean; and KL.
 
-        Activations are replaced at the kind of tokens that the SAE saw: text, and with `keep_special` special tokens,
-        but not where the norm exceeds `max_norm`; all others keep theirs. A causal model is scored on text tokens that
-        follow one of their own document; a masked one on a fixed 15 % of the text tokens, masked. In packed blocks
-        attention crosses the borders of documents, here as in extraction: a token is predicted from what precedes its
-        document too.
+        Activations are replaced only at the kind of tokens that the SAE was trained on: text tokens, with
+        `keep_special` also special tokens, but not activations of a norm above `max_norm`. A causal model is scored on
+        every text token that follows another token of its document; a masked model on a fixed 15 % of the text tokens,
+        which are masked. In packed blocks attention crosses document borders, as in extraction, so a token is also
+        predicted from the documents before its own.
 
         Args:
-            sae: the SAE that stands in at `hookpoint`.
-            mean: (d_model,) what mean ablation puts in.
-            keep_special, max_norm: what the SAE's activations were extracted with, as in their manifest.
+            sae: the SAE to splice in.
+            hookpoint: where to splice it in.
+            mean: (d_model,) replacement for mean ablation.
+            keep_special, max_norm: settings of the extraction of the SAE's activations, as in their manifest.
 
         Returns:
-            `ce_clean`, `ce_sae`, `ce_zero`, `ce_mean` in nats a token; `ce_recovered_zero` and `ce_recovered_mean`,
-            (CE_ablated - CE_sae) / (CE_ablated - CE_clean), None where ablation costs nothing; `kl`, the mean
-            KL(clean || sae) of the predicted distributions in nats; `ce_tokens`, how many tokens were scored.
+            `ce_clean`, `ce_sae`, `ce_zero`, `ce_mean`: nats per token. `ce_recovered_zero`, `ce_recovered_mean`:
+            (CE_ablated - CE_sae) / (CE_ablated - CE_clean), None if ablation does not raise the cross-entropy. `kl`:
+            mean KL(clean || sae) of the predicted distributions, in nats. `ce_tokens`: number of tokens scored.
+
+        Raises:
+            StudyError: the blocks hold no token that can be scored.
         """
         mean = mean.to(self.device)
         variants: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -100,23 +108,23 @@ class Language:
 
 @dataclass
 class _Batch:
-    """Some blocks as the model takes them, and where it is scored."""
+    """Some blocks as inputs of the model, and the positions where it is scored."""
 
     inputs: dict[str, torch.Tensor]
-    seen: torch.Tensor  # (blocks, length) bool: tokens of the kind that the SAE saw, activations replaced here
-    scored: torch.Tensor  # (blocks, length) bool: the distribution predicted here is scored
+    seen: torch.Tensor  # (blocks, length) bool: tokens of the kind that the SAE was trained on
+    scored: torch.Tensor  # (blocks, length) bool: positions whose predicted distribution is scored
     targets: torch.Tensor  # (scored positions,) int64
 
     def log_probabilities(self, network: torch.nn.Module) -> torch.Tensor:
-        """(scored positions, vocabulary) float32."""
+        """Log-probabilities (scored positions, vocabulary) float32."""
         return network(**self.inputs).logits[self.scored].float().log_softmax(-1)
 
     def cross_entropy(self, log_probabilities: torch.Tensor) -> float:
-        """Sum over the scored positions."""
+        """Cross-entropy in nats, summed over the scored positions."""
         return -float(log_probabilities.gather(1, self.targets[:, None]).sum(dtype=torch.float64))
 
     def replacing(self, function: Callable, max_norm: float | None) -> Callable[[torch.Tensor], torch.Tensor]:
-        """`function` of the activations at tokens that the SAE saw, the activations themselves elsewhere."""
+        """A function that applies `function` at `seen` tokens, except sinks, and keeps other activations."""
 
         def replaced(x: torch.Tensor) -> torch.Tensor:
             here = self.seen if max_norm is None else self.seen & not_sink(x, max_norm)

@@ -1,1 +1,1 @@
-"""Training SAEs: settings, steps, checkpoints, progress."""
+"""Train SAEs: settings, steps, checkpoints, progress."""

@@ -6,7 +6,7 @@ from sae_stability.sae.training.history import COLUMNS
 
 
 class EventFiles:
-    """TensorBoard event files of one job in `folder`; nothing where it is None."""
+    """TensorBoard event files of one job in `folder`; writes nothing if `folder` is None."""
 
     def __init__(self, folder: Path | None) -> None:
         self.writer = None

@@ -1,4 +1,4 @@
-"""A finished training as an SAE folder."""
+"""Write a finished training as an SAE folder."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -23,7 +23,16 @@ def export(
     manifest: dict,
     config_hash: str,
 ) -> None:
-    """Write the SAE folder; `cfg.json` last, so that a folder with a `cfg.json` is complete."""
+    """Write the SAE folder: weights, history, metrics. `cfg.json` comes last and marks the folder as complete.
+
+    Args:
+        out: the folder.
+        manifest: the manifest of the first chunk.
+        config_hash: recorded in `cfg.json`.
+
+    Raises:
+        StudyError: the weights are not finite.
+    """
     weights = normalisation.fold({name: value.numpy() for name, value in training.weights().items()})
     table = history.table()
     last = table.iloc[-1]

@@ -1,4 +1,4 @@
-"""Training from a Python session: rows in memory, or one chunk on disk, to SAEs in memory."""
+"""Train SAEs from Python, on rows in memory or on one chunk on disk."""
 
 import dataclasses
 import tempfile
@@ -18,7 +18,7 @@ from sae_stability.sae.training.settings import TrainSettings
 from sae_stability.sae.training.train import train_block
 
 SHARD_ROWS = 1 << 17
-_WRITTEN_ROWS = 1 << 16  # at a time
+_WRITTEN_ROWS = 1 << 16  # rows written at a time
 
 
 def train(
@@ -31,27 +31,27 @@ def train(
     progress: bool = False,
     **settings,
 ) -> SAE | list[SAE]:
-    """Train an SAE, or several that differ in their init seed, on one set of activations.
+    """Train an SAE, or several that differ only in their init seed, on one set of activations.
 
-    The weights are those that the verb `train` gives for the same chunk and settings, bit for bit.
+    The weights are bit for bit those of the command `train` on the same chunk with the same settings.
 
     Args:
-        activations: (rows, d_model), numpy or torch, kept as float32 in a temporary folder meanwhile; or the folder of
-            a chunk as extraction or the import of a matrix writes it.
-        init_seeds: one SAE for each; all of them read each batch once. None for one SAE, of `init_seed` (0).
-        out: folder to save in: the SAE's own, or with `init_seeds` a folder `seed-N` each. None to save nothing.
-        threads: CPU threads; default all that this process may use. The weights do not depend on them.
+        activations: (rows, d_model), numpy or torch, copied as float32 into a temporary folder for the training; or the
+            folder of a chunk, written by extraction or by the import of a matrix.
+        init_seeds: train one SAE for each seed, reading each batch once for all. None: one SAE, with seed `init_seed`.
+        out: folder to save the SAE in; with `init_seeds`, a folder `seed-N` for each SAE inside it. None: save nothing.
+        threads: number of CPU threads; default all available. The weights do not depend on it.
         device: "cpu" or "cuda".
         progress: whether to show a bar on stderr.
-        settings: fields of `TrainSettings`: `n_latents` and `k` must be given; `architecture`, `epochs`, `batch_size`,
-            `learning_rate`, `normalisation` and others may be. `tokens` is by default every row in every epoch.
+        settings: fields of `TrainSettings`. Required: `n_latents` and `k`. Optional: `init_seed` (default 0),
+            `architecture`, `epochs`, `batch_size`, `learning_rate`, `normalisation` and others. `tokens` defaults to
+            all rows times `epochs`.
 
     Returns:
-        The SAE; with `init_seeds` a list, in their order.
+        The SAE; with `init_seeds`, a list of SAEs in their order.
 
     Raises:
-        StudyError: settings that cannot be, activations that are no matrix, too few or not finite, or a training that
-            diverged.
+        StudyError: settings are wrong; activations are not a matrix, too few or not finite; or the training diverged.
 
     Example:
         >>> import torch
@@ -70,7 +70,7 @@ def train(
     with tempfile.TemporaryDirectory(prefix="sae-stability-") as temporary:
         chunk = activations
         if not isinstance(activations, str | Path):
-            # The order of the rows depends on the folder's name.
+            # This name matters: the order of the rows depends on it.
             chunk = _write_chunk(activations, Path(temporary) / "chunk-0000")
         rows = Chunk(chunk).rows
         seeds = [settings.pop("init_seed", 0)] if init_seeds is None else list(init_seeds)
@@ -97,14 +97,14 @@ def _check_names(settings: dict) -> None:
     names = [field.name for field in dataclasses.fields(TrainSettings)]
     wrong = sorted(settings.keys() - set(names))
     if wrong:
-        raise StudyError(f"train: {wrong[0]!r} is no setting; allowed: {', '.join(names)}")
+        raise StudyError(f"train: {wrong[0]!r} is not a setting; allowed: {', '.join(names)}")
     missing = [name for name in ("n_latents", "k") if name not in settings]
     if missing:
         raise StudyError(f"train: {missing[0]} is missing; give {missing[0]}=")
 
 
 def _write_chunk(activations, folder: Path) -> Path:
-    """A chunk folder of rows in memory, in random order."""
+    """Write rows in memory, in random order, as a chunk folder."""
     rows = torch.as_tensor(activations)
     if rows.ndim != 2 or 0 in rows.shape or rows.is_complex():
         raise StudyError(f"activations: {rows.dtype} of shape {tuple(rows.shape)}; must be a matrix (rows, d_model)")
@@ -114,8 +114,8 @@ def _write_chunk(activations, folder: Path) -> Path:
     writer = ChunkWriter(folder, rows.shape[1], "float32", order, capacity, metadata)
     try:
         for start in range(0, len(rows), _WRITTEN_ROWS):
-            some = rows[start : start + _WRITTEN_ROWS].detach()
-            writer.add(some, np.arange(start, start + len(some)))
+            part = rows[start : start + _WRITTEN_ROWS].detach()
+            writer.add(part, np.arange(start, start + len(part)))
         writer.finish({"dropped": {"special": 0, "padding": 0, "sink": 0}, "max_norm": None})
     except NonFinite as error:
         writer.discard()

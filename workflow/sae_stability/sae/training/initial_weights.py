@@ -1,4 +1,4 @@
-"""Initial weights, the same on every machine and device (numpy alone)."""
+"""Initial weights. They are drawn by numpy, so they are the same on every machine and device."""
 
 import numpy as np
 
@@ -6,10 +6,10 @@ from sae_stability.random_streams import stream
 
 
 def initial_weights(n_latents: int, d_model: int, init_seed: int, hookpoint: str) -> dict[str, np.ndarray]:
-    """Encoder, decoder and encoder bias before the first step, as sparsify draws them.
+    """Encoder, decoder and encoder bias before the first step, initialised as in sparsify.
 
-    The encoder is uniform on +-1/sqrt(d_model) (torch's `nn.Linear`), its bias 0, the decoder a copy of the encoder
-    with unit rows. The decoder bias is not here: it is the mean of the first batch.
+    The encoder is uniform on [-1, 1] / sqrt(d_model), as in torch's `nn.Linear`; its bias is 0. Decoder rows are the
+    encoder rows scaled to norm 1. The decoder bias is set elsewhere: it starts at the mean of the first batch.
 
     Returns:
         `encoder` and `decoder` (n_latents, d_model), `encoder_bias` (n_latents,), float32.

@@ -1,6 +1,6 @@
-"""The limits of an SAE's hyper-parameters, the one place that states them. Needs no torch and no numpy.
+"""Limits of the hyper-parameters of an SAE. Imports neither torch nor numpy.
 
-`TrainSettings` obeys them, and the schema of a study is filled with them.
+`TrainSettings` and the schema of a study both take their limits from here.
 """
 
 import operator
@@ -30,13 +30,13 @@ LIMITS: dict[str, dict] = {
     "product_dtype": {"enum": list(get_args(ProductDtype))},
     "normalisation": {"enum": list(get_args(InputNormalisation))},
 }
-"""Setting -> what is allowed, in the words of JSON Schema. A `$comment` says why, and goes into the error message."""
+"""Setting -> its limits, in the keywords of JSON Schema. A `$comment` gives the reason and is part of the error."""
 
 _BOUNDS = {"minimum": operator.ge, "exclusiveMinimum": operator.gt, "maximum": operator.le}
 
 
 def range_fault(value: float, limits: Mapping) -> str | None:
-    """What is wrong with a number outside the `limits`, to be put behind its name; None where it is inside."""
+    """Error message, without the setting's name, if a number is outside its `limits`; else None."""
     if all(holds(value, limits[bound]) for bound, holds in _BOUNDS.items() if bound in limits):
         return None
     reason = f"{limits['$comment']}; " if "$comment" in limits else ""
@@ -44,7 +44,7 @@ def range_fault(value: float, limits: Mapping) -> str | None:
 
 
 def setting_fault(settings: Mapping) -> str | None:
-    """What is wrong with the first setting that breaks its own limit: its name, the value, what is allowed; or None."""
+    """Error message for the first setting outside its limits: name, value, what is allowed. None if all are valid."""
     for name, limits in LIMITS.items():
         value = settings[name]
         if "enum" in limits:
@@ -56,10 +56,10 @@ def setting_fault(settings: Mapping) -> str | None:
 
 
 def combination_fault(settings: Mapping) -> str | None:
-    """What is wrong with settings that keep their own limits but do not go together; None where they do.
+    """Error message if settings contradict each other, though each is within its limits; else None.
 
     Args:
-        settings: every field of `TrainSettings`, but for the seeds.
+        settings: every field of `TrainSettings` except the seeds.
 
     Returns:
         The name of the setting to change, its value, and what is allowed.
@@ -74,7 +74,7 @@ def combination_fault(settings: Mapping) -> str | None:
     tokens, epochs, batch_size = settings["tokens"], settings["epochs"], settings["batch_size"]
     steps = Budget(tokens, epochs, settings["chunk_tokens"], batch_size).steps
     if steps == 0:
-        return f"tokens: {tokens} given, but in {epochs} epochs that is no whole batch of {batch_size}; raise tokens"
+        return f"tokens: {tokens} given, but in {epochs} epochs that makes no whole batch of {batch_size}; raise tokens"
     if settings["warmup_steps"] >= steps:
         return (
             f"warmup_steps: {settings['warmup_steps']} given, but training has {steps:,} steps "
@@ -84,7 +84,7 @@ def combination_fault(settings: Mapping) -> str | None:
 
 
 def _range(limits: Mapping) -> str:
-    """The range that `limits` allow, in words."""
+    """The allowed range as text."""
     low, high = limits.get("minimum"), limits.get("maximum")
     if low is not None and high is not None:
         return f"from {low:,} to {high:,}"

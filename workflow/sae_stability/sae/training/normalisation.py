@@ -1,22 +1,26 @@
-"""Normalisation of the input during training, and how it is folded into the saved weights."""
+"""Normalise the input during training, and fold the normalisation into the saved weights."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-ON_ACTIVATIONS = ("encoder_bias", "threshold", "magnitude_bias")  # tensors in the latents' own unit
+ON_ACTIVATIONS = ("encoder_bias", "threshold", "magnitude_bias")  # tensors in units of the latents' activations
 
 
 @dataclass(frozen=True)
 class Normalisation:
-    """z = (x - mean) / scale; `mean` has shape (d_model,)."""
+    """z = (x - mean) / scale, where `mean` has shape (d_model,)."""
 
     mean: np.ndarray
     scale: float
 
     @classmethod
     def from_manifest(cls, kind: str, manifest: dict) -> "Normalisation":
-        """`none`, or `centre-scale` with the manifest's mean and mean norm: E||x - mean|| becomes sqrt(d_model)."""
+        """The normalisation `kind`: `none`, or `centre-scale`, which makes E||x - mean|| equal to sqrt(d_model).
+
+        Args:
+            manifest: manifest of a chunk, which holds the mean and the mean norm.
+        """
         d_model = manifest["d_model"]
         if kind == "none":
             return cls(np.zeros(d_model, np.float32), 1.0)
@@ -24,11 +28,11 @@ class Normalisation:
         return cls(np.asarray(manifest["mean"], np.float32), float(scale) or 1.0)
 
     def fold(self, weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Weights that act on x as `weights` act on z.
+        """Weights that do on x what `weights` do on z.
 
-        With b' = scale * b + mean, x - b' = scale * (z - b); a pre-activation E (z - b) + c times `scale` is
-        E (x - b') + scale * c. So latents come out times `scale`, the same ones win, and unit decoder rows times them
-        plus b' is scale * z_hat + mean = x_hat. Encoder and decoder rows stay as they are.
+        With b' = scale * b + mean, x - b' = scale * (z - b), so scale * (E (z - b) + c) = E (x - b') + scale * c.
+        Pre-activations are multiplied by `scale`, and the same latents fire. The decoder then gives
+        scale * z_hat + mean = x_hat. Encoder and decoder rows do not change.
         """
         scaled = {name: weights[name] * np.float64(self.scale) for name in ON_ACTIVATIONS if name in weights}
         scaled["decoder_bias"] = weights["decoder_bias"] * np.float64(self.scale) + self.mean
@@ -36,10 +40,11 @@ class Normalisation:
 
 
 def unit_decoder(weights: dict) -> dict:
-    """Weights with unit decoder rows that give the same reconstructions, for architectures that commute with scale.
+    """Weights with unit decoder rows that give the same reconstructions.
 
-    Latent i's activation takes over its decoder row's norm: encoder row and bias are multiplied by it. Cosines of
-    encoder and decoder rows, and activations of two SAEs, may be compared only then. Rows of norm 0 stay.
+    Valid for architectures where scaling the pre-activation of a latent scales its activation, such as ReLU. The norm
+    of each decoder row is moved into the latent's encoder row and bias, so that activations of two SAEs are comparable.
+    Rows of norm 0 do not change.
     """
     norms = (weights["decoder"] ** 2).sum(1) ** 0.5
     norms = norms + (norms == 0)

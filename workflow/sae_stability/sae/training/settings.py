@@ -1,4 +1,4 @@
-"""The hyper-parameters of one training, how many steps they make, and the learning rate of each step."""
+"""Hyper-parameters of one training, and the number of steps and the learning rates that follow from them."""
 
 import hashlib
 import json
@@ -15,99 +15,99 @@ from sae_stability.sae.training.limits import InputNormalisation, ProductDtype, 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
-    """Everything that decides an SAE's weights, apart from the activations themselves.
+    """Everything that determines an SAE's weights, except the activations.
 
     Raises:
-        StudyError: a value outside the limits that `sae.training.limits` states, or values that do not go together.
+        StudyError: a value is outside its limits (`sae.training.limits`), or values contradict each other.
     """
 
     architecture: str = "topk"
-    """Kind of SAE: a name in `sae.architectures.REGISTRY`, whose module defines loss and initialisation."""
+    """Kind of SAE: a name in `sae.architectures.REGISTRY`. Its module defines loss and initial weights."""
 
     n_latents: int
     """Number of latents (rows of encoder and decoder)."""
 
     k: int
-    """Latents that fire on one activation: at most this many (TopK), this many on average over every batch (BatchTopK,
-    Matryoshka), or the average that a controller steers the sparsity penalty to (ReLU, Gated, JumpReLU)."""
+    """Number of latents that fire on an activation: the maximum (TopK), the mean over each batch (BatchTopK,
+    Matryoshka), or the mean that a controller reaches by adjusting the sparsity penalty (ReLU, Gated, JumpReLU)."""
 
     tokens: int
-    """Activations seen in training, repeats counted: steps * batch_size, but for incomplete last batches of chunks."""
+    """Activations to train on, counting repeats. Incomplete last batches of chunks are dropped."""
 
     chunk_tokens: int
-    """Activations of one chunk; tokens / epochs is cut into chunks of this size."""
+    """Activations per chunk: the tokens / epochs distinct activations are split into chunks of this size."""
 
     epochs: int = 1
-    """How many times each chunk is read before the next one."""
+    """Number of times that each chunk is read before the next one."""
 
     batch_size: int = 4096
-    """Activations a step."""
+    """Activations per step."""
 
     learning_rate: float = 2e-4
-    """Adam's rate at 2^14 latents; the highest rate used is learning_rate / sqrt(n_latents / 2^14), as in sparsify."""
+    """Adam's learning rate at 2^14 latents. The peak rate is learning_rate / sqrt(n_latents / 2^14), as in sparsify."""
 
     warmup_steps: int = 0
-    """Steps over which the rate rises linearly from 0; it then falls linearly, to reach 0 one step after the last."""
+    """Steps over which the rate rises linearly from 0. It then falls linearly, to reach 0 one step after the last."""
 
     auxk_alpha: float = 0.0
-    """Weight of the AuxK loss, which revives dead latents; 0 leaves it out, as in the paper."""
+    """Weight of the AuxK loss, which revives dead latents. 0, as in the paper on seeds, switches it off."""
 
     dead_tokens: int = 10_000_000
-    """A latent is dead once it has not fired for more than this many activations."""
+    """A latent is dead if it has not fired for more than this many activations."""
 
     bandwidth: float | None = None
-    """JumpReLU: width of the kernel about a threshold, in units of sqrt(d_model); 0.001, the paper's, if not given."""
+    """JumpReLU: width of the kernel around the threshold, in units of sqrt(d_model). Default 0.001, as in the paper."""
 
     groups: int | None = None
-    """Matryoshka: how many nested dictionaries; 5, the paper's number, if not given."""
+    """Matryoshka: number of nested dictionaries. Default 5, as in the paper."""
 
     product_dtype: ProductDtype = "float32"
-    """TopK: precision of the dense encoder product. Master weights, gradients and Adam stay float32. On a CPU, bfloat16
-    only decides which latents fire: their values are computed again in float32, so gradients are exact. A processor
-    without instructions for bfloat16 multiplies the rounded numbers in float32, and saves no time. On a GPU, the Triton
-    step also reads bfloat16 copies for decoding and for gradient sums, and keeps the values as they are."""
+    """TopK: precision of the dense encoder product. Master weights, gradients and Adam are always float32. On a CPU,
+    bfloat16 only selects the latents that fire; their values are recomputed in float32, so gradients are exact. A
+    processor without bfloat16 instructions multiplies the rounded numbers in float32, which saves no time. On a GPU,
+    the Triton step also reads bfloat16 copies for decoding and gradient sums, and does not recompute the values."""
 
     normalisation: InputNormalisation = "none"
-    """`centre-scale` trains on (x - mean) / scale, with mean and scale of the first chunk; both are folded into the
+    """`centre-scale`: train on (x - mean) / scale, with mean and scale of the first chunk. Both are folded into the
     saved weights."""
 
     init_seed: int = 0
-    """Seed of the initial weights and, for Gated SAEs, of the inputs that dead latents restart from; nothing else."""
+    """Seed of the initial weights and, for Gated SAEs, of the inputs that resampling draws; of nothing else."""
 
     order_seed: int = 0
-    """Seed of the order of the activations; nothing else."""
+    """Seed of the order of the activations; of nothing else."""
 
     hookpoint: str = ""
-    """Where the activations were read. The initial weights depend on it, so that the SAEs of two hookpoints never start
-    from the same dictionary."""
+    """Where the activations were read. The initial weights depend on it, so SAEs of two hookpoints never start from the
+    same dictionary."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            object.__setattr__(self, field.name, _plain(field.name, getattr(self, field.name), field.type))
+            object.__setattr__(self, field.name, _plain_number(field.name, getattr(self, field.name), field.type))
         settings = asdict(self)
         if fault := setting_fault(settings) or combination_fault(settings):
             raise StudyError(fault)
 
     @property
     def n_chunks(self) -> int:
-        """Chunks that training reads."""
+        """Number of chunks that training reads."""
         return self._budget.chunks
 
     def chunk_rows(self, chunk_index: int) -> int:
-        """Rows of chunk `chunk_index` that are read, once an epoch."""
+        """Number of rows of chunk `chunk_index` that each epoch reads."""
         return self._budget.rows_of(chunk_index)
 
     def chunk_steps(self, chunk_index: int) -> int:
-        """Steps taken on chunk `chunk_index`."""
+        """Number of steps on chunk `chunk_index`."""
         return self._budget.steps_of(chunk_index)
 
     def steps_before(self, chunk_index: int) -> int:
-        """Steps taken before chunk `chunk_index`."""
+        """Number of steps before chunk `chunk_index`."""
         return self._budget.steps_before(chunk_index)
 
     @property
     def total_steps(self) -> int:
-        """Steps of the whole training."""
+        """Number of steps of the whole training."""
         return self._budget.steps
 
     @property
@@ -116,7 +116,7 @@ class TrainSettings:
 
     @property
     def peak_learning_rate(self) -> float:
-        """learning_rate / sqrt(n_latents / 2^14)."""
+        """The highest learning rate: learning_rate / sqrt(n_latents / 2^14)."""
         return self.learning_rate / (self.n_latents / 2**14) ** 0.5
 
     def rate(self, step: int) -> float:
@@ -126,15 +126,15 @@ class TrainSettings:
         return self.peak_learning_rate * (self.total_steps - step) / (self.total_steps - self.warmup_steps)
 
     def digest(self) -> str:
-        """Hash of every field, by which a state or a checkpoint of other settings is recognised."""
+        """Hash of all fields. States and checkpoints record it, so that those of other settings are recognised."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _plain(name: str, value: object, kind: object) -> object:
-    """A number as a plain int or float, as `kind`, the type of its field, says; any other value unchanged.
+def _plain_number(name: str, value: object, kind: object) -> object:
+    """A number as a plain int or float, as the field's type `kind` requires. Other values do not change.
 
     Raises:
-        StudyError: it should be a number, and is none, or is not finite.
+        StudyError: the field needs a number, but the value is none or is not finite.
     """
     kinds = get_args(kind) or (kind,)
     if value is None and type(None) in kinds:
@@ -146,6 +146,6 @@ def _plain(name: str, value: object, kind: object) -> object:
             raise StudyError(f"{name}: {value} given; it must be a whole number") from None
     if float in kinds:
         if not isinstance(value, numbers.Real) or not math.isfinite(value):
-            raise StudyError(f"{name}: {value} given; it must be a number, and a finite one")
+            raise StudyError(f"{name}: {value} given; it must be a finite number")
         return float(value)
     return value

@@ -1,4 +1,4 @@
-"""The training state on disk: one safetensors file that decides every later bit."""
+"""The training state on disk: one safetensors file with everything that determines later steps."""
 
 import hashlib
 import json
@@ -18,20 +18,24 @@ FORMAT = 2
 
 
 def write_state(path: Path, training: Step, history: History, about: dict) -> None:
-    """Write everything that training needs to go on, atomically. `about` is what `read_about` returns later."""
+    """Write everything that training needs to continue, atomically.
+
+    Args:
+        about: what the state belongs to, as JSON values; `load_state` returns it.
+    """
     tensors = {f"step.{name}": value for name, value in training.state().items()}
     tensors |= {f"history.{name}": value for name, value in history.state().items()}
-    # One metadata key: the writer does not keep an order among several, and the same state should give the same bytes.
+    # One metadata key only: the writer orders several keys at random, and equal states must give equal bytes.
     about = json.dumps(about | {"format": FORMAT, "digest": _digest(tensors)}, sort_keys=True)
     with atomic_alone(path) as temporary:
         save_file(tensors, temporary, metadata={"about": about})
 
 
 def load_state(path: Path, training: Step, history: History) -> dict:
-    """Take over a state file; returns its `about`.
+    """Load a state file into `training` and `history`. Returns its `about`.
 
     Raises:
-        StudyError: the file is missing, damaged, or not a training state of this version.
+        StudyError: the file is missing, damaged, or written by another version.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -53,9 +57,17 @@ def load_state(path: Path, training: Step, history: History) -> dict:
 
 
 def resume(path: Path | None, training: Step, history: History, identity: str) -> int | None:
-    """Take over a checkpoint of the same job; returns the steps done on its chunk, or None to start the chunk over.
+    """Load a checkpoint of the same job into `training` and `history`.
 
-    A checkpoint of another job (settings, data or versions changed) is passed over, a damaged one with a message.
+    A checkpoint of another job (other settings, data or versions) is ignored. A damaged one is ignored with a message;
+    it may have been loaded in part.
+
+    Args:
+        path: the checkpoint; None, or a path without a file, if there is none.
+        identity: the job's identity, which the checkpoint must record.
+
+    Returns:
+        Number of steps done on the chunk, or None if no checkpoint was loaded.
     """
     if path is None or not path.exists():
         return None
@@ -65,7 +77,7 @@ def resume(path: Path | None, training: Step, history: History, identity: str) -
                 return None
         return load_state(path, training, history)["steps_done"]
     except (StudyError, SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        print(f"{path}: checkpoint passed over, the chunk starts over ({error})", file=sys.stderr)
+        print(f"{path}: damaged checkpoint ignored, the chunk starts from its beginning ({error})", file=sys.stderr)
         return None
 
 
@@ -74,6 +86,6 @@ def _digest(tensors: dict[str, torch.Tensor]) -> str:
     for name in sorted(tensors):
         value = tensors[name].contiguous()
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        if value.numel():  # some versions of torch give an empty tensor strides that no view takes
+        if value.numel():  # some versions of torch give empty tensors strides that `view` refuses
             digest.update(value.view(-1).view(torch.uint8).numpy())
     return digest.hexdigest()

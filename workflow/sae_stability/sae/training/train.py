@@ -1,4 +1,4 @@
-"""Training on one chunk of activations: one SAE, or several that differ in their init seed alone."""
+"""Train one SAE, or several that differ only in their init seed, on one chunk of activations."""
 
 import hashlib
 import json
@@ -16,9 +16,9 @@ from sae_stability.files import discard, sha256, write_json
 from sae_stability.sae.training.divergence import Watch
 from sae_stability.sae.training.event_files import EventFiles
 from sae_stability.sae.training.export import export
-from sae_stability.sae.training.history import History, Waiting
+from sae_stability.sae.training.history import History, PendingSteps
 from sae_stability.sae.training.initial_weights import initial_weights
-from sae_stability.sae.training.job import SaeJob, check_chunk, check_places, check_together
+from sae_stability.sae.training.job import SaeJob, check_chunk, check_outputs, check_together
 from sae_stability.sae.training.normalisation import Normalisation
 from sae_stability.sae.training.settings import TrainSettings
 from sae_stability.sae.training.state import load_state, resume, write_state
@@ -44,32 +44,33 @@ def train_chunk(
     progress: bool = True,
     config_hash: str = "",
 ) -> None:
-    """Train on chunk `chunk_index` from the state after the chunk before it.
+    """Train on chunk `chunk_index`, starting from the state after the chunk before.
 
-    Chunk by chunk, in one process or many, interrupted or not, with any number of threads, alone or in a block, the
-    same weights come out, bit for bit, on the same kind of processor.
+    On the same kind of processor the weights are the same bit for bit: in one process or many, interrupted or not, with
+    any number of threads, alone or in a block.
 
     Args:
         chunk: folder of the chunk's activations.
         chunk_index: its number, from 0.
-        settings: the SAE and its training.
-        first_chunk_manifest: chunk 0's `manifest.json`, which `centre-scale` takes mean and scale from; not needed
-            for chunk 0 itself.
+        settings: hyper-parameters of the SAE and its training.
+        first_chunk_manifest: `manifest.json` of chunk 0, from which `centre-scale` takes mean and scale; not needed for
+            chunk 0 itself.
         previous: state file after chunk `chunk_index` - 1; None for chunk 0.
         out: SAE folder to write after the last chunk: `sae.safetensors`, `cfg.json`, `metrics.json`,
-            `history.parquet`, and `timing.json` (the only one whose bytes differ between runs).
+            `history.parquet`, and `timing.json` (the only file whose bytes differ between runs).
         state_out: state file to write after this chunk.
-        checkpoint: file that a killed job resumes from, rewritten every `checkpoint_seconds` (0: after every step), or,
-            where writing would take more than a twentieth of the time, less often, down to a tenth as often; removed at
-            the end.
-        threads: CPU threads. device: "cpu" or "cuda", PyTorch's current device; Triton's kernels run on no other.
+        checkpoint: file that a killed job resumes from; removed at the end.
+        checkpoint_seconds: time between checkpoints in seconds; 0 writes one after every step. If writing takes more
+            than a twentieth of the time, the interval grows, up to ten times.
+        threads: number of CPU threads.
+        device: "cpu" or "cuda". "cuda" is PyTorch's current device; Triton's kernels run on no other.
         tensorboard: folder for TensorBoard event files.
         progress: whether to show a bar on stderr.
         config_hash: recorded in `cfg.json`.
 
     Raises:
-        StudyError: the chunk or state does not fit the settings, an output has no place, or the loss goes wrong
-            (`divergence`) or weights stop being finite (then nothing is written).
+        StudyError: the chunk or state does not fit the settings, an output cannot be written, or training diverges
+            (`divergence`) or weights are not finite; then nothing is written.
     """
     sae = SaeJob(
         settings=settings,
@@ -103,17 +104,17 @@ def train_block(
     device: str = "cpu",
     progress: bool = True,
 ) -> None:
-    """Train several SAEs that differ in their init seed alone, reading each batch once for all of them.
+    """Train several SAEs that differ only in their init seed, reading each batch once for all of them.
 
-    Each comes out as `train_chunk` makes it alone, bit for bit. Each has a checkpoint of its own, so it can also go on
-    alone or in another block after an interruption.
+    Each SAE gets the weights that `train_chunk` gives it alone, bit for bit. Each has its own checkpoint, so after an
+    interruption it can continue alone or in another block.
 
     Args:
-        saes: the SAEs. The rest is as in `train_chunk`.
+        saes: the SAEs. All other arguments are as in `train_chunk`.
 
     Raises:
-        StudyError: as in `train_chunk`, with the init seed named; the checkpoints of the other SAEs are brought up to
-            date, and nothing else is written. Also where SAEs differ in more than the init seed.
+        StudyError: as in `train_chunk`, naming the init seed. The checkpoints of the other SAEs are updated, and
+            nothing else is written. Also if the SAEs differ in more than the init seed.
     """
     started = time.perf_counter()
     check_together(saes)
@@ -121,28 +122,28 @@ def train_block(
     first_manifest = reader.read_manifest(first_chunk_manifest) if first_chunk_manifest else data.manifest
     for sae in saes:
         check_chunk(sae, data, chunk_index)
-        check_places(sae)
+        check_outputs(sae)
     normalisation = Normalisation.from_manifest(saes[0].settings.normalisation, first_manifest)
-    # As many SAEs at a time as there are threads; threads beyond that share out the step of each SAE.
+    # Train as many SAEs at a time as there are threads. Further threads share the work of each SAE's step.
     at_a_time = min(threads, len(saes)) if device == "cpu" else 1
-    with Workers(at_a_time) as side_by_side, Workers(threads if threads > at_a_time else 1) as workers:
+    with Workers(at_a_time) as sae_workers, Workers(threads if threads > at_a_time else 1) as workers:
         start = _Start(data, chunk_index, first_manifest, normalisation, saes[0].settings, device, workers)
         runs = [_Run(sae, start) for sae in saes]
-        loop = _Loop(runs, chunk, chunk_index, checkpoint_seconds, device, side_by_side)
+        loop = _Loop(runs, chunk, chunk_index, checkpoint_seconds, device, sae_workers)
         loop.run(progress)
         for run in runs:
             if run.sae.state_out is not None:
                 about = {"settings": run.settings.digest(), "chunk": chunk_index}
                 write_state(run.sae.state_out, run.training, run.history, about)
             if run.sae.out is not None:
-                run.watch.tell_missed_target(run.history.last_l0())
+                run.watch.report_missed_target(run.history.last_l0())
                 out, config_hash = Path(run.sae.out), run.sae.config_hash
                 export(out, run.training, run.history, run.settings, normalisation, first_manifest, config_hash)
                 seconds = time.perf_counter() - started
                 timing = {"seconds": seconds, "tokens_per_second": loop.speed(), "threads": threads, "device": device}
                 write_json(out / "timing.json", timing | {"saes_in_the_job": len(runs)})
-    # Only now that all outputs are there: where a job fails, Snakemake deletes its outputs, and the checkpoints are
-    # what the next try goes on from.
+    # Checkpoints are removed only once all outputs exist: if a job fails, Snakemake deletes its outputs, and the next
+    # attempt resumes from the checkpoints.
     for sae in saes:
         if sae.checkpoint is not None:
             discard(sae.checkpoint)
@@ -150,12 +151,12 @@ def train_block(
 
 
 class _Run:
-    """One SAE on its way through the chunk.
+    """One SAE during its training on the chunk.
 
     Attributes:
-        done: steps of the chunk whose results are known; after `look(now=True)`, all steps taken.
-        result: the result of the last of these.
-        fault: why it cannot go on; kept rather than raised, so that the other SAEs finish the step.
+        done: number of steps of the chunk whose results have been read; all steps after `read_results(now=True)`.
+        result: the last result that has been read.
+        fault: error that stops this SAE. It is kept and raised later, so that the other SAEs finish the step.
     """
 
     def __init__(self, sae: SaeJob, start: "_Start") -> None:
@@ -165,25 +166,25 @@ class _Run:
         self.training, self.history = start.training(sae)
         done = resume(sae.checkpoint, self.training, self.history, self.identity)
         if done is None and sae.checkpoint is not None and sae.checkpoint.exists():
-            # A damaged checkpoint may have been loaded in part.
+            # The damaged checkpoint may have been loaded in part.
             self.training, self.history = start.training(sae)
         self.done = done or 0
         self.events = EventFiles(sae.tensorboard)
         self.watch = Watch(start.data.path, start.chunk_index, sae.settings, self.training, self.history.spikes)
-        self.waiting = Waiting()
+        self.pending = PendingSteps()
         self.result: StepResult | None = None
         self.fault: StudyError | None = None
 
     def take(self, chunk_step: int, batch: torch.Tensor, now: bool) -> None:
-        """Take step `chunk_step` of the chunk, unless the checkpoint was further; `now`: look at what it did."""
+        """Take step `chunk_step` of the chunk, unless the checkpoint is past it. `now`: read its result at once."""
         if chunk_step >= self.done:
             rate = self.settings.rate(self.before + chunk_step)
-            self.waiting.add(chunk_step, batch, self.training.step(batch, rate))
-            self.look(now)
+            self.pending.add(chunk_step, batch, self.training.step(batch, rate))
+            self.read_results(now)
 
-    def look(self, now: bool) -> None:
-        """Note what steps did: all of them `now`, or those whose results are there."""
-        for taken, ends, result in self.waiting.take(now):
+    def read_results(self, now: bool) -> None:
+        """Record the results of pending steps: all if `now`, else only those that need no wait for the device."""
+        for taken, ends, result in self.pending.collect(now):
             if fault := self.watch.fault(taken, result.fvu):
                 self.fault = StudyError(f"init seed {self.settings.init_seed}: {fault}")
                 return
@@ -192,13 +193,13 @@ class _Run:
             self.result, self.done = result, taken + 1
 
     def check_finite(self) -> None:
-        """Look for NaN and infinity in the weights."""
+        """Set `fault` if the weights hold NaN or infinity."""
         if fault := self.watch.weights_fault(self.done - 1):
             self.fault = StudyError(f"init seed {self.settings.init_seed}: {fault}")
 
     def save(self) -> None:
         """Write the checkpoint, unless there is a fault."""
-        self.look(now=True)
+        self.read_results(now=True)
         if self.sae.checkpoint is None or self.fault:
             return
         self.check_finite()
@@ -208,19 +209,19 @@ class _Run:
 
 
 class _Loop:
-    """The steps of one chunk: each batch is read once and given to every SAE."""
+    """The training loop on one chunk: each batch is read once and used by every SAE."""
 
-    def __init__(self, runs: list[_Run], chunk, chunk_index, checkpoint_seconds, device, side_by_side: Workers):
+    def __init__(self, runs: list[_Run], chunk, chunk_index, checkpoint_seconds, device, sae_workers: Workers):
         self.runs, self.settings, self.chunk, self.chunk_index = runs, runs[0].settings, chunk, chunk_index
-        self.checkpoint_seconds, self.device, self.side_by_side = checkpoint_seconds, device, side_by_side
+        self.checkpoint_seconds, self.device, self.sae_workers = checkpoint_seconds, device, sae_workers
         self.steps_run, self.seconds = 0, 0.0
 
     def run(self, progress: bool) -> None:
-        """Take the steps that are left."""
+        """Take the remaining steps."""
         from tqdm import tqdm
 
         settings, steps = self.settings, self.settings.chunk_steps(self.chunk_index)
-        # After a kill while checkpoints were written, some SAEs are further than others; those skip batches.
+        # If the job was killed while writing checkpoints, some SAEs are ahead of others; these skip batches.
         done = min(run.done for run in self.runs)
         started = saved = time.perf_counter()
         pause = self.checkpoint_seconds
@@ -244,13 +245,13 @@ class _Loop:
                 bar.update()
                 self.steps_run += 1
                 if due:
-                    begun = time.perf_counter()
+                    save_started = time.perf_counter()
                     for run in self.runs:
                         run.save()
                     self._stop_at_fault()
                     saved = time.perf_counter()
-                    # Saving a large SAE takes long: its state is hashed, written and synced to the disk.
-                    pause = max(self.checkpoint_seconds, min(19 * (saved - begun), 10 * self.checkpoint_seconds))
+                    # Saving a large SAE takes long, because its state is hashed, written and synced to disk.
+                    pause = max(self.checkpoint_seconds, min(19 * (saved - save_started), 10 * self.checkpoint_seconds))
         self.seconds = time.perf_counter() - started
         for run in self.runs:
             run.events.close()
@@ -262,21 +263,21 @@ class _Loop:
             for run in self.runs[low:high]:
                 run.take(chunk_step, batch, now)
 
-        self.side_by_side.each(len(self.runs), 1, take)
+        self.sae_workers.each(len(self.runs), 1, take)
         self._stop_at_fault()
 
     def _stop_at_fault(self) -> None:
-        """Raise the first fault, if there is one, once the other SAEs have a checkpoint to go on from."""
+        """Raise the first fault, if there is one, after saving checkpoints of the other SAEs."""
         fault = next((run.fault for run in self.runs if run.fault), None)
         if fault is None:
             return
         for run in self.runs:
             run.save()
         kept = any(run.sae.checkpoint and not run.fault for run in self.runs)
-        raise StudyError(f"{fault}; the SAEs beside it can go on from their checkpoints") if kept else fault
+        raise StudyError(f"{fault}; the other SAEs can resume from their checkpoints") if kept else fault
 
     def _metrics(self) -> str:
-        """What the progress bar says: means over the SAEs."""
+        """Text for the progress bar: means over the SAEs."""
         results = [run.result for run in self.runs if run.result]
         if not results:
             return ""
@@ -284,12 +285,12 @@ class _Loop:
         return f"FVU {fvu:.4f}, dead {dead / self.settings.n_latents:.1%}"
 
     def speed(self) -> float:
-        """Tokens a second, for each SAE, of the steps that this process took."""
+        """Tokens per second of each SAE, over the steps that this process took."""
         return self.steps_run * self.settings.batch_size / self.seconds if self.seconds else 0.0
 
 
 class _Start:
-    """What the SAEs of a job start the chunk from: fresh weights, or the state after the chunk before."""
+    """Where the SAEs of a job start on the chunk: initial weights, or the state after the chunk before."""
 
     def __init__(
         self,
@@ -309,7 +310,7 @@ class _Start:
             self.decoder_bias = ((mean - normalisation.mean) / normalisation.scale).astype(np.float32)
 
     def training(self, sae: SaeJob) -> tuple[Step, History]:
-        """One SAE in training, and its history so far."""
+        """The step object of one SAE, and its history so far."""
         settings = sae.settings
         weights = initial_weights(settings.n_latents, self.data.d_model, settings.init_seed, settings.hookpoint)
         weights["decoder_bias"] = self.decoder_bias
@@ -320,12 +321,12 @@ class _Start:
             about = load_state(sae.previous, training, history)
             expected = {"settings": settings.digest(), "chunk": self.chunk_index - 1}
             if any(about.get(key) != value for key, value in expected.items()):
-                where = sae.previous
-                raise StudyError(f"{where}: state of other settings or another chunk; delete it and run again")
+                path = sae.previous
+                raise StudyError(f"{path}: state of other settings or another chunk; delete it and run again")
         return training, history
 
     def identity(self, sae: SaeJob) -> str:
-        """Hash of everything that decides an SAE's result; only a checkpoint with the same hash is resumed."""
+        """Hash of everything that determines the SAE's result. Only a checkpoint with the same hash is resumed."""
         parts = [sae.settings.digest(), self.chunk_index, sha256(self.data.path / "manifest.json")]
         parts += [self.first_manifest["mean"], self.first_manifest["mean_centred_norm"]]
         parts += [sha256(sae.previous) if sae.previous else None, torch.__version__]

@@ -1,4 +1,4 @@
-"""The verb `train`: SAEs that differ in their init seed alone, on one chunk of activations."""
+"""The command `train`: train SAEs that differ only in their init seed on one chunk of activations."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -29,43 +29,44 @@ def train_saes(
     threads: int = 1,
     device: Literal["cpu", "cuda"] = "cpu",
 ) -> None:
-    """Train an SAE on one chunk of activations; or several that differ in their init seed, reading the chunk once.
+    """Train an SAE, or several that differ only in their init seed, on one chunk of activations.
 
-    Give --init-seed once for each SAE, and the flags after it as often, in the same order.
+    The chunk is read once for all SAEs. Give --init-seed once for each SAE. Give the per-SAE flags (--previous, --out,
+    --state-out, --checkpoint, --tensorboard, --config-hash) equally often, in the same order.
 
     Args:
         chunk: folder of the chunk to train on.
         chunk_index: the chunk's number, from 0.
-        first_chunk_manifest: chunk 0's manifest.json, for its mean and scale.
-        activations_hash: what the chunk must have been made from.
-        settings: what decides the weights, apart from the activations and the init seed.
-        init_seed: seed of the initial weights; once for each SAE.
-        previous: state after the chunk before.
+        first_chunk_manifest: manifest.json of chunk 0, for its mean and scale; not needed for chunk 0.
+        activations_hash: hash that the chunk must record.
+        settings: hyper-parameters of the training, except the init seed.
+        init_seed: seed of the initial weights; repeat for each SAE.
+        previous: state file after the chunk before.
         out: folder for the SAE, after the last chunk.
         state_out: file for the state, after any chunk before the last.
         checkpoint: file that a killed job resumes from.
         tensorboard: folder for TensorBoard event files.
-        config_hash: what the SAE was made from.
+        config_hash: hash of what the SAE is made from, recorded in cfg.json.
         threads: processor cores to use.
         device: where to compute.
 
     Raises:
-        StudyError: nothing to write, flags that do not go together, or as in `train.train_block`.
+        StudyError: there is nothing to write, flags contradict each other, or as in `train.train_block`.
     """
-    from sae_stability.sae.training.train import train_block  # torch, which a mistake in the flags need not wait for
+    from sae_stability.sae.training.train import train_block  # imported late: mistakes in flags need not wait for torch
 
     check_made_from(chunk / "manifest.json", activations_hash)
     if not out and not state_out:
-        raise StudyError("train: nothing to write; give --out (last chunk) or --state-out (any chunk before)")
-    each = {"previous": previous, "out": out, "state_out": state_out, "checkpoint": checkpoint}
-    each |= {"tensorboard": tensorboard, "config_hash": config_hash}
-    check_one_each(len(init_seed), "SAEs", **each)
-    own = {name: values for name, values in each.items() if values}
+        raise StudyError("train: nothing to write; give --out (last chunk) or --state-out (earlier chunks)")
+    per_sae = {"previous": previous, "out": out, "state_out": state_out, "checkpoint": checkpoint}
+    per_sae |= {"tensorboard": tensorboard, "config_hash": config_hash}
+    check_one_each(len(init_seed), "SAEs", **per_sae)
+    used = {name: values for name, values in per_sae.items() if values}
     train_block(
         [
             SaeJob(
                 settings=dataclasses.replace(settings, init_seed=seed),
-                **{name: values[number] for name, values in own.items()},
+                **{name: values[number] for name, values in used.items()},
             )
             for number, seed in enumerate(init_seed)
         ],

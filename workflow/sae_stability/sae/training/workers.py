@@ -1,7 +1,7 @@
-"""A few threads that share out fixed blocks of work.
+"""Threads that share fixed blocks of work.
 
-The blocks depend on the problem's size alone, never on the number of threads, and each is computed by one thread:
-so the same bits come out whatever the number of threads. Kernels and matrix products release the interpreter's lock.
+The blocks depend only on the problem's size, never on the number of threads, and one thread computes each block. So the
+results have the same bits for any number of threads. Kernels and matrix products release the interpreter's lock.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -11,14 +11,14 @@ import torch
 
 from sae_stability.threads import Item, Result, in_order_by
 
-MEANWHILE = 8  # results that may be large
+MOST_AHEAD = 8  # results computed ahead; each may be large
 
 
 class Workers:
-    """`threads` threads; use as a context manager.
+    """A pool of `threads` threads, used as a context manager.
 
-    While it is open, torch runs its own operations on one thread, and numbers below 1e-38 count as 0 (a moment that
-    decays for latents that stopped firing would otherwise slow the processor down by a factor of ten).
+    Inside the context, torch runs its own operations on one thread, and numbers below 1e-38 are flushed to 0. Adam's
+    moments of latents that stopped firing decay to such numbers, which would slow the processor down tenfold.
     """
 
     def __init__(self, threads: int) -> None:
@@ -48,15 +48,15 @@ class Workers:
                 pass
 
     def in_order(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """Yield `function` of each item, in the items' order, while threads compute up to MEANWHILE that follow.
+        """Yield `function(item)` in the order of the items, while threads compute up to MOST_AHEAD of the next ones.
 
-        A function that shares out work itself must be called for one item alone, here, or its threads would wait for
-        each other.
+        A `function` that itself calls `each` may be used only with a single item, which runs in the calling thread. In
+        the pool's threads it would wait for the pool forever.
         """
         items = list(items)
         if self._pool is None or len(items) == 1:
             return map(function, items)
-        return in_order_by(self._pool, function, items, min(self.threads, MEANWHILE))
+        return in_order_by(self._pool, function, items, min(self.threads, MOST_AHEAD))
 
 
 def _prepare_thread() -> None:

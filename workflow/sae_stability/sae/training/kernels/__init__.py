@@ -1,1 +1,1 @@
-"""Loops that training spends its time in: numba on the CPU, Triton on a GPU, torch for the rest."""
+"""The computations that take most of the training time: numba on a CPU, Triton on a GPU, torch elsewhere."""

@@ -1,6 +1,6 @@
-"""CPU kernels for latents that fire in varying numbers: finding them, and sums over them by latent.
+"""CPU kernels for a varying number of firing latents: find them, and sum over them by latent.
 
-As in `cpu_topk`, each call writes its own range and adds in an order that does not depend on the range.
+As in `cpu_topk`, each call writes only its own range and adds in an order that does not depend on the range.
 """
 
 import math
@@ -10,7 +10,7 @@ from numba import njit
 
 from sae_stability.sae.training.kernels.cpu_topk import FAST, adam, add_rows, dot
 
-RUN = 64  # latents that are looked at one by one where any of them is above
+RUN = 64  # neighbouring latents counted at once; only runs with a latent above the floor are searched one by one
 
 
 @njit(nogil=True, cache=True)
@@ -22,7 +22,7 @@ def count_above(pre, floor, counts):
 
 @njit(nogil=True, cache=True)
 def _reaching(values, floor):
-    count = np.int32(0)  # wider ones would fill the vectors of the loop
+    count = np.int32(0)  # 32 bits, so that more counts fit in a vector register
     for j in range(len(values)):
         count += np.int32(values[j] > floor[j])
     return count
@@ -30,7 +30,7 @@ def _reaching(values, floor):
 
 @njit(nogil=True, cache=True)
 def fill_above(pre, floor, starts, counts, latents, values):
-    """Write the latents that `count_above` counted, ascending, and their values, from starts[row] on."""
+    """Write the latents that `count_above` counted, ascending, and their values, starting at starts[row]."""
     n_latents = pre.shape[1]
     for row in range(pre.shape[0]):
         at, end = starts[row], starts[row] + counts[row]
@@ -46,7 +46,7 @@ def fill_above(pre, floor, starts, counts, latents, values):
 
 @njit(nogil=True, cache=True)
 def order_by_latent(starts, counts, latents, offsets, order):
-    """Counting sort: `order` lists the entries by latent, rows ascending; latent i's from offsets[i] on."""
+    """Counting sort: `order` lists the entries by latent, then by row; those of latent i start at offsets[i]."""
     cursor = offsets[:-1].copy()
     for row in range(starts.shape[0]):
         for p in range(starts[row], starts[row] + counts[row]):
@@ -56,7 +56,7 @@ def order_by_latent(starts, counts, latents, offsets, order):
 
 @njit(nogil=True, cache=True, fastmath=FAST)
 def sums_by_latent(low, high, offsets, weights, out):
-    """out[i] = sum of latent i's weights, for i in low..high-1; `weights` in the order by latent."""
+    """out[i] = sum of latent i's weights, for i in low..high-1; `weights` are sorted by latent."""
     for latent in range(low, high):
         total = out[latent]
         total -= total
@@ -93,7 +93,7 @@ def decode_rows(low, high, starts, counts, latents, values, decoder, out):
 
 @njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")
 def adam_unit_rows(weight, gradient, first, second, rate, correction, constants):
-    """Rows of norm 1: their gradient less its component along them (written), an Adam step, norm 1 again."""
+    """Adam step for unit rows: remove the gradient along each row (in place), take the step, renormalise the row."""
     zero = np.zeros(1, weight.dtype)[0]
     for row in range(weight.shape[0]):
         w, g = weight[row], gradient[row]

@@ -1,4 +1,4 @@
-"""`torch_ops` on a CPU: numba kernels on shared-out blocks in place of torch's single-threaded ones."""
+"""`torch_ops` on a CPU: numba kernels on blocks shared by threads, instead of torch operations on one thread."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -9,28 +9,28 @@ import torch
 from sae_stability.sae.training.kernels import cpu_entries, cpu_topk
 from sae_stability.sae.training.kernels.adam import BETA1, BETA2, EPSILON
 from sae_stability.sae.training.kernels.dense_latents import DenseEntries
-from sae_stability.sae.training.kernels.torch_ops import Entries, Operations, many
+from sae_stability.sae.training.kernels.torch_ops import Entries, Operations, dense_is_faster
 from sae_stability.sae.training.workers import Workers
 
-_BLOCK = 1 << 16  # numbers of a parameter that one thread updates at once
-NEARBY = 0.9  # of the last batch's smallest activation that counted: this batch's is hardly ever below
-_room = threading.local()  # for pre-activations: new memory costs as much as a third of the product that fills it
+_BLOCK = 1 << 16  # values of a parameter that one thread updates at a time
+CUTOFF_SHARE = 0.9  # of the last batch's cutoff; this batch's cutoff is hardly ever below it
+_buffers = threading.local()  # reused for pre-activations, since new memory costs a third of the product's time
 
 
 class CpuOperations(Operations):
-    """The same results to rounding, and the same bits whatever the number of threads."""
+    """Same results as `Operations` up to rounding, and the same bits for any number of threads."""
 
     def __init__(self, workers: Workers, dtype: torch.dtype = torch.float32) -> None:
         super().__init__(torch.device("cpu"), dtype)
         self.workers = workers
         self.constants = tuple(self._number(c) for c in (BETA1, 1 - BETA1, BETA2, 1 - BETA2, EPSILON))
-        self.likely = 0.0  # what the entries of `largest_of_all` are above; it decides how fast, not which
+        self.expected_cutoff = 0.0  # guess of the cutoff in `largest_of_all`; affects its speed, not its result
 
     def _number(self, value: float):
         return (np.float32 if self.dtype == torch.float32 else np.float64)(value)
 
     def in_order(self, function: Callable, items: Iterable) -> Iterator:
-        """Yield `function` of each item, in the items' order."""
+        """Yield `function(item)` in the order of the items."""
         return self.workers.in_order(function, items)
 
     def centred(self, batch: torch.Tensor, mean: torch.Tensor, scale: float, bias: torch.Tensor):
@@ -38,11 +38,11 @@ class CpuOperations(Operations):
         rows, block = len(batch), _block(len(batch))
         out = torch.empty((rows, len(mean)), dtype=self.dtype)
         squares, sums = np.empty(-(-rows // block)), np.zeros((-(-rows // block), len(mean)))
-        given, mean, bias, inverse = batch.numpy(), mean.numpy(), bias.numpy(), self._number(1 / scale)
+        x, mean, bias, inverse = batch.numpy(), mean.numpy(), bias.numpy(), self._number(1 / scale)
 
         def centre(low: int, high: int) -> None:
             i = low // block
-            squares[i] = cpu_topk.centre(given[low:high], mean, inverse, bias, out[low:high].numpy(), sums[i])
+            squares[i] = cpu_topk.centre(x[low:high], mean, inverse, bias, out[low:high].numpy(), sums[i])
 
         self.workers.each(rows, block, centre)
         return out, cpu_topk.variance(squares, sums, rows)
@@ -54,7 +54,7 @@ class CpuOperations(Operations):
         return out
 
     def encode(self, inputs: torch.Tensor, encoder: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-        """Pre-activations (rows, n_latents), bias included; good until this thread's next call."""
+        """Pre-activations (rows, n_latents), bias included. This thread's next call overwrites them."""
         pre = self._pre(len(inputs), len(encoder))
 
         def encode(low: int, high: int) -> None:
@@ -65,41 +65,41 @@ class CpuOperations(Operations):
         return pre
 
     def _pre(self, rows: int, n_latents: int) -> torch.Tensor:
-        room = getattr(_room, "floats", None)
-        if room is None or room.dtype != self.dtype or len(room) < rows * n_latents:
-            room = _room.floats = torch.empty(rows * n_latents, dtype=self.dtype)
-        return room[: rows * n_latents].view(rows, n_latents)
+        buffer = getattr(_buffers, "floats", None)
+        if buffer is None or buffer.dtype != self.dtype or len(buffer) < rows * n_latents:
+            buffer = _buffers.floats = torch.empty(rows * n_latents, dtype=self.dtype)
+        return buffer[: rows * n_latents].view(rows, n_latents)
 
     def above(self, pre: torch.Tensor, floor: torch.Tensor) -> Entries | DenseEntries:
         """The entries of pre (rows, n_latents) above floor (n_latents,)."""
         counts = self._counts(pre, floor.numpy())
-        if many(counts.sum(), pre):
+        if dense_is_faster(counts.sum(), pre):
             return DenseEntries(pre, floor)
-        return self._entries(counts, *self._found(pre, floor.numpy(), counts), pre.shape[1])
+        return self._entries(counts, *self._above_floor(pre, floor.numpy(), counts), pre.shape[1])
 
     def _counts(self, pre: torch.Tensor, floor: np.ndarray) -> np.ndarray:
-        given, counts = pre.numpy(), np.empty(len(pre), np.int64)
+        scores, counts = pre.numpy(), np.empty(len(pre), np.int64)
 
         def count(low: int, high: int) -> None:
-            cpu_entries.count_above(given[low:high], floor, counts[low:high])
+            cpu_entries.count_above(scores[low:high], floor, counts[low:high])
 
         self.workers.each(len(pre), _block(len(pre)), count)
         return counts
 
-    def _found(self, pre: torch.Tensor, floor: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Flat lists of the latents above the floor, as many a row as were counted, and of their values."""
-        given, starts = pre.numpy(), np.cumsum(counts) - counts
-        latents, values = np.empty(counts.sum(), np.int32), np.empty(counts.sum(), given.dtype)
+    def _above_floor(self, pre: torch.Tensor, floor: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Flat lists of the latents above the floor, `counts` of them in each row, and of their values."""
+        scores, starts = pre.numpy(), np.cumsum(counts) - counts
+        latents, values = np.empty(counts.sum(), np.int32), np.empty(counts.sum(), scores.dtype)
 
         def fill(low: int, high: int) -> None:
             part = slice(low, high)
-            cpu_entries.fill_above(given[part], floor, starts[part], counts[part], latents, values)
+            cpu_entries.fill_above(scores[part], floor, starts[part], counts[part], latents, values)
 
         self.workers.each(len(pre), _block(len(pre)), fill)
         return latents, values
 
     def largest(self, pre: torch.Tensor, among: torch.Tensor, k: int) -> Entries:
-        """The k largest positive entries of each row among some latents (indices, ascending)."""
+        """The k largest positive entries of each row among the latents `among` (indices, ascending)."""
         rows, among = len(pre), among.numpy()
         starts, counts = np.arange(rows, dtype=np.int64) * k, np.zeros(rows, np.int64)
         latents, values = np.zeros(rows * k, np.int32), np.zeros(rows * k, pre.numpy().dtype)
@@ -117,21 +117,21 @@ class CpuOperations(Operations):
         return self._entries(counts, latents, values[found], pre.shape[1])
 
     def largest_of_all(self, pre: torch.Tensor, count: int) -> Entries:
-        """The `count` largest positive entries of the batch; of several equal ones at the border, none."""
-        floor = np.full(pre.shape[1], self.likely, pre.numpy().dtype)
+        """The `count` largest positive entries of the batch, without ties at the cutoff."""
+        floor = np.full(pre.shape[1], self.expected_cutoff, pre.numpy().dtype)
         counts = self._counts(pre, floor)
-        if counts.sum() <= count and self.likely:
+        if counts.sum() <= count and self.expected_cutoff:
             floor[:] = 0
             counts = self._counts(pre, floor)
-        latents, values = self._found(pre, floor, counts)
+        latents, values = self._above_floor(pre, floor, counts)
         if len(values) > count:
             place = len(values) - count - 1
-            border = np.partition(values, place)[place]
-            kept = values > border
+            cutoff = np.partition(values, place)[place]
+            kept = values > cutoff
             before = np.concatenate([[0], np.cumsum(kept)])
             ends = np.cumsum(counts)
             counts, latents, values = before[ends] - before[ends - counts], latents[kept], values[kept]
-            self.likely = NEARBY * float(border)
+            self.expected_cutoff = CUTOFF_SHARE * float(cutoff)
         return self._entries(counts, latents, values, pre.shape[1])
 
     def _entries(self, counts: np.ndarray, latents: np.ndarray, values: np.ndarray, n_latents: int) -> Entries:
@@ -148,30 +148,30 @@ class CpuOperations(Operations):
         """See `Entries.reconstruct`."""
         rows = len(target)
         error, through, losses = torch.empty_like(target), torch.empty_like(value), np.empty(rows)
-        lists = [t.numpy() for t in (entries.starts, entries.counts)]
-        flat = [t.numpy() for t in (entries.latents, value)]
-        given, written = [t.numpy() for t in (target, decoder)], [t.numpy() for t in (error, through)]
+        per_row = [t.numpy() for t in (entries.starts, entries.counts)]
+        per_entry = [t.numpy() for t in (entries.latents, value)]
+        targets, decoder_rows, errors, gradients = (t.numpy() for t in (target, decoder, error, through))
 
         def decode(low: int, high: int) -> None:
-            part, unused = slice(low, high), np.zeros_like(given[0][0])
-            rest = (written[0][part], written[1], losses[part], unused)
-            cpu_topk.decode(given[0][part], given[1], *(a[part] for a in lists), *flat, *rest)
+            part, unused = slice(low, high), np.zeros_like(targets[0])
+            outputs = (errors[part], gradients, losses[part], unused)
+            cpu_topk.decode(targets[part], decoder_rows, *(a[part] for a in per_row), *per_entry, *outputs)
 
         self.workers.each(rows, _block(rows), decode)
         return error, float(losses.sum()), through.mul_(factor)
 
     def decode(self, starts, counts, latents, value: torch.Tensor, decoder: torch.Tensor) -> torch.Tensor:
-        """(rows, d_model): decoder rows times `value`, added up over each row's entries, which lie side by side."""
+        """(rows, d_model): sum of value * decoder row over each row's entries, which are contiguous."""
         out = torch.empty((len(starts), decoder.shape[1]), dtype=self.dtype)
         arrays = [t.numpy() for t in (starts, counts, latents, value, decoder, out)]
         self.workers.each(len(out), _block(len(out)), lambda low, high: cpu_entries.decode_rows(low, high, *arrays))
         return out
 
     def dots(self, entries: Entries, error: torch.Tensor, decoder: torch.Tensor, shifts=None) -> torch.Tensor:
-        """(entries,): error[row] . decoder[latent]; with `shifts` (n_latents,), error[row + shifts[latent]]."""
+        """(entries,): error[row] . decoder[latent]; with `shifts` (n_latents,), error[row + shifts[latent]] instead."""
         out = torch.empty_like(entries.pre)
-        given = (entries.starts, entries.counts, entries.latents, error, _shifts(shifts, entries), decoder, out)
-        arrays = [t.numpy() for t in given]
+        tensors = (entries.starts, entries.counts, entries.latents, error, _shifts(shifts, entries), decoder, out)
+        arrays = [t.numpy() for t in tensors]
         rows = entries.shape[0]
         self.workers.each(rows, _block(rows), lambda low, high: cpu_entries.row_dots(low, high, *arrays))
         return out
@@ -184,16 +184,16 @@ class CpuOperations(Operations):
         return out
 
     def row_sums(self, entries: Entries, weights: torch.Tensor, matrix: torch.Tensor, shifts=None) -> torch.Tensor:
-        """See `Entries.row_sums`; of matrix[row + shift] with `shifts` as in `dots`."""
+        """See `Entries.row_sums`. With `shifts`, uses matrix[row + shifts[latent]]."""
         n_latents, order = entries.shape[1], entries.order
         out = torch.empty((n_latents, matrix.shape[1]), dtype=self.dtype)
-        given = (entries.offsets, entries.rows[order], weights[order], matrix, _shifts(shifts, entries), out)
-        arrays = [t.numpy() for t in given]
+        tensors = (entries.offsets, entries.rows[order], weights[order], matrix, _shifts(shifts, entries), out)
+        arrays = [t.numpy() for t in tensors]
         self.workers.each(n_latents, _block(n_latents), lambda low, high: cpu_entries.row_sums(low, high, *arrays))
         return out
 
     def adam(self, weight, gradient, first, second, rate: float, correction: float) -> None:
-        """One Adam step of a tensor in place, factors as from `adam.adam_factors`."""
+        """One Adam step of a tensor, in place; `rate` and `correction` come from `adam.adam_factors`."""
         arrays = [t.view(-1).numpy() for t in (weight, gradient.contiguous(), first, second)]
         factors = self._number(rate), self._number(correction), self.constants
         self.workers.each(
@@ -201,7 +201,7 @@ class CpuOperations(Operations):
         )
 
     def adam_unit_rows(self, weight, gradient, first, second, rate: float, correction: float) -> None:
-        """The same for rows held at norm 1: the gradient along them removed before, they rescaled after."""
+        """`adam` for rows held at norm 1: first removes the gradient along the rows, then renormalises the rows."""
         arrays = [t.numpy() for t in (weight, gradient, first, second)]
         factors = self._number(rate), self._number(correction), self.constants
         self.workers.each(

@@ -1,16 +1,16 @@
-"""The arithmetic of a sparse training step on a CPU, one thread each.
+"""Kernels of a sparse training step on a CPU. Each call runs on one thread.
 
-Latents that fire are kept as flat lists: row r's entries stand at `starts[r] : starts[r] + counts[r]` of `index` and
+Firing latents are stored as flat lists: the entries of row r are at `starts[r] : starts[r] + counts[r]` of `index` and
 `value`. Every kernel takes a range of rows or latents, writes nothing outside it, and adds in an order that does not
-depend on the range, so results do not depend on how the work is shared out.
+depend on the range. So results do not depend on how threads share the work.
 
-`contract` and `reassoc` let the compiler use fused multiply-adds and several partial sums; which ones is fixed when
-it compiles, so the same machine type gives the same bits. The flags that assume away NaN or infinity stay off: a NaN
-must reach the loss.
+`contract` and `reassoc` allow fused multiply-adds and several partial sums. The compiler fixes which ones, so the same
+machine type gives the same bits. Flags that assume that there is no NaN or infinity are not used: a NaN must reach the
+loss.
 
-A loop over an index that could be negative must not both add up and write: compiled code then asks at run time whether
-what it writes overlaps what it reads, or the same length of memory behind that, and adds in another order if so. What
-lies there is chance.
+A loop over an index that could be negative must not both sum and write. The compiled code would test at run time
+whether the written array overlaps the array that it reads, or the memory behind that array, and if so add in another
+order. What lies in that memory is random.
 """
 
 import math
@@ -19,8 +19,8 @@ import numpy as np
 from numba import njit
 
 FAST = {"contract", "reassoc", "nsz"}
-SPAN = 16  # most latents in a span, whose maximum is looked at first
-TURN = 32  # numbers that one turn of a vectorised loop takes
+SPAN = 16  # most latents in a span; spans are searched only if their maximum is large enough
+TURN = 32  # values that one iteration of a vectorised loop processes
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
@@ -40,9 +40,13 @@ def centre(x, mean, inverse_scale, decoder_bias, out, column_sums):
 
 
 def variance(squares, column_sums, rows):
-    """sum ||x - mean(x)||^2 of `rows` rows, from what `centre` gave for parts of them: (parts,) and (parts, d).
+    """sum ||x - mean(x)||^2 of `rows` rows, from the results of `centre` on parts of them.
 
-    x - decoder_bias has the same, and is better conditioned. NaN where a row is not finite.
+    It is computed from x - decoder_bias, which has the same variance and is better conditioned. NaN if a row is not
+    finite.
+
+    Args:
+        squares: (parts,) sums of squares. column_sums: (parts, d).
     """
     with np.errstate(invalid="ignore"):
         return float(squares.sum() - (column_sums.sum(axis=0) ** 2).sum() / rows)
@@ -50,7 +54,7 @@ def variance(squares, column_sums, rows):
 
 @njit(nogil=True, cache=True)
 def _reaching(values, n, threshold):
-    """How many of values[:n] are not below the threshold; NaN is not."""
+    """Number of values[:n] that are not below the threshold. NaN counts."""
     count = np.int32(0)
     for i in range(n):
         count += np.int32(not values[i] < threshold)
@@ -59,11 +63,11 @@ def _reaching(values, n, threshold):
 
 @njit(nogil=True, cache=True)
 def _cut(values, n, k, above):
-    """Two numbers low <= high that part the k largest of values[:n] from the rest, by bisection.
+    """Two numbers low <= high that separate the k largest of values[:n] from the rest, found by bisection.
 
-    At most k values reach `high`; the rest of the k largest, if any, equal `low`. More than k values must be positive,
-    and none but NaN reach `above`. Counting has no branches to mispredict and works on whole vectors: on a few dozen
-    values it beats any sorting.
+    At most k values reach `high`; the others of the k largest, if any, equal `low`. More than k values must be
+    positive, and only NaN may reach `above`. Counting has no branches to mispredict and works on whole vectors, so on a
+    few dozen values it is faster than sorting.
     """
     low, high = values.dtype.type(0), above
     while True:
@@ -81,10 +85,10 @@ def _cut(values, n, k, above):
 
 @njit(nogil=True, cache=True)
 def _span_maxima(scores, span, maxima):
-    """The maximum of each span; span s is every len(maxima)-th latent from s, so whole vectors are compared.
+    """The maximum of each span. Span s has every len(maxima)-th latent from s on, so whole vectors are compared.
 
-    Both are bit patterns of floats read as integers: positive ones sort alike, negative ones stay below them, and the
-    compiler makes vector operations of integer maxima only.
+    Scores and maxima are the bits of floats read as integers: positive floats keep their order, negative ones stay
+    below them. The compiler vectorises maxima of integers only.
     """
     n_spans = len(maxima)
     for s in range(n_spans):
@@ -97,17 +101,18 @@ def _span_maxima(scores, span, maxima):
 
 @njit(nogil=True, cache=True)
 def select(pre, bits, bias, k, starts, counts, index, value):
-    """The k largest positive entries of each row of pre + bias; of equal ones the lower index first.
+    """The k largest positive entries of each row of pre + bias. Ties go to the lower index.
 
-    At least k entries reach a number that k of the spans' maxima reach, so only spans that reach it are looked into:
-    a few of them, and the rest of the row is read once.
+    If the maxima of k spans reach a floor, at least k entries reach it, and entries below it are not among the k
+    largest. So only the few spans whose maximum reaches the floor are searched; the rest of the row is read once.
 
     Args:
-        pre: (rows, n_latents); `bias` (n_latents,) is added in place. bits: the same memory as integers.
+        pre: (rows, n_latents); the bias is added in place. bits: the same memory as integers.
+        bias: (n_latents,).
         k: at most n_latents.
-        starts: (rows,) where each row's entries begin; room for k.
-        counts: (rows,) written: how many (fewer than k where fewer are positive).
-        index, value: flat lists, written; indices of a row ascend.
+        starts: (rows,) where each row's entries begin, with room for k.
+        counts: (rows,) written: number of entries; fewer than k if fewer are positive.
+        index, value: flat lists, written; the indices of a row ascend.
     """
     n_latents = pre.shape[1]
     span = max(1, min(SPAN, n_latents // (4 * k)))
@@ -156,13 +161,13 @@ def select(pre, bits, bias, k, starts, counts, index, value):
 
 @njit(nogil=True, cache=True)
 def _padded(n):
-    """n, up to whole turns of a vectorised loop: what is left over would be done one by one."""
+    """n rounded up to whole iterations of a vectorised loop, which would process a remainder one by one."""
     return -(-n // TURN) * TURN
 
 
 @njit(nogil=True, cache=True)
 def _keep_largest(scores, found, n_found, k, above, index, value, start):
-    """Write the k best candidates, latents found[:n_found] with scores[:n_found], at `start`; returns how many."""
+    """Write the k largest of the candidates found[:n_found] with scores[:n_found] at `start`. Returns their number."""
     if n_found <= k:
         for i in range(n_found):
             index[start + i] = found[i]
@@ -185,7 +190,7 @@ def _keep_largest(scores, found, n_found, k, above, index, value, start):
 
 @njit(nogil=True, cache=True, fastmath=FAST)
 def dot(a, b, zero):
-    """a . b; `zero` of their dtype keeps the sum in it."""
+    """a . b. `zero`, a zero of the same dtype, keeps the sum in that dtype."""
     for j in range(a.shape[0]):
         zero += a[j] * b[j]
     return zero
@@ -193,7 +198,7 @@ def dot(a, b, zero):
 
 @njit(nogil=True, cache=True, fastmath=FAST)
 def evaluate(inputs, encoder, bias, starts, counts, index, value):
-    """Value of each entry again, inputs[row] . encoder[index] + bias; entries that are not positive are left out."""
+    """Recompute each entry's value, inputs[row] . encoder[index] + bias, and drop entries that are not positive."""
     zero = np.zeros(1, inputs.dtype)[0]
     for row in range(inputs.shape[0]):
         at = starts[row]
@@ -208,10 +213,10 @@ def evaluate(inputs, encoder, bias, starts, counts, index, value):
 
 @njit(nogil=True, cache=True, fastmath=FAST)
 def decode(target, decoder, starts, counts, index, value, error, value_gradient, row_loss, error_sum):
-    """For each row: error = decoder^T latents - target, and its product with each firing decoder row.
+    """For each row: error = decoder^T latents - target, and its product with the decoder row of each entry.
 
     Args:
-        target: (rows, d) what the latents should add up to.
+        target: (rows, d) what the latents should reconstruct.
         error: (rows, d) written.
         value_gradient: flat like `value`, written: error . decoder[index], half the squared error's gradient.
         row_loss: (rows,) float64 written: sum(error ** 2).
@@ -260,11 +265,12 @@ def count_by_latent(starts, counts, index, offsets):
 
 @njit(nogil=True, cache=True)
 def sort_by_latent(starts, counts, index, value, value_gradient, scale, row_shift, cursor, rows, values, gradients):
-    """Counting sort of the entries by latent, rows ascending; values and gradients times `scale` on the way.
+    """Counting sort of the entries by latent, then by row. Multiplies values and gradients by `scale`.
 
     Args:
-        cursor: (n_latents,) where the next entry of each latent goes; moved on.
-        rows, values, gradients: the sorted lists, written. `row_shift` is added to the row number.
+        row_shift: added to the row numbers.
+        cursor: (n_latents,) where the next entry of each latent goes, updated.
+        rows, values, gradients: the sorted lists, written.
     """
     for row in range(starts.shape[0]):
         for p in range(starts[row], starts[row] + counts[row]):
@@ -294,9 +300,9 @@ def add_rows(out, matrix, rows, weights, first, last, shift):
 
 @njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")
 def adam(weight, gradient, first, second, rate, correction, constants):
-    """One Adam step of a vector, as torch.optim.Adam: rate = lr / (1 - b1^t), correction = 1 / sqrt(1 - b2^t).
+    """One Adam step of a vector, as in torch.optim.Adam: rate = lr / (1 - b1^t), correction = 1 / sqrt(1 - b2^t).
 
-    `constants` are b1, 1 - b1, b2, 1 - b2 and epsilon in the vector's dtype: a mixed one would be computed in float64.
+    `constants` are b1, 1 - b1, b2, 1 - b2 and epsilon in the vector's dtype; mixed dtypes would compute in float64.
     """
     keep1, take1, keep2, take2, epsilon = constants
     for j in range(weight.shape[0]):
@@ -326,19 +332,19 @@ def update_latents(
     bias_parts,
     adam_args,
 ):
-    """Latents low..high-1: gradients of encoder row, decoder row and bias; then their optimiser step, in one pass.
+    """For latents low..high-1: gradients of encoder row, decoder row and bias, and their Adam step, in one pass.
 
-    The gradients live in two rows of cache and are never written out. Of the decoder's gradient the component along
-    its (unit) row is removed, and the row is renormalised after the step, as in sparsify.
+    The gradients stay in two cached rows and are never stored. The component of the decoder's gradient along its unit
+    row is removed, and the row is renormalised after the step, as in sparsify.
 
     Args:
-        offsets, rows, values, gradients: entries sorted by latent; rows >= len(inputs) point into the second half of
-            `error` (the auxiliary loss) and, less len(inputs), into `inputs`.
-        error: (rows or 2 rows, d); `inputs` (rows, d) is x - decoder_bias.
+        offsets, rows, values, gradients: entries sorted by latent. Rows >= len(inputs) belong to AuxK: they index the
+            second half of `error`, and row - len(inputs) indexes `inputs`.
+        error: (rows or 2 rows, d). inputs: (rows, d) x - decoder_bias.
         weights, firsts, seconds: tuples (encoder, decoder, encoder_bias) of parameters and Adam's moments, updated.
-        touched: (n_latents,) whether a latent ever had a gradient: else its moments are 0 and it does not move.
-        bias_parts: (blocks, d) written: for every `block` latents, sum of bias gradient * encoder row, before the step.
-            `low` and `high` are borders of blocks.
+        touched: (n_latents,) whether a latent ever had a gradient. If not, its moments are 0 and it does not change.
+        bias_parts: (blocks, d) written: sum of bias gradient * encoder row, before the step, over each block of
+            `block` latents. `low` and `high` must be borders of blocks.
     """
     encoder, decoder, bias = weights
     rate, correction, constants = adam_args

@@ -1,9 +1,9 @@
-"""What training steps with varying numbers of firing latents are made of, in torch operations for any device.
+"""Operations of training steps with a varying number of firing latents, in plain torch for any device.
 
-Latents that fire are a flat list of entries, row after row. Where they are few (`Entries`), work is done entry by
-entry, without a tensor of shape (entries, d_model); where they are many, as in a ReLU early in training
-(`dense_latents.DenseEntries`), by dense products, some rows at a time, which is faster then. Sums run in a fixed order,
-so the same device gives the same bits.
+An entry is one firing latent of one row. If few latents fire (`Entries`), entries are flat lists, row after row, and
+are processed without a tensor of shape (entries, d_model). If many fire, as early in the training of a ReLU SAE, dense
+products of some rows at a time are faster (`dense_latents.DenseEntries`). Sums run in a fixed order, so the same device
+gives the same bits.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -16,19 +16,20 @@ from torch.nn.functional import embedding_bag
 from sae_stability.sae.training.kernels.adam import BETA1, BETA2, EPSILON
 from sae_stability.sae.training.kernels.dense_latents import DenseEntries
 
-DENSE_FROM = 1 / 16  # share of latents that fire, from which dense products are faster
-_PIECE = 1 << 24  # floats of gathered rows held at once
+DENSE_FROM = 1 / 16  # dense products are faster if more than this share of latents fire
+_MOST_GATHERED = 1 << 24  # floats of gathered rows stored at a time
 
 
 @dataclass
 class Entries:
-    """The entries of a batch, rows ascending, and latents ascending within a row; `DenseEntries` answers to the same.
+    """The entries of a batch, sorted by row, then by latent. `DenseEntries` has the same interface.
 
     Attributes:
-        starts, counts: (rows,) where each row's entries are.
-        rows, latents: (entries,) integers. pre: (entries,) pre-activations, bias included.
-        order: (entries,) the entries by latent, rows ascending. offsets: (n_latents + 1,) where each latent's begin.
-        operations: what works on them.
+        starts, counts: (rows,) index of each row's first entry, and number of its entries.
+        rows, latents: (entries,) row and latent of each entry. pre: (entries,) pre-activations, bias included.
+        order: (entries,) indices of the entries sorted by latent, then by row.
+        offsets: (n_latents + 1,) where the entries of each latent begin in `order`.
+        operations: the operations of the device.
     """
 
     starts: torch.Tensor
@@ -46,20 +47,25 @@ class Entries:
         return len(self.starts), len(self.offsets) - 1
 
     def parts(self) -> Iterator[tuple[slice, "Entries"]]:
-        """Rows to work on at a time, and their entries: all."""
+        """Yield (rows, their entries): one part with all rows."""
         yield slice(None), self
 
-    def at(self, values: torch.Tensor) -> torch.Tensor:
-        """Each entry's own of `values` (n_latents,)."""
+    def per_entry(self, values: torch.Tensor) -> torch.Tensor:
+        """(entries,): the value of each entry's latent, from `values` (n_latents,)."""
         return values[self.latents]
 
-    def only(self, values: torch.Tensor) -> torch.Tensor:
-        """Numbers per entry, 0 where there is none: these are as they should be."""
+    def masked(self, values: torch.Tensor) -> torch.Tensor:
+        """`values` (entries,) unchanged; in a dense matrix, values without an entry are set to 0."""
         return values
 
     def reconstruct(self, value: torch.Tensor, decoder: torch.Tensor, target: torch.Tensor, factor: float):
-        """(error, its square, through): what entries add up to less `target` (rows, d_model), float64 sum of squares,
-        and of every entry error . decoder row * factor."""
+        """Decode `value` (entries,) and compare the result with `target` (rows, d_model).
+
+        Returns:
+            error (rows, d_model): sum of value * decoder row, minus target.
+            Sum of the squared errors, added in float64.
+            through (entries,): error . decoder row * factor.
+        """
         return self.operations.reconstruct(self, value, decoder, target, factor)
 
     def sums(self, weights: torch.Tensor) -> torch.Tensor:
@@ -71,22 +77,22 @@ class Entries:
         return self.operations.row_sums(self, weights, matrix)
 
     def count(self, fired: torch.Tensor) -> torch.Tensor:
-        """(n_latents,): how many of each latent's entries `fired` (entries,)."""
+        """(n_latents,): number of each latent's entries with True in `fired` (entries,)."""
         return torch.bincount(self.latents[fired], minlength=self.shape[1])
 
 
 class Operations:
-    """Plain torch."""
+    """Operations in plain torch."""
 
     def __init__(self, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
         self.device, self.dtype = device, dtype
 
     def tensor(self, values: np.ndarray) -> torch.Tensor:
-        """A copy on the device."""
+        """A copy of an array on the device, in `dtype`."""
         return torch.tensor(np.ascontiguousarray(values), dtype=self.dtype, device=self.device)
 
     def in_order(self, function: Callable, items: Iterable) -> Iterator:
-        """Yield `function` of each item, in the items' order."""
+        """Yield `function(item)` in the order of the items."""
         return map(function, items)
 
     def centred(self, batch: torch.Tensor, mean: torch.Tensor, scale: float, bias: torch.Tensor):
@@ -99,24 +105,24 @@ class Operations:
         return a @ b
 
     def encode(self, inputs: torch.Tensor, encoder: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-        """Pre-activations (rows, n_latents), bias included; good until the next call."""
+        """Pre-activations (rows, n_latents), bias included. The next call may overwrite them."""
         return (inputs @ encoder.T).add_(bias)
 
     def above(self, pre: torch.Tensor, floor: torch.Tensor) -> Entries | DenseEntries:
         """The entries of pre (rows, n_latents) above floor (n_latents,)."""
         mask = pre > floor
-        if many(int(mask.sum()), pre):
+        if dense_is_faster(int(mask.sum()), pre):
             return DenseEntries(pre, floor)
         return self._entries(pre, mask)
 
     def largest(self, pre: torch.Tensor, among: torch.Tensor, k: int) -> Entries:
-        """The k largest positive entries of each row among some latents (indices, ascending)."""
+        """The k largest positive entries of each row among the latents `among` (indices, ascending)."""
         best = pre[:, among].topk(k, dim=1)
         mask = torch.zeros_like(pre, dtype=torch.bool).scatter_(1, among[best.indices], best.values > 0)
         return self._entries(pre, mask)
 
     def largest_of_all(self, pre: torch.Tensor, count: int) -> Entries:
-        """The `count` largest positive entries of the batch; of several equal ones at the border, none."""
+        """The `count` largest positive entries of the batch, without ties at the cutoff."""
         floor = 0.0
         if count < pre.numel():
             floor = max(0.0, float(pre.flatten().topk(count + 1).values[-1]))
@@ -139,14 +145,14 @@ class Operations:
         return error, float(error.square().sum(dtype=torch.float64)), through
 
     def decode(self, starts, counts, latents, value: torch.Tensor, decoder: torch.Tensor) -> torch.Tensor:
-        """(rows, d_model): decoder rows times `value`, added up over each row's entries, which lie side by side."""
+        """(rows, d_model): sum of value * decoder row over each row's entries, which are contiguous."""
         return embedding_bag(latents, decoder, starts, per_sample_weights=value, mode="sum")
 
     def dots(self, entries: Entries, error: torch.Tensor, decoder: torch.Tensor, shifts=None) -> torch.Tensor:
-        """(entries,): error[row] . decoder[latent]; with `shifts` (n_latents,), error[row + shifts[latent]]."""
+        """(entries,): error[row] . decoder[latent]; with `shifts` (n_latents,), error[row + shifts[latent]] instead."""
         out = torch.empty_like(entries.pre)
         rows = entries.rows if shifts is None else entries.rows + shifts[entries.latents]
-        size = max(1, _PIECE // decoder.shape[1])
+        size = max(1, _MOST_GATHERED // decoder.shape[1])
         for first in range(0, len(out), size):
             part = slice(first, first + size)
             out[part] = (error[rows[part]] * decoder[entries.latents[part]]).sum(1)
@@ -158,25 +164,25 @@ class Operations:
         return self.row_sums(entries, weights, ones)[:, 0]
 
     def row_sums(self, entries: Entries, weights: torch.Tensor, matrix: torch.Tensor, shifts=None) -> torch.Tensor:
-        """See `Entries.row_sums`; of matrix[row + shift] with `shifts` as in `dots`."""
+        """See `Entries.row_sums`. With `shifts`, uses matrix[row + shifts[latent]]."""
         order = entries.order
         rows = entries.rows if shifts is None else entries.rows + shifts[entries.latents]
         offsets = entries.offsets[:-1]
         return embedding_bag(rows[order], matrix, offsets, per_sample_weights=weights[order], mode="sum")
 
     def adam(self, weight, gradient, first, second, rate: float, correction: float) -> None:
-        """One Adam step of a tensor in place, factors as from `adam.adam_factors`."""
+        """One Adam step of a tensor, in place; `rate` and `correction` come from `adam.adam_factors`."""
         first.mul_(BETA1).add_(gradient, alpha=1 - BETA1)
         second.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
         weight.addcdiv_(first, second.sqrt().mul_(correction).add_(EPSILON), value=-rate)
 
     def adam_unit_rows(self, weight, gradient, first, second, rate: float, correction: float) -> None:
-        """The same for rows held at norm 1: the gradient along them removed before, they rescaled after."""
+        """`adam` for rows held at norm 1: first removes the gradient along the rows, then renormalises the rows."""
         gradient = gradient - (gradient * weight).sum(1, keepdim=True) * weight
         self.adam(weight, gradient, first, second, rate, correction)
         weight /= weight.norm(dim=1, keepdim=True)
 
 
-def many(count: int, pre: torch.Tensor) -> bool:
-    """Whether `count` entries of `pre` are so many that dense products are faster."""
+def dense_is_faster(count: int, pre: torch.Tensor) -> bool:
+    """Whether dense products are faster than lists for `count` entries of `pre`."""
     return count > DENSE_FROM * pre.numel()

@@ -1,11 +1,11 @@
-"""The arithmetic of a sparse step on a GPU, in Triton; `topk_triton` puts it together.
+"""Triton kernels of a sparse training step on a GPU. `topk_triton` combines them.
 
-No kernel adds with atomics: every sum runs in an order that the data alone decide, so the same device gives the same
-bits. Sums, parameters and moments are float32; what kernels read in bulk (pre-activations, decoder rows, inputs,
-errors) may be bfloat16.
+No kernel uses atomics: the order of every sum depends only on the data, so the same device gives the same bits. Sums,
+parameters and moments are float32. Large inputs of kernels (pre-activations, decoder rows, inputs, errors) may be
+bfloat16.
 
-The entries of a row are k slots of `index` (int32) and `value`, latents ascending; slots that nothing fills hold
-index n_latents and value 0. With TRITON_INTERPRET=1, set before this module is imported, all of it runs on a CPU.
+The entries of a row are k slots of `index` (int32) and `value`, latents ascending. Empty slots hold index n_latents and
+value 0. With TRITON_INTERPRET=1, set before this module is imported, everything runs on a CPU.
 """
 
 import torch
@@ -34,7 +34,7 @@ def _prepare(
     WIDTH: tl.constexpr,
     COPY: tl.constexpr,
 ):
-    """Rows of `inputs` and `copy`; their mean and squared distance from it, by column. Grid: (blocks of ROWS rows,)."""
+    """Rows of `inputs` and `copy`, their mean and squared distance from it by column. Grid: (blocks of ROWS rows,)."""
     column = tl.arange(0, WIDTH)
     across = column < d_model
     shift = tl.load(mean + column, mask=across, other=0.0)
@@ -72,7 +72,7 @@ def _variance(
     BLOCKS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """Squared distance of a column from its mean, from that of blocks of ROWS rows. Grid: (blocks of columns,)."""
+    """Each column's squared distance from its mean, from those of blocks of ROWS rows. Grid: (blocks of columns,)."""
     column = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
     across = (column < d_model)[None, :]
     total = tl.zeros([COLUMNS], tl.float64)
@@ -98,16 +98,17 @@ def _variance(
 def prepare(
     batch: torch.Tensor, mean: torch.Tensor, inverse: float, bias: torch.Tensor, dtype: torch.dtype
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """What the encoder reads of a batch (rows, d_model) float32.
+    """Prepare a batch (rows, d_model) float32 for the encoder.
 
     Args:
-        mean, bias: (d_model,). inverse: of the scale.
+        mean, bias: (d_model,).
+        inverse: 1 / scale.
         dtype: float32 or bfloat16.
 
     Returns:
-        inputs: (rows, d_model) float32, (batch - mean) * inverse - bias.
-        The same in `dtype`.
-        variance: () float64, sum ||inputs - their mean||^2.
+        inputs (rows, d_model) float32: (batch - mean) * inverse - bias.
+        copy (rows, d_model): inputs in `dtype`.
+        variance () float64: sum ||inputs - their mean||^2.
     """
     batch = batch.contiguous()
     (rows, d_model), device = batch.shape, batch.device
@@ -116,8 +117,8 @@ def prepare(
     blocks = triton.cdiv(rows, PREPARED)
     means, squares = (torch.empty((blocks, d_model), dtype=torch.float32, device=device) for _ in range(2))
     sizes = {"ROWS": PREPARED, "WIDTH": triton.next_power_of_2(d_model), "COPY": copy is not inputs}
-    given = (batch, mean, bias, inputs, copy, means, squares, inverse, rows, d_model)
-    _prepare[(blocks,)](*given, **sizes, num_warps=warps(d_model))
+    arguments = (batch, mean, bias, inputs, copy, means, squares, inverse, rows, d_model)
+    _prepare[(blocks,)](*arguments, **sizes, num_warps=warps(d_model))
     spread = torch.empty(d_model, dtype=torch.float64, device=device)
     sizes = {"ROWS": PREPARED, "BLOCKS": min(512, triton.next_power_of_2(blocks)), "COLUMNS": COLUMNS}
     _variance[(triton.cdiv(d_model, COLUMNS),)](means, squares, spread, rows, blocks, d_model, **sizes)
@@ -166,37 +167,38 @@ def _decode(
 def decode(
     target: torch.Tensor, decoder: torch.Tensor, index: torch.Tensor, value: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """What a row's entries add up to, less the target, and what follows from it, in one pass over the row.
+    """Decode the entries, and compute error, gradient and loss, in one pass over each row.
 
     Args:
-        target: (rows, d_model). decoder: (n_latents, d_model); index, value: (rows, k), see the module.
+        target: (rows, d_model). decoder: (n_latents, d_model).
+        index, value: (rows, k), see the module.
 
     Returns:
-        error (rows, d_model), of the decoder's dtype: sum of value * decoder[index] - target.
-        gradient (rows, k): error . decoder[index], half the squared error's gradient for `value`.
+        error (rows, d_model), in the decoder's dtype: sum of value * decoder[index] - target.
+        gradient (rows, k): error . decoder[index], half the gradient of the squared error by `value`.
         loss (rows,): sum of error ** 2.
     """
     (rows, d_model), k = target.shape, index.shape[1]
     error = torch.empty((rows, d_model), dtype=decoder.dtype, device=target.device)
     gradient = torch.empty((rows, k), dtype=torch.float32, device=target.device)
     loss = torch.empty(rows, dtype=torch.float32, device=target.device)
-    given = (target, decoder, index, value, error, gradient, loss, len(decoder), k, d_model)
-    _decode[(rows,)](*given, **_tile(d_model, 8192, k))
+    arguments = (target, decoder, index, value, error, gradient, loss, len(decoder), k, d_model)
+    _decode[(rows,)](*arguments, **_tile(d_model, 8192, k))
     return error, gradient, loss
 
 
 def _tile(d_model: int, numbers: int, most: int) -> dict[str, int]:
-    """Whole rows of about `numbers` numbers in all that a program gathers at once, and its warps."""
+    """Number of whole rows (about `numbers` values) that a program gathers at a time, and its warps."""
     width = triton.next_power_of_2(d_model)
     slots = max(1, min(numbers // width, triton.next_power_of_2(most)))
     return {"SLOTS": slots, "WIDTH": width, "num_warps": warps(d_model)}
 
 
 def warps(d_model: int) -> int:
-    """Warps of a program that sums rows: as many as read one row of bfloat16 at once, 16 bytes a thread.
+    """Warps of a program that sums rows: enough to read one bfloat16 row at a time, with 16 bytes per thread.
 
-    With more, several rows are read side by side, and each sum over rows passes through shared memory: on an H200,
-    three times as slow.
+    More warps would read several rows at a time, and each sum over rows would pass through shared memory. On an H200
+    that is three times as slow.
     """
     return max(1, min(16, triton.next_power_of_2(d_model) // 256))
 
@@ -205,7 +207,7 @@ def warps(d_model: int) -> int:
 def adam_step(
     weight, first, second, gradient, mask, rate, correction, B1: tl.constexpr, B2: tl.constexpr, EPS: tl.constexpr
 ):
-    """The weights after one Adam step; moments are written."""
+    """The weights after one Adam step. Writes the moments."""
     m = B1 * tl.load(first, mask=mask, other=0.0) + (1 - B1) * gradient
     v = B2 * tl.load(second, mask=mask, other=0.0) + (1 - B2) * gradient * gradient
     tl.store(first, m, mask=mask)
@@ -238,23 +240,23 @@ def _adam_vector(
 
 
 def set_factors(factors: torch.Tensor, rate: float, correction: float) -> None:
-    """Write what `adam.adam_factors` gave into a tensor (2,), without waiting for its device."""
+    """Write the results of `adam.adam_factors` into a tensor (2,), without waiting for its device."""
     factors[0].fill_(rate)
     factors[1].fill_(correction)
 
 
 def adam(weight, first, second, gradient: torch.Tensor, scale: torch.Tensor, factors: torch.Tensor) -> None:
-    """One Adam step of a tensor in place for gradient * scale.
+    """One Adam step of a tensor, in place, with gradient * scale.
 
     Args:
         weight, first, second: the tensor and its moments, updated. gradient: of the same shape.
-        scale: () float32; NaN leaves everything as it is.
+        scale: () float32; NaN leaves everything unchanged.
         factors: (2,) float32, from `set_factors`.
     """
     sizes = {"BLOCK": 1024, "B1": BETA1, "B2": BETA2, "EPS": EPSILON}
     grid = (triton.cdiv(weight.numel(), sizes["BLOCK"]),)
-    given = (weight, first, second, gradient.contiguous(), scale, factors, weight.numel())
-    _adam_vector[grid](*given, **sizes)
+    arguments = (weight, first, second, gradient.contiguous(), scale, factors, weight.numel())
+    _adam_vector[grid](*arguments, **sizes)
 
 
 @triton.jit
@@ -272,7 +274,7 @@ def _dots(error, decoder, rows, latents, out, size, d_model, SLOTS: tl.constexpr
 
 
 def dots(error: torch.Tensor, decoder: torch.Tensor, rows: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
-    """(entries,): error[row] . decoder[latent] of each entry; both matrices (any, d_model) float32."""
+    """(entries,): error[row] . decoder[latent] of each entry; both matrices are float32 with d_model columns."""
     out = torch.empty(len(rows), dtype=torch.float32, device=error.device)
     if len(rows):
         tile = _tile(error.shape[1], 4096, 4)

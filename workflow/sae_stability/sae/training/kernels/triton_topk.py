@@ -1,4 +1,4 @@
-"""Selection of the largest latents of each row on a GPU, in Triton; see `triton_kernels` for how entries lie."""
+"""Triton kernels that select the largest latents of each row. `triton_sparse` defines the layout of entries."""
 
 import torch
 import triton
@@ -7,20 +7,20 @@ import triton.language as tl
 
 @triton.jit
 def _keys(score):
-    """Integers that order positive floats; 0 for others; NaN first, because it must reach the loss."""
+    """Integer keys that order positive floats; 0 for others. NaN is largest, because it must reach the loss."""
     bits = score.to(tl.int32, bitcast=True)
     return tl.where(score != score, 0x7FC00000, tl.maximum(bits, 0))
 
 
 @triton.jit
 def _larger(a, b):
-    """The larger number; NaN where one is."""
+    """The larger number; NaN if either is NaN."""
     return tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)
 
 
 @triton.jit
 def _keep_largest(keys, k):
-    """Which of `keys` (a vector) are the k largest above 0, of equal ones the earlier; and the place of each."""
+    """Mask of the k largest `keys` above 0 (ties go to the earlier), and the place of each among them."""
     cut = tl.sum(keys * 0, axis=0)
     bit, reached = cut + (1 << 30), cut - 1
     while (bit > 0) & (reached != k):
@@ -32,7 +32,7 @@ def _keep_largest(keys, k):
     tied = (keys == cut) & (keys > 0)
     room = k - tl.sum(above.to(tl.int32), axis=0)
     keep = above | (tied & (room > 0))
-    if tl.sum(keep.to(tl.int32), axis=0) > k:  # counting up is dear
+    if tl.sum(keep.to(tl.int32), axis=0) > k:  # `cumsum` is slow, so only if there are ties to drop
         keep = above | (tied & (tl.cumsum(tied.to(tl.int32), axis=0) <= room))
     return keep, tl.cumsum(keep.to(tl.int32), axis=0) - 1
 
@@ -41,7 +41,7 @@ def _keep_largest(keys, k):
 def _group_maxima(
     pre, bias, maxima, n_rows, n_latents, n_groups, ROWS: tl.constexpr, GROUPS: tl.constexpr, SIZE: tl.constexpr
 ):
-    """maxima[row, g] = largest key of latents g * SIZE and following. Grid: (blocks of rows, blocks of groups)."""
+    """maxima[row, g] = largest key of the SIZE latents from g * SIZE. Grid: (blocks of rows, blocks of groups)."""
     groups = tl.program_id(1) * GROUPS + tl.arange(0, GROUPS)
     latents = groups[:, None] * SIZE + tl.arange(0, SIZE)[None, :]
     inside = latents < n_latents
@@ -57,7 +57,7 @@ def _group_maxima(
 
 @triton.jit
 def _pick_groups(maxima, groups, n_groups, slots, WIDTH: tl.constexpr, SLOTS: tl.constexpr):
-    """The `slots` groups of a row with the largest maxima, ascending; n_groups in the slots left. Grid: (rows,)."""
+    """The `slots` groups of a row with the largest maxima, ascending; n_groups in empty slots. Grid: (rows,)."""
     row = tl.program_id(0).to(tl.int64)
     place = tl.arange(0, WIDTH)
     keys = tl.load(maxima + row * n_groups + place, mask=place < n_groups, other=0)
@@ -72,7 +72,7 @@ def _pick_groups(maxima, groups, n_groups, slots, WIDTH: tl.constexpr, SLOTS: tl
 def _pick_entries(
     pre, bias, groups, index, value, n_latents, k, slots, SLOTS: tl.constexpr, SIZE: tl.constexpr, K: tl.constexpr
 ):
-    """The k largest entries of a row among those of its groups. Grid: (rows,)."""
+    """The k largest entries of a row in its picked groups. Grid: (rows,)."""
     row = tl.program_id(0).to(tl.int64)
     place = tl.arange(0, SLOTS * SIZE)
     slot = place // SIZE
@@ -91,11 +91,11 @@ def _pick_entries(
 
 
 def largest(pre: torch.Tensor, bias: torch.Tensor, k: int, index: torch.Tensor, value: torch.Tensor) -> None:
-    """The k largest positive entries of each row of pre + bias; of equal ones the lower index first.
+    """The k largest positive entries of each row of pre + bias. Ties go to the lower index.
 
-    The k groups of neighbouring latents with the largest maxima hold all of them (an entry of any other group comes
-    after k maxima), so a row is read once, and then k groups of it. The k-th largest is found by bisection on the
-    floats' bits, as far as it takes to tell it from the next.
+    The k groups of neighbouring latents with the largest maxima hold all of them, since the k maxima exceed every entry
+    of other groups. So each row is read once, and then only k of its groups. The k-th largest is found by bisection on
+    the bits of the floats, until it is separated from the next.
 
     Args:
         pre: (rows, n_latents) float32 or bfloat16. bias: (n_latents,) float32. k: at most n_latents.
@@ -117,7 +117,7 @@ def largest(pre: torch.Tensor, bias: torch.Tensor, k: int, index: torch.Tensor, 
 
 
 def _group_size(n_latents: int, k: int) -> int:
-    """About as many groups as entries in k of them, which is the least work."""
+    """Size with about as many groups as entries in k groups, which minimises the work."""
     size = 4
     while size * size * k < n_latents and size < 1024:
         size *= 2

@@ -1,7 +1,7 @@
-"""Gradients of the latents from a batch's entries and their Adam step on a GPU, in Triton; see `triton_kernels`.
+"""Triton kernels for the latents' gradients and Adam step on a GPU. `triton_sparse` defines the layout of entries.
 
-No gradient is ever written out: a program sums a latent's rows and updates its parameters at once. Encoder and decoder
-take turns, because a program of both needs so many registers that too few of them run at a time.
+Gradients are never stored: a program sums a latent's rows and updates its parameters at once. Encoder and decoder have
+separate kernels, because a program for both needs so many registers that too few programs run at a time.
 """
 
 from typing import NamedTuple
@@ -13,13 +13,13 @@ import triton.language as tl
 from sae_stability.sae.training.kernels.adam import BETA1, BETA2, EPSILON
 from sae_stability.sae.training.kernels.triton_sparse import adam_step, warps
 
-SPAN = 128  # entries by latent that are summed apart where all are one latent's
+SPAN = 128  # entries sorted by latent; spans with entries of one latent only are summed by their own program
 LATENTS = 8  # latents that one program updates
-NUMBERS = 4096  # of error or input rows that a program gathers at once
+MOST_GATHERED = 4096  # values of error or input rows that a program gathers at a time
 
 
-class Moments(NamedTuple):
-    """Encoder, decoder and encoder bias, (n_latents, d_model) twice and (n_latents,): parameters or moments of Adam."""
+class LatentTensors(NamedTuple):
+    """Encoder and decoder (n_latents, d_model) and encoder bias (n_latents,): the parameters, or a moment of Adam."""
 
     encoder: torch.Tensor
     decoder: torch.Tensor
@@ -28,7 +28,7 @@ class Moments(NamedTuple):
 
 @triton.jit
 def _arrange(order, rows, value, gradient, out_rows, out_value, out_gradient, size, BLOCK: tl.constexpr):
-    """Rows, values and gradients in the order of latents. Grid: (blocks of entries,)."""
+    """Rows, values and gradients sorted by latent. Grid: (blocks of entries,)."""
     place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = place < size
     entry = tl.load(order + place, mask=inside, other=0)
@@ -39,7 +39,7 @@ def _arrange(order, rows, value, gradient, out_rows, out_value, out_gradient, si
 
 @triton.jit
 def _sums(first, last, rows, weights, matrix, n_rows, d_model, SLOTS: tl.constexpr, WIDTH: tl.constexpr):
-    """Sums over entries [first, last) of weight * matrix row, and of the weights."""
+    """Sum of weight * matrix row, and sum of weights, over the entries [first, last)."""
     column = tl.arange(0, WIDTH)
     total = tl.zeros([WIDTH], tl.float32)
     of_weights = tl.zeros([SLOTS], tl.float32)
@@ -50,11 +50,11 @@ def _sums(first, last, rows, weights, matrix, n_rows, d_model, SLOTS: tl.constex
         row = tl.where(row < n_rows, row, row - n_rows).to(tl.int64)
         weight = tl.load(weights + place, mask=inside, other=0.0)
         both = inside[:, None] & (column < d_model)[None, :]
-        # The rows are read many times over, the parameters that pass by once: the cache is for the rows.
-        given = tl.load(
+        # Keep the rows in the cache: they are read many times, the parameters only once.
+        values = tl.load(
             matrix + row[:, None] * d_model + column[None, :], mask=both, other=0.0, eviction_policy="evict_last"
         )
-        total += tl.sum(given.to(tl.float32) * weight[:, None], axis=0)
+        total += tl.sum(values.to(tl.float32) * weight[:, None], axis=0)
         of_weights += weight
     return total, tl.sum(of_weights, axis=0)
 
@@ -74,7 +74,7 @@ def _span_sums(
     SLOTS: tl.constexpr,
     WIDTH: tl.constexpr,
 ):
-    """`_sums` of entries program * SPAN and following, where all are of one latent; else nothing. Grid: (spans,)."""
+    """`_sums` of each span of SPAN entries, if all its entries are of one latent; else nothing. Grid: (spans,)."""
     span = tl.program_id(0)
     first = span * SPAN
     latent = tl.load(latents + first)
@@ -100,7 +100,7 @@ def _latent_sums(
     SLOTS: tl.constexpr,
     WIDTH: tl.constexpr,
 ):
-    """`_sums` of a latent's entries [first, last), with those of whole spans from `_span_sums`."""
+    """`_sums` of a latent's entries [first, last), taking whole spans from `_span_sums`."""
     column = tl.arange(0, WIDTH)
     head = tl.minimum(last, (first + SPAN - 1) // SPAN * SPAN)
     tail = tl.maximum(head, last // SPAN * SPAN)
@@ -146,13 +146,13 @@ def _update_encoder(
     B2: tl.constexpr,
     EPS: tl.constexpr,
 ):
-    """Encoder, its bias, `silent` and `bias_parts` of `update_latents`. Grid: (blocks of LATENTS latents,)."""
+    """Update encoder, its bias and `silent`, and write `bias_parts`. Grid: (blocks of LATENTS latents,)."""
     column = tl.arange(0, WIDTH)
     across = column < d_model
     factor, rate, correction = tl.load(scale), tl.load(factors), tl.load(factors + 1)
     bias_part = tl.zeros([WIDTH], tl.float32)
     low = tl.program_id(0) * LATENTS
-    # Where the loss was not finite, nothing is overwritten.
+    # If the loss was not finite, `factor` is NaN: update nothing.
     high = tl.where(factor == factor, tl.minimum(low + LATENTS, n_latents), low)
     for latent in range(low, high):
         first, last = tl.load(offsets + latent), tl.load(offsets + latent + 1)
@@ -181,7 +181,7 @@ def _update_encoder(
             EPS,
         )
         tl.store(bias + latent + one, new)
-        # A stable sort has the entries of the reconstruction before those of AuxK, which do not count.
+        # The sort is stable, so entries of the reconstruction precede those of AuxK, which do not count as firing.
         earliest = tl.load(order + first, mask=first < last, other=n_main)
         tl.store(silent + latent, tl.where(earliest < n_main, 0, tl.load(silent + latent) + n_rows))
     tl.store(bias_parts + tl.program_id(0).to(tl.int64) * d_model + column, bias_part, mask=across)
@@ -213,7 +213,7 @@ def _update_decoder(
     B2: tl.constexpr,
     EPS: tl.constexpr,
 ):
-    """Decoder of `update_latents`. Grid: (blocks of LATENTS latents,)."""
+    """Update the decoder. Grid: (blocks of LATENTS latents,)."""
     column = tl.arange(0, WIDTH)
     across = column < d_model
     factor, rate, correction = tl.load(scale), tl.load(factors), tl.load(factors + 1)
@@ -246,32 +246,31 @@ def update_latents(
     inputs: torch.Tensor,
     scale: torch.Tensor,
     silent: torch.Tensor,
-    parameters: Moments,
-    first: Moments,
-    second: Moments,
+    parameters: LatentTensors,
+    first: LatentTensors,
+    second: LatentTensors,
     copies: tuple[torch.Tensor, torch.Tensor],
     factors: torch.Tensor,
     n_main: int,
 ) -> torch.Tensor:
     """Gradients of encoder, decoder and encoder bias, and their Adam step, one latent at a time.
 
-    Of the decoder's gradient, the component along its (unit) row is removed, and the row is renormalised after the
-    step. Entries are sorted by latent; a latent with very many has them summed in spans first, by programs of their
-    own.
+    The component of the decoder's gradient along its unit row is removed, and the row is renormalised after the step.
+    Entries are sorted by latent. The entries of very frequent latents are first summed in spans, by separate programs.
 
     Args:
-        index, value, gradient: (entries,), the value and its gradient before `scale`.
-        rows: (entries,) int32 rows of `error`; those >= len(inputs) are AuxK's, row - len(inputs) of `inputs`.
-        error: (rows or 2 rows, d_model). inputs: (rows, d_model), x - decoder_bias.
-        scale: () float32 that both sums are multiplied by; NaN leaves everything as it is.
-        silent: (n_latents,) activations since a latent last fired, moved on.
-        parameters, first, second: the parameters with Adam's moments, updated.
-        copies: encoder and decoder in bfloat16, written; or the parameters themselves, left alone.
+        index, value, gradient: (entries,) latent, value, and gradient by the value, before `scale`.
+        rows: (entries,) int32 rows of `error`. Rows >= len(inputs) belong to AuxK and to row - len(inputs) of `inputs`.
+        error: (rows or 2 rows, d_model). inputs: (rows, d_model) x - decoder_bias.
+        scale: () float32 factor of all gradients; NaN leaves everything unchanged.
+        silent: (n_latents,) activations since each latent last fired, updated.
+        parameters, first, second: the parameters and Adam's moments, updated.
+        copies: encoder and decoder in bfloat16, updated; or the parameters themselves.
         factors: (2,) float32, from `triton_sparse.set_factors`.
-        n_main: entries before this one are the reconstruction's, the others AuxK's.
+        n_main: number of entries of the reconstruction; the entries after them are AuxK's.
 
     Returns:
-        (blocks, d_model): sums over latents of bias gradient, without `scale`, * encoder row before the step.
+        (blocks, d_model): sums over latents of bias gradient (without `scale`) * encoder row before the step.
     """
     (n_latents, d_model), device, size = parameters.encoder.shape, error.device, len(index)
     latents, order = torch.sort(index, stable=True)
@@ -285,21 +284,21 @@ def update_latents(
     spans = torch.empty((max(1, n_spans), d_model), dtype=torch.float32, device=device)
     span_weights = torch.empty(max(1, n_spans), dtype=torch.float32, device=device)
     sizes = {"SPAN": SPAN, "WIDTH": triton.next_power_of_2(d_model), "num_warps": warps(d_model)}
-    sizes["SLOTS"] = max(1, min(4, NUMBERS // sizes["WIDTH"]))
+    sizes["SLOTS"] = max(1, min(4, MOST_GATHERED // sizes["WIDTH"]))
     adam = {"LATENTS": LATENTS, "B1": BETA1, "B2": BETA2, "EPS": EPSILON}
     adam["COPY"] = copies[0].dtype == torch.bfloat16
     blocks = triton.cdiv(n_latents, LATENTS)
     bias_parts = torch.empty((blocks, d_model), dtype=torch.float32, device=device)
 
     def summed(weights: torch.Tensor, matrix: torch.Tensor) -> tuple:
-        given = (rows, weights, matrix, spans, span_weights)
+        arguments = (rows, weights, matrix, spans, span_weights)
         if n_spans:
-            _span_sums[(n_spans,)](latents, *given, len(matrix), n_latents, d_model, **sizes)
-        return given
+            _span_sums[(n_spans,)](latents, *arguments, len(matrix), n_latents, d_model, **sizes)
+        return arguments
 
     encoder, decoder, bias = zip(parameters, first, second, strict=True)
-    given = (*summed(gradient, inputs), scale, factors, *encoder, copies[0], *bias, bias_parts, silent)
-    _update_encoder[(blocks,)](offsets, order, *given, len(inputs), n_latents, n_main, d_model, **sizes, **adam)
-    given = (*summed(value, error), scale, factors, *decoder, copies[1])
-    _update_decoder[(blocks,)](offsets, *given, len(error), n_latents, d_model, **sizes, **adam)
+    arguments = (*summed(gradient, inputs), scale, factors, *encoder, copies[0], *bias, bias_parts, silent)
+    _update_encoder[(blocks,)](offsets, order, *arguments, len(inputs), n_latents, n_main, d_model, **sizes, **adam)
+    arguments = (*summed(value, error), scale, factors, *decoder, copies[1])
+    _update_decoder[(blocks,)](offsets, *arguments, len(error), n_latents, d_model, **sizes, **adam)
     return bias_parts

@@ -1,4 +1,4 @@
-"""Training steps, a module an architecture, and what the architectures' steps are built from."""
+"""Training steps: one module per architecture, and their common parts."""
 
 from importlib import import_module
 from types import ModuleType
@@ -7,9 +7,9 @@ from sae_stability.sae.architectures import REGISTRY
 
 
 def architecture(name: str) -> ModuleType:
-    """The module of an architecture, loaded by name so that no other architecture is.
+    """The module of an architecture, without loading those of others.
 
-    It has `make_step(weights, settings, normalisation, device, workers)`, which returns a `protocol.Step`. What the
-    saved SAE is stands in `sae.formats.own.TRAINED`.
+    It has `make_step(weights, settings, normalisation, device, workers)`, which returns a `protocol.Step`.
+    `sae.formats.own.TRAINED` describes the SAE that is saved.
     """
     return import_module(REGISTRY[name].module)

@@ -1,16 +1,21 @@
 """Gated SAE (Rajamanoharan et al. 2024, "Improving dictionary learning with gated sparse autoencoders",
 arXiv 2404.16014).
 
-With h = encoder (x - decoder_bias): the gate is h + encoder_bias, the magnitude exp(magnitude_scale) * h +
-magnitude_bias; a latent is ReLU(magnitude) where its gate is above 0, else 0. Loss: sum ||x - x_hat||^2 + coefficient *
-sum ReLU(gate) + sum ||x - x_hat of ReLU(gate) by a frozen decoder||^2. Initialisation: decoder rows uniform with norm
-1, encoder their transpose (here: rescaled, as for TopK), scale and biases 0. Decoder rows are held at norm 1. No AuxK;
-dead latents are resampled, a few times in the first half of a training (Bricken et al. 2023; see `resampling`).
+With h = encoder (x - decoder_bias), gate = h + encoder_bias and magnitude = exp(magnitude_scale) * h + magnitude_bias,
+a latent is ReLU(magnitude) if its gate is above 0, else 0. Loss: sum ||x - x_hat||^2 + coefficient * sum ReLU(gate) +
+sum ||x - x_gate||^2, where x_gate is ReLU(gate) decoded by a frozen copy of the decoder. Initialisation: decoder rows
+uniform with norm 1, encoder their transpose (here: rescaled, as for TopK), scale and biases 0. Decoder rows are held at
+norm 1. No AuxK. Dead latents are resampled a few times in the first half of a training (Bricken et al. 2023; see
+`resampling`).
 
-Differences from the source: `k` is the mean number of latents that fire, held by a controller of the coefficient
-(`sparsity_controller.SparsityController`); the decoder bias starts at the first batch's mean; Adam's first beta is 0.9,
-not 0; `resampling` says when latents are resampled, from which inputs and with which bias, and the learning rate does
-not warm up again.
+Differences from the source:
+
+- `k` is the mean number of latents that fire; a controller of the coefficient holds it
+  (`sparsity_controller.SparsityController`).
+- The decoder bias starts at the first batch's mean.
+- Adam's first beta is 0.9, not 0.
+- Dead latents are resampled at other steps, from other inputs and with another bias, and the learning rate does not
+  warm up again; see `resampling`.
 """
 
 import numpy as np
@@ -24,41 +29,41 @@ from sae_stability.sae.training.steps.variable_l0 import Loss, make_operations
 
 
 class GatedStep(PenalisedStep):
-    """`encoder_bias` is the gate's."""
+    """Step of a Gated SAE. `encoder_bias` is the bias of the gate."""
 
-    def initial(self, weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Scale and bias of the magnitude, 0."""
+    def initial_parameters(self, weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Add scale and bias of the magnitude, both 0."""
         zeros = np.zeros(self.settings.n_latents, np.float32)
         return weights | {"magnitude_scale": zeros, "magnitude_bias": zeros}
 
     def select(self, pre: torch.Tensor) -> Entries | DenseEntries:
-        """Every latent whose gate is above 0."""
+        """The latents whose gate is above 0."""
         return self.operations.above(pre, torch.zeros_like(self.parameters["encoder_bias"]))
 
     def loss(self, inputs: torch.Tensor, entries: Entries, variance: float) -> Loss:
-        """Squared error, the penalty, and the squared error of the gates alone."""
+        """Squared error, sparsity penalty, and squared error of the gate's reconstruction."""
         p, gate = self.parameters, entries.pre
-        size = entries.at(p["magnitude_scale"].exp())
-        scaled = (gate - entries.at(p["encoder_bias"])).mul_(size)
-        value = entries.only((scaled + entries.at(p["magnitude_bias"])).relu_())
+        factor = entries.per_entry(p["magnitude_scale"].exp())
+        scaled = (gate - entries.per_entry(p["encoder_bias"])).mul_(factor)
+        value = entries.masked((scaled + entries.per_entry(p["magnitude_bias"])).relu_())
         error, fvu, through_value = self.reconstruct(entries, value, inputs, variance)
         fires = value > 0
         through_magnitude = through_value.mul_(fires)
         _, _, through_gate = self.reconstruct(entries, gate, inputs, variance)
-        through_gate = entries.only(through_gate.add_(self.coefficient))
+        through_gate = entries.masked(through_gate.add_(self.coefficient))
         gate_sums, magnitude_sums = entries.sums(through_gate), entries.sums(through_magnitude)
         scale_sums = entries.sums(scaled.mul_(through_magnitude))
-        through_product = through_gate.add_(through_magnitude.mul_(size))
+        through_product = through_gate.add_(through_magnitude.mul_(factor))
         gradients, sums = self.linear_gradients(entries, inputs, error, value, through_product, variance)
         gradients |= {"encoder_bias": gate_sums, "magnitude_bias": magnitude_sums, "magnitude_scale": scale_sums}
         return Loss(fvu, error, entries.count(fires), gradients, sums)
 
     def revive(self, inputs: torch.Tensor, error: torch.Tensor) -> None:
-        """Resample dead latents, a few times in a training."""
-        if resampling.due(self.steps, self.settings.total_steps):
+        """Resample dead latents at the steps that `resampling` names."""
+        if resampling.is_due(self.steps, self.settings.total_steps):
             resampling.resample(self, inputs, error)
 
 
 def make_step(weights: dict[str, np.ndarray], settings, normalisation, device, workers) -> GatedStep:
-    """An SAE in training."""
+    """Make the training step of one SAE, on CPU or CUDA kernels or plain torch operations."""
     return GatedStep(weights, settings, normalisation, make_operations(device, workers))

@@ -1,13 +1,13 @@
-"""Holding the number of latents that fire at a target, by the weight of a sparsity penalty."""
+"""Base class of steps whose sparsity penalty is adjusted to reach a target L0."""
 
 from sae_stability.sae.training.sparsity_controller import MEMORY, SparsityController
 from sae_stability.sae.training.steps.variable_l0 import EntryStep
 
 
 class PenalisedStep(EntryStep):
-    """A step whose loss has a sparsity penalty, its coefficient such that `k` latents fire on average.
+    """A step with a sparsity penalty, whose coefficient a controller adjusts so that `k` latents fire on average.
 
-    `memory` is the controller's.
+    `memory` is that of the controller.
     """
 
     aims_at_l0 = True
@@ -15,24 +15,24 @@ class PenalisedStep(EntryStep):
     memory_size = MEMORY
 
     start = 0.05
-    """The coefficient's base before the first step, for activations with a variance of 1 a dimension."""
+    """The coefficient's base before the first step, for activations with a variance of 1 per dimension."""
 
     proportional = 3.0
-    """How much of the base the coefficient changes by where L0 is off by all of its target."""
+    """Change of the coefficient, in multiples of its base, per relative error of L0."""
 
     power = 1
-    """The penalty's unit: the activations' own (1) or squared (2)."""
+    """The penalty grows with this power of the activations' unit: 1 or 2."""
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         learning_time = self.settings.peak_learning_rate * self.settings.total_steps / 2
         self.controller = SparsityController(self.memory, self.settings.k, self.proportional, learning_time)
 
-    def before(self, variance: float, numbers: int) -> None:
-        """The coefficient in force, divided by the variance as the whole loss is."""
-        unit = (variance / numbers) ** (self.power / 2)
+    def before_loss(self, variance: float, n_values: int) -> None:
+        """Set the current coefficient, divided by the variance as the whole loss is."""
+        unit = (variance / n_values) ** (self.power / 2)
         self.coefficient = self.controller.coefficient(self.start * unit) / variance
 
-    def after(self, l0: float, rate: float) -> None:
-        """Steer the coefficient."""
+    def after_update(self, l0: float, rate: float) -> None:
+        """Update the coefficient."""
         self.controller.update(l0, rate)

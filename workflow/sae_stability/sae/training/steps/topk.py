@@ -1,11 +1,11 @@
 """TopK (Gao et al. 2024, "Scaling and evaluating sparse autoencoders", arXiv 2406.04093), as sparsify 1.3.3 trains it.
 
 latents = TopK(ReLU(encoder (x - decoder_bias) + encoder_bias)), x_hat = decoder^T latents + decoder_bias. Loss: FVU of
-the batch + auxk_alpha * AuxK, in which up to d_model / 2 dead latents predict the error that the living ones leave
-(section 3.1 and appendix A.2; `topk_cpu.AuxiliaryEntries` has the formula). Initialisation: encoder rows uniform, as a
-linear layer of PyTorch has them; decoder the same rows at norm 1; encoder bias 0.
+the batch + auxk_alpha * AuxK, in which up to d_model / 2 dead latents predict the error of the reconstruction (section
+3.1 and appendix A.2; formula in `topk_cpu.AuxiliaryEntries`). Initialisation: encoder rows uniform, as in PyTorch's
+linear layer; decoder the same rows scaled to norm 1; encoder bias 0.
 
-Not as in the source: the decoder bias starts at the first batch's mean, for their geometric median.
+Difference from the source: the decoder bias starts at the mean of the first batch, not at the geometric median.
 """
 
 from importlib.util import find_spec
@@ -26,7 +26,7 @@ def make_step(
     device: torch.device,
     workers: Workers,
 ) -> Step:
-    """An SAE in training: explicit sparse kernels on a CPU and, with Triton, on CUDA; torch operations elsewhere."""
+    """Make the training step of one SAE: sparse kernels on a CPU and, with Triton, on CUDA; else torch operations."""
     if device.type == "cpu":
         from sae_stability.sae.training.steps.topk_cpu import CpuTopKStep
 

@@ -1,8 +1,8 @@
 """The TopK training step on a CPU: explicit sparse gradients in numba, the dense product by BLAS.
 
-A step goes tile by tile over the batch (product, selection, decoding: pre-activations never exist for the whole batch)
-and then block by block over the latents (gradients, optimiser). `topk_torch` has the same arithmetic written
-plainly.
+A step first goes over the batch in tiles (product, selection, decoding), so pre-activations are never stored for the
+whole batch. Then it goes over the latents in blocks (gradients, optimiser). `topk_torch` does the same arithmetic in
+plain torch operations.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ from sae_stability.sae.training.settings import TrainSettings
 from sae_stability.sae.training.steps.protocol import StepResult
 from sae_stability.sae.training.workers import Workers
 
-# PyTorch's names for it are private and may go; then it counts as a processor without.
+# These functions of PyTorch are private and may disappear. Without them, bfloat16 products count as unsupported.
 BFLOAT16_PRODUCTS = any(
     getattr(torch.cpu, name, bool)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
 )
@@ -23,7 +23,7 @@ PARAMETERS = ("encoder", "decoder", "encoder_bias", "decoder_bias")
 
 
 class CpuTopKStep:
-    """TopK with optional AuxK, a `protocol.Step`. `dtype` is float64 in gradient checks only."""
+    """TopK with optional AuxK; a `protocol.Step`. `dtype` is float64 only in tests of gradients."""
 
     aims_at_l0 = False
 
@@ -48,7 +48,7 @@ class CpuTopKStep:
 
     def _allocate(self, batch: int, shape: tuple[int, int], dtype: type) -> None:
         n_latents, d_model = shape
-        # Larger tiles make the product faster, more tiles share out better.
+        # Larger tiles make the product faster; more tiles spread better over threads.
         self.tile_rows = max(256, min(512, batch // 8))
         room = batch * self.settings.k
         self.inputs = _aligned(np.empty((batch, d_model), dtype))
@@ -66,10 +66,10 @@ class CpuTopKStep:
         self.sums = np.empty((len(self.squares), d_model), np.float64)
         self.error_sums = np.empty((len(self.squares), d_model), dtype)
         self.tiles: list[torch.Tensor] = []
-        self.low_encoder: torch.Tensor | None = None  # the encoder as the product takes it, where that is not as it is
+        self.low_encoder: torch.Tensor | None = None  # the encoder in bfloat16, if the product uses that
 
     def step(self, batch: torch.Tensor, rate: float) -> StepResult:
-        """Advance by one batch (batch_size, d_model) at learning rate `rate`."""
+        """Train on one batch (batch_size, d_model) at learning rate `rate`."""
         x = batch.numpy()
         dead = np.empty(0, np.int64)
         if self.settings.auxk_alpha > 0:
@@ -89,7 +89,7 @@ class CpuTopKStep:
         return StepResult(fvu, auxk, float(self.counts.mean()), n_dead)
 
     def _tile(self) -> torch.Tensor:
-        """A buffer for one tile's pre-activations, from those not in use (list.pop and append are atomic)."""
+        """A free buffer for the pre-activations of one tile. Thread-safe, since list.pop and append are atomic."""
         try:
             return self.tiles.pop()
         except IndexError:
@@ -185,7 +185,7 @@ class CpuTopKStep:
         cpu_topk.adam(weight, gradient, first, second, rate, correction, self.constants)
 
     def _sort(self, scale: float, auxiliary: "AuxiliaryEntries | None", dtype: type) -> None:
-        """Entries of the batch (and of the auxiliary loss) by latent, and the dead counters."""
+        """Sort the entries of the batch, and those of AuxK, by latent, and update the dead counters."""
         rows = len(self.inputs)
         self.offsets[:] = 0
         cpu_topk.count_by_latent(self.starts, self.counts, self.index, self.offsets)
@@ -206,14 +206,14 @@ class CpuTopKStep:
             cpu_topk.sort_by_latent(*entries, weight, rows, cursor, *self.sorted)
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Parameters, both moments, dead counters and the step number."""
+        """Parameters, both moments of Adam, dead counters and the number of steps."""
         tensors = {"silent": self.silent, "touched": self.touched, "steps": np.array([self.steps])}
         for prefix, values in (("", self.parameters), ("first.", self.first), ("second.", self.second)):
             tensors |= {prefix + name: value for name, value in values.items()}
         return {name: torch.from_numpy(value.copy()) for name, value in tensors.items()}
 
     def load_state(self, state: dict[str, torch.Tensor]) -> None:
-        """Take over what `state` returned."""
+        """Restore what `state` returned."""
         for prefix, values in (("", self.parameters), ("first.", self.first), ("second.", self.second)):
             for name, value in values.items():
                 value[...] = state[prefix + name].numpy()
@@ -226,21 +226,21 @@ class CpuTopKStep:
 
 
 def _aligned(values: np.ndarray) -> np.ndarray:
-    """A copy on a 64-byte boundary (numpy's own lie on 16): where a product's input lies may decide how it rounds."""
+    """A copy aligned to 64 bytes (numpy aligns to 16), because rounding in products can depend on alignment."""
     return torch.from_numpy(values).clone().numpy()
 
 
 def _with_bits(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The floats, and the same memory as integers of their size."""
+    """The floats, and a view of the same memory as integers."""
     return values, values.view(f"i{values.itemsize}")
 
 
 class AuxiliaryEntries:
-    """AuxK (Gao et al. 2024, appendix A.2; sparsify 1.3.3): dead latents predict what the living ones left over.
+    """AuxK (Gao et al. 2024, appendix A.2; sparsify 1.3.3): dead latents predict the error of the reconstruction.
 
-    loss = weight * sum ||e_hat - (x - x_hat)||^2 / variance, where e_hat is the sum over the k_aux = min(d_model / 2,
-    n_dead) dead latents with the largest pre-activations, without decoder bias; x - x_hat counts as a constant; weight
-    = min(1, n_dead / (d_model / 2)). Unlike sparsify's fused encoder, the gradient reaches the encoder.
+    loss = weight * sum ||e_hat - (x - x_hat)||^2 / variance, where e_hat is the sum, without decoder bias, over the
+    k_aux = min(d_model / 2, n_dead) dead latents with the largest pre-activations; x - x_hat is treated as a constant;
+    weight = min(1, n_dead / (d_model / 2)). Unlike in sparsify's fused encoder, the gradient reaches the encoder.
     """
 
     def __init__(self, step: CpuTopKStep, dead: np.ndarray) -> None:
@@ -249,7 +249,7 @@ class AuxiliaryEntries:
         self.step, self.dead = step, dead
         self.k = min(half, len(dead))
         self.weight = min(1.0, len(dead) / half)
-        self.no_bias = np.zeros(len(dead), step.inputs.dtype)  # `pre` has the bias already
+        self.no_bias = np.zeros(len(dead), step.inputs.dtype)  # `pre` already includes the bias
         self.starts = np.arange(rows, dtype=np.int64) * self.k
         self.counts = np.zeros(rows, np.int64)
         self.index = np.zeros(rows * self.k, np.int32)
@@ -260,14 +260,14 @@ class AuxiliaryEntries:
         self.unused_sum = np.zeros(d_model, step.inputs.dtype)
 
     def forward(self, pre: np.ndarray, start: int, stop: int) -> None:
-        """Select and decode rows start..stop-1; `pre` holds their pre-activations, bias included."""
+        """Select and decode for rows start to stop - 1. `pre` holds their pre-activations, bias included."""
         part = slice(start, stop)
         among_dead = np.ascontiguousarray(pre[:, self.dead])
         cpu_topk.select(
             *_with_bits(among_dead), self.no_bias, self.k, self.starts[part], self.counts[part], self.index, self.value
         )
-        own = slice(start * self.k, stop * self.k)
-        self.index[own] = self.dead[self.index[own]]
+        slots = slice(start * self.k, stop * self.k)
+        self.index[slots] = self.dead[self.index[slots]]
         cpu_topk.decode(
             -self.step.error[part],
             self.step.parameters["decoder"],
@@ -282,15 +282,16 @@ class AuxiliaryEntries:
         )
 
     def finish(self) -> float:
-        """sum ||e_hat - (x - x_hat)||^2 * weight."""
+        """weight * sum ||e_hat - (x - x_hat)||^2."""
         return self.weight * float(self.row_loss.sum())
 
 
 def _bfloat16(values: torch.Tensor) -> torch.Tensor:
-    """Values rounded to bfloat16: kept as float32 where the processor has no instructions for bfloat16 products.
+    """Values rounded to bfloat16, stored as float32 if the processor has no instructions for bfloat16 products.
 
-    Those multiply exactly and add in float32, so a float32 product of rounded values gives the same, but for the order
-    of additions and the rounding of sums; without them PyTorch multiplies number by number, many times slower.
+    These instructions multiply exactly and add in float32. A float32 product of the rounded values therefore gives the
+    same result, up to the order and rounding of additions. PyTorch's bfloat16 product without such instructions would
+    be many times slower.
     """
     rounded = values.to(torch.bfloat16)
     return rounded if BFLOAT16_PRODUCTS else rounded.float()

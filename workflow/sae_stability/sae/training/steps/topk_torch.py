@@ -1,6 +1,6 @@
-"""The TopK training step in plain torch operations, for any device; the same arithmetic as `topk_cpu`.
+"""The TopK training step in plain torch operations, for any device. Same arithmetic as `topk_cpu`.
 
-The reference of `topk_triton`, and what trains where there are neither numba's kernels nor Triton's.
+It is the reference for `topk_triton`, and trains on devices without numba or Triton kernels.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from sae_stability.sae.training.steps.variable_l0 import EntryStep, Loss
 
 
 class TorchTopKStep(EntryStep):
-    """TopK with optional AuxK (`protocol.Step`). `dtype` is float64 in gradient checks only."""
+    """TopK with optional AuxK; a `protocol.Step`. `dtype` is float64 only in tests of gradients."""
 
     def __init__(
         self,
@@ -24,11 +24,11 @@ class TorchTopKStep(EntryStep):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__(weights, settings, normalisation, Operations(device, dtype))
-        self.everyone = torch.arange(settings.n_latents, device=device)
+        self.all_latents = torch.arange(settings.n_latents, device=device)
 
     def select(self, pre: torch.Tensor) -> Entries:
         """The k largest positive pre-activations of each row."""
-        return self.operations.largest(pre, self.everyone, self.settings.k)
+        return self.operations.largest(pre, self.all_latents, self.settings.k)
 
     def loss(self, inputs: torch.Tensor, entries: Entries, variance: float) -> Loss:
         """Squared error."""

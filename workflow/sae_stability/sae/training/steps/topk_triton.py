@@ -1,19 +1,18 @@
 """The TopK training step on a GPU: one dense product by cuBLAS, everything sparse by Triton kernels.
 
-The same arithmetic as `topk_torch`, which is its reference. Pre-activations exist for a tile of rows at a time, and no
-tensor of shape (batch, k, d_model) or gradient of a parameter ever does: beyond parameters and moments, memory is
-`TILE_BYTES` and a few tensors of the batch's size (twice that where AuxK applies now and then). Nothing waits for the
-device, except AuxK for the number of dead latents; so a loss that is not finite is seen late, and the kernels
-themselves overwrite nothing then. A step without AuxK is captured once and replayed (`cuda_graph`), because launching
-its kernels takes longer than a small step itself.
+Same arithmetic as `topk_torch`, which is its reference. Pre-activations are stored for one tile of rows at a time;
+tensors of shape (batch, k, d_model) and gradients of parameters are never stored. So beside parameters and moments, the
+memory is `TILE_BYTES` and a few tensors of the batch's size (twice as many in steps with AuxK).
 
-With `product_dtype` bfloat16 the product multiplies bfloat16 copies of inputs and encoder, and decoding and gradient
-sums read bfloat16 copies of decoder rows, inputs and errors; all sums are float32, and so are the parameters. With
-float32, TF32 is off.
+A step never waits for the device, except that AuxK needs the number of dead latents. So a loss that is not finite is
+noticed late; the kernels therefore leave all weights unchanged in that case. A step without AuxK is captured once and
+replayed (`cuda_graph`), because launching its kernels takes longer than a small step itself.
 
-Two runs on the same device give the same bits: no sum uses atomics, so there is no switch to set. cuBLAS repeats its
-bits as long as products do not run side by side; whoever runs them so in one process sets
-CUBLAS_WORKSPACE_CONFIG=:4096:8.
+With `product_dtype` bfloat16, the product multiplies bfloat16 copies of inputs and encoder; decoding and gradient sums
+read bfloat16 copies of decoder rows, inputs and errors. All sums and parameters are float32. With float32, TF32 is off.
+
+Two runs on the same device give the same bits, because no sum uses atomics. cuBLAS is deterministic only while its
+products do not run concurrently; to run them concurrently in one process, set CUBLAS_WORKSPACE_CONFIG=:4096:8.
 """
 
 import numpy as np
@@ -23,17 +22,17 @@ from sae_stability.sae.training.kernels import triton_sparse as kernels
 from sae_stability.sae.training.kernels.adam import adam_factors
 from sae_stability.sae.training.kernels.cuda_graph import GraphedFunction
 from sae_stability.sae.training.kernels.triton_topk import largest
-from sae_stability.sae.training.kernels.triton_update import Moments, update_latents
+from sae_stability.sae.training.kernels.triton_update import LatentTensors, update_latents
 from sae_stability.sae.training.normalisation import Normalisation
 from sae_stability.sae.training.settings import TrainSettings
 from sae_stability.sae.training.steps.protocol import StepResult
 from sae_stability.sae.training.steps.topk_torch import TorchTopKStep
 
-TILE_BYTES = 1 << 28  # of pre-activations at a time: enough rows to keep a large GPU busy
+TILE_BYTES = 1 << 28  # size of a tile of pre-activations: enough rows to keep a large GPU busy
 
 
 class TritonTopKStep(TorchTopKStep):
-    """TopK with optional AuxK (`protocol.Step`); results are 0-d tensors on the device."""
+    """TopK with optional AuxK; a `protocol.Step` whose results are 0-d tensors on the device."""
 
     def __init__(
         self,
@@ -47,29 +46,29 @@ class TritonTopKStep(TorchTopKStep):
         self.dtype = torch.bfloat16 if bfloat16 else torch.float32
         self.copies = {name: self.parameters[name].to(self.dtype) for name in ("encoder", "decoder")}
         self.factors = torch.empty(2, device=device)
-        self.recorded = GraphedFunction()
+        self.graphed_step = GraphedFunction()
         torch.set_float32_matmul_precision("highest")
         torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
 
     def load_state(self, state: dict[str, torch.Tensor]) -> None:
-        """Take over what `state` returned."""
+        """Restore what `state` returned."""
         super().load_state(state)
-        # In place, where a recorded step looks for them.
+        # In place, since a captured step reads these addresses.
         for name, copy in self.copies.items():
             copy.copy_(self.parameters[name])
 
     def step(self, batch: torch.Tensor, rate: float) -> StepResult:
-        """Advance by one batch (batch_size, d_model) at learning rate `rate`."""
+        """Train on one batch (batch_size, d_model) at learning rate `rate`."""
         settings = self.settings
         self.steps += 1
         kernels.set_factors(self.factors, *adam_factors(rate, self.steps))
         dead = torch.nonzero(self.silent > settings.dead_tokens)[:, 0] if settings.auxk_alpha > 0 else self.silent[:0]
         if len(dead) or batch.device.type != "cuda":
             return StepResult(*self._advance(batch, dead))
-        return StepResult(*self.recorded(self._advance, batch))
+        return StepResult(*self.graphed_step(self._advance, batch))
 
     def _advance(self, batch: torch.Tensor, dead: torch.Tensor | None = None) -> torch.Tensor:
-        """A step with AuxK for the `dead` latents; what `StepResult` holds, (4,) float64."""
+        """Take a step, with AuxK for the `dead` latents. Returns the fields of `StepResult`, (4,) float64."""
         dead = self.silent[:0] if dead is None else dead
         bias = self.parameters["decoder_bias"]
         inputs, read, variance = kernels.prepare(batch.to(self.mean), self.mean, 1 / self.scale, bias, self.dtype)
@@ -93,7 +92,7 @@ class TritonTopKStep(TorchTopKStep):
         return torch.stack([fvu, auxk, l0.double(), n_dead.double()])
 
     def _encode(self, inputs: torch.Tensor, dead: torch.Tensor):
-        """(index, value) of the k largest latents of each row, and of the largest among the dead, tile by tile."""
+        """(index, value) of the k largest latents of each row, and the same for the largest dead latents."""
         (rows, d_model), n_latents = inputs.shape, self.settings.n_latents
         encoder, bias = self.copies["encoder"].T, self.parameters["encoder_bias"]
         height = min(rows, max(1, TILE_BYTES // (n_latents * self.dtype.itemsize)))
@@ -114,11 +113,11 @@ class TritonTopKStep(TorchTopKStep):
 
     def _update_all(self, entries, error, errors, inputs, scale, n_main: int) -> None:
         tensors = (self.parameters, self.first, self.second)
-        moments = [Moments(*(of[name] for name in Moments._fields)) for of in tensors]
+        state = [LatentTensors(*(named[name] for name in LatentTensors._fields)) for named in tensors]
         copies = (self.copies["encoder"], self.copies["decoder"])
-        given = (*entries, errors, inputs, scale, self.silent, *moments, copies, self.factors, n_main)
-        gradient = error.sum(0, dtype=torch.float32) - update_latents(*given).sum(0)
-        kernels.adam(*(of["decoder_bias"] for of in tensors), gradient, scale, self.factors)
+        arguments = (*entries, errors, inputs, scale, self.silent, *state, copies, self.factors, n_main)
+        gradient = error.sum(0, dtype=torch.float32) - update_latents(*arguments).sum(0)
+        kernels.adam(*(named["decoder_bias"] for named in tensors), gradient, scale, self.factors)
 
 
 def _slots(rows: int, k: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
@@ -126,7 +125,7 @@ def _slots(rows: int, k: int, device: torch.device) -> tuple[torch.Tensor, torch
 
 
 def _listed(entries: tuple[torch.Tensor, torch.Tensor], gradient: torch.Tensor, shift: int) -> list[torch.Tensor]:
-    """Flat lists of index, row + shift, value and gradient."""
+    """Index, row + shift, value and gradient, each as a flat list."""
     index, value = entries
     rows = torch.arange(shift, shift + len(index), dtype=torch.int32, device=index.device)
     rows = rows[:, None].expand_as(index)

@@ -1,8 +1,8 @@
-"""A training step for architectures whose latents fire in varying numbers: a `protocol.Step` but for the loss.
+"""Base class of training steps where the number of firing latents varies: a `protocol.Step` without the loss.
 
-An architecture subclasses `EntryStep` and says which latents count (`select`) and what the loss and its gradients are
-(`loss`). Everything else is here: input normalisation, AuxK, dead counters, Adam, unit decoder rows, the state.
-All losses are divided by the batch's variance, sum ||x - mean(x)||^2, as in TopK's; Adam does not notice.
+An architecture subclasses `EntryStep` and defines which latents fire (`select`) and the loss with its gradients
+(`loss`). Everything else is here: input normalisation, AuxK, dead counters, Adam, unit decoder rows, the state. All
+losses are divided by the batch's variance, sum ||x - mean(x)||^2, as for TopK; Adam does not depend on this scale.
 """
 
 from collections.abc import Iterator
@@ -23,15 +23,15 @@ from sae_stability.sae.training.workers import Workers
 
 @dataclass
 class Loss:
-    """What `EntryStep.loss` returns of some rows; everything already divided by the batch's variance.
+    """Loss and gradients on some rows of a batch. All but `error` and `fired` are divided by the batch's variance.
 
     Attributes:
         fvu: squared error of the whole reconstruction.
         error: (rows, d_model) x_hat - x.
-        fired: (n_latents,) in how many rows each latent is above 0.
-        gradients: of every parameter, and what `update` needs besides, by a name of its own; of `decoder_bias` only
-            what does not come through the encoder's input.
-        through_input: (n_latents,) gradient of each latent's encoder product, summed over the rows.
+        fired: (n_latents,) number of rows in which each latent is above 0.
+        gradients: gradient of every parameter; for `decoder_bias`, without the part through the encoder's input. A
+            subclass may add further sums that its `update` needs.
+        through_input: (n_latents,) gradient by each latent's encoder product, summed over the rows.
     """
 
     fvu: float
@@ -41,14 +41,14 @@ class Loss:
     through_input: torch.Tensor
 
     @classmethod
-    def of_all(cls, parts: Iterator["Loss"]) -> "Loss":
-        """The loss of all rows from those of some, in order; the first one is used up."""
+    def combined(cls, parts: Iterator["Loss"]) -> "Loss":
+        """The loss on all rows, from the losses on parts of them, in order. Changes the first part in place."""
         whole = next(parts)
         errors = [whole.error]
         for part in parts:
             whole.fvu += part.fvu
             whole.fired += part.fired
-            # Not in place: a gradient may be the same tensor.
+            # Not in place, because an entry of `gradients` may be the same tensor.
             whole.through_input = whole.through_input + part.through_input
             for name, gradient in part.gradients.items():
                 whole.gradients[name] += gradient
@@ -58,15 +58,15 @@ class Loss:
 
 
 class EntryStep:
-    """An SAE in training; see the module. Parameters besides the four of every SAE come from `initial`."""
+    """Training step of an SAE; see the module. `initial_parameters` adds parameters beside the four of every SAE."""
 
     unit_decoder = True
-    """Whether decoder rows are held at norm 1 (the gradient along them removed, rows renormalised after each step)."""
+    """Whether decoder rows are held at norm 1: the gradient along them is removed, and each step renormalises them."""
 
     aims_at_l0 = False
 
     memory_size = 0
-    """Numbers besides parameters that a subclass keeps in `memory` (float64), part of the state."""
+    """Size of `memory`: numbers (float64) that a subclass keeps in the state, beside its parameters."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class EntryStep:
         operations: Operations,
     ) -> None:
         self.settings, self.operations = settings, operations
-        weights = self.initial(weights)
+        weights = self.initial_parameters(weights)
         self.parameters = {name: operations.tensor(value) for name, value in weights.items()}
         self.first = {name: torch.zeros_like(value) for name, value in self.parameters.items()}
         self.second = {name: torch.zeros_like(value) for name, value in self.parameters.items()}
@@ -85,41 +85,44 @@ class EntryStep:
         self.memory = np.zeros(self.memory_size)
         self.steps = 0
 
-    def initial(self, weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def initial_parameters(self, weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The parameters before the first step, from `initial_weights` and the decoder bias."""
         return weights
 
     def select(self, pre: torch.Tensor) -> Entries | DenseEntries:
-        """The latents that take part, from pre-activations (rows, n_latents), bias included."""
+        """The latents that enter the loss, from pre-activations (rows, n_latents), bias included."""
         raise NotImplementedError
 
     def loss(self, inputs: torch.Tensor, entries: Entries, variance: float) -> Loss:
-        """Loss and gradients of some rows; `inputs` (rows, d_model) is x - decoder_bias. Threads call it side by side.
+        """Loss and gradients on some rows of the batch. Called by several threads at the same time.
 
-        Where many latents fire, `entries` is a `DenseEntries`.
+        Args:
+            inputs: (rows, d_model) x - decoder_bias.
+            entries: the selected latents of these rows; a `DenseEntries` if many latents fire.
+            variance: sum ||x - mean(x)||^2 of the whole batch.
         """
         raise NotImplementedError
 
-    def before(self, variance: float, numbers: int) -> None:
-        """What a subclass needs of the batch's variance and its `numbers` before it computes losses of parts."""
+    def before_loss(self, variance: float, n_values: int) -> None:
+        """Hook before the loss: receives the batch's variance and its number of values, rows * d_model."""
 
-    def after(self, l0: float, rate: float) -> None:
-        """What a subclass does at the end of a step, to its `memory`."""
+    def after_update(self, l0: float, rate: float) -> None:
+        """Hook after Adam's update, for `memory`: receives the batch's L0 and the learning rate."""
 
     def revive(self, inputs: torch.Tensor, error: torch.Tensor) -> None:
-        """What a subclass does at the end of a step for latents that have died; `inputs` and `error` as in `loss`."""
+        """Hook at the end of a step, for dead latents; `inputs` and `error` are those of the whole batch."""
 
     def step(self, batch: torch.Tensor, rate: float) -> StepResult:
-        """Advance by one batch (batch_size, d_model) at learning rate `rate`."""
+        """Train on one batch (batch_size, d_model) at learning rate `rate`."""
         p, operations = self.parameters, self.operations
         inputs, variance = operations.centred(batch, self.mean, self.scale, p["decoder_bias"])
         if not variance > 0:
             return StepResult(float("nan"), 0.0, 0.0, 0)
         pre = operations.encode(inputs, p["encoder"], p["encoder_bias"])
         entries = self.select(pre)
-        self.before(variance, inputs.numel())
-        of_parts = operations.in_order(lambda part: self.loss(inputs[part[0]], part[1], variance), entries.parts())
-        loss = Loss.of_all(of_parts)
+        self.before_loss(variance, inputs.numel())
+        part_losses = operations.in_order(lambda part: self.loss(inputs[part[0]], part[1], variance), entries.parts())
+        loss = Loss.combined(part_losses)
         if not np.isfinite(loss.fvu):
             return StepResult(loss.fvu, 0.0, 0.0, 0)
         dead = torch.nonzero(self.silent > self.settings.dead_tokens)[:, 0]
@@ -130,21 +133,30 @@ class EntryStep:
         self.silent[loss.fired > 0] = 0
         l0 = float(loss.fired.sum()) / len(inputs)
         self.update(loss.gradients, rate)
-        self.after(l0, rate)
+        self.after_update(l0, rate)
         self.revive(inputs, loss.error)
         return StepResult(loss.fvu, auxk, l0, int((self.silent > self.settings.dead_tokens).sum()))
 
     def reconstruct(self, entries: Entries, value: torch.Tensor, target: torch.Tensor, variance: float):
-        """x_hat - x (rows, d_model); sum ||x_hat - x||^2 / variance; the gradient of this for `value` (entries,)."""
+        """Decode `value` (entries,) and compare the result x_hat with `target` (rows, d_model).
+
+        Returns:
+            x_hat - target (rows, d_model); sum ||x_hat - target||^2 / variance; its gradient by `value`.
+        """
         error, square, through = entries.reconstruct(value, self.parameters["decoder"], target, 2 / variance)
         return error, square / variance, through
 
     def linear_gradients(self, entries: Entries, inputs, error, value, through_pre, variance: float):
-        """Gradients of encoder, decoder and decoder bias (direct part), and each latent's sum of `through_pre`.
+        """Gradients by encoder, decoder and decoder bias (without the part through the encoder's input).
 
         Args:
-            error: (rows, d_model). value: (entries,) what multiplies the decoder rows.
-            through_pre: (entries,) gradient of the loss for each entry's encoder product. Both 0 where no entry is.
+            inputs: (rows, d_model) x - decoder_bias.
+            error: (rows, d_model) x_hat - x.
+            value: (entries,) activations, which multiply the decoder rows; 0 where a dense matrix has no entry.
+            through_pre: (entries,) gradient by each entry's encoder product; 0 where a dense matrix has no entry.
+
+        Returns:
+            The gradients by name, and each latent's sum of `through_pre`, (n_latents,).
         """
         error = error * (2 / variance)
         gradients = {
@@ -155,7 +167,7 @@ class EntryStep:
         return gradients, entries.sums(through_pre)
 
     def _add_auxiliary(self, inputs, pre: torch.Tensor, loss: Loss, dead: torch.Tensor, variance: float) -> float:
-        """AuxK as TopK has it (`topk_cpu.AuxiliaryEntries`); adds its gradients and returns it without its weight."""
+        """Add the gradients of AuxK (`topk_cpu.AuxiliaryEntries`) to `loss`. Returns AuxK without `auxk_alpha`."""
         half = max(1, inputs.shape[1] // 2)
         weight = min(1.0, len(dead) / half)
         entries = self.operations.largest(pre, dead, min(half, len(dead)))
@@ -169,7 +181,7 @@ class EntryStep:
         return weight * auxk
 
     def update(self, gradients: dict[str, torch.Tensor], rate: float) -> None:
-        """Let Adam move every parameter by the gradients of the whole batch."""
+        """Update every parameter by Adam with the gradients of the whole batch."""
         self.steps += 1
         factors = adam_factors(rate, self.steps)
         for name, weight in self.parameters.items():
@@ -178,14 +190,14 @@ class EntryStep:
             adam(weight, gradients[name], self.first[name], self.second[name], *factors)
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Parameters, both moments, dead counters, the step number and `memory`."""
+        """Parameters, both moments of Adam, dead counters, the number of steps and `memory`."""
         tensors = {"silent": self.silent, "steps": torch.tensor([self.steps]), "memory": torch.from_numpy(self.memory)}
         for prefix, values in (("", self.parameters), ("first.", self.first), ("second.", self.second)):
             tensors |= {prefix + name: value for name, value in values.items()}
         return {name: value.detach().cpu().clone() for name, value in tensors.items()}
 
     def load_state(self, state: dict[str, torch.Tensor]) -> None:
-        """Take over what `state` returned."""
+        """Restore what `state` returned."""
         for prefix, values in (("", self.parameters), ("first.", self.first), ("second.", self.second)):
             for name, value in values.items():
                 value.copy_(state[prefix + name])
@@ -194,12 +206,12 @@ class EntryStep:
         self.steps = int(state["steps"][0])
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """The parameters; a subclass turns them into what is saved."""
+        """The parameters. Subclasses convert them to the form that is saved."""
         return {name: value.detach().cpu().clone() for name, value in self.parameters.items()}
 
 
 def make_operations(device: torch.device, workers: Workers) -> Operations:
-    """Kernels on shared-out blocks on a CPU and, with Triton, on CUDA; torch operations elsewhere."""
+    """Operations for a device: numba kernels on a CPU, Triton kernels on CUDA if Triton exists, else plain torch."""
     torch.set_float32_matmul_precision("highest")  # no TF32
     if device.type == "cpu":
         from sae_stability.sae.training.kernels.cpu_ops import CpuOperations
