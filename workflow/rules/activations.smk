@@ -18,6 +18,9 @@ for _pass in study.passes.values():
                 # As for a corpus, a matrix that changed is seen by the fingerprint among the job's settings.
                 source=ancient(_source[0]) if _pass.matrix else _source[0],
                 rest=_source[1:],
+                stale=lambda wildcards, pass_=_pass: since(
+                    "activations", *stages.activations.names(pass_, wildcards.get("chunk", "heldout"))
+                ),
                 waits_for=lambda wildcards, pass_=_pass: stages.activations.waits_for(
                     pipeline, pass_, wildcards.get("chunk", "heldout")
                 ),

@@ -4,14 +4,16 @@ OUTPUTS  <results>/tokens/TOKENS/manifest.json, heldout.parquet, chunk-0000.parq
 Steps: read documents in a fixed order; tokenise; hold out the first documents; cut the rest into chunks.
 """
 
-for _tokens in study.tokens.values():
+for _slug in pipeline.unfinished["corpus"]:
+    _tokens = study.tokens[_slug]
 
     rule:
         name:
             f"tokenize_{_tokens.slug.replace('-', '_')}"
         input:
-            # Changed contents are seen by `made_from`, and a mere touch is not taken for one.
-            ancient(stages.corpus.inputs(_tokens)),
+            # Changed contents are seen by the fingerprint, and a mere touch is not taken for one.
+            text=ancient(stages.corpus.inputs(_tokens)),
+            stale=since("corpus", _slug),
         output:
             stages.corpus.outputs(pipeline, _tokens),
         log:
@@ -23,8 +25,7 @@ for _tokens in study.tokens.values():
             mem_mb=stages.corpus.MEMORY,
             runtime=stages.corpus.minutes(_tokens),
         params:
-            made_from=pipeline.fingerprints.tokens(_tokens),
             out=subpath(output[0], parent=True),
-            settings=stages.corpus.command(_tokens),
+            settings=stages.corpus.command(pipeline, _tokens),
         shell:
             "python -m sae_stability tokenize {params.settings} --out {params.out:q} &> {log:q}"

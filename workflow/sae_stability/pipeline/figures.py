@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 from sae_stability.figures.registry import FIGURES
-from sae_stability.pipeline.code_hash import code_hash
 from sae_stability.pipeline.command import flags
 from sae_stability.pipeline.cost import Cost
 from sae_stability.study.build import Study
@@ -19,21 +18,21 @@ def inputs(pipeline: "Pipeline", figure: Figure) -> list[str]:
     return [file for _, file in _extra_files(pipeline, figure)] + tables
 
 
-def table_code(figure: Figure) -> str:
-    """The hash of the code that makes a figure's table."""
-    return code_hash("figure-table", FIGURES[figure.figure].table)
-
-
-def drawing_code(figure: Figure) -> str:
-    """The hash of the code that draws a figure."""
-    return code_hash("figure", FIGURES[figure.figure].drawing)
+def results(pipeline: "Pipeline") -> dict:
+    """The table of every figure, and what it is made from."""
+    places = pipeline.results
+    return {
+        slug: ([places.figure(slug, ending) for ending in ("parquet", "csv")], pipeline.fingerprints.table(figure))
+        for slug, figure in pipeline.study.figures.items()
+    }
 
 
 def table_command(pipeline: "Pipeline", figure: Figure) -> str:
     """The kind of figure, and the label and place of every source: a cohort's folder of overlap tables, or a file."""
     folders = [(label, pipeline.results.overlap(cohort)) for label, cohort in figure.inputs]
     sources = folders + _extra_files(pipeline, figure)
-    return " ".join([flags(figure=figure.figure), *(flags(input=f"{label}={path}") for label, path in sources)])
+    first = flags(figure=figure.figure, config_hash=pipeline.fingerprints.table(figure))
+    return " ".join([first, *(flags(input=f"{label}={path}") for label, path in sources)])
 
 
 def cost(study: Study, _rates: dict) -> Cost:

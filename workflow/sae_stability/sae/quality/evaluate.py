@@ -1,5 +1,6 @@
 """Evaluate SAEs on held-out rows, with the same formulas for every SAE."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -113,7 +114,7 @@ def evaluate(
                 keep_special=data.manifest.get("keep_special", False),
                 max_norm=data.manifest.get("max_norm"),
             )
-        write_table(parquet, latents.assign(**_init_similarity(loaded)))
+        write_table(parquet, latents.assign(**_init_similarity(loaded)), {"config_hash": made_from})
         results.append(metrics | in_model | {"config_hash": made_from})
         write_json(json, results[-1])
     return results
@@ -158,6 +159,11 @@ def _reconstruction_metrics(sae: SAE, data: reader.Chunk, device: str):
             total += (x - shift).sum(0, dtype=torch.float64)
             rows += len(x)
     loss, square = squares.tolist()
+    if not math.isfinite(loss + square + float(activation.sum())):
+        raise StudyError(
+            f"{data.path}: these rows, or what the SAE makes of them, are not finite; delete the folder and the SAE's, "
+            "and run again"
+        )
     variance = square - float(total.square().sum()) / rows
     count, activation = fired.cpu().numpy(), activation.cpu().numpy()
     metrics = {
