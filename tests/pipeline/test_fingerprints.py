@@ -49,7 +49,7 @@ def edit(path: str, value: object):
     def change(config: dict) -> None:
         *parents, last = path.split(".")
         for name in parents:
-            config = config[name]
+            config = config.setdefault(name, {})
         config[last] = value
 
     return change

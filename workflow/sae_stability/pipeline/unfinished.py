@@ -28,7 +28,7 @@ def recorded(file: str) -> str | None:
     """What a result, JSON or a table, says it was made from; None where it does not say."""
     try:
         return (read_metadata(file) if file.endswith(".parquet") else read_json(file))["config_hash"]
-    except (StudyError, KeyError):
+    except (StudyError, KeyError, TypeError):
         return None
 
 

@@ -170,7 +170,10 @@ def arrays(path: Path) -> dict[str, np.ndarray]:
         raise StudyError(f"{file}: no such file") from None
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise StudyError(f"{file}: not readable as safetensors ({error}); delete the folder and run again") from None
-    check_shapes(path, tensors, cfg, TENSORS)
+    try:
+        check_shapes(path, tensors, cfg, TENSORS)
+    except StudyError as error:
+        raise StudyError(f"{error}; delete the folder and run again") from None
     if _DIGEST in cfg and sha256(file) != cfg[_DIGEST]:
         raise StudyError(f"{file}: damaged or changed, cfg.json states another digest; delete {path} and run again")
     return tensors
