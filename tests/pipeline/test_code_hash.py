@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sae_stability.figures.registry import FIGURES
 from sae_stability.pipeline.code_hash import CHECKS, code_hash
 from sae_stability.verbs import VERBS
 
@@ -97,7 +98,7 @@ def test_an_architectures_step_counts_for_that_architecture_alone(copy: Path):
 
 
 def named(name: str) -> list[tuple[str, ...]]:
-    """What counts where an architecture, a format or a figure of this name is used."""
+    """What counts for SAEs of an architecture."""
     return [
         ("train", f"sae_stability.sae.training.steps.{name}", f"{ARCHITECTURES}[{name}]"),
         ("evaluate", OWN, f"{FORMATS}[own]", f"{OWN}.TRAINED[{name}]"),
@@ -107,13 +108,9 @@ def named(name: str) -> list[tuple[str, ...]]:
 def test_a_new_entry_of_a_table_changes_nothing(copy: Path):
     calls = [(verb,) for verb in VERBS if verb not in ("plan", "validate")]
     calls += [*named("topk"), *named("gated"), ("convert", OWN, f"{FORMATS}[own]", f"{FORMATS}[saelens]")]
+    calls += [("figure-table", FIGURES["joint"].table), ("figure", FIGURES["joint"].drawing)]
     before = hashes(copy, *calls)
-    edit(
-        copy,
-        "sae/architectures.py",
-        '    "topk": E',
-        '    "toy": Entry("sae_stability.toy", ("auxk_alpha", "toys")),\n    "topk": E',
-    )
+    edit(copy, "sae/architectures.py", '    "topk": E', '    "toy": Entry("steps.toy", ("toys",)),\n    "topk": E')
     edit(copy, "sae/architectures.py", "OPTIONAL = (", 'OPTIONAL = ("toys", ')
     edit(copy, "sae/training/limits.py", '    "k": {', '    "toys": {"minimum": 1},\n    "k": {')
     edit(copy, "sae/formats/own.py", '    "topk": T', '    "toy": Trained("toy", {}),\n    "topk": T')
@@ -125,15 +122,8 @@ def test_a_new_entry_of_a_table_changes_nothing(copy: Path):
 def test_an_entry_of_a_table_counts_where_it_is_used(copy: Path):
     calls = [*named("topk"), *named("gated")]
     before = hashes(copy, *calls)
-    edit(
-        copy, "sae/formats/own.py", '"topk": Trained("topk", {})', '"topk": Trained("topk", {"threshold": "threshold"})'
-    )
-    edit(
-        copy,
-        "sae/architectures.py",
-        '"sae_stability.sae.training.steps.gated"',
-        '"sae_stability.sae.training.steps.relu"',
-    )
+    edit(copy, "sae/formats/own.py", '"topk": Trained("topk"', '"topk": Trained("relu"')
+    edit(copy, "sae/architectures.py", "training.steps.gated", "training.steps.relu")
     changed = [a != b for a, b in zip(hashes(copy, *calls), before, strict=True)]
     assert changed == [False, True, True, False]
 
