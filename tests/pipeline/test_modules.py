@@ -10,7 +10,7 @@ from sae_stability.pipeline.definitions import Definition, read
 
 # The library's modules. Only the rooms count in a hash: the command line and the pipeline run no stage's work.
 NAMES = sorted(set(modules.files()) - {"sae_stability.__main__"})
-# Decorators that enter what they decorate in no table.
+# Decorators that record nothing in a table.
 DECORATORS = {
     *("cache", "functools.cache", "cached_property", "functools.cached_property", "property", "classmethod"),
     *("staticmethod", "contextmanager", "contextlib.contextmanager", "dataclass", "dataclasses.dataclass"),
@@ -44,13 +44,13 @@ def test_every_module_can_be_followed(name: str):
         read(Definition(name, statement))
 
 
-def test_no_decorator_and_no_class_enters_anything_in_a_table():
+def test_no_decorator_and_no_class_records_anything_in_a_table():
     for name in NAMES:
         for node in (node for statement in statements(name) for node in ast.walk(statement)):
             for decorator in getattr(node, "decorator_list", []):
                 written = ast.unparse(decorator.func if isinstance(decorator, ast.Call) else decorator)
                 assert written in DECORATORS, (
-                    f"{name}: @{written}; add it to DECORATORS if it enters nothing in a table"
+                    f"{name}: @{written}; add it to DECORATORS if it records nothing in a table"
                 )
             if isinstance(node, ast.ClassDef):
                 plain = (ast.FunctionDef, ast.AnnAssign, ast.Assign, ast.Expr, ast.Pass)

@@ -133,15 +133,15 @@ def traces(tmp_path_factory) -> list[Trace]:
     ]
 
 
-def hashed_by_the_pipeline(folder: Path) -> dict[tuple[str, str | None], tuple[str, ...]]:
+def hashed_by_the_pipeline(folder: Path) -> dict[tuple[str, str], tuple[str, ...]]:
     """What the pipeline of the study in `folder` gives to `code_hash`.
 
     Returns:
-        (verb, fingerprint of a result) -> the modules and entries that the hash of the verb's code names. For verbs
-        whose results have no fingerprint: the kind of figure in its place, or None.
+        (verb, fingerprint of a result) -> the modules and entries that the hash of the verb's code names. Where results
+        have no fingerprint, the kind of figure or the hash itself is in its place.
     """
     calls: dict[str, tuple[str, ...]] = {}
-    found: dict[tuple[str, str | None], tuple[str, ...]] = {}
+    found: dict[tuple[str, str], tuple[str, ...]] = {}
 
     def record(make: Callable, *arguments, key: str | None = None) -> None:
         calls.clear()
@@ -173,16 +173,16 @@ def hashed_by_the_pipeline(folder: Path) -> dict[tuple[str, str | None], tuple[s
         for figure in pipeline.study.figures.values():
             record(stages.figures.table_code, figure, key=figure.figure)
             record(stages.figures.drawing_code, figure, key=figure.figure)
-        for cheap in (stages.overlap.code, stages.report.summary_code):
-            calls.clear()
-            cheap()
-            found.update({(verb, None): given for verb, given in calls.items()})
+        for code in (stages.overlap.code, stages.report.summary_code):
+            record(code)
     return found
 
 
-def loaded(words: list[str], hashed: dict[tuple[str, str | None], tuple[str, ...]]) -> tuple[str, ...]:
-    """What the pipeline says that a command looks up: it knows the command by its fingerprints or its figure."""
-    return next(hashed[words[0], word] for word in [*words[1:], None] if (words[0], word) in hashed)
+def loaded(words: list[str], hashed: dict[tuple[str, str], tuple[str, ...]]) -> tuple[str, ...]:
+    """What the pipeline says that a command looks up. The command names its fingerprint, or the kind of its figure."""
+    of_verb = {key: given for (verb, key), given in hashed.items() if verb == words[0]}
+    (found,) = {of_verb[word] for word in words if word in of_verb} or set(of_verb.values())
+    return found
 
 
 def planted_sae(rng: np.random.Generator):

@@ -4,9 +4,9 @@ A definition is a top-level statement: a function, a class, a constant. It reach
 its own module or through imports, at the top of the module or inside the definition. Where a name may mean several
 things, all are followed. Code that never runs counts too, so more may be reached than is executed.
 
-Code that is looked up by a name known only at run time cannot be followed: the caller must list it. Three other ways to
-hide code are errors here or fail a test: work done while a module is imported; a decorator or base class that enters
-what it is used on in a table; a module taken out of another module (`b.c`, where `b` has `import c`).
+Code that is looked up by a name known only at run time cannot be followed: the caller must list it. Other ways to hide
+code are refused. Work done while a module is imported is an error. Tests of the package refuse decorators and base
+classes that record functions in a table, and modules used as values.
 """
 
 import ast
