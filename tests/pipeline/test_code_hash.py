@@ -16,7 +16,7 @@ from sae_stability.verbs import VERBS
 PACKAGE = Path(__file__).parents[2] / "workflow" / "sae_stability"
 TOPK, JUMPRELU = (f"sae_stability.sae.training.steps.{name}" for name in ("topk", "jumprelu"))
 OWN = "sae_stability.sae.formats.own"
-ARCHITECTURES, FORMATS = "sae_stability.sae.architectures.REGISTRY", "sae_stability.sae.formats.REGISTRY"
+ARCHITECTURES = "sae_stability.sae.architectures.REGISTRY"
 
 
 def hashes(root: Path, *calls: tuple[str, ...]) -> list[str]:
@@ -101,13 +101,13 @@ def named(name: str) -> list[tuple[str, ...]]:
     """What counts for SAEs of an architecture."""
     return [
         ("train", f"sae_stability.sae.training.steps.{name}", f"{ARCHITECTURES}[{name}]"),
-        ("evaluate", OWN, f"{FORMATS}[own]", f"{OWN}.TRAINED[{name}]"),
+        ("evaluate", OWN, f"{OWN}.TRAINED[{name}]"),
     ]
 
 
 def test_a_new_entry_of_a_table_changes_nothing(copy: Path):
     calls = [(verb,) for verb in VERBS if verb not in ("plan", "validate")]
-    calls += [*named("topk"), *named("gated"), ("convert", OWN, f"{FORMATS}[own]", f"{FORMATS}[saelens]")]
+    calls += [*named("topk"), *named("gated"), ("convert", OWN, "sae_stability.sae.formats.saelens")]
     calls += [("figure-table", FIGURES["joint"].table), ("figure", FIGURES["joint"].drawing)]
     before = hashes(copy, *calls)
     edit(copy, "sae/architectures.py", '    "topk": E', '    "toy": Entry("steps.toy", ("toys",)),\n    "topk": E')

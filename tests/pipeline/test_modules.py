@@ -5,7 +5,7 @@ import ast
 import pytest
 
 from sae_stability.pipeline import modules
-from sae_stability.pipeline.code_hash import TABLES
+from sae_stability.pipeline.code_hash import MODULES, TABLES
 from sae_stability.pipeline.definitions import Definition, read
 
 # The library's modules. Only the rooms count in a hash: the command line and the pipeline run no stage's work.
@@ -72,8 +72,10 @@ def test_no_module_is_used_as_a_value():
     assert used == {("sae_stability.match.assignment", "sae_stability.match.solver")}
 
 
-def test_every_table_is_a_dictionary_of_words():
-    for table in TABLES:
+def test_tables_are_dictionaries_of_words():
+    for table in (*TABLES, *MODULES):
         module, _, name = table.rpartition(".")
         (statement,) = modules.module(module).bindings[name]
         assert all(isinstance(key.value, str) for key in statement.value.keys), table
+        if table in MODULES:
+            assert {value.value for value in statement.value.values} <= set(NAMES), table

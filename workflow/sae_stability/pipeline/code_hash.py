@@ -10,12 +10,11 @@ import hashlib
 from sae_stability.pipeline.definitions import Definition, reached, read
 from sae_stability.verbs import VERBS
 
-TABLES = (
-    "sae_stability.sae.architectures.REGISTRY",
-    "sae_stability.sae.formats.REGISTRY",
-    "sae_stability.sae.formats.own.TRAINED",
-)
+TABLES = ("sae_stability.sae.architectures.REGISTRY", "sae_stability.sae.formats.own.TRAINED")
 """Tables of which a job counts only the entries that it looks up. The caller of `code_hash` names them."""
+
+MODULES = ("sae_stability.sae.formats.REGISTRY",)
+"""Tables that say only which module a name stands for. The caller names the module."""
 
 CHECKS = (
     "sae_stability.sae.training.limits.setting_fault",
@@ -28,13 +27,14 @@ CHECKS = (
 def code_hash(verb: str, *loaded: str) -> str:
     """Hash of every definition that a verb's function reaches (`pipeline.definitions`).
 
-    Comments, docstrings, line numbers and formatting do not count. Nor do `CHECKS`, and the command line itself
-    (cli.py, flags.py, verbs.py), which hands over arguments and decides nothing.
+    Comments, docstrings, line numbers and formatting do not count. Nor do `MODULES`, `CHECKS` and the command line
+    itself (cli.py, flags.py, verbs.py), which hands over arguments and decides nothing.
 
     Args:
         verb: a name in `verbs.VERBS`.
         loaded: what the verb looks up by a name known only when it runs: dotted names of modules, such as an
-            architecture's training step, and entries of `TABLES`, such as "sae_stability.sae.formats.REGISTRY[own]".
+            architecture's training step, and entries of `TABLES`, such as
+            "sae_stability.sae.architectures.REGISTRY[topk]".
 
     Returns:
         16 hexadecimal digits.
@@ -47,7 +47,7 @@ def code_hash(verb: str, *loaded: str) -> str:
 
 def definitions(verb: str, *loaded: str) -> list[Definition]:
     """The definitions that `code_hash` covers."""
-    return reached([f"{VERBS[verb].module}.{VERBS[verb].name}"], loaded, (*TABLES, *CHECKS))
+    return reached([f"{VERBS[verb].module}.{VERBS[verb].name}"], loaded, (*TABLES, *MODULES, *CHECKS))
 
 
 @functools.cache

@@ -14,9 +14,8 @@ from sae_stability.study.parts import Cohort, ExternalCohort, Pass, TokenSet
 _TOKEN_SIZES = ("context_length", "packing", "heldout_tokens", "train_tokens", "chunk_tokens")
 # Fields of a pass that change no activation: the tokens have a fingerprint of their own.
 _NOT_ACTIVATIONS = ("slug", "tokens", "keep_shards")
-# What the stages look up by name (`code_hash`). After training or import, all SAEs of a study have the own format.
-_FORMATS = "sae_stability.sae.formats"
-OWN_FORMAT = (f"{_FORMATS}.own", f"{_FORMATS}.REGISTRY[own]")
+# A study evaluates and matches SAEs in the project's own format alone.
+OWN_FORMAT = "sae_stability.sae.formats.own"
 
 
 class Fingerprints:
@@ -55,7 +54,7 @@ class Fingerprints:
 
     def match(self, cohort: Cohort | ExternalCohort, a: int, b: int) -> str:
         """Of the match of two SAEs."""
-        return key(self.evaluation(cohort, a), self.evaluation(cohort, b), code_hash("match", *OWN_FORMAT))
+        return key(self.evaluation(cohort, a), self.evaluation(cohort, b), code_hash("match", *_saved(cohort)))
 
     def floor(self) -> str:
         """Of every match of random dictionaries: the seed of each is its place."""
@@ -96,14 +95,12 @@ def _trained_by(architecture: str) -> list[str]:
 
 def _saved(cohort: Cohort | ExternalCohort) -> list[str]:
     """What reading a cohort's SAEs looks up by name: the own format, and what an SAE trained here means in it."""
-    trained = [f"{_FORMATS}.own.TRAINED[{cohort.architecture}]"] if isinstance(cohort, Cohort) else []
-    return [*OWN_FORMAT, *trained]
+    return [OWN_FORMAT, *([f"{OWN_FORMAT}.TRAINED[{cohort.architecture}]"] if isinstance(cohort, Cohort) else [])]
 
 
 def _import_code(format: str | None) -> str:
     """The code that reads an SAE of a format and writes it in the project's own; of every format for None."""
     from sae_stability.sae.formats import REGISTRY  # late: it takes numpy
 
-    names = dict.fromkeys([*(REGISTRY if format is None else [format]), "own"])
-    loaded = [looked_up for name in names for looked_up in (REGISTRY[name], f"{_FORMATS}.REGISTRY[{name}]")]
-    return code_hash("convert", *loaded)
+    read = list(REGISTRY.values()) if format is None else [REGISTRY[format]]
+    return code_hash("convert", *dict.fromkeys([*read, OWN_FORMAT]))

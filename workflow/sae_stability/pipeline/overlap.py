@@ -32,7 +32,7 @@ def outputs(pipeline: "Pipeline") -> list[str]:
 
 def code() -> str:
     """The hash of the code that makes the tables."""
-    return code_hash("overlap", *OWN_FORMAT)
+    return code_hash("overlap", OWN_FORMAT)
 
 
 def command(pipeline: "Pipeline", cohort: Cohort | ExternalCohort) -> str:
