@@ -128,7 +128,7 @@ def test_reading_an_sae_imports_no_training_module():
     code = (
         f"import sys; sys.path.insert(0, {str(library)!r})\n"
         "import sae_stability.sae.model, sae_stability.sae.convert\n"
-        "for name in sae_stability.sae.formats.REGISTRY: sae_stability.sae.formats._module(name)\n"
+        "for name in sae_stability.sae.formats.FORMATS: sae_stability.sae.formats._module(name)\n"
         "print([name for name in sys.modules if name.startswith('sae_stability.sae.training')])"
     )
     result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

@@ -55,7 +55,7 @@ def same(a: Weights, b: Weights) -> bool:
 
 
 def test_every_format_has_a_fixture():
-    assert {name.split("-")[0] for name in NAMES} == set(formats.REGISTRY) - {"own"}
+    assert {name.split("-")[0] for name in NAMES} == set(formats.FORMATS) - {"own"}
 
 
 @pytest.mark.parametrize("name", NAMES)

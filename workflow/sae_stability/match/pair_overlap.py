@@ -12,6 +12,7 @@ from sae_stability.match.assignment import Assignment, match_rows
 from sae_stability.match.overlap_tables import Pair, pair_row
 from sae_stability.match.pairs import SIDES, certificate, dictionaries, match_columns, match_sides
 from sae_stability.match.rows import Dictionary, prepare
+from sae_stability.match.threshold import THRESHOLD
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class Overlap:
 def overlap(
     a,
     b,
-    threshold: float = 0.7,
+    threshold: float = THRESHOLD,
     *,
     alive_a: Sequence[bool] | np.ndarray | None = None,
     alive_b: Sequence[bool] | np.ndarray | None = None,

@@ -85,7 +85,7 @@ def load(path: str | Path, format: str | None = None, device: str | torch.device
 
     Args:
         path: a folder or a file.
-        format: one of `formats.REGISTRY` (own, sparsify, saelens, dictionary_learning, gemma_scope, ...); None to
+        format: one of `formats.FORMATS` (own, sparsify, saelens, dictionary_learning, gemma_scope, ...); None to
             detect it from the files.
         device: a torch device.
 
