@@ -6,7 +6,8 @@ from dataclasses import MISSING, fields
 import pytest
 
 from sae_stability.errors import StudyError
-from sae_stability.sae.training.limits import LIMITS, combination_fault, range_fault
+from sae_stability.ranges import range_fault
+from sae_stability.sae.training.limits import LIMITS, combination_fault
 from sae_stability.sae.training.settings import TrainSettings
 from sae_stability.study.build import Study
 from sae_stability.study.schema import SCHEMA, definition, load_yaml

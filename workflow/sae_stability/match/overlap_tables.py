@@ -24,6 +24,7 @@ from sae_stability.errors import StudyError
 from sae_stability.files import read_table, write_table
 from sae_stability.match import intervals, seed_counts, subspace
 from sae_stability.match.threshold import THRESHOLD
+from sae_stability.ranges import Cosine
 
 LATENTS = ("all", "live")
 THRESHOLDS = np.arange(51) / 50  # of `thresholds_table`
@@ -101,7 +102,7 @@ def write_overlap(
     floor: Sequence[Path] = (),
     latents: Sequence[tuple[int, Path]] = (),
     sae: Sequence[tuple[int, Path]] = (),
-    threshold: float = THRESHOLD,
+    threshold: Cosine = THRESHOLD,
     out: Path,
 ) -> None:
     """Write a cohort's tables into `out`: `pairs`, `thresholds`, `seeds`, `latents` and `intervals`, as `.parquet`.

@@ -15,8 +15,9 @@ from sae_stability.corpus.documents import DEFAULTS
 from sae_stability.errors import StudyError
 from sae_stability.figures.registry import names
 from sae_stability.match.threshold import THRESHOLD
+from sae_stability.ranges import range_fault
 from sae_stability.sae.format_names import FORMATS
-from sae_stability.sae.training.limits import LIMITS, range_fault
+from sae_stability.sae.training.limits import LIMITS
 from sae_stability.sae.training.settings import TrainSettings
 
 SCHEMA = Path(__file__).with_name("config.schema.yaml")

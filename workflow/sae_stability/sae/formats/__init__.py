@@ -99,9 +99,18 @@ def write(path: Path, weights: Weights, format: str) -> None:
     Raises:
         StudyError: the format cannot be written, or cannot express this SAE.
     """
-    if format not in WRITTEN:
-        raise StudyError(f"{path}: format {format!r} is not written; allowed: {', '.join(WRITTEN)}")
+    check_written(format)
     _module(format).write(Path(path), weights)
+
+
+def check_written(format: str) -> None:
+    """Check that SAEs can be written in a format.
+
+    Raises:
+        StudyError: they cannot.
+    """
+    if format not in WRITTEN:
+        raise StudyError(f"format {format!r} is not written; allowed: {', '.join(WRITTEN)}")
 
 
 def check_free(out: Path, format: str) -> None:
