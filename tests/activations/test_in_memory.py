@@ -72,6 +72,7 @@ def test_a_loaded_model_keeps_its_mode(models):
         ({"context_length": 65}, "context_length 65 is above the model's 64 positions"),
         ({"hookpoints": ["h.9"]}, "hookpoint 'h.9' is not in GPT2Model"),
         ({"model": torch.nn.Linear(2, 2)}, "a loaded model needs its tokenizer; give tokenizer="),
+        ({"model": 3}, "model is int; give a name, a folder, a ModelSource or a model"),
         ({"model": "/no/such/folder"}, "/no/such/folder"),
     ],
 )

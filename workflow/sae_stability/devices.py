@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sae_stability.errors import StudyError
-from sae_stability.ranges import whole_number
+from sae_stability.ranges import checked_count
 
 
 def cores() -> int:
@@ -23,7 +23,7 @@ def thread_count(threads: int | None) -> int:
     Raises:
         StudyError: not a whole number of at least 1.
     """
-    return cores() if threads is None else whole_number("threads", threads)
+    return cores() if threads is None else checked_count("threads", threads)
 
 
 def check_device(device: object) -> None:

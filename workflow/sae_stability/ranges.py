@@ -61,7 +61,7 @@ Cosine = Annotated[float, Within({"minimum": 0, "maximum": 1})]
 """A threshold on cosines."""
 
 
-def whole_number(name: str, value: object) -> int:
+def checked_count(name: str, value: object) -> int:
     """`value`, which must be a whole number of at least 1, as an int.
 
     Raises:

@@ -17,7 +17,7 @@ from sae_stability.errors import StudyError
 from sae_stability.models.loading import load_model
 from sae_stability.models.source import ModelSource
 from sae_stability.models.tokenizer import load_tokenizer
-from sae_stability.ranges import whole_number
+from sae_stability.ranges import checked_count
 
 
 def extract(
@@ -72,10 +72,12 @@ def extract(
     if isinstance(texts, str) or isinstance(hookpoints, str):
         raise StudyError("extract: texts and hookpoints must be lists; put a single one in brackets")
     texts, hookpoints = _words(texts, "texts"), _words(hookpoints, "hookpoints")
-    context_length = whole_number("context_length", context_length)
-    batch_tokens = None if batch_tokens is None else whole_number("batch_tokens", batch_tokens)
+    context_length = checked_count("context_length", context_length)
+    batch_tokens = None if batch_tokens is None else checked_count("batch_tokens", batch_tokens)
     check_device(device)
     loaded = not isinstance(model, str | Path | ModelSource)
+    if loaded and not isinstance(model, torch.nn.Module):
+        raise StudyError(f"extract: model is {type(model).__name__}; give a name, a folder, a ModelSource or a model")
     if loaded and tokenizer is None:
         raise StudyError("extract: a loaded model needs its tokenizer; give tokenizer=")
     source = model if isinstance(model, ModelSource) else ModelSource(str(model))

@@ -46,9 +46,9 @@ def tokenize(
         revision: branch, tag or commit of a tokenizer on the hub; its main branch if not given.
         context_length: tokens a block, special tokens included.
         packing: true joins documents to fill every block; false puts one document in a block, cut or padded to fit.
-        heldout_tokens: tokens kept for evaluation; like all counts below, without special tokens and padding.
-        train_tokens: tokens for training.
-        chunk_tokens: training tokens a chunk.
+        heldout_tokens: tokens kept for evaluation; special tokens and padding do not count.
+        train_tokens: tokens for training, counted likewise.
+        chunk_tokens: training tokens a chunk, counted likewise.
         out: folder for the blocks.
 
     Returns:

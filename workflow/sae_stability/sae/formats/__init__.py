@@ -13,7 +13,7 @@ from types import ModuleType
 
 import numpy as np
 
-from sae_stability.errors import StudyError
+from sae_stability.errors import StudyError, naming_missing_extra
 from sae_stability.sae.checkpoint_files import checkpoint_files
 from sae_stability.sae.format_names import FORMATS, WRITTEN
 from sae_stability.sae.formats import own
@@ -56,7 +56,7 @@ def read(path: Path, format: str | None = None) -> Weights:
     """
     path = Path(path)
     name = _known_format(format) if format else detect(path)
-    with one_line_errors(path):
+    with naming_missing_extra(), one_line_errors(path):
         weights = _module(name).read(path)
     return dataclasses.replace(weights, origin={"format": name} | weights.origin)
 
@@ -83,7 +83,7 @@ def shape(path: Path, format: str | None = None) -> tuple[int, int]:
         StudyError: as in `read`, or the encoder is not a matrix.
     """
     name = _known_format(format) if format else detect(path)
-    with one_line_errors(path):
+    with naming_missing_extra(), one_line_errors(path):
         found = tuple(_module(name).shape(Path(path)))
     if len(found) != 2:
         raise StudyError(f"{path}: the encoder has shape {found}; must be a matrix")
@@ -100,7 +100,8 @@ def write(path: Path, weights: Weights, format: str) -> None:
         StudyError: the format cannot be written, or cannot express this SAE.
     """
     check_written(format)
-    _module(format).write(Path(path), weights)
+    with naming_missing_extra():
+        _module(format).write(Path(path), weights)
 
 
 def check_written(format: str) -> None:

@@ -12,7 +12,7 @@ from sae_stability.activations.reader import Chunk
 from sae_stability.activations.writer import ChunkWriter, NonFinite, shuffled_order
 from sae_stability.devices import check_device, thread_count
 from sae_stability.errors import StudyError
-from sae_stability.ranges import whole_number
+from sae_stability.ranges import checked_count
 from sae_stability.sae.model import SAE, load_own
 from sae_stability.sae.training.job import SaeJob
 from sae_stability.sae.training.settings import TrainSettings
@@ -68,7 +68,7 @@ def train(
     """
     _check_names(settings)
     seeds = _seeds(init_seeds, settings)
-    epochs = whole_number("epochs", settings.get("epochs", TrainSettings.epochs))
+    epochs = checked_count("epochs", settings.get("epochs", TrainSettings.epochs))
     threads = thread_count(threads)
     check_device(device)
     with tempfile.TemporaryDirectory(prefix="sae-stability-") as temporary:
