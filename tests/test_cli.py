@@ -61,7 +61,7 @@ def command(verb: str, here: dict[str, str], flag: str, value: str) -> list[str]
 
 
 def test_the_verbs_take_numbers():
-    assert {verb for verb, _ in numeric_flags()} == {
+    assert {verb for verb, _ in numeric_flags()} >= {
         *("train", "match", "convert", "tokenize", "extract", "import-matrix", "evaluate", "floor", "overlap")
     }
 
