@@ -114,7 +114,7 @@ def test_a_new_entry_of_a_table_changes_nothing(copy: Path):
     edit(copy, "sae/architectures.py", "OPTIONAL = (", 'OPTIONAL = ("toys", ')
     edit(copy, "sae/training/limits.py", '    "k": {', '    "toys": {"minimum": 1},\n    "k": {')
     edit(copy, "sae/formats/own.py", '    "topk": T', '    "toy": Trained("toy", {}),\n    "topk": T')
-    edit(copy, "sae/formats/__init__.py", '    "sparsify": "', '    "toy": "sae_stability.toy",\n    "sparsify": "')
+    edit(copy, "sae/format_names.py", '    "sparsify": "', '    "toy": "sae_stability.toy",\n    "sparsify": "')
     edit(copy, "figures/registry.py", 'FigureKind("seeds"),', 'FigureKind("seeds"),\n        FigureKind("toy"),')
     assert hashes(copy, *calls) == before
 

@@ -13,7 +13,7 @@ from sae_stability.verbs import VERBS
 TABLES = ("sae_stability.sae.architectures.REGISTRY", "sae_stability.sae.formats.own.TRAINED")
 """Tables of which a job counts only the entries that it looks up. The caller of `code_hash` names them."""
 
-MODULES = ("sae_stability.sae.formats.REGISTRY",)
+MODULES = ("sae_stability.sae.format_names.FORMATS",)
 """Tables that say only which module a name stands for. The caller names the module."""
 
 CHECKS = (
