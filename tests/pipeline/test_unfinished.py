@@ -10,7 +10,7 @@ import pytest
 from sae_stability.errors import StudyError
 from sae_stability.files import read_json, write_json, write_table
 from sae_stability.pipeline import Pipeline
-from sae_stability.pipeline.unfinished import note_stale, recorded, unfinished
+from sae_stability.pipeline.unfinished import fingerprint_in, note_stale, unfinished
 
 
 @pytest.fixture
@@ -77,10 +77,10 @@ def test_the_note_is_newer_than_what_is_stale_and_is_let_alone_then(results: dic
 def test_a_table_records_what_it_was_made_from_too(tmp_path: Path):
     file = str(tmp_path / "match.parquet")
     write_table(file, pd.DataFrame({"a": [1]}), {"config_hash": "hash"})
-    assert recorded(file) == "hash"
+    assert fingerprint_in(file) == "hash"
     Path(file).write_bytes(b"damaged")
-    assert recorded(file) is None
-    assert recorded(str(tmp_path / "missing.parquet")) is None
+    assert fingerprint_in(file) is None
+    assert fingerprint_in(str(tmp_path / "missing.parquet")) is None
 
 
 def test_a_new_study_has_everything_to_make(pipeline: Pipeline):

@@ -9,14 +9,17 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from sae_stability.arguments import check_one_each
 from sae_stability.errors import StudyError
 from sae_stability.files import read_json, read_table, write_table
 from sae_stability.match.assignment import Assignment, match_rows
 from sae_stability.match.limits import KEPT_BYTES
 from sae_stability.match.rows import Dictionary, prepare
 from sae_stability.match.summary_line import summary
+from sae_stability.one_each import check_one_each
+from sae_stability.ranges import Count
 from sae_stability.sae import formats
+from sae_stability.sae.formats import own
+from sae_stability.sae.formats.untrusted import one_line_errors
 
 SIDES = ("encoder", "decoder")
 
@@ -29,7 +32,7 @@ def match_pairs(
     latents_a: Sequence[Path] = (),
     latents_b: Sequence[Path] = (),
     config_hash: Sequence[str] = (),
-    threads: int = 1,
+    threads: Count = 1,
     device: Literal["cpu", "cuda"] = "cpu",
 ) -> str:
     """Match pairs of SAEs one to one, encoder and decoder separately, with a proof that the matching is optimal.
@@ -200,7 +203,12 @@ def dictionaries(path: Path) -> dict[str, np.ndarray]:
     Raises:
         StudyError: as `formats.read`: no SAE, or one that is damaged or not plausible.
     """
-    weights = formats.read(Path(path))
+    path = Path(path)
+    if own.detect(path):
+        with one_line_errors(path):
+            weights = own.read(path)
+    else:
+        weights = formats.read(path)
     return {side: getattr(weights, side) for side in SIDES}
 
 

@@ -24,8 +24,8 @@ class Unfinished(NamedTuple):
     stale: dict[object, list[str]]
 
 
-def recorded(file: str) -> str | None:
-    """What a result, JSON or a table, says it was made from; None where it does not say."""
+def fingerprint_in(file: str) -> str | None:
+    """The fingerprint that a result, JSON or a table, records; None where it records none."""
     try:
         return (read_metadata(file) if file.endswith(".parquet") else read_json(file))["config_hash"]
     except (StudyError, KeyError, TypeError):
@@ -48,7 +48,7 @@ def unfinished(results: dict) -> Unfinished:
     silent = []
     for name, (files, fingerprint) in results.items():
         there = list(filter(os.path.exists, files))
-        made_from = recorded(files[0]) if files[0] in there else None
+        made_from = fingerprint_in(files[0]) if files[0] in there else None
         if files[0] in there and made_from is None:
             silent.append(files[0])
         if made_from != fingerprint or len(there) < len(files):
