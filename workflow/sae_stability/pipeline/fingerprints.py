@@ -115,7 +115,7 @@ class Fingerprints:
     def _of_overlap(self, cohort: Cohort | ExternalCohort) -> str:
         matches = [[a, b, self.match(cohort, a, b)] for a, b in cohort.pairs]
         floors = [cohort.n_latents, cohort.d_model, self._study.floor_repeats, self.floor()]
-        code = code_hash("overlap", OWN_FORMAT)
+        code = code_hash("overlap", *_saved(cohort))
         return key(cohort.slug, matches, self._evaluations(cohort), floors, self._study.threshold, code)
 
     def _of_table(self, figure: Figure) -> str:
