@@ -104,17 +104,24 @@ def list_hookpoints(model: torch.nn.Module | transformers.PretrainedConfig) -> l
     return [name for name, _ in _base(model).named_modules() if name]
 
 
-def hookpoint_width(model: torch.nn.Module | transformers.PretrainedConfig, hookpoint: str) -> int:
+def hookpoint_width(model: torch.nn.Module | transformers.PretrainedConfig, hookpoint: str, *, length: int = 2) -> int:
     """Width of the activations at a hookpoint, found by a forward pass over two tokens; a configuration is enough.
+
+    Args:
+        model: a model, or the configuration of one.
+        hookpoint: where to read it.
+        length: how many tokens to pass; some models compute long blocks in another way.
 
     Raises:
         StudyError: the hookpoint is not in the model, or gives no (batch, position, width).
+        Exception: of any kind, where the model cannot run on such tokens. Tokens without values, as on the skeleton
+            that a configuration gives, fit fewer models than real ones do.
     """
     if isinstance(model, transformers.PretrainedConfig):
         model = skeleton(model)
     weight = next(model.parameters())
     with Hooks(model, [hookpoint]) as hooks, torch.no_grad(), getattr(weight, "fake_mode", contextlib.nullcontext()):
-        tokens = torch.zeros(1, 2, dtype=torch.long, device=weight.device)
+        tokens = torch.zeros(1, length, dtype=torch.long, device=weight.device)
         return hooks.run(input_ids=tokens)[hookpoint].shape[-1]
 
 
