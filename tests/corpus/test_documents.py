@@ -140,7 +140,9 @@ def test_files_are_shuffled_by_the_seed_with_every_document_once_beyond_the_wind
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", "x", "no known format; allowed endings: .txt, .md, .jsonl, .parquet"),
+        ("a.docx", "x", "no known format; allowed endings: .txt, .md, .jsonl, .json, .csv, .tsv, .parquet; after all"),
+        ("a.parquet.gz", "x", "no known format"),
+        ("a.csv", "x\n1", "no text in column 'text'; columns: x"),
         ("a.jsonl", "{", "line 1: not JSON"),
         ("a.jsonl", '{"body": "x"}', "no text in column 'text'; columns: body"),
         ("a.jsonl", "[1]", "no text in column 'text'"),
