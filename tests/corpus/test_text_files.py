@@ -83,7 +83,7 @@ def test_a_separator_cuts_a_large_file_wherever_the_pieces_end(tmp_path, monkeyp
 
 def test_utf_16_is_refused_by_name(tmp_path):
     (tmp_path / "a.jsonl").write_bytes('{"text": "one"}'.encode("utf-16"))
-    with pytest.raises(StudyError, match="its first bytes say UTF-16.; convert it to UTF-8"):
+    with pytest.raises(StudyError, match=r"its first bytes say UTF-16.; convert it to UTF-8"):
         read(tmp_path / "a.jsonl")
 
 
@@ -119,7 +119,7 @@ def test_text_in_parquet_that_is_not_utf_8_is_named_with_its_row(tmp_path):
     stored = pa.array([b"ok", b"byte \xe4", None, b""])
     text = pa.Array.from_buffers(pa.string(), 4, stored.buffers())
     pq.write_table(pa.table({"text": text}), tmp_path / "a.parquet")
-    with pytest.raises(StudyError, match="a.parquet, row 2: not UTF-8"):
+    with pytest.raises(StudyError, match=r"a.parquet, row 2: not UTF-8"):
         read(tmp_path / "a.parquet")
     assert read(tmp_path / "a.parquet", BadRows("skip")) == ["", "ok"]
     assert read(tmp_path / "a.parquet", BadRows("replace")) == ["", "byte \ufffd", "ok"]
@@ -131,7 +131,7 @@ def test_damaged_pages_of_parquet_name_the_file(tmp_path):
     content = bytearray(path.read_bytes())
     content[300:900] = bytes(byte ^ 0x5A for byte in content[300:900])
     path.write_bytes(content)
-    with pytest.raises(StudyError, match="a.parquet: not readable as Parquet"):
+    with pytest.raises(StudyError, match=r"a.parquet: not readable as Parquet"):
         read(path)
 
 

@@ -156,9 +156,7 @@ def test_code_that_a_model_brings_is_neither_run_nor_asked_about(models, tmp_pat
     (source.folder / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("a question"))
     for load in (model_config, load_tokenizer, lambda source: load_model(source, "cpu")):
-        with pytest.raises(
-            StudyError, match="(model|tokenizer) '.*' brings Python code of its own, which is never run"
-        ):
+        with pytest.raises(StudyError, match=r"(model|tokenizer) '.*' brings Python code of its own, which is never"):
             load(source)
     assert not (tmp_path / "ran").exists()
 

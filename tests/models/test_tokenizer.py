@@ -24,6 +24,6 @@ def test_a_vocabulary_is_not_made_up(models, tmp_path, name, gone):
 def test_a_damaged_tokenizer_is_one_line(models, tmp_path, content):
     folder = shutil.copytree(models["gpt_neox"], tmp_path / "damaged")
     (folder / "tokenizer.json").write_text(content)
-    with pytest.raises(StudyError, match="tokenizer '.*damaged' cannot be loaded: ") as caught:
+    with pytest.raises(StudyError, match=r"tokenizer '.*damaged' cannot be loaded: ") as caught:
         load_tokenizer(ModelSource(str(folder)))
     assert "\n" not in str(caught.value)

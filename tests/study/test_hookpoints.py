@@ -91,7 +91,7 @@ def test_a_trial_that_cannot_run_refuses_nothing(tmp_path, name):
 
 def test_what_a_model_does_not_have_is_refused_even_if_it_cannot_be_tried(tmp_path):
     UNUSUAL["experts"].save_pretrained(tmp_path)
-    with pytest.raises(StudyError, match="no such module; did you mean layers.1.mlp"):
+    with pytest.raises(StudyError, match=r"no such module; did you mean layers.1.mlp"):
         check_hookpoints(study(str(tmp_path), "layers.1.mlpp"))
 
 
