@@ -77,10 +77,10 @@ def no_column(text_column: str, columns: Iterable[object]) -> str:
 
 
 def _matches(pattern: str) -> list[Path]:
-    # A file's own name may hold brackets, which a pattern reads otherwise.
-    plain = Path(pattern).expanduser()
-    names = [str(plain)] if plain.is_file() else glob.glob(str(plain), recursive=True)
-    files = [Path(name) for name in names if Path(name).is_file()]
+    wanted = Path(pattern).expanduser()
+    # Files and folders may be called "notes [2024]": brackets that match nothing as a pattern are taken as they stand.
+    names = glob.glob(str(wanted), recursive=True) or glob.glob(str(wanted).replace("[", "[[]"), recursive=True)
+    files = [wanted] if wanted.is_file() else [Path(name) for name in names if Path(name).is_file()]
     if not files:
         raise StudyError(f"corpus paths: no file matches '{pattern}'; correct the pattern or add files")
     for file in files:
