@@ -77,7 +77,7 @@ UNUSUAL = {
 
 
 @pytest.mark.parametrize("name", list(UNUSUAL))
-def test_a_trial_that_cannot_run_refuses_nothing(tmp_path, name):
+def test_a_trial_that_cannot_run_refuses_nothing(tmp_path, name, caplog):
     UNUSUAL[name].save_pretrained(tmp_path)
     if name == "a package that is not there":
         written = json.loads((tmp_path / "config.json").read_text()) | {"_attn_implementation": "flash_attention_2"}
@@ -85,6 +85,7 @@ def test_a_trial_that_cannot_run_refuses_nothing(tmp_path, name):
     layer = "encoder.layer.1" if "padding" in name else "layers.1"
     notes = check_hookpoints(study(str(tmp_path), f"{layer}", f"{layer}:in"))
     assert all("extraction will tell" in note for note in notes)
+    assert "Traceback" not in caplog.text
     if name in ("experts", "a package that is not there"):
         assert notes
 

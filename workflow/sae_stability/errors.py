@@ -47,7 +47,7 @@ def one_line(what: str, mend: str = "") -> Iterator[None]:
 def cause(error: BaseException) -> str:
     """The first line of an error's message, with the error's kind unless that says nothing more."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[0] if lines else ""
+    text = lines[0].rstrip(".") if lines else ""
     text = text if len(text) <= _LONGEST_CAUSE else f"{text[: _LONGEST_CAUSE - 3]}..."
     return text if text and type(error) in _PLAIN else ": ".join(filter(None, [type(error).__name__, text]))
 

@@ -1,6 +1,9 @@
 """Checks hookpoints against the models themselves. Apart from the other checks: it needs torch and transformers."""
 
+import contextlib
 import difflib
+import logging
+from collections.abc import Iterator
 
 from sae_stability.errors import StudyError, cause
 from sae_stability.study.build import Study
@@ -27,8 +30,21 @@ def check_hookpoints(study: Study) -> list[str]:
     for model in study.models.values():
         passes = [pass_ for pass_ in study.passes.values() if pass_.model == model]
         if passes:
-            notes += _check_model(model, passes)
+            with _quiet():
+                notes += _check_model(model, passes)
     return notes
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what torch prints, with a traceback, of an operation that it cannot try without values."""
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def _check_model(model: Model, passes: list[Pass]) -> list[str]:
