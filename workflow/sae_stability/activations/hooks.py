@@ -62,6 +62,7 @@ class Hooks:
             if hookpoint not in found:
                 raise StudyError(f"hookpoint '{hookpoint}': the module does not run in a forward pass; choose another")
         for hookpoint, activations in found.items():
+            _check_length(hookpoint, activations, inputs["input_ids"].shape)
             _check_shape(hookpoint, activations, inputs["input_ids"].shape)
         return found
 
@@ -193,6 +194,16 @@ def _module(model: torch.nn.Module, path: str) -> torch.nn.Module:
         f"hookpoint '{path}' is not in {type(model).__name__}; {hint}"
         f"it has {', '.join(names[:5])}, ... (sae_stability.activations.hooks.list_hookpoints lists all)"
     )
+
+
+def _check_length(hookpoint: str, activations: torch.Tensor, tokens: torch.Size) -> None:
+    """Refuse positions that the model adds to a block, as models with windows of attention do."""
+    batch, positions = tokens
+    if activations.ndim == 3 and len(activations) == batch and activations.shape[1] > positions:
+        raise StudyError(
+            f"hookpoint '{hookpoint}': the model pads blocks of {positions} tokens to {activations.shape[1]}; choose a "
+            "context_length that is a multiple of its attention window, with packing: true, or a hookpoint outside"
+        )
 
 
 def _check_shape(hookpoint: str, activations: torch.Tensor, tokens: torch.Size) -> None:
