@@ -151,7 +151,5 @@ def test_a_model_that_pads_blocks_to_its_window_says_so():
     model = transformers.AutoModel.from_config(config).eval()
     with Hooks(model, ["encoder.layer.0"]) as hooks, torch.inference_mode():
         assert hooks.run(input_ids=torch.full((2, 16), 5))["encoder.layer.0"].shape == (2, 16, WIDTH)
-        with pytest.raises(
-            StudyError, match=r"pads blocks of 13 tokens to 16; choose .* multiple of its attention window"
-        ):
+        with pytest.raises(StudyError, match=r"pads blocks of 13 tokens to 16; choose .* multiple of its attention"):
             hooks.run(input_ids=torch.full((2, 13), 5))
