@@ -62,7 +62,23 @@ def documents(spec: dict, seed: int, bad_rows: BadRows | None = None) -> Iterato
         inspect.signature(kinds[kind]).bind(rng, bad_rows, **settings)
     except TypeError as error:
         raise StudyError(f"corpus of kind '{kind}': {error}") from None
+    for name, value in settings.items():
+        _check_type(kind, name, value)
     return kinds[kind](rng, bad_rows, **settings)
+
+
+def _check_type(kind: str, name: str, value: object) -> None:
+    """Refuse a setting of a wrong type, as a spec that was written by hand may have."""
+    if name in ("paths", "packages"):
+        right = isinstance(value, list) and value and all(isinstance(item, str) and item for item in value)
+        wanted = "a list of texts"
+    elif type(default := DEFAULTS[kind].get(name)) in (int, bool):
+        right, wanted = type(value) is type(default), "true or false" if type(default) is bool else "a whole number"
+    else:
+        may_miss = name in DEFAULTS[kind] and default is None
+        right, wanted = (isinstance(value, str) and value) or (may_miss and value is None), "a text"
+    if not right:
+        raise StudyError(f"corpus of kind '{kind}': {name} is {value!r}; it must be {wanted}")
 
 
 def check_documents(spec: dict) -> None:
