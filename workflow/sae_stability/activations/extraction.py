@@ -147,7 +147,7 @@ def _prepared(
 def _widths(hooks: Hooks, blocks: BlockFile, keep_special: bool) -> dict[str, int]:
     """Width of the activations at each hookpoint, from a first block; and GELUs are put in place, tried on it."""
     batch = next(forward.batches(blocks.kept(keep_special=keep_special), batch_tokens=1))
-    with torch.inference_mode(), forward.running(hooks.model, batch):
+    with torch.inference_mode(), forward.running(hooks.model, batch.tokens):
         inputs = forward.inputs(batch, next(hooks.model.parameters()).device)
         widths = {hookpoint: found.shape[-1] for hookpoint, found in hooks.run(**inputs).items()}
         gelu_in_place(hooks, **inputs)

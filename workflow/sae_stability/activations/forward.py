@@ -67,7 +67,7 @@ def rows(hooks: Hooks, batch: Batch) -> dict[str, torch.Tensor]:
         StudyError: the model cannot run on the batch, or a hookpoint has no (batch, position, width).
     """
     device = next(hooks.model.parameters()).device
-    with torch.inference_mode(), running(hooks.model, batch):
+    with torch.inference_mode(), running(hooks.model, batch.tokens):
         found = hooks.run(**inputs(batch, device))
         kept = torch.from_numpy(batch.kept).to(device)
         return {hookpoint: activations[kept] for hookpoint, activations in found.items()}
@@ -81,9 +81,9 @@ def inputs(batch: Batch, device: torch.device) -> dict[str, torch.Tensor]:
     return given
 
 
-def running(model: torch.nn.Module, batch: Batch) -> contextlib.AbstractContextManager[None]:
-    """Turn any exception of a forward pass in the block into one line that names the model and the blocks' size."""
-    blocks, length = batch.tokens.shape
+def running(model: torch.nn.Module, tokens: np.ndarray | torch.Tensor) -> contextlib.AbstractContextManager[None]:
+    """Turn any exception of a forward pass of tokens, (blocks, length), into one line that names the model and them."""
+    blocks, length = tokens.shape
     name = getattr(model, "name_or_path", "") or type(model).__name__
     return one_line(
         f"model '{name}' cannot run on {blocks} x {length:,} tokens",
