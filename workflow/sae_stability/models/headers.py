@@ -6,7 +6,7 @@ import os
 import struct
 from pathlib import Path
 
-from sae_stability.errors import StudyError, cause
+from sae_stability.errors import StudyError, cause, one_line
 from sae_stability.models.positions import stated_positions
 from sae_stability.models.source import ModelSource
 
@@ -39,9 +39,18 @@ def has_lm_head(source: ModelSource) -> bool | None:
 
 
 def model_parameters(source: ModelSource) -> int | None:
-    """Number of parameters, from the headers of the safetensors files; None where there are no such files."""
+    """Number of parameters, from the headers of the safetensors files; None where there are no such files.
+
+    Raises:
+        StudyError: a file is damaged.
+    """
     files = sorted(source.folder.glob("*.safetensors")) if source.folder else []
-    return sum(math.prod(entry["shape"]) for file in files for entry in tensor_headers(file).values()) or None
+    total = 0
+    for file in files:
+        # A file of a repository that was cloned without Git LFS holds a few lines of text.
+        with one_line(f"{file}: not readable as safetensors", "fetch it again"):
+            total += sum(math.prod(entry["shape"]) for entry in tensor_headers(file).values())
+    return total or None
 
 
 def tensor_headers(path: Path) -> dict[str, dict]:
