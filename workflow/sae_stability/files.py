@@ -52,17 +52,32 @@ def workplace(target: str | os.PathLike) -> Iterator[Path]:
     target = Path(target).absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
     clear_workplaces(target)
-    new = target.with_name(f"{_prefix(target)}{secrets.token_hex(6)}")
-    new.mkdir()
-    lock = os.open(new / _LOCK, os.O_RDWR | os.O_CREAT)
-    with contextlib.suppress(OSError):  # some file systems have no locks; nothing is then taken for left behind
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    # It gets the ending only now: without its lock, another job might take it for left behind.
-    folder = new.rename(f"{new}.tmp")
+    folder, lock = _made(target)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def _made(target: Path) -> tuple[Path, int]:
+    """A new workplace and its locked file. Another job may take it for left behind before it is locked: then again."""
+    while True:
+        folder = target.with_name(f"{_prefix(target)}{secrets.token_hex(6)}.tmp")
+        folder.mkdir()
+        try:
+            lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            continue
+        except OSError:
+            pass  # this file system has no locks: nothing on it is taken for left behind
+        if (folder / _LOCK).exists():
+            return folder, lock
         os.close(lock)
 
 
@@ -73,7 +88,8 @@ def clear_workplaces(target: str | os.PathLike) -> None:
         try:
             lock = os.open(folder / _LOCK, os.O_RDWR)
         except OSError:
-            continue  # its process is just making it or removing it
+            shutil.rmtree(folder, ignore_errors=True)  # its process was killed when it made it or removed it
+            continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder, ignore_errors=True)
