@@ -79,10 +79,10 @@ def make_planted(folder: Path) -> Planted:
 
 
 def _codes(tokens: np.ndarray, documents: np.ndarray) -> np.ndarray:
-    """Latent 0 never fires, 1 on every row, 2 on one token, 3 on one document, 4 once, 5 to 11 at random rates."""
+    """Latent 0 never fires, 1 on every row, 2 on one token, 3 on one document, 4 once, 5 to 11 ever less often."""
     rng = np.random.default_rng(0)
     codes = rng.lognormal(size=(len(tokens), N_LATENTS)).astype(np.float32)
-    fires = rng.random((len(tokens), N_LATENTS)) < 0.5 ** np.arange(N_LATENTS - 5, -5, -1).clip(1, 6)
+    fires = rng.random((len(tokens), N_LATENTS)) < 0.5 ** np.arange(-4, N_LATENTS - 4).clip(1)
     fires[:, 0], fires[:, 1] = False, True
     fires[:, 2] = tokens == np.bincount(tokens).argmax()
     fires[:, 3] = documents == documents[len(documents) // 2]

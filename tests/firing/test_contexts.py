@@ -76,12 +76,12 @@ def test_strata_against_a_slow_reference(table: pd.DataFrame, activations: np.nd
             rank = np.searchsorted(fires, row.activation)
             assert row.stratum == f"decile-{rank * 10 // len(fires) + 1}"
         sizes = mine.groupby(["split", "stratum"]).size()
-        assert sizes[[name == "top" for _, name in sizes.index]].max() <= SETTINGS.top
-        assert sizes[[name.startswith("decile") for _, name in sizes.index]].max(initial=0) <= SETTINGS.decile
+        limits = [SETTINGS.decile if name.startswith("decile") else SETTINGS.top for _, name in sizes.index]
+        assert (sizes <= limits).all()
 
 
 def test_a_common_latent_fills_every_stratum_of_both_splits(table: pd.DataFrame):
-    latent = 9
+    latent = 7
     sizes = table[table.latent == latent].groupby(["split", "stratum"]).size()
     for split in ("explain", "score"):
         assert sizes[split, "top"] == SETTINGS.top
@@ -120,7 +120,9 @@ def test_pieces_join_to_the_text(kind: str, tmp_path):
 
     make = {"bert": tiny.tiny_bert, "gpt2": tiny.tiny_gpt2, "llama": tiny.tiny_llama}[kind]
     tokenizer = load_tokenizer(ModelSource(str(make(tmp_path / kind))))
-    text = "the river holds a stone, near the gardens." if kind == "bert" else "The naïve café — 日本🙂 holds\n  a stone."
+    text = "The naïve café — 日本🙂 holds\n  a stone."
+    if kind == "bert":  # its tokenizer keeps neither capitals nor space
+        text = "the river holds a stone. near the gardens."
     tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
     found = pieces(tokenizer, tokens)
     assert len(found) == len(tokens) < len(text)

@@ -10,9 +10,7 @@ from sae_stability.random_streams import stream
 _MEASURES = ("correlation", "jaccard", "document_jaccard")
 
 
-def cofiring_table(
-    a: Firings, b: Firings, matches: pd.DataFrame, n_rows: int, texts: RowTexts | None
-) -> pd.DataFrame:
+def cofiring_table(a: Firings, b: Firings, matches: pd.DataFrame, n_rows: int, texts: RowTexts | None) -> pd.DataFrame:
     """One row for each pairing and latent of the first SAE that has a counterpart.
 
     Columns `pairing`, `latent`, `counterpart` and `both` (rows in which both fire), and

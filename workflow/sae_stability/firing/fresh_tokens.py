@@ -14,9 +14,7 @@ from sae_stability.models.tokenizer import load_tokenizer
 _DOCUMENTS_A_BATCH = 1000
 
 
-def write_fresh_tokens(
-    *, corpus: dict, corpus_seed: int, tokens: Path, count: int, out: Path
-) -> None:
+def write_fresh_tokens(*, corpus: dict, corpus_seed: int, tokens: Path, count: int, out: Path) -> None:
     """Cut the documents that follow those of a token set into blocks, in the same way as its own.
 
     Documents up to the last one of the token set are tokenised again, to see where they end, and left out. So no SAE

@@ -24,6 +24,7 @@ from sae_stability.sae.model import SAE, load_own
 from sae_stability.sae.sparse import firings as sparse_firings
 from sae_stability.threads import in_order
 
+_CONTEXTS = ContextSettings()
 _BLOCK_ENTRIES = 1 << 20  # dense activations that one thread holds at once, 4 MiB
 _BLOCK_ROWS = 256  # at least this many rows, so that matrix products stay efficient
 
@@ -39,7 +40,7 @@ def measure_firing(
     contexts_out: list[tuple[str, Path]] = (),
     match: list[tuple[str, Path]] = (),
     cofiring_out: list[tuple[str, Path]] = (),
-    contexts: ContextSettings = ContextSettings(),
+    contexts: ContextSettings = _CONTEXTS,
     config_hash: list[tuple[str, str]] = (),
     activations_hash: str | None = None,
     sae_hash: list[tuple[str, str]] = (),

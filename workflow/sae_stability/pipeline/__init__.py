@@ -20,6 +20,7 @@ from sae_stability.pipeline import (
     evaluate,
     external,
     figures,
+    firing,
     floors,
     match,
     overlap,
@@ -34,10 +35,17 @@ from sae_stability.pipeline.unfinished import unfinished
 from sae_stability.study.build import Study
 from sae_stability.study.parts import Cohort, ExternalCohort
 
-STAGES = (corpus, activations, train, external, evaluate, match, floors, overlap, figures, report)
+STAGES = (corpus, activations, train, external, evaluate, match, firing, floors, overlap, figures, report)
 """Every stage, in the order in which they run."""
 
-FINGERPRINTED = {"train": train, "external": external, "evaluate": evaluate, "match": match, "floors": floors}
+FINGERPRINTED = {
+    "train": train,
+    "external": external,
+    "evaluate": evaluate,
+    "match": match,
+    "firing": firing,
+    "floors": floors,
+}
 """The stages whose results record what they were made from: a finished result has no rule."""
 
 
