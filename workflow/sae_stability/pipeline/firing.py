@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sae_stability.pipeline import Pipeline
 
 _FIRING_BYTES = 20  # a firing on the disk, while firings are being sorted
-_ROW_BYTES = 24  # a row's token index, token, document and window, and one dense latent, in memory
+_ROW_BYTES = 50  # a row's token index, token, piece of text, document and window, and one dense latent, in memory
 _LATENT_BYTES = 96  # a row of the table of firing
 _PAIR_BYTES = 3 * 56  # three rows of the table of co-firing
 _TOKEN_BYTES = 17  # a token of a context: its id, its activation and its piece of text
