@@ -28,7 +28,7 @@ def show_contexts(
     """Show texts on which a latent fires, strongest first, and some on which it does not.
 
     Each token on which it fires is shaded by its activation. Where the output is no terminal, or the environment
-    variable NO_COLOR is set, such tokens stand in brackets.
+    variable NO_COLOR is set, such tokens stand in «quotes».
 
     Args:
         checkpoint: folder of an SAE. One whose contexts the study has chosen needs nothing else; any other, of any
@@ -70,7 +70,7 @@ def lines(contexts: pd.DataFrame, count: int, *, shaded: bool) -> list[str]:
     Args:
         contexts: rows of a table of contexts.
         count: at most so many of each stratum.
-        shaded: mark activations by colours; otherwise by brackets.
+        shaded: mark activations by colours; otherwise by «quotes».
     """
     strongest = float(np.abs(contexts["activation"]).max())
     order = ["top", *(f"decile-{number}" for number in range(10, 0, -1)), "random"]
@@ -94,7 +94,7 @@ def _marked(piece: str, value: float, strongest: float, *, shaded: bool) -> str:
     text = piece.lstrip(" ")
     space = piece[: len(piece) - len(text)]
     if not shaded:
-        return f"{space}[{text}]"
+        return f"{space}«{text}»"
     strength = min(1.0, abs(value) / strongest)
     red, green, blue = (round(255 + (full - 255) * strength) for full in _STRONG)
     return f"{space}\x1b[48;2;{red};{green};{blue}m{_BLACK}{text}{_RESET}"
