@@ -75,6 +75,7 @@ def measure_firing(
         StudyError: a file is missing or damaged or records another hash, SAE and rows have different widths, or there
             are fewer rows than asked for.
     """
+    _check_names(dict(sae), out, contexts_out, sae_hash, dict(match), cofiring_out, tokens, model)
     check_made_from(chunk / "manifest.json", activations_hash)
     for name, made_from in sae_hash:
         check_made_from(dict(sae)[name] / "cfg.json", made_from)
@@ -84,27 +85,25 @@ def measure_firing(
         stream, total = stored_rows(chunk, rows), rows or data.rows
     else:
         stream, total = model_rows(tokens, model, data, threads, device), None
-    saes = {name: _loaded(folder, data, device) for name, folder in sae}
-    hashes = dict(config_hash)
-    with _emptied(work), torch.inference_mode():
+    with _emptied(work):
+        saes = {name: _loaded(folder, data, device) for name, folder in sae}
         firings, token_index = collect(saes, stream, work, device, total)
         del saes
         texts = None if tokens is None else Texts(tokens)
         row_texts = None if texts is None else RowTexts(texts, token_index)
+        hashes, n_rows = dict(config_hash), len(token_index)
+        metadata = {name: {"config_hash": hashes.get(name, "")} for name, _ in (*out, *contexts_out, *cofiring_out)}
         for name, file in out:
-            table = firing_table(firings[name], len(token_index), row_texts)
-            write_table(file, table, {"config_hash": hashes.get(name, ""), "rows": len(token_index)})
-        if contexts_out:
-            windows = Windows(texts, token_index, contexts.window)
-            for name, file in contexts_out:
-                table = context_table(firings[name], windows, contexts, np.arange(firings[name].n_latents))
-                write_table(file, table, {"config_hash": hashes.get(name, ""), "window": contexts.window})
-        matches = dict(match)
+            write_table(file, firing_table(firings[name], n_rows, row_texts), metadata[name] | {"rows": n_rows})
+        windows = Windows(texts, token_index, contexts.window) if contexts_out else None
+        for name, file in contexts_out:
+            table = context_table(firings[name], windows, contexts, np.arange(firings[name].n_latents))
+            write_table(file, table, metadata[name] | {"window": contexts.window})
         for name, file in cofiring_out:
             a, b = name.split("-")
-            pairs, _ = read_table(matches[name], ["latent", "counterpart_encoder", "counterpart_decoder"])
-            table = cofiring_table(firings[a], firings[b], pairs, len(token_index), row_texts)
-            write_table(file, table, {"config_hash": hashes.get(name, ""), "rows": len(token_index)})
+            matches, _ = read_table(dict(match)[name], ["latent", "counterpart_encoder", "counterpart_decoder"])
+            table = cofiring_table(firings[a], firings[b], matches, n_rows, row_texts)
+            write_table(file, table, metadata[name] | {"rows": n_rows})
 
 
 def collect(
@@ -147,6 +146,18 @@ def collect(
         for name, *entries in in_order(fire, blocks(progress), count):
             sorters[name].add(*entries)
     return {name: sorter.finish() for name, sorter in sorters.items()}, np.concatenate(seen)
+
+
+def _check_names(saes: dict, out, contexts_out, sae_hash, matches: dict, cofiring_out, tokens, model) -> None:
+    """Refuse a table or a hash of an SAE that is not given, and tables that need what is not given."""
+    pairs = [name.split("-") for name, _ in cofiring_out]
+    named = [name for name, _ in (*out, *contexts_out, *sae_hash)] + [name for pair in pairs for name in pair]
+    if missing := [name for name in named if name not in saes]:
+        raise StudyError(f"firing: no SAE is called {missing[0]}; --sae gives {', '.join(saes)}")
+    if missing := [name for name, _ in cofiring_out if name not in matches or name.count("-") != 1]:
+        raise StudyError(f"firing: --cofiring-out {missing[0]} needs --match {missing[0]}=FILE; a pair is written A-B")
+    if tokens is None and (contexts_out or model):
+        raise StudyError("firing: --contexts-out and --model need --tokens, the text of the rows")
 
 
 def _loaded(folder: Path, data: reader.Chunk, device: str) -> SAE:
