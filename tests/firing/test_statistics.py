@@ -48,7 +48,7 @@ def measured(planted: Planted, tmp_path, threads: int = 1, **options) -> pd.Data
     folder = planted.sae("one", np.arange(N_LATENTS))
     settings = {"chunk": planted.chunk, "tokens": planted.token_set, "threads": threads} | options
     measure_firing(sae=[("0", folder)], out=[("0", tmp_path / "one.parquet")], work=tmp_path / "work", **settings)
-    assert not (tmp_path / "work").exists()
+    assert not (tmp_path / "work" / ".sorting").exists()
     return read_table(tmp_path / "one.parquet")[0]
 
 
@@ -127,7 +127,7 @@ def test_mistakes(planted: Planted, tmp_path, mistake: str):
     folder = planted.sae("one", np.arange(N_LATENTS))
     with pytest.raises(StudyError, match=re.escape(words)):
         measure_firing(sae=[("0", folder)], chunk=planted.chunk, work=tmp_path / "work", **options)
-    assert not (tmp_path / "work").exists()
+    assert not (tmp_path / "work" / ".sorting").exists()
 
 
 def test_an_sae_of_another_width(planted: Planted, tmp_path):

@@ -20,6 +20,7 @@ from sae_stability.firing.heldout import Rows, RowTexts, Texts, model_rows, stor
 from sae_stability.firing.statistics import firing_table
 from sae_stability.firing.windows import Windows
 from sae_stability.models.source import ModelSource
+from sae_stability.ranges import Count
 from sae_stability.sae.model import SAE, load_own
 from sae_stability.sae.sparse import firings as sparse_firings
 from sae_stability.threads import in_order
@@ -34,7 +35,7 @@ def measure_firing(
     sae: list[tuple[str, Path]],
     chunk: Path,
     tokens: Path | None = None,
-    rows: int | None = None,
+    rows: Count | None = None,
     model: ModelSource | None = None,
     out: list[tuple[str, Path]] = (),
     contexts_out: list[tuple[str, Path]] = (),
@@ -45,13 +46,13 @@ def measure_firing(
     activations_hash: str | None = None,
     sae_hash: list[tuple[str, str]] = (),
     work: Path,
-    threads: int = 1,
+    threads: Count = 1,
     device: Literal["cpu", "cuda"] = "cpu",
 ) -> None:
     """Measure what the latents of some SAEs fire on, choose contexts, and compare matched latents of pairs.
 
     The rows pass once, through all SAEs. Memory holds the SAEs, about 50 bytes a row, the firings of 1,024 latents, and
-    the contexts of one SAE; all firings lie in `work`, at most 20 bytes each.
+    the contexts of one SAE; all firings lie on the disk, at most 20 bytes each.
 
     Args:
         sae: NAME=FOLDER of an SAE, such as 0=saes/base/seed-0; once for each.
@@ -67,7 +68,7 @@ def measure_firing(
         config_hash: NAME=HASH or A-B=HASH of what a table is made from, recorded in it.
         activations_hash: hash that the activations must record.
         sae_hash: NAME=HASH that an SAE must record.
-        work: a folder for temporary files; it is emptied first and removed at the end.
+        work: folder in which a folder `.sorting` holds temporary files; that one is removed at the end.
         threads: processor cores to use.
         device: where to compute.
 
@@ -85,9 +86,9 @@ def measure_firing(
         stream, total = stored_rows(chunk, rows), rows or data.rows
     else:
         stream, total = model_rows(tokens, model, data, threads, device), None
-    with _emptied(work):
+    with _emptied(work / ".sorting") as sorting:
         saes = {name: _loaded(folder, data, device) for name, folder in sae}
-        firings, token_index = collect(saes, stream, work, device, total)
+        firings, token_index = collect(saes, stream, sorting, device, total)
         del saes
         texts = None if tokens is None else Texts(tokens)
         row_texts = None if texts is None else RowTexts(texts, token_index)
@@ -168,11 +169,11 @@ def _loaded(folder: Path, data: reader.Chunk, device: str) -> SAE:
 
 
 @contextlib.contextmanager
-def _emptied(folder: Path) -> Iterator[None]:
-    """Empty a folder of temporary files, and remove it at the end."""
+def _emptied(folder: Path) -> Iterator[Path]:
+    """Empty a folder of temporary files, which a killed job may have left, and remove it at the end."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
-        yield
+        yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

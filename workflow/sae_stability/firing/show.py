@@ -10,6 +10,7 @@ import pandas as pd
 
 from sae_stability.errors import StudyError
 from sae_stability.files import read_table
+from sae_stability.ranges import Count, Index
 
 _SHOWN = ["stratum", "activation", "block", "position", "pieces", "activations"]
 _NEWLINE, _UNPRINTABLE = "⏎", "\ufffd"
@@ -19,11 +20,11 @@ _STRONG, _BLACK, _RESET = (255, 140, 0), "\x1b[38;2;0;0;0m", "\x1b[0m"
 def show_contexts(
     checkpoint: Path,
     *,
-    latent: int,
-    count: int = 3,
+    latent: Index,
+    count: Count = 3,
     activations: Path | None = None,
     tokens: Path | None = None,
-    threads: int = 1,
+    threads: Count = 1,
 ) -> str:
     """Show texts on which a latent fires, strongest first, and some on which it does not.
 
