@@ -114,7 +114,10 @@ def _files(rng: random.Random, *, paths: list[str], text_column: str) -> Iterato
 
 
 def _matches(pattern: str) -> list[Path]:
-    files = [Path(name) for name in glob.glob(str(Path(pattern).expanduser()), recursive=True) if Path(name).is_file()]
+    wanted = str(Path(pattern).expanduser())
+    # A folder may be called "notes [2024]": brackets that match nothing as a pattern are taken as they stand.
+    names = glob.glob(wanted, recursive=True) or glob.glob(wanted.replace("[", "[[]"), recursive=True)
+    files = [Path(name) for name in names if Path(name).is_file()]
     if not files:
         raise StudyError(f"corpus paths: no file matches '{pattern}'; correct the pattern or add files")
     for file in files:

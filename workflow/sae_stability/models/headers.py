@@ -62,7 +62,7 @@ def _model_config(source: ModelSource) -> dict:
     if folder is None:
         return {}
     try:
-        return json.loads((folder / "config.json").read_text())
+        return json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise StudyError(f"{folder / 'config.json'}: not readable as a model's configuration ({error})") from None
 

@@ -145,7 +145,7 @@ def _file(module: str) -> Path | None:
 @functools.cache
 def _module(name: str) -> Module:
     parsed = Module({}, {}, set(), [])
-    tree = ast.parse(_file(name).read_text(), filename=str(_file(name)))
+    tree = ast.parse(_file(name).read_text(encoding="utf-8"), filename=str(_file(name)))
     for statement in tree.body:
         _add_statement(statement, statement, name, parsed)
     return parsed

@@ -12,7 +12,7 @@ def fetch(*, repo: str, folder: str, revision: str | None = None, out: Path) -> 
 
     Args:
         repo: repository on the hub: owner/name.
-        folder: path of the SAE in the repository; . for the root.
+        folder: path of the SAE in the repository; . for the root. The path of a file, .pt or .pth, is that file alone.
         revision: branch, tag or commit; the main branch if left out.
         out: folder for the files; its contents are replaced.
 
@@ -25,13 +25,13 @@ def fetch(*, repo: str, folder: str, revision: str | None = None, out: Path) -> 
     inside = checked_folder(folder)
     out = Path(out)
     shutil.rmtree(out, ignore_errors=True)
-    names = [(inside / name).as_posix() for name in FILES]
+    single = inside.suffix in (".pt", ".pth")
+    names = [inside.as_posix()] if single else [(inside / name).as_posix() for name in FILES]
     _download(repo, revision, names, out)
     shutil.rmtree(out / ".cache", ignore_errors=True)
     if not any((out / name).is_file() for name in names):
-        raise StudyError(
-            f"{repo}: folder {folder!r} at {revision or 'main'} holds no file of an SAE ({', '.join(FILES)})"
-        )
+        missing = "is no file there" if single else f"holds no file of an SAE ({', '.join(FILES)})"
+        raise StudyError(f"{repo}: folder {folder!r} at {revision or 'main'} {missing}")
     return out / inside
 
 

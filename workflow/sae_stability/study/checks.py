@@ -2,7 +2,15 @@
 
 from sae_stability.errors import StudyError
 from sae_stability.sae.training.limits import combination_fault
-from sae_stability.study.parts import Cohort, Pass, TokenSet, same_training
+from sae_stability.study.parts import Cohort, Pass, TokenSet, without_seeds
+
+
+def check_results(folder: str) -> None:
+    """The results folder stands in patterns of Snakemake and on command lines, where some characters mean else."""
+    taken = [character for character in folder if character in "{}<>" or not character.isprintable()]
+    if taken or folder.startswith("-"):
+        reason = f"Snakemake reads {taken[0]!r} as its own sign" if taken else "it begins with a dash, as a flag does"
+        raise StudyError(f"results: {folder!r} cannot be used: {reason}; name another folder")
 
 
 def check_chunks(where: str, unit: str, train: int, chunk: int) -> None:
@@ -49,11 +57,11 @@ def matrix_width(where: str, given: dict, rows: int | None, columns: int | None)
 
 def check_distinct(cohorts: dict[str, Cohort]) -> None:
     """Two declared cohorts must not train the same SAEs: everything would be trained twice."""
-    names = list(cohorts)
-    for i, name in enumerate(names):
-        for other in names[:i]:
-            if same_training(cohorts[name], cohorts[other]):
-                raise StudyError(f"cohorts.{name}: trains the same as cohorts.{other}; keep one, with all seeds")
+    first: dict[Cohort, str] = {}
+    for name, cohort in cohorts.items():
+        other = first.setdefault(without_seeds(cohort), name)
+        if other != name:
+            raise StudyError(f"cohorts.{name}: trains the same as cohorts.{other}; keep one, with all seeds")
 
 
 def check_cohort(cohort: Cohort) -> None:
