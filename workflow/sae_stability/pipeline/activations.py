@@ -114,6 +114,7 @@ def _model_command(study: Study, pass_: Pass) -> str:
         revision=pass_.model.revision,
         sha256=pass_.model.sha256,
         model_dtype=pass_.model.dtype,
+        model_part=pass_.model.part,
         chunk_tokens=pass_.chunk_rows,
         keep_special=pass_.keep_special,
         max_norm_multiple=pass_.max_norm_multiple,
