@@ -11,7 +11,7 @@ for _tokens in study.tokens.values():
             f"tokenize_{_tokens.slug.replace('-', '_')}"
         input:
             # Changed contents are seen by `made_from`, and a mere touch is not taken for one.
-            lambda wildcards, tokens=_tokens: ancient(stages.corpus.inputs(tokens)),
+            ancient(stages.corpus.inputs(_tokens)),
         output:
             stages.corpus.outputs(pipeline, _tokens),
         log:
@@ -25,8 +25,7 @@ for _tokens in study.tokens.values():
         params:
             made_from=pipeline.fingerprints.tokens(_tokens),
             out=subpath(output[0], parent=True),
-            # Here and in other rules, text of the study comes from a function: Snakemake takes a {word} elsewhere for a
-            # wildcard.
+            # Text of the study comes from a function: Snakemake takes a {word} elsewhere for a wildcard.
             settings=lambda wildcards, tokens=_tokens: stages.corpus.command(tokens),
         shell:
             "python -m sae_stability tokenize {params.settings} --out {params.out:q} &> {log:q}"

@@ -11,6 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from sae_stability.errors import StudyError
 from sae_stability.models.dtypes import torch_dtype
+from sae_stability.models.parts import part_of
 from sae_stability.models.source import ModelSource
 
 
@@ -64,7 +65,7 @@ def load_model(source: ModelSource, device: str, *, lm_head: bool = False) -> tr
             **({} if lm_head else _without_pooler(config)),
         )
     model.config.use_cache = False
-    return model.to(device).eval()
+    return part_of(model, source).to(device).eval()
 
 
 def skeleton(config: transformers.PretrainedConfig) -> transformers.PreTrainedModel:

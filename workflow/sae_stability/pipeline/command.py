@@ -1,6 +1,7 @@
 """Settings as words of a command line."""
 
 import shlex
+from collections.abc import Iterable
 
 
 def flags(**settings: object) -> str:
@@ -15,6 +16,15 @@ def flags(**settings: object) -> str:
             joint = "=" if text.startswith("-") else " "
             words.append(f"--{name.replace('_', '-')}{joint}{shlex.quote(text)}")
     return " ".join(words)
+
+
+def given_inputs(files: Iterable[str]) -> list[str]:
+    """The files of a study that a rule can name as its inputs.
+
+    Snakemake takes {word} in a path for a wildcard, and knows no way to write a brace. Files with one are read all the
+    same: a job's settings name them, and its fingerprint has their contents.
+    """
+    return [file for file in files if "{" not in file]
 
 
 def keyed(key: object, value: object) -> str:

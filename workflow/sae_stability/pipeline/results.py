@@ -35,9 +35,13 @@ class Results:
         """Which hookpoints were found in their models."""
         return self.path("checked.json")
 
+    def tokens(self, tokens: TokenSet) -> str:
+        """The folder of token blocks."""
+        return self.path("tokens", tokens.slug)
+
     def token_manifest(self, tokens: TokenSet) -> str:
         """What token blocks there are."""
-        return self.path("tokens", tokens.slug, "manifest.json")
+        return f"{self.tokens(tokens)}/manifest.json"
 
     def heldout_tokens(self, tokens: TokenSet) -> str:
         """The token blocks kept for evaluation."""

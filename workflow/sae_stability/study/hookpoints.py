@@ -25,8 +25,9 @@ def check_hookpoints(study: Study) -> None:
 def _check_model(model: Model, passes: list[Pass]) -> None:
     from sae_stability.activations.hooks import hookpoint_width, list_hookpoints
     from sae_stability.models.loading import model_config, skeleton
+    from sae_stability.models.parts import part_of
 
-    outline = skeleton(model_config(model))
+    outline = part_of(skeleton(model_config(model)), model)
     names = list_hookpoints(outline)
     for pass_ in passes:
         where = f"passes.{pass_.slug}"
