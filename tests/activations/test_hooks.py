@@ -163,13 +163,13 @@ def test_a_module_that_sees_all_tokens_in_one_list_is_read_row_by_row(hookpoint)
 
 
 def test_a_module_that_sees_other_numbers_of_rows_is_refused():
-    class Half(torch.nn.Module):
+    class Evens(torch.nn.Module):
         def forward(self, x):
             return x[::2]
 
     model = flat_opt()
-    model.decoder.layers[0].add_module("half", Half())
+    model.decoder.layers[0].add_module("evens", Evens())
     layer = model.decoder.layers[0]
-    layer.fc2.register_forward_hook(lambda module, inputs, output: layer.half(output).repeat_interleave(2, dim=0))
+    layer.fc2.register_forward_hook(lambda module, inputs, output: layer.evens(output).repeat_interleave(2, dim=0))
     with pytest.raises(StudyError, match=r"allowed: \(batch, position, width\), or \(batch x position, width\)"):
-        read(model, ["decoder.layers.0.half"])
+        read(model, ["decoder.layers.0.evens"])

@@ -24,7 +24,7 @@ ABSURD = {
     "a crossed sweep": (
         "sweeps.size.vary",
         {"n_latents": MANY, "k": [1, 2, 3, 4], "epochs": MANY},
-        "sweeps.size.vary: 400 x 4 x 400 values make 640,000 cohorts; at most 2,000 can be planned",
+        "sweeps.size.vary: 400 x 4 x 400 values make 640,000 cohorts; at most 1,000 can be planned",
     ),
 }
 

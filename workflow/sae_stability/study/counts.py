@@ -7,8 +7,10 @@ from sae_stability.errors import StudyError
 if TYPE_CHECKING:
     from sae_stability.study.build import Study
 
-COHORTS = 2_000
-SAES = 4_000
+COHORTS = 1_000
+SAES = 2_000
+# Of one SAE after one chunk: each takes a job.
+STATES = 20_000
 FILES = 100_000
 
 
@@ -48,7 +50,7 @@ def check_counts(study: "Study") -> None:
     shards = {f"passes.{slug}": _shards(study, slug) for slug in study.passes}
     _check("shards", "shards, larger ones", shards, FILES)
     states = {f"cohorts.{slug}": len(cohort.seeds) * cohort.chunks for slug, cohort in study.trained.items()}
-    _check("states of SAEs, one after each chunk", "chunks, larger ones", states, FILES)
+    _check("states of SAEs, one after each chunk", "chunks, larger ones", states, STATES)
 
 
 def _shards(study: "Study", slug: str) -> int:
