@@ -27,7 +27,8 @@ def odd_study() -> dict:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Project:
     """A finished study all of whose names are odd; the fixture's folder too."""
-    made = new_project(tmp_path_factory.mktemp("names") / f"project {ODD}", odd_study())
+    folder = tmp_path_factory.mktemp("names") / f"project {ODD}".replace("{b}", "b")
+    made = new_project(folder, odd_study())
     (made.folder / "study.yaml").rename(made.folder / f"study {ODD}.yaml")
     made.configfile = f"study {ODD}.yaml"
     tiny_gpt_neox(made.folder / "model", head=False)
@@ -56,6 +57,13 @@ def test_a_name_that_cannot_be_used_for_results_is_refused_in_one_line(project):
     found = Project(project.folder, "refused.yaml").snakemake("--dry-run", check=False)
     assert found.returncode != 0
     assert "error: results: 'results {a}' cannot be used: Snakemake reads '{' as its own sign" in found.output
+    assert "Traceback" not in found.output
+
+
+def test_a_folder_that_snakemake_cannot_run_in_is_refused_in_one_line(tmp_path):
+    found = new_project(tmp_path / "project {a}", odd_study()).snakemake("--dry-run", check=False)
+    assert found.returncode != 0
+    assert "Snakemake cannot run in a folder with braces in its path" in found.output
     assert "Traceback" not in found.output
 
 

@@ -10,12 +10,14 @@ from sae_stability.errors import StudyError
 from sae_stability.pipeline.forced import not_forced
 from sae_stability.pipeline.resources import gpus
 from sae_stability.study.build import Study, complete
+from sae_stability.study.checks import check_place
 from sae_stability.study.schema import load_yaml
 from sae_stability.study.sources import check_sources
 
 ENVIRONMENT = "../../envs/sae-stability.yaml"
 
 try:
+    check_place(ROOT, Path.cwd())
     for path in workflow.configfiles:
         # Snakemake has read these files too, but would not have seen a key given twice.
         load_yaml(path)

@@ -1,5 +1,7 @@
 """Checks that no schema can make: settings that are right by themselves, but cannot work together."""
 
+from pathlib import Path
+
 from sae_stability.errors import StudyError
 from sae_stability.sae.training.limits import combination_fault
 from sae_stability.study.parts import Cohort, Pass, TokenSet, without_seeds
@@ -11,6 +13,13 @@ def check_results(folder: str) -> None:
     if taken or folder.startswith("-"):
         reason = f"Snakemake reads {taken[0]!r} as its own sign" if taken else "it begins with a dash, as a flag does"
         raise StudyError(f"results: {folder!r} cannot be used: {reason}; name another folder")
+
+
+def check_place(*folders: Path) -> None:
+    """The folders of the project and the study stand in paths that Snakemake formats, where braces mean wildcards."""
+    for folder in folders:
+        if set(str(folder)) & set("{}"):
+            raise StudyError(f"{folder}: Snakemake cannot run in a folder with braces in its path; rename or move it")
 
 
 def check_chunks(where: str, unit: str, train: int, chunk: int) -> None:

@@ -118,7 +118,9 @@ def save(picture: Figure, out: str | Path, style: dict) -> None:
     if suffix not in metadata:
         raise StudyError(f"{out}: a figure is written as .svg, .pdf or .png")
     with in_use(style), files.atomic(out) as temporary:
-        matplotlib.rcParams["font.sans-serif"] = [FONT, *_fallbacks(picture)]
+        if fallbacks := _fallbacks(picture):
+            for text in picture.findobj(Text):
+                text.set_fontfamily([FONT, *fallbacks])
         picture.savefig(temporary, dpi=style["dpi"], metadata=metadata[suffix])
 
 
@@ -135,12 +137,11 @@ def _fallbacks(picture: Figure) -> dict[str, set[str]]:
     missing, found = _missing(picture), {}
     if not missing:
         return found
-    # The font of last resort has a box for every character.
-    plain = [font for font in font_manager.fontManager.ttflist if font.style == "normal" and font.weight == 400]
-    usable = [font for font in plain if not font.name.startswith("Last Resort")]
-    for font in sorted(usable, key=lambda font: (font.name, font.fname)):
-        if covered := missing & _characters(font.fname):
-            found[font.name] = covered
+    for name in sorted({font.name for font in font_manager.fontManager.ttflist}):
+        # The font of last resort has a box for every character.
+        covered = set() if name.startswith("Last Resort") else missing & _characters(font_manager.findfont(name))
+        if covered:
+            found[name] = covered
             missing -= covered
     return found
 
