@@ -171,6 +171,10 @@ def hashed_by_the_pipeline(folder: Path) -> dict[tuple[str, str], tuple[str, ...
         for cohort in pipeline.study.cohorts.values():
             for a, b in cohort.pairs:
                 record(of.match, cohort, a, b)
+        for cohort in map(pipeline.study.cohorts.get, pipeline.study.firing.cohorts):
+            record(of.firing, cohort, cohort.seeds[0])
+        for tokens in stages.firing.fresh(pipeline.study):
+            record(of.fresh_tokens, tokens)
         record(of.floor)
         for figure in pipeline.study.figures.values():
             record(stages.figures.table_code, figure, key=figure.figure)
