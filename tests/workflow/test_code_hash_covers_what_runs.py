@@ -22,6 +22,7 @@ from sae_stability.pipeline import Pipeline, code_hash, modules
 from sae_stability.pipeline.code_hash import CHECKS, definitions
 from sae_stability.pipeline.definitions import Definition, reached
 from sae_stability.pipeline.fingerprints import Fingerprints
+from sae_stability.pipeline.firing import fresh
 from sae_stability.pipeline.modules import PACKAGE
 from sae_stability.sae import formats
 from sae_stability.sae.architectures import REGISTRY
@@ -50,7 +51,7 @@ def study() -> dict:
         },
         "tokens": {
             name: {"model": "tiny", "corpus": name, "context_length": 16, "heldout_tokens": 64, "train_tokens": 192}
-            | ({"chunk_tokens": 96} if name == "stories" else {})
+            | ({"chunk_tokens": 96} if name == "stories" else {"heldout_tokens": 128})
             for name in ("stories", "code")
         },
         "passes": {
@@ -89,6 +90,8 @@ def study() -> dict:
             | {name: {"sweep": name} for name in FIGURES if name not in ("joint", "seeds", "sharing", "thresholds")}
         },
         "floor": {"repeats": 1},
+        # More than `stories` holds out, so that further text is read, and fewer than `docs` holds out.
+        "firing": {"cohorts": ["base", "docs"], "tokens": 100, "contexts": {"window": 4, "top": 2}},
     }
 
 
@@ -169,6 +172,10 @@ def hashed_by_the_pipeline(folder: Path) -> dict[tuple[str, str], tuple[str, ...
             for a, b in cohort.pairs:
                 record(of.match, cohort, a, b)
             record(of.overlap, cohort)
+        for cohort in map(pipeline.study.cohorts.get, pipeline.study.firing.cohorts):
+            record(of.firing, cohort, cohort.seeds[0])
+        for tokens in fresh(pipeline.study):
+            record(of.fresh_tokens, tokens)
         record(of.floor)
         for figure in pipeline.study.figures.values():
             record(of.table, figure)
@@ -215,7 +222,7 @@ def outside(trace: Trace, covered: list[Definition]) -> list[str]:
 
 def test_every_stage_ran(traces):
     stages = {"tokenize", "extract", "import-matrix", "train", "evaluate", "convert", "match", "floor", "overlap"}
-    assert stages | {"figure-table", "figure", "summary"} <= {trace.verb for trace in traces}
+    assert stages | {"fresh-tokens", "firing", "figure-table", "figure", "summary"} <= {trace.verb for trace in traces}
     given = [(trace.verb, flags(trace.words)) for trace in traces]
     assert {words["--architecture"] for verb, words in given if verb == "train"} == set(REGISTRY)
     assert {words["--figure"] for verb, words in given if verb == "figure"} == set(FIGURES)

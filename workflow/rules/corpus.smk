@@ -26,6 +26,7 @@ for _slug in pipeline.unfinished["corpus"]:
             runtime=stages.corpus.minutes(_tokens),
         params:
             out=subpath(output[0], parent=True),
-            settings=stages.corpus.command(pipeline, _tokens),
+            # Text of the study comes from a function: Snakemake takes a {word} elsewhere for a wildcard.
+            settings=lambda wildcards, tokens=_tokens: stages.corpus.command(pipeline, tokens),
         shell:
             "python -m sae_stability tokenize {params.settings} --out {params.out:q} &> {log:q}"

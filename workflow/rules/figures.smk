@@ -52,7 +52,7 @@ for _figure in study.figures.values():
         conda:
             ENVIRONMENT
         params:
-            settings=stages.drawings.command(pipeline, _figure),
+            settings=lambda wildcards, figure=_figure: stages.drawings.command(pipeline, figure),
         shell:
             "python -m sae_stability figure {params.settings} --table {input.table:q} --svg {output.svg:q} "
             "--pdf {output.pdf:q} --png {output.png:q} --caption {output.caption:q} --record {output.record:q} &> {log:q}"

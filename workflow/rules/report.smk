@@ -17,7 +17,7 @@ rule summary:
     conda:
         ENVIRONMENT
     params:
-        settings=stages.summary.command(pipeline),
+        settings=lambda wildcards: stages.summary.command(pipeline),
     shell:
         "python -m sae_stability summary {params.settings} --out {output.text:q} --record {output.record:q} &> {log:q}"
 
@@ -37,9 +37,9 @@ if pipeline.unfinished["report"]:
         conda:
             ENVIRONMENT
         params:
-            records=stages.report.check_command(pipeline),
+            records=lambda wildcards: stages.report.check_command(pipeline),
             made_from=pipeline.fingerprints.report(),
-            settings=stages.report.snakemake_command(
+            settings=lambda wildcards: stages.report.snakemake_command(
                 workflow.main_snakefile,
                 workflow.config_settings.configfiles,
                 workflow.config_settings.config_args,

@@ -271,14 +271,14 @@ def sha256(path: str | os.PathLike) -> str:
 
 
 def write_table(path: str | os.PathLike, table, metadata: dict | None = None) -> None:
-    """Write a pandas DataFrame as Parquet with a digest, atomically, with `metadata` (JSON) in its schema.
+    """Write a pandas DataFrame or an Arrow table as Parquet with a digest, atomically.
 
-    The same table always gives the same bytes.
+    `metadata` goes into its schema, as JSON. The same table always gives the same bytes.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    arrow = table if isinstance(table, pa.Table) else pa.Table.from_pandas(table, preserve_index=False)
     arrow = arrow.replace_schema_metadata({"sae_stability": json.dumps(metadata or {})})
     with atomic(path) as temporary:
         with pq.ParquetWriter(temporary, arrow.schema, compression="zstd") as writer:
@@ -288,8 +288,8 @@ def write_table(path: str | os.PathLike, table, metadata: dict | None = None) ->
         seal(temporary)
 
 
-def read_table(path: str | os.PathLike, columns: list[str] | None = None):
-    """Read a table written by `write_table`: (DataFrame, metadata).
+def read_table(path: str | os.PathLike, columns: list[str] | None = None, filters: list[tuple] | None = None):
+    """Read a table written by `write_table`: (DataFrame, metadata); of its rows those that pass pyarrow's `filters`.
 
     Raises:
         StudyError: the file is missing or damaged.
@@ -297,7 +297,7 @@ def read_table(path: str | os.PathLike, columns: list[str] | None = None):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    arrow = pq.read_table(pa.BufferReader(read_sealed(path)), columns=columns)
+    arrow = pq.read_table(pa.BufferReader(read_sealed(path)), columns=columns, filters=filters)
     return arrow.to_pandas(), _metadata(arrow.schema)
 
 

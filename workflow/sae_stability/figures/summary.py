@@ -63,7 +63,7 @@ def write_summary(
     """
     text = summary(study=study, base=base, about=about, overlap=overlap, evaluation=evaluation)
     with files.atomic(out) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
     if record is not None:
         files.write_record(file=[out], config_hash=config_hash, out=record)
 

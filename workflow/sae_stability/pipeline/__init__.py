@@ -22,6 +22,7 @@ from sae_stability.pipeline import (
     evaluate,
     external,
     figures,
+    firing,
     floors,
     match,
     overlap,
@@ -37,7 +38,7 @@ from sae_stability.pipeline.unfinished import Unfinished, note_stale, unfinished
 from sae_stability.study.build import Study
 from sae_stability.study.parts import Cohort, ExternalCohort
 
-STAGES = (corpus, activations, train, external, evaluate, match, floors, overlap, figures, report)
+STAGES = (corpus, activations, train, external, evaluate, match, firing, floors, overlap, figures, report)
 """Every stage, in the order in which they run."""
 
 FINGERPRINTED = {
@@ -47,6 +48,7 @@ FINGERPRINTED = {
     "external": external,
     "evaluate": evaluate,
     "match": match,
+    "firing": firing,
     "floors": floors,
     "overlap": overlap,
     "tables": figures,

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from sae_stability.figures.registry import FIGURES
-from sae_stability.pipeline.command import flags
+from sae_stability.pipeline.command import flags, keyed
 from sae_stability.pipeline.cost import Cost
 from sae_stability.study.build import Study
 from sae_stability.study.parts import Figure
@@ -32,7 +32,7 @@ def table_command(pipeline: "Pipeline", figure: Figure) -> str:
     folders = [(label, pipeline.results.overlap(cohort)) for label, cohort in figure.inputs]
     sources = folders + _extra_files(pipeline, figure)
     first = flags(figure=figure.figure, config_hash=pipeline.fingerprints.table(figure))
-    return " ".join([first, *(flags(input=f"{label}={path}") for label, path in sources)])
+    return " ".join([first, *(flags(input=keyed(label, path)) for label, path in sources)])
 
 
 def cost(study: Study, _rates: dict) -> Cost:

@@ -12,6 +12,7 @@ from sae_stability.pipeline.external import format_of, local_files
 from sae_stability.pipeline.summary import about
 from sae_stability.sae.format_names import FORMATS
 from sae_stability.study.build import Study
+from sae_stability.study.firing import uses_model
 from sae_stability.study.parts import Cohort, ExternalCohort, Figure, Pass, TokenSet
 
 _TOKEN_SIZES = ("context_length", "packing", "heldout_tokens", "train_tokens", "chunk_tokens")
@@ -59,6 +60,22 @@ class Fingerprints:
         """Of the match of two SAEs."""
         return key(self.evaluation(cohort, a), self.evaluation(cohort, b), code_hash("match", *_saved(cohort)))
 
+    def fresh_tokens(self, tokens: TokenSet) -> str:
+        """Of further held-out token blocks, for firing alone."""
+        return key(self.tokens(tokens), self._study.firing.tokens, code_hash("fresh-tokens"))
+
+    def firing(self, cohort: Cohort | ExternalCohort, seed: int) -> str:
+        """Of what an SAE's latents fire on, and their contexts."""
+        rows = [self.activations(cohort.pass_), cohort.hookpoint, self._study.firing.tokens]
+        if uses_model(self._study.firing, cohort.pass_):
+            rows.append(self.fresh_tokens(cohort.pass_.tokens))
+        settings = sorted(self._study.firing.contexts.items())
+        return key(self.sae(cohort, seed), rows, settings, self._study.device, code_hash("firing", *_saved(cohort)))
+
+    def cofiring(self, cohort: Cohort | ExternalCohort, a: int, b: int) -> str:
+        """Of how far matched latents of two SAEs fire together."""
+        return key(self.firing(cohort, a), self.firing(cohort, b), self.match(cohort, a, b))
+
     def floor(self) -> str:
         """Of every match of random dictionaries: the seed of each is its place."""
         return key(code_hash("floor"))
@@ -96,7 +113,8 @@ class Fingerprints:
         names = [field.name for field in dataclasses.fields(pass_) if field.name not in _NOT_ACTIVATIONS]
         source = self.tokens(pass_.tokens) if pass_.tokens else self._contents.of([pass_.matrix])
         code = code_hash(activations.verb(pass_))
-        return key(source, [getattr(pass_, name) for name in names], self._study.device, code)
+        part = [pass_.model.part] if pass_.model and pass_.model.part else []
+        return key(source, [getattr(pass_, name) for name in names], self._study.device, code, *part)
 
     def _of_trained_sae(self, cohort: Cohort, seed: int) -> str:
         init_seed, order_seed = cohort.sae_seeds[seed]

@@ -1,6 +1,7 @@
 """Where every result of a study lies. Each path is spelled here and nowhere else."""
 
 import glob
+import re
 from pathlib import Path
 
 from sae_stability.fingerprint import key
@@ -39,9 +40,13 @@ class Results:
         """Which hookpoints were found in their models."""
         return self.path("checked.json")
 
+    def tokens(self, tokens: TokenSet) -> str:
+        """The folder of token blocks."""
+        return self.path("tokens", tokens.slug)
+
     def token_manifest(self, tokens: TokenSet) -> str:
         """What token blocks there are."""
-        return self.path("tokens", tokens.slug, "manifest.json")
+        return f"{self.tokens(tokens)}/manifest.json"
 
     def heldout_tokens(self, tokens: TokenSet) -> str:
         """The token blocks kept for evaluation."""
@@ -122,6 +127,26 @@ class Results:
         """The table of an SAE's latents, from its evaluation."""
         return self.path("evaluation", cohort, f"seed-{seed}.parquet")
 
+    def fresh_tokens(self, tokens: TokenSet) -> str:
+        """The folder of further held-out blocks, for firing alone."""
+        return self.path("fresh-tokens", tokens.slug)
+
+    def firing(self, cohort: str, seed: int | str) -> str:
+        """What an SAE's latents fire on."""
+        return self.path("firing", cohort, f"seed-{seed}.parquet")
+
+    def firing_work(self, cohort: str) -> str:
+        """The folder in which a job that measures firing has its temporary files."""
+        return self.path("firing", cohort)
+
+    def contexts(self, cohort: str, seed: int | str) -> str:
+        """Contexts of an SAE's latents."""
+        return self.path("contexts", cohort, f"seed-{seed}.parquet")
+
+    def cofiring(self, cohort: str, a: int, b: int) -> str:
+        """How far matched latents of two SAEs fire together."""
+        return self.path("cofiring", cohort, f"{a}-{b}.parquet")
+
     def match(self, cohort: str, a: int, b: int) -> str:
         """The match of two SAEs of a cohort."""
         return self.path("matches", cohort, f"{a}-{b}.parquet")
@@ -164,8 +189,9 @@ class Results:
 
 
 def fetched_name(sae: ExternalSae) -> str:
-    """What an SAE from the hub is called on the disk."""
-    return key(sae.repo, sae.folder, sae.revision)
+    """What an SAE from the hub is called on the disk: a hash, and the repository's name, which may say k."""
+    repository = re.sub(r"[^A-Za-z0-9._-]", "-", sae.repo.rpartition("/")[2])
+    return f"{key(sae.repo, sae.folder, sae.revision)}-{repository}"
 
 
 def _chunk(chunk: int | str) -> str:
