@@ -93,6 +93,7 @@ def test_a_new_study_has_everything_to_make(pipeline: Pipeline):
         "external": [],
         "evaluate": base + size,
         "match": [("base", 0, 1), ("base", 0, 2), ("base", 1, 2), ("size-32", 0, 1)],
+        "firing": [],
         "floors": [(n, 32, repeat) for n in (32, 64) for repeat in range(pipeline.study.floor_repeats)],
         "overlap": ["base", "size-32"],
         "tables": ["joint", "size"],
