@@ -75,6 +75,26 @@ def test_two_jobs_that_publish_the_same_files_are_both_content(tmp_path: Path):
     }
 
 
+MANY = """
+import os, sys
+from pathlib import Path
+from sae_stability.files import read_json, write_json
+os.fsync = lambda file: None  # the disk's time is of no matter here
+os.fork() and os.fork()
+for number in range(200):
+    write_json(sys.argv[1], {"number": 1})
+    assert read_json(sys.argv[1]) == {"number": 1}
+"""
+
+
+def test_many_processes_write_one_file_at_once(tmp_path: Path):
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "workflow")}
+    command = [sys.executable, "-c", MANY, str(tmp_path / "file.json")]
+    done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.stderr == "", "written by all three, until the last one is over"
+    assert [path.name for path in tmp_path.iterdir()] == ["file.json"]
+
+
 def test_a_new_file_has_the_mode_that_the_umask_gives(tmp_path: Path):
     for umask, mode in ((0o022, 0o644), (0o077, 0o600), (0o002, 0o664)):
         before = os.umask(umask)

@@ -56,7 +56,7 @@ def workplace(target: str | os.PathLike) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
         os.close(lock)
 
 
@@ -88,15 +88,28 @@ def clear_workplaces(target: str | os.PathLike) -> None:
         try:
             lock = os.open(folder / _LOCK, os.O_RDWR)
         except OSError:
-            shutil.rmtree(folder, ignore_errors=True)  # its process was killed when it made it or removed it
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # empty: its process was killed when it made or removed it, or is just doing so
             continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
         except OSError:
             pass  # in use
         finally:
             os.close(lock)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a workplace, its lock last: one without a lock is empty."""
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name != _LOCK:
+                path.unlink(missing_ok=True)
+        (folder / _LOCK).unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def _prefix(target: Path) -> str:
@@ -138,8 +151,9 @@ def publish(folder: Path, out: Path, names: Sequence[str]) -> None:
     """
     out.mkdir(parents=True, exist_ok=True)
     there = out / names[-1]
-    if there.exists() and there.read_bytes() != (folder / names[-1]).read_bytes():
-        there.unlink()  # it tells of other files than those to come
+    with contextlib.suppress(FileNotFoundError):
+        if there.read_bytes() != (folder / names[-1]).read_bytes():
+            there.unlink()  # it tells of other files than those to come
     for name in names:
         with named(out / name):
             move(folder / name, out / name)

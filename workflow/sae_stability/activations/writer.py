@@ -180,7 +180,7 @@ class ChunkWriter:
         publish(self.folder, self.out, [*names, _MANIFEST])
         for path in self.out.glob("shard-*.safetensors"):
             if path.name not in names:
-                path.unlink()
+                path.unlink(missing_ok=True)
         self.discard()
         return manifest
 
