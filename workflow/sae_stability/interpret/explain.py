@@ -79,7 +79,7 @@ def explain_latents(
     return "\n".join(lines)
 
 
-_COLUMNS = ["latent", "group", "explanation", "status", "reason", "explainer", "n_shown", "prompt_sha256"]
+_COLUMNS = ["latent", "first_latent", "explanation", "status", "reason", "explainer", "n_shown", "prompt_sha256"]
 
 
 def _explained(
@@ -91,7 +91,13 @@ def _explained(
     replies = judge.explain([some for some in windows if some.enough])
     answers, rows = iter(replies), []
     for (group, latent), some in zip(latents, windows, strict=True):
-        row = {"latent": latent, "group": group, "n_shown": len(some.positives), "explanation": "", "reason": ""}
+        row = {
+            "latent": latent,
+            "first_latent": groups.name(group),
+            "n_shown": len(some.positives),
+            "explanation": "",
+            "reason": "",
+        }
         row |= {"status": TOO_RARE, "prompt_sha256": ""}
         if some.enough:
             reply, asked = next(answers)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import math
 from collections import Counter
@@ -72,9 +73,8 @@ class Lexical:
             return ranked[: self.terms]
 
         on = strongest(fires)
-        around = [
-            term for term in strongest(Counter({t: n for t, n in near.items() if " " not in t})) if term not in on
-        ]
+        single = Counter({term: count for term, count in near.items() if " " not in term and term not in on})
+        around = strongest(single)
         lists = (on, strongest(phrases), around)
         parts = [f"{label} {_quoted(terms)}" for label, terms in zip(_LABELS, lists, strict=True) if terms]
         return Reply(OK, "; ".join(parts)) if parts else Reply(EMPTY)
@@ -127,7 +127,7 @@ def _evidence(inside: int, windows: int, outside: int, others: int) -> float:
 
 def _terms(found: Sequence[str]) -> list[str]:
     """The words, and the pairs of neighbours."""
-    return [*found, *(f"{a} {b}" for a, b in zip(found, found[1:], strict=False))]
+    return [*found, *(f"{a} {b}" for a, b in itertools.pairwise(found))]
 
 
 def _near(window: Window) -> list[str]:

@@ -59,8 +59,8 @@ def fuzz(explanation: str, texts: Sequence[str]) -> Messages:
 def intruder(texts: Sequence[str]) -> Messages:
     """Ask which text does not belong; the reply must hold its number in brackets."""
     return _chat(
-        f"The neuron fires in {len(texts) - 1} of these {len(texts)} texts, on the tokens between << and >>. In one text "
-        "it does not fire, and other tokens are marked.",
+        f"The neuron fires in {len(texts) - 1} of these {len(texts)} texts, on the tokens between << and >>. In one "
+        "text it does not fire, and other tokens are marked.",
         *_numbered(texts),
         "",
         f"Which text does not belong? Answer with its number in brackets, such as [{len(texts)}], and nothing else.",
@@ -83,7 +83,7 @@ def as_text(messages: Messages) -> str:
 
 
 def _grade(statement: str, question: str, texts: Sequence[str]) -> Messages:
-    example = json.dumps(list(7 * place % (HIGHEST_GRADE + 1) for place in range(1, len(texts) + 1)))
+    example = json.dumps([7 * place % (HIGHEST_GRADE + 1) for place in range(1, len(texts) + 1)])
     return _chat(
         statement,
         question,

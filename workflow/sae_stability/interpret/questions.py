@@ -129,8 +129,9 @@ def _intruders(judge: Judge, items: Sequence[Item]) -> list[Scored]:
         rng = np.random.default_rng(stream("intruders", item.latent, item.number))
         fires, silent = item.draw.positives, item.draw.negatives[RANDOM]
         size = INTRUDER_TEXTS - 1
-        for trial in range(min(len(fires) // size, len(silent))):
-            texts = [window.marked(window.firing) for window in fires[trial * size : (trial + 1) * size]]
+        for trial in range(len(silent)):
+            some = [fires[place] for place in rng.choice(len(fires), size, replace=False)]
+            texts = [window.marked(window.firing) for window in some]
             place = int(rng.integers(INTRUDER_TEXTS))
             marks = _other_marks(silent[trial], rng) or silent[trial].firing
             texts.insert(place, silent[trial].marked(marks))
@@ -153,5 +154,5 @@ def enough(kind: Kind, item: Item) -> bool:
 NEGATIVES = {"detection": (RANDOM, NEAR), "fuzzing": (MARKS,), "intruder": (RANDOM,)}
 """Kind of scorer -> its negatives."""
 
-WINDOWS = {"detection": 1, "fuzzing": 2, "intruder": INTRUDER_TEXTS - 1}
-"""Kind of scorer -> windows in which the latent fires that each scored text, or question, takes."""
+WINDOWS = {"detection": 1, "fuzzing": 2, "intruder": 1}
+"""Kind of scorer -> how many times as many windows a draw holds: fuzzing marks the wrong tokens in half of them."""

@@ -13,7 +13,8 @@ LONGEST = 500
 _EXPLANATION = re.compile(r"^\W*explanation\W*?:(.*)$", re.IGNORECASE | re.MULTILINE)
 _LIST = re.compile(r"\[[\d\s,]*\]")
 _REFUSAL = re.compile(
-    r"\W*(i['’]m sorry|i am sorry|sorry|i can['’]?t|i cannot|i can not|i won['’]?t|i am unable|i['’]m unable|as an ai)\b",
+    r"\W*(i['’]m sorry|i am sorry|sorry|i can['’]?t|i cannot|i can not|i won['’]?t|i am unable|i['’]m unable|as an ai)"
+    r"\b",
     re.IGNORECASE,
 )
 

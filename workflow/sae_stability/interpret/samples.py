@@ -37,6 +37,10 @@ class Groups:
         """(number of the group, latent) for each latent of an SAE."""
         return [(group, int(latent)) for group, latent in enumerate(self.latents[seed]) if latent >= 0]
 
+    def name(self, group: int) -> int:
+        """The latent of the first SAE, which names a group."""
+        return int(self.latents[self.first][group])
+
     def members(self, group: int) -> list[tuple[int, int]]:
         """(seed, latent) of each member of a group."""
         return [(seed, int(latents[group])) for seed, latents in self.latents.items() if latents[group] >= 0]
@@ -126,9 +130,9 @@ class Draws:
 
     def draw(self, seed: int, group: int, number: int) -> Draw:
         """The windows of draw `number` for the group's latent in one SAE."""
-        latent, first = int(self._groups.latents[seed][group]), int(self._groups.latents[self._groups.first][group])
+        latent = int(self._groups.latents[seed][group])
         own = np.random.default_rng(stream("positives", self._seed, seed, latent, number))
-        common = np.random.default_rng(stream("negatives", self._seed, first, number))
+        common = np.random.default_rng(stream("negatives", self._seed, self._groups.name(group), number))
         silent, windows = self._silent(group), self._pools[seed].windows
         random = _some(list(silent), self._count, common)
         near = [place for place in self._where_near_fire(seed, group) if place in silent]

@@ -27,7 +27,7 @@ OWN, SHUFFLED, NONE = "own", "shuffled", "none"
 _NEIGHBOURS = 20
 _LATENTS_AT_ONCE = 256
 _MEASURES = [f"{name}{part}" for name in NAMES for part in ("", "_low", "_high")]
-_COLUMNS = ["latent", "group", "draw", "explained_by", "negatives", *_MEASURES, "threshold"]
+_COLUMNS = ["latent", "first_latent", "draw", "explained_by", "negatives", *_MEASURES, "threshold"]
 _COLUMNS += ["n_positive", "n_negative", "n_unanswered", "status", "reason"]
 
 
@@ -133,7 +133,7 @@ def _items(
     shown_windows: int,
     seed: int,
 ) -> Iterator[list[tuple[int, Item]]]:
-    """Yield what is to be scored of one SAE, some latents at a time, each with the number of its group.
+    """Yield what is to be scored of one SAE, some latents at a time, each with the latent that names its group.
 
     Every latent is scored on each draw by its own explanation, and on the first one by that of another latent too.
     """
@@ -147,9 +147,11 @@ def _items(
             for draw in range(draws):
                 those = drawn.draw(number, group, draw)
                 by = NONE if said is None else OWN
-                items.append((group, Item(latent, draw, by, (said or {}).get(latent, ""), those, windows)))
+                items.append((groups.name(group), Item(latent, draw, by, (said or {}).get(latent, ""), those, windows)))
                 if draw == 0 and latent in other and len(other) > 1:
-                    items.append((group, Item(latent, draw, SHUFFLED, said[other[latent]], those, windows)))
+                    items.append(
+                        (groups.name(group), Item(latent, draw, SHUFFLED, said[other[latent]], those, windows))
+                    )
         yield items
 
 
@@ -159,12 +161,17 @@ def _rows(kind: Kind, judge: Judge, parts: Iterator[list[tuple[int, Item]]]) -> 
     for items in parts:
         asked = [item for _, item in items if enough(kind, item) and (item.explanation or item.explained_by == NONE)]
         scored = dict(zip(map(id, asked), ask(kind, judge, asked), strict=True))
-        for group, item in items:
+        for first, item in items:
             found = scored.get(id(item))
             if found:
                 replies += [*found.positives, *(reply for some in found.negatives.values() for reply in some)]
             for negatives in NEGATIVES[kind]:
-                row = {"latent": item.latent, "group": group, "draw": item.number, "explained_by": item.explained_by}
+                row = {
+                    "latent": item.latent,
+                    "first_latent": first,
+                    "draw": item.number,
+                    "explained_by": item.explained_by,
+                }
                 rows.append(row | {"negatives": negatives, **_score(kind, item, found, negatives)})
     return rows, counts(replies)
 

@@ -13,7 +13,7 @@ from sae_stability.interpret.outcomes import OK
 from sae_stability.interpret.tables import by_seed
 from sae_stability.random_streams import stream
 
-_COLUMNS = {"seed": "int64", "group": "int64", "latent": "int64", "counterpart": "int64", "cosine_decoder": "float64"}
+_COLUMNS = {"seed": "int64", "first_latent": "int64", "counterpart": "int64", "cosine_decoder": "float64"}
 _COLUMNS |= dict.fromkeys(("similarity", "unmatched", "best"), "float64")
 
 
@@ -54,30 +54,29 @@ def compare_explanations(
 
 
 def _explained(path: Path) -> pd.DataFrame:
-    """The latents that have an explanation, by group."""
-    table, _ = read_table(path, ["latent", "group", "explanation", "status"])
-    return table[table["status"] == OK].set_index("group").sort_index()
+    """The latents that have an explanation, by the first SAE's latent."""
+    table, _ = read_table(path, ["latent", "first_latent", "explanation", "status"])
+    return table[table["status"] == OK].set_index("first_latent").sort_index()
 
 
 def _pairs(a: pd.DataFrame, b: pd.DataFrame, match: Path, seed: int, embedding: Embedding) -> pd.DataFrame:
     """The rows of one pair of SAEs."""
-    groups = a.index.intersection(b.index)
-    if not len(groups):
+    both = a.index.intersection(b.index)
+    if not len(both):
         return pd.DataFrame(columns=list(_COLUMNS))
     cosine = read_table(match, ["cosine_decoder"])[0]["cosine_decoder"].to_numpy()
-    ours, theirs = embedding.embed(a["explanation"][groups].tolist()), embedding.embed(b["explanation"].tolist())
+    ours, theirs = embedding.embed(a["explanation"][both].tolist()), embedding.embed(b["explanation"].tolist())
     similarity = ours @ theirs.T
-    rows, matched = np.arange(len(groups)), b.index.get_indexer(groups)
+    rows, matched = np.arange(len(both)), b.index.get_indexer(both)
     rng = np.random.default_rng(stream("unmatched explanations", seed, len(b)))
     # A step of 1 to len(b) - 1 never ends where it began.
-    unmatched = (matched + rng.integers(1, max(2, len(b)), len(groups))) % len(b)
+    unmatched = (matched + rng.integers(1, max(2, len(b)), len(both))) % len(b)
     return pd.DataFrame(
         {
             "seed": seed,
-            "group": groups,
-            "latent": a["latent"][groups].to_numpy(),
-            "counterpart": b["latent"][groups].to_numpy(),
-            "cosine_decoder": cosine[a["latent"][groups].to_numpy()],
+            "first_latent": both,
+            "counterpart": b["latent"][both].to_numpy(),
+            "cosine_decoder": cosine[both],
             "similarity": similarity[rows, matched],
             "unmatched": similarity[rows, unmatched] if len(b) > 1 else np.nan,
             "best": similarity.max(axis=1),

@@ -43,7 +43,7 @@ class Window:
         return tuple(value > 0 for value in self.activations)
 
     def marked(self, marks: Iterable[bool]) -> str:
-        """The text with `<<` and `>>` around each run of marked tokens. Such signs in the text itself are spaced out."""
+        """The text with `<<` and `>>` around each run of marked tokens; such signs in the text are spaced out."""
         parts, inside = [], False
         for piece, mark in zip(self.pieces, marks, strict=True):
             piece = piece.replace("<<", "< <").replace(">>", "> >")
@@ -103,7 +103,7 @@ class Contexts:
     def __init__(self, path: Path, latents: Iterable[int]) -> None:
         table = _read(path, _CONTEXT_COLUMNS)
         table = table[table["latent"].isin(list(latents))]
-        self._groups = {key: rows for key, rows in table.groupby(["latent", "split"])}
+        self._groups = dict(iter(table.groupby(["latent", "split"])))
 
     def positives(self, latent: int, split: str) -> list[Window]:
         """The windows in which a latent fires, strongest first."""
