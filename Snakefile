@@ -38,6 +38,8 @@ wildcard_constraints:
     cohort=r"[a-z0-9-]+",
     seed=r"\d+",
     chunk=r"\d{4}",
+    explainer=r"[a-z0-9-]+",
+    scorer=r"[a-z0-9-]+",
 
 
 report: Path(results.summary).absolute()
@@ -51,6 +53,8 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/match.smk"
 include: "workflow/rules/floors.smk"
 include: "workflow/rules/overlap.smk"
+include: "workflow/rules/explain.smk"
+include: "workflow/rules/score.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 
@@ -59,6 +63,7 @@ rule all:
     default_target: True
     input:
         results.report,
+        rules.scores.input,
 
 
 rule activations:

@@ -5,6 +5,7 @@ import hashlib
 import itertools
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -14,8 +15,9 @@ from sae_stability.interpret.samples import Shown
 from sae_stability.interpret.windows import Window, words
 
 _PRIOR = 0.5  # added to every count, so that a word seen once does not outweigh all others
-_LEAST_SHARE = 0.1  # of the positive windows, which a word must occur in
-_LABELS = ("fires on", "in phrases", "near")
+_LEAST_EVIDENCE = 0.2  # nats, see `_evidence`: a word in a fifth of the windows and e times rarer elsewhere has as much
+# What stands before each list of an explanation, and how much its terms count.
+_LABELS = {"fires on": 1.0, "in phrases": 1.0, "near": 0.5}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,19 +65,26 @@ class Lexical:
         background = Counter({term: everywhere[term] - near[term] + without[term] for term in everywhere | without})
         size = total - len(latent.positives) + len(latent.negatives)
 
-        def strongest(counts: Counter) -> list[str]:
-            evidence = {
-                term: _evidence(count, len(latent.positives), background[term], size)
-                for term, count in counts.items()
-                if count >= max(2, _LEAST_SHARE * len(latent.positives))
-            }
-            ranked = sorted((term for term in evidence if evidence[term] > 0), key=lambda term: (-evidence[term], term))
-            return ranked[: self.terms]
+        def evidence(term: str, count: int) -> float:
+            return _evidence(count, len(latent.positives), background[term], size)
 
-        on = strongest(fires)
+        def strongest(counts: Counter) -> list[str]:
+            found = {term: evidence(term, count) for term, count in counts.items() if count > 1}
+            kept = [term for term, nats in found.items() if nats >= _LEAST_EVIDENCE]
+            return sorted(kept, key=lambda term: (-found[term], term))[: self.terms]
+
+        # A latent without any telling word still has words that it fires on.
+        on = strongest(fires) or [term for term, _ in sorted(fires.items(), key=lambda item: (-item[1], item[0]))[:3]]
+        # A phrase says more than its word only if it is nearly as telling.
+        phrases = Counter(
+            {
+                phrase: count
+                for phrase, count in phrases.items()
+                if evidence(phrase, count) > evidence(word := phrase.split()[1], fires[word]) / 2
+            }
+        )
         single = Counter({term: count for term, count in near.items() if " " not in term and term not in on})
-        around = strongest(single)
-        lists = (on, strongest(phrases), around)
+        lists = (on, strongest(phrases), strongest(single))
         parts = [f"{label} {_quoted(terms)}" for label, terms in zip(_LABELS, lists, strict=True) if terms]
         return Reply(OK, "; ".join(parts)) if parts else Reply(EMPTY)
 
@@ -89,16 +98,19 @@ class Lexical:
 
 
 def term_weights(explanation: str) -> dict[str, float]:
-    """The terms of an explanation and their weights: 1 for the first of each list, 1/2 for the second and so on.
+    """The terms of an explanation and their weights.
 
-    An explanation by a language model has no lists: the words outside quotation marks then count 1 each.
+    In each list the first term counts whole, the second a half, the third a third and so on, times the weight of the
+    list. An explanation by a language model has no lists: each of its words counts 1.
     """
+    parts = re.split(f"; (?={'|'.join(f'{label} ' for label in _LABELS)})", explanation)
+    lists = [_unquoted(part) for part in parts]
+    if None in lists:
+        return dict.fromkeys(words(explanation), 1.0)
     weights: dict[str, float] = {}
-    for part in explanation.split("; "):
-        quoted = _unquoted(part)
-        terms = quoted if quoted is not None else words(part)
-        for place, term in enumerate(terms):
-            weights[term] = max(weights.get(term, 0.0), 1 / (1 + place) if quoted is not None else 1.0)
+    for weight, terms in lists:
+        for place, term in enumerate(terms, start=1):
+            weights[term] = max(weights.get(term, 0.0), weight / place)
     return weights
 
 
@@ -106,16 +118,13 @@ def _quoted(terms: list[str]) -> str:
     return ", ".join(json.dumps(term, ensure_ascii=False) for term in terms)
 
 
-def _unquoted(part: str) -> list[str] | None:
-    """The terms of one list, or None if the part is no such list."""
+def _unquoted(part: str) -> tuple[float, list[str]] | None:
+    """The weight and the terms of one list, or None if the part is no such list."""
     label = next((label for label in _LABELS if part.startswith(f"{label} ")), None)
-    if label is None:
-        return None
     try:
-        terms = json.loads(f"[{part.removeprefix(label)}]")
+        return None if label is None else (_LABELS[label], list(map(str, json.loads(f"[{part.removeprefix(label)}]"))))
     except ValueError:
         return None
-    return terms if all(isinstance(term, str) for term in terms) else None
 
 
 def _evidence(inside: int, windows: int, outside: int, others: int) -> float:

@@ -24,7 +24,9 @@ class Item:
     """One latent to be scored on one draw.
 
     Attributes:
-        latent, number: the latent and the number of the draw.
+        latent: the latent.
+        first_latent: the latent of the first SAE that it is the counterpart of.
+        number: the number of the draw.
         explained_by: "own", "shuffled" (another latent's explanation: what chance gives) or "none".
         explanation: what is to be scored; empty where none is needed.
         draw: the windows to score on.
@@ -32,6 +34,7 @@ class Item:
     """
 
     latent: int
+    first_latent: int
     number: int
     explained_by: str
     explanation: str

@@ -190,14 +190,12 @@ def _some(items: Sequence, count: int, rng: np.random.Generator) -> list:
     return [items[place] for place in rng.permutation(len(items))[:count]]
 
 
-def others(count: int, seed: int) -> np.ndarray:
-    """For each of `count` latents another one, `(count,)`: whose explanation it gets where chance is measured.
+def others(latents: Sequence[int], seed: int) -> dict[int, int]:
+    """For each latent another one, whose explanation it gets where chance is measured; each is chosen once.
 
-    Each is chosen once. A single latent has no other and gets -1.
+    Empty for fewer than two latents.
     """
-    if count < 2:
-        return np.full(count, -1)
-    order = np.random.default_rng(stream("shuffled explanations", seed)).permutation(count)
-    partner = np.empty(count, np.int64)
-    partner[order] = np.roll(order, 1)
-    return partner
+    if len(latents) < 2:
+        return {}
+    order = np.random.default_rng(stream("shuffled explanations", seed)).permutation(len(latents)).tolist()
+    return {latents[place]: latents[next_one] for place, next_one in zip(order, order[1:] + order[:1], strict=True)}

@@ -132,47 +132,39 @@ def _items(
     draws: int,
     shown_windows: int,
     seed: int,
-) -> Iterator[list[tuple[int, Item]]]:
-    """Yield what is to be scored of one SAE, some latents at a time, each with the latent that names its group.
+) -> Iterator[list[Item]]:
+    """Yield what is to be scored of one SAE, some latents at a time.
 
     Every latent is scored on each draw by its own explanation, and on the first one by that of another latent too.
     """
     latents = groups.of(number)
-    explained = [latent for _, latent in latents if said and latent in said]
-    other = dict(zip(explained, np.array(explained, int)[others(len(explained), seed)], strict=True)) if said else {}
+    other = others([latent for _, latent in latents if said and latent in said], seed)
     for start in range(0, len(latents), _LATENTS_AT_ONCE):
         items = []
         for group, latent in latents[start : start + _LATENTS_AT_ONCE]:
             windows = shown(contexts, latent, shown_windows, seed)
-            for draw in range(draws):
+            said_of = [NONE if said is None else OWN, *([SHUFFLED] if latent in other else [])]
+            for draw, by in [(0, by) for by in said_of] + [(draw, said_of[0]) for draw in range(1, draws)]:
+                text = (said or {}).get(other[latent] if by == SHUFFLED else latent, "")
                 those = drawn.draw(number, group, draw)
-                by = NONE if said is None else OWN
-                items.append((groups.name(group), Item(latent, draw, by, (said or {}).get(latent, ""), those, windows)))
-                if draw == 0 and latent in other and len(other) > 1:
-                    items.append(
-                        (groups.name(group), Item(latent, draw, SHUFFLED, said[other[latent]], those, windows))
-                    )
+                items.append(Item(latent, groups.name(group), draw, by, text, those, windows))
         yield items
 
 
-def _rows(kind: Kind, judge: Judge, parts: Iterator[list[tuple[int, Item]]]) -> tuple[list[dict], dict[str, int]]:
+def _rows(kind: Kind, judge: Judge, parts: Iterator[list[Item]]) -> tuple[list[dict], dict[str, int]]:
     """A row for each item and kind of negatives, and how many replies had each outcome."""
     rows, replies = [], []
     for items in parts:
-        asked = [item for _, item in items if enough(kind, item) and (item.explanation or item.explained_by == NONE)]
+        asked = [item for item in items if enough(kind, item) and (item.explanation or item.explained_by == NONE)]
         scored = dict(zip(map(id, asked), ask(kind, judge, asked), strict=True))
-        for first, item in items:
+        for item in items:
             found = scored.get(id(item))
             if found:
                 replies += [*found.positives, *(reply for some in found.negatives.values() for reply in some)]
             for negatives in NEGATIVES[kind]:
-                row = {
-                    "latent": item.latent,
-                    "first_latent": first,
-                    "draw": item.number,
-                    "explained_by": item.explained_by,
-                }
-                rows.append(row | {"negatives": negatives, **_score(kind, item, found, negatives)})
+                row = {"latent": item.latent, "first_latent": item.first_latent, "draw": item.number}
+                row |= {"explained_by": item.explained_by, "negatives": negatives}
+                rows.append(row | _score(kind, item, found, negatives))
     return rows, counts(replies)
 
 

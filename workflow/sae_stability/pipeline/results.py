@@ -133,6 +133,26 @@ class Results:
         """What the matches of a cohort say."""
         return [f"{self.overlap(cohort)}/{table}.parquet" for table in OVERLAP_TABLES]
 
+    def explanations(self, explainer: str, cohort: str, seed: int | str) -> str:
+        """What a judge says of an SAE's latents."""
+        return self.path("explanations", explainer, cohort, f"seed-{seed}.parquet")
+
+    def similarity(self, explainer: str, cohort: str) -> str:
+        """How alike the explanations of matched latents are."""
+        return self.path("explanations", explainer, cohort, "similarity.parquet")
+
+    def scores(self, explainer: str, scorer: str, cohort: str, seed: int | str) -> str:
+        """The scores of an SAE's explanations."""
+        return self.path("scores", explainer, scorer, cohort, f"seed-{seed}.parquet")
+
+    def score_summary(self, explainer: str, scorer: str, cohort: str) -> str:
+        """What the scores of a cohort come to."""
+        return self.path("scores", explainer, scorer, cohort, "summary.parquet")
+
+    def answers(self, judge: str) -> str:
+        """The folder of what an endpoint has answered."""
+        return self.path("answers", judge)
+
     def figure(self, figure: str, ending: str) -> str:
         """A figure's table (parquet, csv), picture (svg, pdf, png) or caption (rst)."""
         return self.path("figures", f"{figure}.{ending}")

@@ -12,6 +12,7 @@ from sae_stability.study.cohort_seeds import with_defaults
 from sae_stability.study.cohorts import cohort_of, trained
 from sae_stability.study.external import external_cohort_of
 from sae_stability.study.figures import figure_of
+from sae_stability.study.interpret import Interpret, interpret_of
 from sae_stability.study.parts import Cohort, Corpus, ExternalCohort, Figure, Model, Pass, Sweep, TokenSet
 from sae_stability.study.schema import load_yaml, look_up
 from sae_stability.study.sweeps import add_sweep
@@ -34,6 +35,7 @@ class Study:
     figures: dict[str, Figure]
     style: dict
     floor_repeats: int
+    interpret: Interpret
     plan: dict
 
     @classmethod
@@ -71,6 +73,7 @@ class Study:
             figures={slug: figure_of(slug, given, cohorts, sweeps) for slug, given in figures["draw"].items()},
             style=figures["style"],
             floor_repeats=config["floor"]["repeats"],
+            interpret=interpret_of(config["interpret"], cohorts, models),
             plan=config["plan"],
         )
         for cohort in study.trained.values():
