@@ -15,8 +15,7 @@ from tests.interpret.server import KEY, Chat
 
 KILLS = 20
 CONCURRENCY = 4  # in the program too
-PROGRAM = (
-    """
+PROGRAM = """
 import sys
 from pathlib import Path
 from tests.interpret import synthetic, verbs
@@ -28,8 +27,6 @@ answers = Path(out) / "answers"
 verbs.explain(planted, Path(out), judge, answers=answers)
 verbs.score(planted, Path(out), "detection", judge, answers=answers, draws=2)
 """
-    % CONCURRENCY
-)
 
 
 @pytest.fixture

@@ -59,7 +59,6 @@ def command(pipeline: "Pipeline", job: Job) -> str:
     for seed in seeds:
         made_from = pipeline.fingerprints.explanations(explainer, cohort, seed)
         words.append(flags(out=f"{seed}={places.explanations(explainer, name, seed)}", config_hash=made_from))
-        )
     return " ".join(words)
 
 
