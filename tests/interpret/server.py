@@ -42,6 +42,8 @@ def sensible(prompt: str) -> str:
         marked = collections.Counter(re.findall(r"<<(\w+)>>", prompt))
         word = min(marked, key=lambda found: (-marked[found], found)) if marked else "nothing"
         return f"All of them show one word.\nEXPLANATION: the word {word}"
+    if "neuron" not in prompt:
+        return "What neuron?"
     texts = [json.loads(line.partition(". ")[2]) for line in re.findall(r"^\d+\. .*$", prompt, re.MULTILINE)]
     if "does not belong" in prompt:
         words = [set(re.findall(r"<<(\w+)>>", text)) for text in texts]

@@ -221,5 +221,5 @@ def test_all_calls_wait_when_the_server_says_how_long(chat: Chat, tmp_path: Path
     """The first call is told to wait: no other is sent in that time, so none of them is told so too."""
     chat.behave = lambda body, before: "limited" if chat.asked.total() == 1 else "ok"
     client = Client(Settings(url=chat.url, model="m", key_variable=None, concurrency=1), tmp_path)
-    client.ask([[{"role": "user", "content": f"EXPLANATION: {number}"}] for number in range(5)])
+    client.ask([[{"role": "user", "content": f"number {number}"}] for number in range(5)])
     assert chat.done == {"limited": 1, "ok": 5}

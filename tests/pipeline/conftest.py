@@ -10,7 +10,7 @@ from sae_stability.pipeline import Pipeline
 from sae_stability.study.build import Study
 from tests.study_config import small_config
 
-HASHING = ("fingerprints", "overlap", "figures", "report")
+HASHING = ("fingerprints", "overlap", "explain", "score", "figures", "report")
 
 
 @pytest.fixture

@@ -97,7 +97,7 @@ class Fingerprints:
     def _of_explanations(self, explainer: str, cohort: Cohort | ExternalCohort, seed: int) -> str:
         interpret = self._study.interpret
         sample = [interpret.latents, interpret.shown_windows, interpret.seed]
-        contexts = [self.contexts(cohort, one) for one in dict.fromkeys((cohort.seeds[0], seed))]
+        contexts = [self.firing(cohort, one) for one in dict.fromkeys((cohort.seeds[0], seed))]
         matched = self._matched(cohort, [seed])
         return key(contexts, matched, self._judge(explainer), sample, code_hash("explain"))
 
@@ -107,7 +107,7 @@ class Fingerprints:
         sample = [interpret.latents, interpret.shown_windows, interpret.scored_windows, interpret.draws, interpret.seed]
         said = None if explainer == WITHOUT_EXPLANATION else self.explanations(explainer, found, seed)
         # Members of a group share their negatives, so the scores of one SAE rest on the contexts of all.
-        contexts = [self.contexts(found, one) for one in found.seeds]
+        contexts = [self.firing(found, one) for one in found.seeds]
         made_from = [contexts, self._matched(found, found.seeds), self.sae(found, seed), said]
         return key(made_from, asked.kind, self._judge(asked.judge), sample, code_hash("score", OWN_FORMAT))
 

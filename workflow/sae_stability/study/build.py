@@ -73,7 +73,7 @@ class Study:
             figures={slug: figure_of(slug, given, cohorts, sweeps) for slug, given in figures["draw"].items()},
             style=figures["style"],
             floor_repeats=config["floor"]["repeats"],
-            interpret=interpret_of(config["interpret"], cohorts, models),
+            interpret=interpret_of(config["interpret"], cohorts, config["firing"]["cohorts"], models),
             plan=config["plan"],
         )
         for cohort in study.trained.values():

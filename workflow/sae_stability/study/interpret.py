@@ -1,6 +1,7 @@
 """What a study interprets: whose latents, explained by which judges, scored how."""
 
 import dataclasses
+from collections.abc import Sequence
 
 from sae_stability.errors import StudyError
 from sae_stability.interpret.limits import ANSWERS, WITHOUT_EXPLANATION
@@ -41,8 +42,16 @@ class Interpret:
         ]
 
 
-def interpret_of(given: dict, cohorts: dict[str, Cohort | ExternalCohort], models: dict[str, Model]) -> Interpret:
+def interpret_of(
+    given: dict, cohorts: dict[str, Cohort | ExternalCohort], firing: Sequence[str], models: dict[str, Model]
+) -> Interpret:
     """The section `interpret` from settings with defaults filled in.
+
+    Args:
+        given: the settings.
+        cohorts: the study's cohorts.
+        firing: those whose firing is measured.
+        models: the study's models.
 
     Raises:
         StudyError: a name that is not there, or a judge that cannot do what it is asked for.
@@ -54,7 +63,8 @@ def interpret_of(given: dict, cohorts: dict[str, Cohort | ExternalCohort], model
     if WITHOUT_EXPLANATION in judges:
         raise StudyError(f"interpret.judges.{WITHOUT_EXPLANATION}: this name stands for no explainer; choose another")
     for place, name in enumerate(given["cohorts"]):
-        _check_cohort(f"interpret.cohorts[{place}]", look_up(f"interpret.cohorts[{place}]", name, cohorts))
+        where = f"interpret.cohorts[{place}]"
+        _check_cohort(where, look_up(where, name, cohorts), firing)
     for place, name in enumerate(given["explainers"]):
         _check_judge(f"interpret.explainers[{place}]", name, judges, "explain")
     for name, scorer in given["scorers"].items():
@@ -69,10 +79,12 @@ def interpret_of(given: dict, cohorts: dict[str, Cohort | ExternalCohort], model
     return Interpret(**{**given, **own})
 
 
-def _check_cohort(where: str, cohort: Cohort | ExternalCohort) -> None:
-    """Its latents need text that they fire in."""
+def _check_cohort(where: str, cohort: Cohort | ExternalCohort, firing: Sequence[str]) -> None:
+    """Its latents need contexts, and contexts need text."""
     if cohort.pass_ is None or cohort.pass_.tokens is None:
         raise StudyError(f"{where}: {cohort.slug} reads no text, so there is nothing to explain; take it off the list")
+    if cohort.slug not in firing:
+        raise StudyError(f"{where}: {cohort.slug} has no contexts; add it to firing.cohorts")
 
 
 def _check_judge(where: str, name: str, judges: dict[str, dict], task: str) -> None:
