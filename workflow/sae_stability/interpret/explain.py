@@ -101,7 +101,7 @@ def _explained(
         row |= {"status": TOO_RARE, "prompt_sha256": ""}
         if some.enough:
             reply, asked = next(answers)
-            row |= {"status": STATUSES.get(reply.outcome, ""), "prompt_sha256": asked}
-            row |= {"reason": reason(reply.outcome) if reply.outcome else "", "explanation": reply.value or ""}
+            row |= {"status": STATUSES[reply.outcome], "reason": reason(reply.outcome)}
+            row |= {"explanation": reply.value or "", "prompt_sha256": asked}
         rows.append(row)
     return rows, counts([reply for reply, _ in replies])

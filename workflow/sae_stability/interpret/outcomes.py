@@ -13,6 +13,7 @@ SERVER_ERROR = "server_error"
 REJECTED = "rejected"
 NO_CREDIT = "no_credit"
 OVER_BUDGET = "over_budget"
+NOT_ASKED = "not_asked"  # in a dry run, which writes no table
 
 STATUSES = {
     OK: "ok",
@@ -26,11 +27,9 @@ STATUSES = {
     REJECTED: "failed",
     NO_CREDIT: "failed",
     OVER_BUDGET: "failed",
+    NOT_ASKED: "failed",
 }
 """Every outcome, and the status that the tables state for it. The outcome itself stands in their column `reason`."""
-
-STOPS = (NO_CREDIT, OVER_BUDGET)
-"""Outcomes after which nothing more is asked."""
 
 TOO_RARE = "too_rare"
 NO_EXPLANATION = "no_explanation"

@@ -185,7 +185,7 @@ def _score(kind: Kind, item: Item, found: Scored | None, negatives: str) -> dict
         return nothing | counted | {"status": TOO_RARE}
     if any(len(some) < ANSWERED * len(side) for some, side in zip(answered, sides, strict=True)):
         outcome = _commonest([reply for side in sides for reply in side if reply.outcome != OK])
-        return nothing | counted | {"status": STATUSES.get(outcome, ""), "reason": reason(outcome)}
+        return nothing | counted | {"status": STATUSES[outcome], "reason": reason(outcome)}
     values = measures(*(np.array(some, float) for some in answered), found.threshold)
     return {**nothing, **counted, **values, "threshold": found.threshold, "status": OK}
 
@@ -193,4 +193,4 @@ def _score(kind: Kind, item: Item, found: Scored | None, negatives: str) -> dict
 def _commonest(failures: list[Reply]) -> str:
     """The outcome that most failures have; of several, the first of `STATUSES`."""
     found = counts(failures)
-    return max(found, key=found.get) if found else ""
+    return max(found, key=found.get)

@@ -14,7 +14,7 @@ from sae_stability.files import read_table
 
 EXPLAIN, SCORE = "explain", "score"
 RANDOM = "random"
-_CONTEXT_COLUMNS = ["latent", "stratum", "split", "activation", "block", "position", "pieces", "activations"]
+_CONTEXT_COLUMNS = ["latent", "stratum", "split", "block", "position", "pieces", "activations"]
 _POOL_COLUMNS = ["block", "position", "pieces", "latents"]
 
 
@@ -103,25 +103,25 @@ class Contexts:
     def __init__(self, path: Path, latents: Iterable[int]) -> None:
         table = _read(path, _CONTEXT_COLUMNS)
         table = table[table["latent"].isin(list(latents))]
-        self._groups = dict(iter(table.groupby(["latent", "split"])))
+        self._windows: dict[tuple[int, str, bool], list[Window]] = {}
+        for row in zip(*(table[name].tolist() for name in _CONTEXT_COLUMNS), strict=True):
+            latent, stratum, split, block, position, pieces, activations = row
+            window = Window((block, position), stratum, tuple(pieces), tuple(map(float, activations)))
+            self._windows.setdefault((latent, split, stratum != RANDOM), []).append(window)
 
     def positives(self, latent: int, split: str) -> list[Window]:
         """The windows in which a latent fires, strongest first."""
-        rows = self._rows(latent, split)
-        rows = rows[rows["stratum"] != RANDOM]
-        return _windows(rows.sort_values(["activation", "block", "position"], ascending=[False, True, True]))
+        windows = self._windows.get((latent, split, True), [])
+        return sorted(windows, key=lambda window: (-max(window.activations), window.place))
 
     def negatives(self, latent: int, split: str) -> list[Window]:
         """Windows in which a latent does not fire, by place."""
-        rows = self._rows(latent, split)
-        return _windows(rows[rows["stratum"] == RANDOM].sort_values(["block", "position"]))
+        return sorted(self._windows.get((latent, split, False), []), key=lambda window: window.place)
 
     def blocks(self, latent: int, split: str) -> set[int]:
         """The blocks that a split of a latent takes windows from."""
-        return set(self._rows(latent, split)["block"].tolist())
-
-    def _rows(self, latent: int, split: str) -> pd.DataFrame:
-        return self._groups.get((latent, split), _NONE)
+        both = (self._windows.get((latent, split, fires), []) for fires in (True, False))
+        return {window.place[0] for windows in both for window in windows}
 
 
 class Pool:
@@ -139,11 +139,11 @@ class Pool:
 
     def __init__(self, path: Path) -> None:
         table = _read(path, _POOL_COLUMNS)
-        rows = zip(*(table[name] for name in _POOL_COLUMNS), strict=True)
+        rows = zip(*(table[name].tolist() for name in _POOL_COLUMNS), strict=True)
         self.windows: dict[tuple[int, int], Window] = {}
         self._fires: dict[int, set[tuple[int, int]]] = {}
         for block, position, pieces, latents in rows:
-            place = (int(block), int(position))
+            place = (block, position)
             self.windows[place] = Window(place, RANDOM, tuple(pieces), (0.0,) * len(pieces))
             for latent in latents:
                 self._fires.setdefault(int(latent), set()).add(place)
@@ -162,20 +162,9 @@ def live_latents(contexts: Path) -> np.ndarray:
     return np.unique(_read(contexts, ["latent"])["latent"].to_numpy())
 
 
-_NONE = pd.DataFrame({name: [] for name in _CONTEXT_COLUMNS})
-
-
 def _read(path: Path, columns: list[str]) -> pd.DataFrame:
     table, _ = read_table(path)
     missing = [name for name in columns if name not in table]
     if missing:
         raise StudyError(f"{path}: has no column {', '.join(missing)}; delete it and run again")
     return table[columns]
-
-
-def _windows(rows: pd.DataFrame) -> list[Window]:
-    columns = ("block", "position", "stratum", "pieces", "activations")
-    return [
-        Window((int(block), int(position)), str(stratum), tuple(pieces), tuple(map(float, activations)))
-        for block, position, stratum, pieces, activations in zip(*(rows[name] for name in columns), strict=True)
-    ]

@@ -18,7 +18,7 @@ from sae_stability.errors import StudyError
 from sae_stability.interpret.endpoint.answers import Answer, Answers, digest
 from sae_stability.interpret.endpoint.budget import Budget, Limits, Spending
 from sae_stability.interpret.endpoint.http import Line, Response
-from sae_stability.interpret.outcomes import NO_CREDIT, OVER_BUDGET, SERVER_ERROR
+from sae_stability.interpret.outcomes import NO_CREDIT, NOT_ASKED, OVER_BUDGET, SERVER_ERROR
 from sae_stability.interpret.replies import clean
 
 _LONGEST_WAIT = 600.0  # seconds; a server that asks for more gets its next call then
@@ -101,7 +101,7 @@ class Client:
     def ask(self, prompts: Sequence[list[dict]]) -> list[Answer]:
         """The answer to each prompt. Equal prompts are asked once, and none that was answered before.
 
-        In a dry run, an answer that is not kept is empty.
+        In a dry run, what was not answered before is NOT_ASKED.
 
         Raises:
             StudyError: the server refuses the key, knows no such model, or does not answer at all; the budget or the
@@ -112,7 +112,7 @@ class Client:
         todo = {sha256: body for sha256, body in bodies.items() if sha256 not in found}
         if self._dry_run:
             self._count(found, todo)
-            found |= dict.fromkeys(todo, Answer(""))
+            found |= dict.fromkeys(todo, Answer(NOT_ASKED))
         else:
             found |= self._ask_all(todo)
         return [found[self.digest(messages)] for messages in prompts]
