@@ -2,7 +2,7 @@
 
 snakemake --cores all                                         the study in config.yaml
 snakemake --cores all --configfile studies/bring-your-own.yaml   another study
-snakemake --cores all saes                                    up to a stage: activations, saes, matches, overlap_tables, figures
+snakemake --cores all saes                                    up to a stage: activations, saes, matches, all_firing, overlap_tables, figures
 """
 
 import os
@@ -51,6 +51,7 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/external.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/match.smk"
+include: "workflow/rules/firing.smk"
 include: "workflow/rules/floors.smk"
 include: "workflow/rules/overlap.smk"
 include: "workflow/rules/explain.smk"
@@ -63,6 +64,7 @@ rule all:
     default_target: True
     input:
         results.report,
+        stages.firing.all_outputs(pipeline),
         rules.scores.input,
 
 

@@ -21,6 +21,7 @@ from sae_stability.pipeline import (
     explain,
     external,
     figures,
+    firing,
     floors,
     match,
     overlap,
@@ -36,11 +37,33 @@ from sae_stability.pipeline.unfinished import unfinished
 from sae_stability.study.build import Study
 from sae_stability.study.parts import Cohort, ExternalCohort
 
-STAGES = (corpus, activations, train, external, evaluate, match, floors, overlap, explain, score, figures, report)
+STAGES = (
+    corpus,
+    activations,
+    train,
+    external,
+    evaluate,
+    match,
+    firing,
+    floors,
+    overlap,
+    explain,
+    score,
+    figures,
+    report,
+)
 """Every stage, in the order in which they run."""
 
-FINGERPRINTED = {"train": train, "external": external, "evaluate": evaluate, "match": match, "floors": floors}
-FINGERPRINTED |= {"explain": explain, "score": score}
+FINGERPRINTED = {
+    "train": train,
+    "external": external,
+    "evaluate": evaluate,
+    "match": match,
+    "firing": firing,
+    "floors": floors,
+    "explain": explain,
+    "score": score,
+}
 """The stages whose results record what they were made from: a finished result has no rule."""
 
 

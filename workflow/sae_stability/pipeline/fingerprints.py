@@ -10,6 +10,7 @@ from sae_stability.pipeline.code_hash import code_hash
 from sae_stability.pipeline.contents import Contents
 from sae_stability.pipeline.external import format_of, local_files
 from sae_stability.study.build import Study
+from sae_stability.study.firing import uses_model
 from sae_stability.study.parts import Cohort, ExternalCohort, Pass, TokenSet
 
 _TOKEN_SIZES = ("context_length", "packing", "heldout_tokens", "train_tokens", "chunk_tokens")
@@ -56,6 +57,22 @@ class Fingerprints:
     def match(self, cohort: Cohort | ExternalCohort, a: int, b: int) -> str:
         """Of the match of two SAEs."""
         return key(self.evaluation(cohort, a), self.evaluation(cohort, b), code_hash("match", OWN_FORMAT))
+
+    def fresh_tokens(self, tokens: TokenSet) -> str:
+        """Of further held-out token blocks, for firing alone."""
+        return key(self.tokens(tokens), self._study.firing.tokens, code_hash("fresh-tokens"))
+
+    def firing(self, cohort: Cohort | ExternalCohort, seed: int) -> str:
+        """Of what an SAE's latents fire on, and their contexts."""
+        rows = [self.activations(cohort.pass_), cohort.hookpoint, self._study.firing.tokens]
+        if uses_model(self._study.firing, cohort.pass_):
+            rows.append(self.fresh_tokens(cohort.pass_.tokens))
+        settings = sorted(self._study.firing.contexts.items())
+        return key(self.sae(cohort, seed), rows, settings, self._study.device, code_hash("firing", OWN_FORMAT))
+
+    def cofiring(self, cohort: Cohort | ExternalCohort, a: int, b: int) -> str:
+        """Of how far matched latents of two SAEs fire together."""
+        return key(self.firing(cohort, a), self.firing(cohort, b), self.match(cohort, a, b))
 
     def floor(self) -> str:
         """Of every match of random dictionaries: the seed of each is its place."""

@@ -117,6 +117,26 @@ class Results:
         """The table of an SAE's latents, from its evaluation."""
         return self.path("evaluation", cohort, f"seed-{seed}.parquet")
 
+    def fresh_tokens(self, tokens: TokenSet) -> str:
+        """The folder of further held-out blocks, for firing alone."""
+        return self.path("fresh-tokens", tokens.slug)
+
+    def firing(self, cohort: str, seed: int | str) -> str:
+        """What an SAE's latents fire on."""
+        return self.path("firing", cohort, f"seed-{seed}.parquet")
+
+    def firing_work(self, cohort: str) -> str:
+        """The folder of temporary files of a job that measures firing."""
+        return self.path("firing", cohort, ".work")
+
+    def contexts(self, cohort: str, seed: int | str) -> str:
+        """Contexts of an SAE's latents."""
+        return self.path("contexts", cohort, f"seed-{seed}.parquet")
+
+    def cofiring(self, cohort: str, a: int, b: int) -> str:
+        """How far matched latents of two SAEs fire together."""
+        return self.path("cofiring", cohort, f"{a}-{b}.parquet")
+
     def match(self, cohort: str, a: int, b: int) -> str:
         """The match of two SAEs of a cohort."""
         return self.path("matches", cohort, f"{a}-{b}.parquet")
