@@ -65,7 +65,8 @@ rule all:
     input:
         results.report,
         stages.firing.all_outputs(pipeline),
-        rules.scores.input,
+        stages.explain.targets(pipeline),
+        stages.score.targets(pipeline),
 
 
 rule activations:

@@ -133,6 +133,10 @@ class Results:
         """Contexts of an SAE's latents."""
         return self.path("contexts", cohort, f"seed-{seed}.parquet")
 
+    def pool(self, cohort: str, seed: int | str) -> str:
+        """The pool of windows, with the latents of an SAE that fire in each."""
+        return self.path("pools", cohort, f"seed-{seed}.parquet")
+
     def cofiring(self, cohort: str, a: int, b: int) -> str:
         """How far matched latents of two SAEs fire together."""
         return self.path("cofiring", cohort, f"{a}-{b}.parquet")
