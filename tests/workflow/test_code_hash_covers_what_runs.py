@@ -42,7 +42,7 @@ def study() -> dict:
         },
         "tokens": {
             name: {"model": "tiny", "corpus": name, "context_length": 16, "heldout_tokens": 64, "train_tokens": 192}
-            | ({"chunk_tokens": 96} if name == "stories" else {})
+            | ({"chunk_tokens": 96} if name == "stories" else {"heldout_tokens": 128})
             for name in ("stories", "code")
         },
         "passes": {
@@ -81,6 +81,8 @@ def study() -> dict:
             | {name: {"sweep": name} for name in FIGURES if name not in ("joint", "seeds", "sharing", "thresholds")}
         },
         "floor": {"repeats": 1},
+        # More than `stories` holds out, so that further text is read, and fewer than `docs` holds out.
+        "firing": {"cohorts": ["base", "docs"], "tokens": 100, "contexts": {"window": 4, "top": 2}},
     }
 
 
@@ -132,7 +134,7 @@ def loaded(words: list[str]) -> tuple[str, ...]:
         return (FIGURES[given["--figure"]].drawing,)
     if words[0] == "convert":
         return (f"{package}.sae.formats.{given['--format']}",)
-    return (f"{package}.sae.formats.own",) if words[0] in ("evaluate", "match", "overlap") else ()
+    return (f"{package}.sae.formats.own",) if words[0] in ("evaluate", "match", "firing", "overlap") else ()
 
 
 def lines_of(found: list[Definition]) -> set[tuple[str, int]]:
@@ -153,7 +155,7 @@ def outside(words: list[str], ran: list[tuple[str, int]], covered: list[Definiti
 def test_every_stage_ran(traces):
     verbs = {words[0] for words, _ in traces}
     stages = {"tokenize", "extract", "import-matrix", "train", "evaluate", "convert", "match", "floor", "overlap"}
-    assert stages | {"figure-table", "figure", "summary"} <= verbs
+    assert stages | {"fresh-tokens", "firing", "figure-table", "figure", "summary"} <= verbs
     assert {flags(words)["--architecture"] for words, _ in traces if words[0] == "train"} == set(REGISTRY)
     assert {flags(words)["--figure"] for words, _ in traces if words[0] == "figure"} == set(FIGURES)
     assert all(len(ran) > 10 for _, ran in traces)

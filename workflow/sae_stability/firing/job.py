@@ -52,8 +52,8 @@ def measure_firing(
 ) -> None:
     """Measure what the latents of some SAEs fire on, choose contexts, and compare matched latents of pairs.
 
-    The rows pass once, through all SAEs. Memory holds the SAEs, about 50 bytes a row, the firings of 1,024 latents, and the
-    contexts of one SAE; all firings lie in `work`, at most 20 bytes each.
+    The rows pass once, through all SAEs. Memory holds the SAEs, about 50 bytes a row, the firings of 1,024 latents, and
+    the contexts of one SAE; all firings lie in `work`, at most 20 bytes each.
 
     Args:
         sae: NAME=FOLDER of an SAE, such as 0=saes/base/seed-0; once for each.
