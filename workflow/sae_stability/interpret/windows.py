@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from sae_stability.errors import StudyError
-from sae_stability.files import read_table
+from sae_stability.files import read_columns, read_table
 
 EXPLAIN, SCORE = "explain", "score"
 RANDOM = "random"
@@ -101,8 +101,7 @@ class Contexts:
     """
 
     def __init__(self, path: Path, latents: Iterable[int]) -> None:
-        table = _read(path, _CONTEXT_COLUMNS)
-        table = table[table["latent"].isin(list(latents))]
+        table = _read(path, _CONTEXT_COLUMNS, [("latent", "in", [int(latent) for latent in latents])])
         self._windows: dict[tuple[int, str, bool], list[Window]] = {}
         for row in zip(*(table[name].tolist() for name in _CONTEXT_COLUMNS), strict=True):
             latent, stratum, split, block, position, pieces, activations = row
@@ -162,9 +161,8 @@ def live_latents(contexts: Path) -> np.ndarray:
     return np.unique(_read(contexts, ["latent"])["latent"].to_numpy())
 
 
-def _read(path: Path, columns: list[str]) -> pd.DataFrame:
-    table, _ = read_table(path)
-    missing = [name for name in columns if name not in table]
-    if missing:
+def _read(path: Path, columns: list[str], filters: list[tuple] | None = None) -> pd.DataFrame:
+    known = read_columns(path)
+    if missing := [name for name in columns if name not in known]:
         raise StudyError(f"{path}: has no column {', '.join(missing)}; delete it and run again")
-    return table[columns]
+    return read_table(path, columns, filters)[0]
