@@ -20,14 +20,16 @@ from sae_stability.pipeline.code_hash import definitions
 from sae_stability.pipeline.definitions import PACKAGE, Definition, reached
 from sae_stability.sae import formats
 from sae_stability.sae.architectures import REGISTRY
+from tests.interpret.server import serving
 from tests.tiny import tiny_corpus, tiny_gpt_neox
 from tests.workflow.conftest import new_project
 
 LAYERS = ["layers.0.mlp", "layers.1.mlp", "layers.1"]
+KINDS = ("detection", "fuzzing", "intruder")
 OWN = {"batchtopk": {"auxk_alpha": 0.03}, "matryoshka": {"groups": 2}, "jumprelu": {"bandwidth": 0.01}}
 
 
-def study() -> dict:
+def study(url: str) -> dict:
     """Every stage, every architecture, every kind of figure, small enough for kernels that run as plain Python."""
     others = [name for name in REGISTRY if name != "topk"]
     place = {"hookpoint": LAYERS[0], "pass": "neox"}
@@ -82,14 +84,37 @@ def study() -> dict:
         },
         "floor": {"repeats": 1},
         # More than `stories` holds out, so that further text is read, and fewer than `docs` holds out.
-        "firing": {"cohorts": ["base", "docs"], "tokens": 100, "contexts": {"window": 4, "top": 2}},
+        "firing": {"cohorts": ["base", "docs"], "tokens": 800, "contexts": {"window": 4}},
+        "interpret": {
+            "cohorts": ["base"],
+            "latents": 4,
+            "draws": 1,
+            "judges": {
+                "words": {"kind": "lexical"},
+                "sentences": {"kind": "embedding", "model": "tiny"},
+                "local": {"kind": "local", "model": "tiny", "max_tokens": 4},
+                "far": {"kind": "endpoint", "url": url, "model": "m", "key_variable": None},
+            },
+            "explainers": ["words", "local", "far"],
+            "scorers": {
+                f"{judge}-{kind}": {"kind": kind, "judge": judge}
+                for judge, kinds in {"words": KINDS[:2], "sentences": KINDS[::2], "local": KINDS, "far": KINDS}.items()
+                for kind in kinds
+            },
+            "similarity": "sentences",
+        },
     }
 
 
 @pytest.fixture(scope="module")
 def traces(tmp_path_factory) -> list[tuple[list[str], list[tuple[str, int]]]]:
     """The words of each command, and the lines that it ran."""
-    project = new_project(tmp_path_factory.mktemp("traced") / "project", study())
+    with serving() as chat:
+        return traced(tmp_path_factory.mktemp("traced") / "project", chat.url)
+
+
+def traced(folder: Path, url: str) -> list[tuple[list[str], list[tuple[str, int]]]]:
+    project = new_project(folder, study(url))
     tiny_gpt_neox(project.folder / "model")
     tiny_corpus(project.folder, documents=60)
     rng = np.random.default_rng(0)
@@ -134,7 +159,7 @@ def loaded(words: list[str]) -> tuple[str, ...]:
         return (FIGURES[given["--figure"]].drawing,)
     if words[0] == "convert":
         return (f"{package}.sae.formats.{given['--format']}",)
-    return (f"{package}.sae.formats.own",) if words[0] in ("evaluate", "match", "firing", "overlap") else ()
+    return (f"{package}.sae.formats.own",) if words[0] in ("evaluate", "match", "firing", "overlap", "score") else ()
 
 
 def lines_of(found: list[Definition]) -> set[tuple[str, int]]:
@@ -155,7 +180,8 @@ def outside(words: list[str], ran: list[tuple[str, int]], covered: list[Definiti
 def test_every_stage_ran(traces):
     verbs = {words[0] for words, _ in traces}
     stages = {"tokenize", "extract", "import-matrix", "train", "evaluate", "convert", "match", "floor", "overlap"}
-    assert stages | {"fresh-tokens", "firing", "figure-table", "figure", "summary"} <= verbs
+    stages |= {"fresh-tokens", "firing", "explain", "score", "score-summary", "explanation-similarity"}
+    assert stages | {"figure-table", "figure", "summary"} <= verbs
     assert {flags(words)["--architecture"] for words, _ in traces if words[0] == "train"} == set(REGISTRY)
     assert {flags(words)["--figure"] for words, _ in traces if words[0] == "figure"} == set(FIGURES)
     assert all(len(ran) > 10 for _, ran in traces)

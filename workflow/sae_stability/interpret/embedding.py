@@ -95,10 +95,14 @@ class Embedding:
 
     @torch.inference_mode()
     def _embed(self, ids: list[list[int]]) -> np.ndarray:
-        batch = self._tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(self._device)
-        hidden = self._model(**batch).last_hidden_state.float()
-        mask = batch["attention_mask"][..., None]
-        mean = (hidden * mask).sum(1) / mask.sum(1)
+        # Not by the tokenizer: not every one has a token for padding, and which stands there does not matter.
+        lengths = torch.tensor([len(some) for some in ids])
+        tokens = torch.zeros(len(ids), int(lengths.max()), dtype=torch.long)
+        for row, some in enumerate(ids):
+            tokens[row, : len(some)] = torch.tensor(some)
+        mask = (torch.arange(tokens.shape[1]) < lengths[:, None]).long().to(self._device)
+        hidden = self._model(tokens.to(self._device), attention_mask=mask).last_hidden_state.float()
+        mean = (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
         return torch.nn.functional.normalize(mean, dim=1).double().cpu().numpy()
 
 
