@@ -18,7 +18,7 @@ from sae_stability.models.source import ModelSource
 from tests import tiny
 from tests.firing.conftest import Planted
 
-HOOKPOINT = "encoder.layer.0"
+HOOKPOINT = "encoder.layer.0.output.dense"  # in the residual stream, a norm would make all rows alike
 
 
 @pytest.mark.parametrize("packing", [True, False])

@@ -21,14 +21,14 @@ def contexts() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["stratum", "activation", "pieces", "activations"])
 
 
-def test_without_colours_firing_tokens_stand_in_brackets(contexts: pd.DataFrame):
+def test_without_colours_firing_tokens_stand_in_quotes(contexts: pd.DataFrame):
     assert lines(contexts, 3, shaded=False) == [
         "",
         "top",
-        "    4.000  the [cat]\ufffd[31m⏎ [sat]",
+        "    4.000  the «cat»\ufffd[31m⏎ «sat»",
         "",
         "decile-3",
-        "    1.000  [the] cat\ufffd[31m⏎ sat",
+        "    1.000  «the» cat\ufffd[31m⏎ sat",
         "",
         "random: it does not fire",
         "    0.000  the cat\ufffd[31m⏎ sat",
@@ -62,7 +62,7 @@ def test_of_a_study_and_of_any_sae(planted: Planted, tmp_path, monkeypatch):
     )
     monkeypatch.chdir(results / "saes")
     assert show_contexts(sae, latent=4) == computed
-    assert computed.count("[") == 1
+    assert computed.count("«") == 1
     assert "\x1b" not in computed
     assert show_contexts(sae.relative_to(results / "saes"), latent=0).endswith("does not fire on these rows")
     with pytest.raises(StudyError, match="there is no latent 12; it has latents 0 to 11"):

@@ -1,13 +1,19 @@
 """The table of firing: every column by slow plain numpy, and planted values."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
+from sae_stability.errors import StudyError
 from sae_stability.files import read_table
 from sae_stability.firing import firings as sorting
 from sae_stability.firing.job import measure_firing
+from sae_stability.sae import formats
+from sae_stability.sae.weights import Weights
 from tests.firing.conftest import N_LATENTS, Planted
 
 
@@ -42,7 +48,7 @@ def measured(planted: Planted, tmp_path, threads: int = 1, **options) -> pd.Data
     folder = planted.sae("one", np.arange(N_LATENTS))
     settings = {"chunk": planted.chunk, "tokens": planted.token_set, "threads": threads} | options
     measure_firing(sae=[("0", folder)], out=[("0", tmp_path / "one.parquet")], work=tmp_path / "work", **settings)
-    assert not (tmp_path / "work").exists()
+    assert not (tmp_path / "work" / ".sorting").exists()
     return read_table(tmp_path / "one.parquet")[0]
 
 
@@ -104,3 +110,29 @@ def test_topk_by_the_kernel(planted: Planted, tmp_path):
     pd.testing.assert_frame_equal(table, expected[list(table)], check_dtype=False, rtol=1e-9)
     assert metadata["rows"] == len(planted.codes)
     assert (dense != 0).sum(1).max() == 2
+
+
+MISTAKES = {
+    "no such SAE": ({"out": [("1", Path("a"))]}, "no SAE is called 1; --sae gives 0"),
+    "no match": ({"cofiring_out": [("0-0", Path("a"))]}, "--cofiring-out 0-0 needs --match 0-0=FILE"),
+    "no text": ({"contexts_out": [("0", Path("a"))]}, "need --tokens"),
+    "another hash": ({"sae_hash": [("0", "other")]}, "made from other settings or data"),
+    "too many rows": ({"rows": 10**6}, "1,000,000 rows are asked for"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes(planted: Planted, tmp_path, mistake: str):
+    options, words = MISTAKES[mistake]
+    folder = planted.sae("one", np.arange(N_LATENTS))
+    with pytest.raises(StudyError, match=re.escape(words)):
+        measure_firing(sae=[("0", folder)], chunk=planted.chunk, work=tmp_path / "work", **options)
+    assert not (tmp_path / "work" / ".sorting").exists()
+
+
+def test_an_sae_of_another_width(planted: Planted, tmp_path):
+    rows = np.eye(5, dtype=np.float32)
+    weights = Weights(rows, rows, np.zeros(5, np.float32), np.zeros(5, np.float32), activation="relu")
+    formats.write(tmp_path / "narrow", weights, "own")
+    with pytest.raises(StudyError, match=r"narrow: has width 5, but .*heldout has width 12"):
+        measure_firing(sae=[("0", tmp_path / "narrow")], chunk=planted.chunk, work=tmp_path / "work")

@@ -62,7 +62,7 @@ def test_every_table_is_there_and_documented(project: Project):
             found = {field.name: str(getattr(field.type, "value_type", field.type)) for field in schema}
             assert found == {column: words.split(",")[0] for column, words in listed.items()}
         assert set(read_metadata(project.folder / "results" / file)) >= {"config_hash"}
-    assert not list(project.folder.glob("results/firing/*/.work"))
+    assert not list(project.folder.glob("results/firing/*/.sorting"))
 
 
 def test_rows_are_those_of_further_text(project: Project):

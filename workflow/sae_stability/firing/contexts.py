@@ -9,6 +9,7 @@ import pyarrow as pa
 from sae_stability.firing.firings import Firings
 from sae_stability.firing.windows import Windows
 from sae_stability.random_streams import stream
+from sae_stability.ranges import Count, Index
 
 SPLITS = ("explain", "score")
 TOP, RANDOM = "top", "random"
@@ -20,22 +21,22 @@ _LATENTS = 4096  # latents whose contexts are put together at once
 class ContextSettings:
     """Which contexts a latent gets. Counts are for each of the two splits."""
 
-    window: int = 32
+    window: Count = 32
     """Tokens a context"""
 
-    top: int = 10
+    top: Count = 10
     """Contexts with the strongest activations, in each split"""
 
-    decile: int = 1
+    decile: Index = 1
     """Contexts from each tenth of the windows in which the latent fires, ordered by activation, in each split"""
 
-    random: int = 10
+    random: Index = 10
     """Contexts in which the latent does not fire, in each split"""
 
-    pool: int = 2000
+    pool: Count = 2000
     """Windows of the pool, in which it is known of every latent whether it fires"""
 
-    seed: int = dataclasses.field(default=0, metadata={"flag": "contexts-seed"})
+    seed: Index = dataclasses.field(default=0, metadata={"flag": "contexts-seed"})
     """Seed of what is drawn at random"""
 
 

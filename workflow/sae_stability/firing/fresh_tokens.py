@@ -10,11 +10,12 @@ from sae_stability.corpus.tokenize import write_token_set
 from sae_stability.files import read_json
 from sae_stability.models.source import ModelSource
 from sae_stability.models.tokenizer import load_tokenizer
+from sae_stability.ranges import Count, Index
 
 _DOCUMENTS_A_BATCH = 1000
 
 
-def write_fresh_tokens(*, corpus: dict, corpus_seed: int, tokens: Path, count: int, out: Path) -> None:
+def write_fresh_tokens(*, corpus: dict, corpus_seed: Index, tokens: Path, count: Count, out: Path) -> None:
     """Cut the documents that follow those of a token set into blocks, in the same way as its own.
 
     Documents up to the last one of the token set are tokenised again, to see where they end, and left out. So no SAE

@@ -21,6 +21,7 @@ from sae_stability.firing.pool import pool_table
 from sae_stability.firing.statistics import firing_table
 from sae_stability.firing.windows import Windows
 from sae_stability.models.source import ModelSource
+from sae_stability.ranges import Count
 from sae_stability.sae.model import SAE, load_own
 from sae_stability.sae.sparse import firings as sparse_firings
 from sae_stability.threads import in_order
@@ -35,7 +36,7 @@ def measure_firing(
     sae: list[tuple[str, Path]],
     chunk: Path,
     tokens: Path | None = None,
-    rows: int | None = None,
+    rows: Count | None = None,
     model: ModelSource | None = None,
     out: list[tuple[str, Path]] = (),
     contexts_out: list[tuple[str, Path]] = (),
@@ -47,13 +48,13 @@ def measure_firing(
     activations_hash: str | None = None,
     sae_hash: list[tuple[str, str]] = (),
     work: Path,
-    threads: int = 1,
+    threads: Count = 1,
     device: Literal["cpu", "cuda"] = "cpu",
 ) -> None:
     """Measure what the latents of some SAEs fire on, choose contexts, and compare matched latents of pairs.
 
     The rows pass once, through all SAEs. Memory holds the SAEs, about 50 bytes a row, the firings of 1,024 latents, and
-    the contexts of one SAE; all firings lie in `work`, at most 20 bytes each.
+    the contexts of one SAE; all firings lie on the disk, at most 20 bytes each.
 
     Args:
         sae: NAME=FOLDER of an SAE, such as 0=saes/base/seed-0; once for each.
@@ -70,7 +71,7 @@ def measure_firing(
         config_hash: NAME=HASH or A-B=HASH of what a table is made from, recorded in it.
         activations_hash: hash that the activations must record.
         sae_hash: NAME=HASH that an SAE must record.
-        work: a folder for temporary files; it is emptied first and removed at the end.
+        work: folder in which a folder `.sorting` holds temporary files; that one is removed at the end.
         threads: processor cores to use.
         device: where to compute.
 
@@ -78,6 +79,7 @@ def measure_firing(
         StudyError: a file is missing or damaged or records another hash, SAE and rows have different widths, or there
             are fewer rows than asked for.
     """
+    _check_names(dict(sae), out, contexts_out, sae_hash, dict(match), cofiring_out, tokens, model)
     check_made_from(chunk / "manifest.json", activations_hash)
     for name, made_from in sae_hash:
         check_made_from(dict(sae)[name] / "cfg.json", made_from)
@@ -87,30 +89,30 @@ def measure_firing(
         stream, total = stored_rows(chunk, rows), rows or data.rows
     else:
         stream, total = model_rows(tokens, model, data, threads, device), None
-    saes = {name: _loaded(folder, data, device) for name, folder in sae}
-    hashes = dict(config_hash)
-    with _emptied(work), torch.inference_mode():
-        firings, token_index = collect(saes, stream, work, device, total)
+    with _emptied(work / ".sorting") as sorting:
+        saes = {name: _loaded(folder, data, device) for name, folder in sae}
+        firings, token_index = collect(saes, stream, sorting, device, total)
         del saes
         texts = None if tokens is None else Texts(tokens)
         row_texts = None if texts is None else RowTexts(texts, token_index)
+        hashes, n_rows = dict(config_hash), len(token_index)
+        metadata = {
+            name: {"config_hash": hashes.get(name, "")} for name, _ in (*out, *contexts_out, *pool_out, *cofiring_out)
+        }
         for name, file in out:
-            table = firing_table(firings[name], len(token_index), row_texts)
-            write_table(file, table, {"config_hash": hashes.get(name, ""), "rows": len(token_index)})
-        if contexts_out or pool_out:
-            windows = Windows(texts, token_index, contexts.window)
-            for name, file in contexts_out:
-                table = context_table(firings[name], windows, contexts, np.arange(firings[name].n_latents))
-                write_table(file, table, {"config_hash": hashes.get(name, ""), "window": contexts.window})
-            for name, file in pool_out:
-                table = pool_table(firings[name], windows, contexts.pool, contexts.seed)
-                write_table(file, table, {"config_hash": hashes.get(name, ""), "window": contexts.window})
-        matches = dict(match)
+            write_table(file, firing_table(firings[name], n_rows, row_texts), metadata[name] | {"rows": n_rows})
+        windows = Windows(texts, token_index, contexts.window) if contexts_out or pool_out else None
+        for name, file in contexts_out:
+            table = context_table(firings[name], windows, contexts, np.arange(firings[name].n_latents))
+            write_table(file, table, metadata[name] | {"window": contexts.window})
+        for name, file in pool_out:
+            table = pool_table(firings[name], windows, contexts.pool, contexts.seed)
+            write_table(file, table, metadata[name] | {"window": contexts.window})
         for name, file in cofiring_out:
             a, b = name.split("-")
-            pairs, _ = read_table(matches[name], ["latent", "counterpart_encoder", "counterpart_decoder"])
-            table = cofiring_table(firings[a], firings[b], pairs, len(token_index), row_texts)
-            write_table(file, table, {"config_hash": hashes.get(name, ""), "rows": len(token_index)})
+            matches, _ = read_table(dict(match)[name], ["latent", "counterpart_encoder", "counterpart_decoder"])
+            table = cofiring_table(firings[a], firings[b], matches, n_rows, row_texts)
+            write_table(file, table, metadata[name] | {"rows": n_rows})
 
 
 def collect(
@@ -155,6 +157,18 @@ def collect(
     return {name: sorter.finish() for name, sorter in sorters.items()}, np.concatenate(seen)
 
 
+def _check_names(saes: dict, out, contexts_out, sae_hash, matches: dict, cofiring_out, tokens, model) -> None:
+    """Refuse a table or a hash of an SAE that is not given, and tables that need what is not given."""
+    pairs = [name.split("-") for name, _ in cofiring_out]
+    named = [name for name, _ in (*out, *contexts_out, *sae_hash)] + [name for pair in pairs for name in pair]
+    if missing := [name for name in named if name not in saes]:
+        raise StudyError(f"firing: no SAE is called {missing[0]}; --sae gives {', '.join(saes)}")
+    if missing := [name for name, _ in cofiring_out if name not in matches or name.count("-") != 1]:
+        raise StudyError(f"firing: --cofiring-out {missing[0]} needs --match {missing[0]}=FILE; a pair is written A-B")
+    if tokens is None and (contexts_out or model):
+        raise StudyError("firing: --contexts-out and --model need --tokens, the text of the rows")
+
+
 def _loaded(folder: Path, data: reader.Chunk, device: str) -> SAE:
     sae = load_own(folder, device)
     if sae.encoder.shape[1] != data.d_model:
@@ -163,11 +177,11 @@ def _loaded(folder: Path, data: reader.Chunk, device: str) -> SAE:
 
 
 @contextlib.contextmanager
-def _emptied(folder: Path) -> Iterator[None]:
-    """Empty a folder of temporary files, and remove it at the end."""
+def _emptied(folder: Path) -> Iterator[Path]:
+    """Empty a folder of temporary files, which a killed job may have left, and remove it at the end."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
-        yield
+        yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

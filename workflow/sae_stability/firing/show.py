@@ -10,6 +10,7 @@ import pandas as pd
 
 from sae_stability.errors import StudyError
 from sae_stability.files import read_table
+from sae_stability.ranges import Count, Index
 
 _SHOWN = ["stratum", "activation", "block", "position", "pieces", "activations"]
 _NEWLINE, _UNPRINTABLE = "⏎", "\ufffd"
@@ -19,16 +20,16 @@ _STRONG, _BLACK, _RESET = (255, 140, 0), "\x1b[38;2;0;0;0m", "\x1b[0m"
 def show_contexts(
     checkpoint: Path,
     *,
-    latent: int,
-    count: int = 3,
+    latent: Index,
+    count: Count = 3,
     activations: Path | None = None,
     tokens: Path | None = None,
-    threads: int = 1,
+    threads: Count = 1,
 ) -> str:
     """Show texts on which a latent fires, strongest first, and some on which it does not.
 
     Each token on which it fires is shaded by its activation. Where the output is no terminal, or the environment
-    variable NO_COLOR is set, such tokens stand in brackets.
+    variable NO_COLOR is set, such tokens stand in «quotes».
 
     Args:
         checkpoint: folder of an SAE. One whose contexts the study has chosen needs nothing else; any other, of any
@@ -70,7 +71,7 @@ def lines(contexts: pd.DataFrame, count: int, *, shaded: bool) -> list[str]:
     Args:
         contexts: rows of a table of contexts.
         count: at most so many of each stratum.
-        shaded: mark activations by colours; otherwise by brackets.
+        shaded: mark activations by colours; otherwise by «quotes».
     """
     strongest = float(np.abs(contexts["activation"]).max())
     order = ["top", *(f"decile-{number}" for number in range(10, 0, -1)), "random"]
@@ -94,7 +95,7 @@ def _marked(piece: str, value: float, strongest: float, *, shaded: bool) -> str:
     text = piece.lstrip(" ")
     space = piece[: len(piece) - len(text)]
     if not shaded:
-        return f"{space}[{text}]"
+        return f"{space}«{text}»"
     strength = min(1.0, abs(value) / strongest)
     red, green, blue = (round(255 + (full - 255) * strength) for full in _STRONG)
     return f"{space}\x1b[48;2;{red};{green};{blue}m{_BLACK}{text}{_RESET}"

@@ -7,13 +7,13 @@ from typing import Literal
 
 import pandas as pd
 
-from sae_stability.arguments import check_one_each
 from sae_stability.files import write_table
 from sae_stability.interpret.judges import Judge, estimated, make_judge
 from sae_stability.interpret.outcomes import OK, STATUSES, TOO_RARE, counts, reason
 from sae_stability.interpret.samples import Groups, shown
 from sae_stability.interpret.tables import by_seed, cohort_latents
 from sae_stability.interpret.windows import Contexts
+from sae_stability.one_each import check_one_each
 
 
 def explain_latents(

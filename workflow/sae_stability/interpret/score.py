@@ -8,7 +8,6 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from sae_stability.arguments import check_one_each
 from sae_stability.errors import StudyError
 from sae_stability.files import read_table, write_table
 from sae_stability.interpret.judges import Judge, estimated, make_judge
@@ -18,6 +17,7 @@ from sae_stability.interpret.questions import NEGATIVES, WINDOWS, Item, Kind, Sc
 from sae_stability.interpret.samples import LEAST, Draws, Groups, nearest, others, shown
 from sae_stability.interpret.tables import by_seed, cohort_latents
 from sae_stability.interpret.windows import Contexts, Pool
+from sae_stability.one_each import check_one_each
 from sae_stability.sae.formats import own
 
 ANSWERED = 0.9

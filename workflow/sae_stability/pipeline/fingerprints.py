@@ -9,6 +9,7 @@ from sae_stability.pipeline import activations, judges
 from sae_stability.pipeline.code_hash import code_hash
 from sae_stability.pipeline.contents import Contents
 from sae_stability.pipeline.external import format_of, local_files
+from sae_stability.sae.format_names import FORMATS
 from sae_stability.study.build import Study
 from sae_stability.study.firing import uses_model
 from sae_stability.study.parts import Cohort, ExternalCohort, Pass, TokenSet
@@ -17,7 +18,7 @@ _TOKEN_SIZES = ("context_length", "packing", "heldout_tokens", "train_tokens", "
 # Fields of a pass that change no activation: the tokens have a fingerprint of their own.
 _NOT_ACTIVATIONS = ("slug", "tokens", "keep_shards")
 # A study evaluates and matches SAEs in the project's own format alone.
-OWN_FORMAT = "sae_stability.sae.formats.own"
+OWN_FORMAT = FORMATS["own"]
 
 
 class Fingerprints:
@@ -148,7 +149,5 @@ class Fingerprints:
 
 def _import_code(format: str | None) -> str:
     """The code that reads an SAE of a format and writes it in the project's own; of every format for None."""
-    from sae_stability.sae.formats import REGISTRY  # late: it takes numpy
-
-    read = list(REGISTRY.values()) if format is None else [REGISTRY[format]]
+    read = list(FORMATS.values()) if format is None else [FORMATS[format]]
     return code_hash("convert", *dict.fromkeys([*read, OWN_FORMAT]))

@@ -126,8 +126,8 @@ class Results:
         return self.path("firing", cohort, f"seed-{seed}.parquet")
 
     def firing_work(self, cohort: str) -> str:
-        """The folder of temporary files of a job that measures firing."""
-        return self.path("firing", cohort, ".work")
+        """The folder in which a job that measures firing has its temporary files."""
+        return self.path("firing", cohort)
 
     def contexts(self, cohort: str, seed: int | str) -> str:
         """Contexts of an SAE's latents."""
