@@ -14,6 +14,7 @@ from sae_stability.interpret.samples import Groups, shown
 from sae_stability.interpret.tables import by_seed, cohort_latents
 from sae_stability.interpret.windows import Contexts
 from sae_stability.one_each import check_one_each
+from sae_stability.ranges import Count, Index
 
 
 def explain_latents(
@@ -23,9 +24,9 @@ def explain_latents(
     out: Sequence[tuple[int, Path]],
     explainer: str,
     judge: dict,
-    latents: int = 100,
-    shown_windows: int = 20,
-    seed: int = 0,
+    latents: Count = 100,
+    shown_windows: Count = 20,
+    seed: Index = 0,
     config_hash: Sequence[str] = (),
     answers: Path | None = None,
     device: Literal["cpu", "cuda"] = "cpu",

@@ -18,6 +18,7 @@ from sae_stability.interpret.samples import LEAST, Draws, Groups, nearest, other
 from sae_stability.interpret.tables import by_seed, cohort_latents
 from sae_stability.interpret.windows import Contexts, Pool
 from sae_stability.one_each import check_one_each
+from sae_stability.ranges import Count, Index
 from sae_stability.sae.formats import own
 
 ANSWERED = 0.9
@@ -41,11 +42,11 @@ def score_latents(
     out: Sequence[tuple[int, Path]],
     kind: Kind,
     judge: dict,
-    latents: int = 100,
-    shown_windows: int = 20,
-    scored_windows: int = 10,
-    draws: int = 3,
-    seed: int = 0,
+    latents: Count = 100,
+    shown_windows: Count = 20,
+    scored_windows: Count = 10,
+    draws: Count = 3,
+    seed: Index = 0,
     config_hash: Sequence[str] = (),
     answers: Path | None = None,
     device: Literal["cpu", "cuda"] = "cpu",
