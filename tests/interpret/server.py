@@ -39,20 +39,24 @@ def prompt_of(body: dict) -> str:
 def sensible(prompt: str) -> str:
     """What a good judge would answer: the marked word as explanation, a 10 for texts that hold the word."""
     if "EXPLANATION:" in prompt:
-        marked = collections.Counter(re.findall(r"<<(\w+)>>", prompt))
-        word = min(marked, key=lambda found: (-marked[found], found)) if marked else "nothing"
+        counts = collections.Counter(re.findall(r"<<(\w+)>>", prompt))
+        word = min(counts, key=lambda found: (-counts[found], found)) if counts else "nothing"
         return f"All of them show one word.\nEXPLANATION: the word {word}"
     if "neuron" not in prompt:
         return "What neuron?"
     texts = [json.loads(line.partition(". ")[2]) for line in re.findall(r"^\d+\. .*$", prompt, re.MULTILINE)]
     if "does not belong" in prompt:
-        words = [set(re.findall(r"<<(\w+)>>", text)) for text in texts]
+        words = [set(marked(text)) for text in texts]
         common = collections.Counter(word for some in words for word in some).most_common(1)[0][0]
         odd = [place for place, some in enumerate(words, start=1) if common not in some]
         return f"[{(odd or [1])[0]}]"
     word = json.loads(re.search(r"said of a neuron: (.*)$", prompt, re.MULTILINE)[1]).split()[-1]
-    marked = "between <<" in prompt
-    return json.dumps([10 * (f"<<{word}>>" in text if marked else word in text.split()) for text in texts])
+    fuzzing = "between <<" in prompt
+    return json.dumps([10 * (word in (marked(text) if fuzzing else text.split())) for text in texts])
+
+
+def marked(text: str) -> list[str]:
+    return " ".join(re.findall(r"<<(.*?)>>", text)).split()
 
 
 def completion(content: object, finish_reason: str = "stop", **message: object) -> dict:
