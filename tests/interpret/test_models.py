@@ -111,7 +111,8 @@ def test_explanations_of_matched_latents_are_compared(planted, tmp_path, bert: s
     verbs.explain(planted, tmp_path)
     files = verbs.outputs(planted, tmp_path / "explanations")
     out = tmp_path / "similarity.parquet"
-    compare_explanations(explanations=files, match=planted.files("match"), judge={"model": bert}, out=out)
+    judge = {"kind": "embedding", "model": bert}
+    compare_explanations(explanations=files, match=planted.files("match"), judge=judge, out=out)
     table = read_table(out)[0]
     assert table.groupby("seed").size().to_dict() == {1: 10, 2: 10}
     embedding, said = Embedding(bert), {seed: read_table(path)[0] for seed, path in files}

@@ -101,9 +101,9 @@ def test_a_change_makes_again_what_it_changes_and_buys_nothing_twice(project: Pr
     project.edit(lambda study: study["interpret"].update(draws=1))
     jobs = set(project.dry("scores").jobs)
     assert {name for name in jobs if name.startswith("score_")} == {
-        "score_words_detection_base",
-        "score_far_detection_base",
-        "score_none_intruder_base",
+        "score_words_OF_detection_OF_base",
+        "score_far_OF_detection_OF_base",
+        "score_none_OF_intruder_OF_base",
         "score_summary",
     }
     assert not {name for name in jobs if name.startswith(("explain", "firing", "train", "match"))}

@@ -8,7 +8,7 @@ for _job in stages.explain.jobs(pipeline):
 
     rule:
         name:
-            f"explain_{'_'.join(_job[:2]).replace('-', '_')}"
+            f"explain_{'_OF_'.join(_job[:2]).replace('-', '_')}"
         input:
             stages.explain.inputs(pipeline, _job),
         output:

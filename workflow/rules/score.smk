@@ -8,7 +8,7 @@ for _job in stages.score.jobs(pipeline):
 
     rule:
         name:
-            f"score_{'_'.join(_job[:3]).replace('-', '_')}"
+            f"score_{'_OF_'.join(_job[:3]).replace('-', '_')}"
         input:
             stages.score.inputs(pipeline, _job),
         output:

@@ -35,7 +35,7 @@ def compare_explanations(
     Args:
         explanations: SEED=FILE, table of explanations of each SAE; the lowest seed is that of the first SAE.
         match: SEED=FILE, the first SAE's match with each other one.
-        judge: settings of a judge of kind embedding, without the kind.
+        judge: settings of a judge of kind embedding.
         out: table to write.
         device: where to compute.
         threads: processor cores to use.
@@ -46,7 +46,8 @@ def compare_explanations(
     files = by_seed("explanations", explanations)
     first, *rest = files
     matches = by_seed("match", match, rest)
-    embedding = Embedding(**judge, device=device, threads=threads)
+    settings = {name: value for name, value in judge.items() if name != "kind"}
+    embedding = Embedding(**settings, device=device, threads=threads)
     said = {seed: _explained(path) for seed, path in files.items()}
     parts = [_pairs(said[first], said[seed], matches[seed], seed, embedding) for seed in rest]
     table = pd.concat(parts) if parts else pd.DataFrame(columns=list(_COLUMNS))
