@@ -71,7 +71,7 @@ def test_every_explainer_is_scored_by_every_scorer_and_what_needs_none_once():
             {"kind": "lexical"},
             "interpret.judges.none: this name stands for no explainer; choose another",
         ),
-        ("judges.far.key", "sk-1", "interpret.judges.far.key: unknown key; did you mean key_variable?"),
+        ("judges.far.key", "sk-1", "interpret.judges.far.key: unknown key; Allowed: kind, url, model, key_variable,"),
         ("judges.words.kind", "oracle", "interpret.judges.words.kind: oracle: no such kind"),
         ("judges.far", {"kind": "endpoint", "model": "m"}, "interpret.judges.far.url: missing"),
         ("draws", 0, "interpret.draws"),
