@@ -1,10 +1,14 @@
 """The jobs that measure what latents fire on."""
 
+import shlex
+
 import pytest
 
+from sae_stability import cli
 from sae_stability.pipeline import Pipeline, firing
 from sae_stability.pipeline.plan import plan
 from sae_stability.study.build import Study
+from sae_stability.verbs import VERBS
 from tests.pipeline.words import flags_of
 from tests.study_config import small_config
 
@@ -50,6 +54,15 @@ def test_a_new_seed_reads_the_others_for_its_pairs_and_writes_its_own(measured: 
     inputs = firing.inputs(measured, names)
     assert {f"results/saes/base/seed-{seed}/sae.safetensors" for seed in range(3)} <= set(inputs)
     assert [file for file in inputs if "matches" in file] == [file.split("=")[1] for file in flags["--match"]]
+
+
+def test_the_verb_reads_the_command(pipeline_of):
+    for settings in ({}, {"tokens": 400}, {"tokens": 501}):
+        pipeline = pipeline_of(config(**settings))
+        (names,) = firing.jobs(pipeline).values()
+        given = cli.parser("firing", VERBS["firing"].load()).parse_args(shlex.split(firing.command(pipeline, names)))
+        assert len(given.sae) == len(given.out) == len(given.match) == len(given.cofiring_out) == 3
+        assert len(given.config_hash) == 6
 
 
 def test_stored_rows_are_read_with_their_text(measured: Pipeline):

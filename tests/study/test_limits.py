@@ -93,7 +93,7 @@ def test_no_limit_is_stated_again_in_the_schemas_file():
     assert all(filled[name].items() >= LIMITS[name].items() for name in LIMITS.keys() & stated.keys())
 
 
-# A study warms up and normalises unless told not to; a training from Python, which may be a few steps long, does neither.
+# A study warms up and normalises unless told not to; training from Python, which may be a few steps long, does neither.
 OF_STUDIES = {"warmup_steps": 1000, "normalisation": "centre-scale"}
 
 

@@ -51,7 +51,8 @@ class Hooks:
         """Activations of each hookpoint, (batch, position, width), for one forward pass of `inputs`.
 
         Raises:
-            StudyError: a module of `hookpoints` does not run, or does not give (batch, position, width).
+            StudyError: a module of `hookpoints` does not run, or gives neither (batch, position, width) nor
+                (batch x position, width).
         """
         found: dict[str, torch.Tensor] = {}
         self._pass.found = found
@@ -61,9 +62,10 @@ class Hooks:
         for hookpoint in self.hookpoints:
             if hookpoint not in found:
                 raise StudyError(f"hookpoint '{hookpoint}': the module does not run in a forward pass; choose another")
+        tokens = inputs["input_ids"].shape
         for hookpoint, activations in found.items():
-            _check_shape(hookpoint, activations, inputs["input_ids"].shape)
-        return found
+            _check_length(hookpoint, activations, tokens)
+        return {hookpoint: _row_a_token(hookpoint, activations, tokens) for hookpoint, activations in found.items()}
 
     def close(self) -> None:
         """Take the hooks off the model."""
@@ -82,7 +84,8 @@ class Hooks:
 def replace(model: torch.nn.Module, hookpoint: str, function: Callable[[torch.Tensor], torch.Tensor]) -> Iterator[None]:
     """Within the context, `function(activations)` takes the place of the activations at the hookpoint.
 
-    `function` takes and returns (batch, position, width); its result is cast to the model's dtype.
+    `function` takes and returns (batch, position, width), or (batch x position, width) where the module sees that; its
+    result is cast to the model's dtype.
 
     Raises:
         StudyError: the hookpoint is not in the model.
@@ -104,17 +107,24 @@ def list_hookpoints(model: torch.nn.Module | transformers.PretrainedConfig) -> l
     return [name for name, _ in _base(model).named_modules() if name]
 
 
-def hookpoint_width(model: torch.nn.Module | transformers.PretrainedConfig, hookpoint: str) -> int:
+def hookpoint_width(model: torch.nn.Module | transformers.PretrainedConfig, hookpoint: str, *, length: int = 2) -> int:
     """Width of the activations at a hookpoint, found by a forward pass over two tokens; a configuration is enough.
+
+    Args:
+        model: a model, or the configuration of one.
+        hookpoint: where to read it.
+        length: how many tokens to pass; some models compute long blocks in another way.
 
     Raises:
         StudyError: the hookpoint is not in the model, or gives no (batch, position, width).
+        Exception: of any kind, where the model cannot run on such tokens. Tokens without values, as on the skeleton
+            that a configuration gives, fit fewer models than real ones do.
     """
     if isinstance(model, transformers.PretrainedConfig):
         model = skeleton(model)
     weight = next(model.parameters())
     with Hooks(model, [hookpoint]) as hooks, torch.no_grad(), getattr(weight, "fake_mode", contextlib.nullcontext()):
-        tokens = torch.zeros(1, 2, dtype=torch.long, device=weight.device)
+        tokens = torch.zeros(1, length, dtype=torch.long, device=weight.device)
         return hooks.run(input_ids=tokens)[hookpoint].shape[-1]
 
 
@@ -188,9 +198,23 @@ def _module(model: torch.nn.Module, path: str) -> torch.nn.Module:
     )
 
 
-def _check_shape(hookpoint: str, activations: torch.Tensor, tokens: torch.Size) -> None:
+def _check_length(hookpoint: str, activations: torch.Tensor, tokens: torch.Size) -> None:
+    """Refuse positions that the model adds to a block, as models with windows of attention do."""
+    batch, positions = tokens
+    if activations.ndim == 3 and len(activations) == batch and activations.shape[1] > positions:
+        raise StudyError(
+            f"hookpoint '{hookpoint}': the model pads blocks of {positions} tokens to {activations.shape[1]}; choose a "
+            "context_length that is a multiple of its attention window, with packing: true, or a hookpoint outside"
+        )
+
+
+def _row_a_token(hookpoint: str, activations: torch.Tensor, tokens: torch.Size) -> torch.Tensor:
+    """The activations as (batch, position, width). Some modules see the tokens of a batch one after the other."""
+    if activations.ndim == 2 and len(activations) == tokens.numel():
+        return activations.reshape(*tokens, -1)
     if activations.ndim != 3 or activations.shape[:2] != tokens:
         raise StudyError(
             f"hookpoint '{hookpoint}' gives the shape {tuple(activations.shape)} for {tuple(tokens)} tokens; "
-            "allowed: (batch, position, width)"
+            "allowed: (batch, position, width), or (batch x position, width)"
         )
+    return activations

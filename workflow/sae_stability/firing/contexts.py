@@ -134,7 +134,9 @@ def _silent(
 
     Enough are drawn that each split should get those that are wanted, if there are so many.
     """
-    free = np.setdiff1d(windows.seen, found, assume_unique=True)
+    free = np.ones(len(windows.seen), bool)
+    free[np.searchsorted(windows.seen, found)] = False
+    free = windows.seen[free]
     drawn = rng.choice(free, min(len(free), 8 * wanted), replace=False)
     block, index = np.unique(windows.block(drawn), return_inverse=True)
     split = rng.integers(0, 2, len(block))

@@ -111,6 +111,7 @@ def _heldout_command(pipeline: "Pipeline", pass_: Pass, cohort: Cohort | Externa
         revision=model.revision,
         sha256=model.sha256,
         model_dtype=model.dtype,
+        model_part=model.part,
     )
     return f"{heldout} {spliced}"
 

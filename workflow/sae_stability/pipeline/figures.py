@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from sae_stability.figures.registry import FIGURES
 from sae_stability.pipeline.code_hash import code_hash
-from sae_stability.pipeline.command import flags
+from sae_stability.pipeline.command import flags, keyed
 from sae_stability.pipeline.cost import Cost
 from sae_stability.study.build import Study
 from sae_stability.study.parts import Figure
@@ -33,7 +33,7 @@ def table_command(pipeline: "Pipeline", figure: Figure) -> str:
     """The kind of figure, and the label and place of every source: a cohort's folder of overlap tables, or a file."""
     folders = [(label, pipeline.results.overlap(cohort)) for label, cohort in figure.inputs]
     sources = folders + _extra_files(pipeline, figure)
-    return " ".join([flags(figure=figure.figure), *(flags(input=f"{label}={path}") for label, path in sources)])
+    return " ".join([flags(figure=figure.figure), *(flags(input=keyed(label, path)) for label, path in sources)])
 
 
 def cost(study: Study, _rates: dict) -> Cost:

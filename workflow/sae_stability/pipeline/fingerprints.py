@@ -49,7 +49,7 @@ class Fingerprints:
 
     def evaluation(self, cohort: Cohort | ExternalCohort, seed: int) -> str:
         """Of an SAE's evaluation."""
-        code = code_hash("evaluate", OWN_FORMAT)
+        code = code_hash("evaluate", *_saved(cohort))
         if isinstance(cohort, Cohort):
             return key(self.sae(cohort, seed), code)  # the SAE's own rests on the activations
         heldout = self.activations(cohort.pass_) if cohort.pass_ else None
@@ -57,7 +57,7 @@ class Fingerprints:
 
     def match(self, cohort: Cohort | ExternalCohort, a: int, b: int) -> str:
         """Of the match of two SAEs."""
-        return key(self.evaluation(cohort, a), self.evaluation(cohort, b), code_hash("match", OWN_FORMAT))
+        return key(self.evaluation(cohort, a), self.evaluation(cohort, b), code_hash("match", *_saved(cohort)))
 
     def fresh_tokens(self, tokens: TokenSet) -> str:
         """Of further held-out token blocks, for firing alone."""
@@ -69,7 +69,7 @@ class Fingerprints:
         if uses_model(self._study.firing, cohort.pass_):
             rows.append(self.fresh_tokens(cohort.pass_.tokens))
         settings = sorted(self._study.firing.contexts.items())
-        return key(self.sae(cohort, seed), rows, settings, self._study.device, code_hash("firing", OWN_FORMAT))
+        return key(self.sae(cohort, seed), rows, settings, self._study.device, code_hash("firing", *_saved(cohort)))
 
     def cofiring(self, cohort: Cohort | ExternalCohort, a: int, b: int) -> str:
         """Of how far matched latents of two SAEs fire together."""
@@ -98,13 +98,13 @@ class Fingerprints:
         names = [field.name for field in dataclasses.fields(pass_) if field.name not in _NOT_ACTIVATIONS]
         source = self.tokens(pass_.tokens) if pass_.tokens else self._contents.of([pass_.matrix])
         code = code_hash(activations.verb(pass_))
-        return key(source, [getattr(pass_, name) for name in names], self._study.device, code)
+        part = [pass_.model.part] if pass_.model and pass_.model.part else []
+        return key(source, [getattr(pass_, name) for name in names], self._study.device, code, *part)
 
     def _of_trained_sae(self, cohort: Cohort, seed: int) -> str:
         init_seed, order_seed = cohort.sae_seeds[seed]
         training = {**cohort.training, "order_seed": order_seed}
-        # An architecture's own step and no other's: an edit of one retrains the SAEs that use it.
-        code = code_hash("train", f"sae_stability.sae.training.steps.{cohort.architecture}")
+        code = code_hash("train", *_trained_by(cohort.architecture))
         return key(self.activations(cohort.pass_), training, init_seed, self._study.device, code)
 
     def _of_external_sae(self, cohort: ExternalCohort, seed: int) -> str:
@@ -145,6 +145,17 @@ class Fingerprints:
         if name not in self._known:
             self._known[name] = make()
         return self._known[name]
+
+
+def _trained_by(architecture: str) -> list[str]:
+    """What training looks up by the name of an architecture. An edit of another one retrains nothing here."""
+    sae = "sae_stability.sae"
+    return [f"{sae}.training.steps.{architecture}", f"{sae}.architectures.REGISTRY[{architecture}]"]
+
+
+def _saved(cohort: Cohort | ExternalCohort) -> list[str]:
+    """What reading a cohort's SAEs looks up by name: the own format, and what an SAE trained here means in it."""
+    return [OWN_FORMAT, *([f"{OWN_FORMAT}.TRAINED[{cohort.architecture}]"] if isinstance(cohort, Cohort) else [])]
 
 
 def _import_code(format: str | None) -> str:

@@ -213,6 +213,7 @@ def _rows_command(pipeline: "Pipeline", cohort: Cohort | ExternalCohort) -> str:
                 revision=model.revision,
                 sha256=model.sha256,
                 model_dtype=model.dtype,
+                model_part=model.part,
             ),
         ]
     )
