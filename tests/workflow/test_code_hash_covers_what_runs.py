@@ -204,7 +204,13 @@ def hashed_by_the_pipeline(folder: Path) -> dict[tuple[str, str], tuple[str, ...
         for figure in pipeline.study.figures.values():
             record(stages.figures.table_code, figure, key=figure.figure)
             record(stages.figures.drawing_code, figure, key=figure.figure)
-        for code in (stages.overlap.code, stages.report.summary_code):
+        for cohort in map(pipeline.study.cohorts.get, pipeline.study.interpret.cohorts):
+            for explainer in pipeline.study.interpret.explainers:
+                record(of.explanations, explainer, cohort, cohort.seeds[0])
+            for names in pipeline.study.interpret.scores:
+                record(of.scores, *names, cohort.slug, cohort.seeds[0])
+        codes = (stages.explain.similarity_code, stages.score.summary_code)
+        for code in (stages.overlap.code, stages.report.summary_code, *codes):
             record(code)
     return found
 

@@ -127,7 +127,7 @@ class Fingerprints:
         # Members of a group share their negatives, so the scores of one SAE rest on the contexts of all.
         contexts = [self.firing(found, one) for one in found.seeds]
         made_from = [contexts, self._matched(found, found.seeds), self.sae(found, seed), said]
-        return key(made_from, asked.kind, self._judge(asked.judge), sample, code_hash("score", OWN_FORMAT))
+        return key(made_from, asked.kind, self._judge(asked.judge), sample, code_hash("score"))
 
     def _matched(self, cohort: Cohort | ExternalCohort, seeds: Iterable[int]) -> list[str]:
         """Of the first SAE's matches with these."""
