@@ -61,12 +61,12 @@ class Lexical:
             phrases.update({f"{here[place - 1]} {here[place]}" for place in window.firing_words if place})
             near.update(set(_near(window)))
         without = Counter(term for window in latent.negatives for term in set(_near(window)))
-        # The latent's own windows are no background.
-        background = Counter({term: everywhere[term] - near[term] + without[term] for term in everywhere | without})
         size = total - len(latent.positives) + len(latent.negatives)
 
         def evidence(term: str, count: int) -> float:
-            return _evidence(count, len(latent.positives), background[term], size)
+            # The latent's own windows are no background.
+            outside = everywhere[term] - near[term] + without[term]
+            return _evidence(count, len(latent.positives), outside, size)
 
         def strongest(counts: Counter) -> list[str]:
             found = {term: evidence(term, count) for term, count in counts.items() if count > 1}

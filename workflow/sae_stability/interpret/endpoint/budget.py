@@ -82,6 +82,14 @@ class Budget:
             self._reserved.add(prompt_tokens, completion_tokens)
             return True
 
+    def used_up(self, prompt_tokens: int, completion_tokens: int) -> bool:
+        """Whether a call would take more than is left, even if what is set aside for others were given back."""
+        with self._lock:
+            self._catch_up()
+            wanted = dataclasses.replace(self._spent)
+            wanted.add(prompt_tokens, completion_tokens)
+            return not self.limits.allow(wanted)
+
     def release(self, prompt_tokens: int, completion_tokens: int) -> None:
         """Give back what was set aside for a call."""
         with self._lock:

@@ -184,9 +184,12 @@ class Client:
             self._sleep(max(0.0, self._resume_at - time.monotonic()))
             if self._stopped:
                 return Answer(self._stopped)
-            if not self.budget.reserve(*most):
-                self._stopped = OVER_BUDGET
-                return Answer(OVER_BUDGET)
+            while not (reserved := self.budget.reserve(*most)) and not self._stopped:
+                if self.budget.used_up(*most):
+                    self._stopped = OVER_BUDGET
+                time.sleep(0.02)  # calls under way take less than was set aside for them
+            if not reserved:
+                return Answer(self._stopped)
             try:
                 response = self._posted(line, body, last=attempt == self.settings.tries - 1)
                 self._keep(sha256, body, response)
