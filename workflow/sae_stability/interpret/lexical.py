@@ -1,6 +1,7 @@
 """A judge without a language model: the words and pairs of words that tell where a latent fires."""
 
 import dataclasses
+import functools
 import hashlib
 import itertools
 import json
@@ -92,7 +93,7 @@ class Lexical:
         weights = term_weights(question.explanation)
         scores = []
         for text in question.texts:
-            present = _marked_terms(text) if marked else set(_terms(words(text)))
+            present = _marked_terms(text) if marked else _terms_of(text)
             scores.append(sum(weight for term, weight in weights.items() if term in present))
         return [Reply(OK, float(score)) for score in scores]
 
@@ -137,6 +138,12 @@ def _evidence(inside: int, windows: int, outside: int, others: int) -> float:
 def _terms(found: Sequence[str]) -> list[str]:
     """The words, and the pairs of neighbours."""
     return [*found, *(f"{a} {b}" for a, b in itertools.pairwise(found))]
+
+
+@functools.lru_cache(maxsize=20_000)
+def _terms_of(text: str) -> frozenset[str]:
+    # A text is asked about on several draws, and for several latents.
+    return frozenset(_terms(words(text)))
 
 
 def _near(window: Window) -> list[str]:

@@ -126,7 +126,9 @@ class Draws:
         self._contexts, self._pools, self._near = contexts, pools, near
         self._groups, self._count, self._seed = groups, count, seed
         self._places = sorted(set.intersection(*(set(pool.windows) for pool in pools.values())))
+        # Every draw asks for these again.
         self._silent = functools.cache(self._found_silent)
+        self._near_places = functools.cache(self._found_near)
 
     def draw(self, seed: int, group: int, number: int) -> Draw:
         """The windows of draw `number` for the group's latent in one SAE."""
@@ -135,7 +137,7 @@ class Draws:
         common = np.random.default_rng(stream("negatives", self._seed, self._groups.name(group), number))
         silent, windows = self._silent(group), self._pools[seed].windows
         random = _some(list(silent), self._count, common)
-        near = [place for place in self._where_near_fire(seed, group) if place in silent]
+        near = self._near_places(seed, group)
         return Draw(
             tuple(spread(self._contexts[seed].positives(latent, SCORE), self._count, own)),
             {
@@ -152,12 +154,11 @@ class Draws:
         blocks = set().union(*(self._contexts[seed].blocks(latent, EXPLAIN) for seed, latent in members))
         return dict.fromkeys(place for place in self._places if place not in fired and place[0] not in blocks)
 
-    def _where_near_fire(self, seed: int, group: int) -> list[tuple[int, int]]:
-        """Where the nearest latent fires, then the second nearest, and so on."""
-        pool = self._pools[seed]
-        return list(
-            dict.fromkeys(place for other in self._near[seed][group] for place in sorted(pool.fires(int(other))))
-        )
+    def _found_near(self, seed: int, group: int) -> list[tuple[int, int]]:
+        """Where the nearest latent fires, then the second nearest, and so on, among the places of `_silent`."""
+        fires, silent = self._pools[seed].fires, self._silent(group)
+        places = (place for other in self._near[seed][group] for place in sorted(fires(int(other))))
+        return list(dict.fromkeys(place for place in places if place in silent))
 
 
 def nearest(decoder: np.ndarray, latents: np.ndarray, count: int) -> np.ndarray:
