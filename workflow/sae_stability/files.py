@@ -158,6 +158,11 @@ def read_metadata(path: str | os.PathLike) -> dict:
     return _metadata(_read_parquet("read_schema", path))
 
 
+def read_columns(path: str | os.PathLike) -> list[str]:
+    """The names of a table's columns. Raises as `read_table`."""
+    return _read_parquet("read_schema", path).names
+
+
 def _read_parquet(reader: str, path: str | os.PathLike, **options):
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -18,6 +18,7 @@ from sae_stability.pipeline import (
     activations,
     corpus,
     evaluate,
+    explain,
     external,
     figures,
     firing,
@@ -25,6 +26,7 @@ from sae_stability.pipeline import (
     match,
     overlap,
     report,
+    score,
     train,
 )
 from sae_stability.pipeline.blocks import blocks_of
@@ -35,7 +37,21 @@ from sae_stability.pipeline.unfinished import unfinished
 from sae_stability.study.build import Study
 from sae_stability.study.parts import Cohort, ExternalCohort
 
-STAGES = (corpus, activations, train, external, evaluate, match, firing, floors, overlap, figures, report)
+STAGES = (
+    corpus,
+    activations,
+    train,
+    external,
+    evaluate,
+    match,
+    firing,
+    floors,
+    overlap,
+    explain,
+    score,
+    figures,
+    report,
+)
 """Every stage, in the order in which they run."""
 
 FINGERPRINTED = {
@@ -45,6 +61,8 @@ FINGERPRINTED = {
     "match": match,
     "firing": firing,
     "floors": floors,
+    "explain": explain,
+    "score": score,
 }
 """The stages whose results record what they were made from: a finished result has no rule."""
 
