@@ -38,6 +38,8 @@ wildcard_constraints:
     cohort=r"[a-z0-9-]+",
     seed=r"\d+",
     chunk=r"\d{4}",
+    explainer=r"[a-z0-9-]+",
+    scorer=r"[a-z0-9-]+",
 
 
 report: Path(results.summary).absolute()
@@ -52,6 +54,8 @@ include: "workflow/rules/match.smk"
 include: "workflow/rules/firing.smk"
 include: "workflow/rules/floors.smk"
 include: "workflow/rules/overlap.smk"
+include: "workflow/rules/explain.smk"
+include: "workflow/rules/score.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 
@@ -61,6 +65,8 @@ rule all:
     input:
         results.report,
         stages.firing.all_outputs(pipeline),
+        stages.explain.targets(pipeline),
+        stages.score.targets(pipeline),
 
 
 rule activations:

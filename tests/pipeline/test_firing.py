@@ -12,7 +12,7 @@ from sae_stability.verbs import VERBS
 from tests.pipeline.words import flags_of
 from tests.study_config import small_config
 
-TABLES = ["firing/base/seed-{}.parquet", "contexts/base/seed-{}.parquet"]
+TABLES = [f"{folder}/base/seed-{{}}.parquet" for folder in ("firing", "contexts", "pools")]
 
 
 def config(**settings: object) -> dict:

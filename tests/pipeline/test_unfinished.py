@@ -95,6 +95,8 @@ def test_a_new_study_has_everything_to_make(pipeline: Pipeline):
         "match": [("base", 0, 1), ("base", 0, 2), ("base", 1, 2), ("size-32", 0, 1)],
         "firing": [],
         "floors": [(n, 32, repeat) for n in (32, 64) for repeat in range(pipeline.study.floor_repeats)],
+        "explain": [],
+        "score": [],
         "overlap": ["base", "size-32"],
         "tables": ["joint", "size"],
         "drawings": ["joint", "size"],

@@ -3,7 +3,8 @@
 INPUTS   <results>/saes/COHORT/seed-0/..., <results>/activations/PASS/HOOK/heldout/..., <results>/tokens/TOKENS/...,
          <results>/matches/COHORT/0-1.parquet
 OUTPUTS  <results>/firing/COHORT/seed-0.parquet, <results>/contexts/COHORT/seed-0.parquet,
-         <results>/cofiring/COHORT/0-1.parquet; <results>/fresh-tokens/TOKENS/... where further text is read
+         <results>/pools/COHORT/seed-0.parquet, <results>/cofiring/COHORT/0-1.parquet;
+         <results>/fresh-tokens/TOKENS/... where further text is read
 Steps: pass the rows once through all SAEs; sort firings by latent; measure, choose contexts, compare matched latents.
 """
 

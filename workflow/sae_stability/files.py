@@ -321,10 +321,19 @@ def read_metadata(path: str | os.PathLike) -> dict:
     Raises:
         StudyError: the file is missing, or its metadata are not readable.
     """
+    return _metadata(_schema(path))
+
+
+def read_columns(path: str | os.PathLike) -> list[str]:
+    """The names of a table's columns. Raises as `read_metadata`."""
+    return _schema(path).names
+
+
+def _schema(path: str | os.PathLike):
     import pyarrow.parquet as pq
 
     try:
-        return _metadata(pq.read_schema(path))
+        return pq.read_schema(path)
     except FileNotFoundError:
         raise StudyError(f"{path}: no such file") from None
     except Exception as error:  # a damaged file makes the reader raise errors of many kinds

@@ -46,6 +46,12 @@ VERBS = {
     "fresh-tokens": Verb("firing.fresh_tokens:write_fresh_tokens", "stage: text behind a token set's own to blocks"),
     "floor": Verb("match.floors:write_floors", "stage: match pairs of random dictionaries"),
     "overlap": Verb("match.overlap_tables:write_overlap", "stage: matches of a cohort to overlap tables"),
+    "explain": Verb("interpret.explain:explain_latents", "stage: explain in words what latents fire on"),
+    "score": Verb("interpret.score:score_latents", "stage: score how well explanations predict where latents fire"),
+    "score-summary": Verb("interpret.summary:summarise_scores", "stage: scores of a cohort to a summary"),
+    "explanation-similarity": Verb(
+        "interpret.similarity:compare_explanations", "stage: are the explanations of matched latents alike?"
+    ),
     "figure-table": Verb("figures.tables:write_table", "stage: overlap tables to a figure's tidy table"),
     "figure": Verb("figures.drawings:write_figure", "stage: a tidy table to a figure and its caption"),
     "verify": Verb("files:verify", "check that tables and figures are as they were written"),

@@ -33,6 +33,9 @@ class ContextSettings:
     random: Index = 10
     """Contexts in which the latent does not fire, in each split"""
 
+    pool: Count = 2000
+    """Windows of the pool, in which it is known of every latent whether it fires"""
+
     seed: Index = dataclasses.field(default=0, metadata={"flag": "contexts-seed"})
     """Seed of what is drawn at random"""
 

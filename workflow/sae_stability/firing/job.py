@@ -17,6 +17,7 @@ from sae_stability.firing.cofiring import cofiring_table
 from sae_stability.firing.contexts import ContextSettings, context_table
 from sae_stability.firing.firings import Firings, FiringSorter
 from sae_stability.firing.heldout import Rows, RowTexts, Texts, model_rows, stored_rows
+from sae_stability.firing.pool import pool_table
 from sae_stability.firing.statistics import firing_table
 from sae_stability.firing.windows import Windows
 from sae_stability.models.source import ModelSource
@@ -39,6 +40,7 @@ def measure_firing(
     model: ModelSource | None = None,
     out: list[tuple[str, Path]] = (),
     contexts_out: list[tuple[str, Path]] = (),
+    pool_out: list[tuple[str, Path]] = (),
     match: list[tuple[str, Path]] = (),
     cofiring_out: list[tuple[str, Path]] = (),
     contexts: ContextSettings = _CONTEXTS,
@@ -62,6 +64,7 @@ def measure_firing(
         model: run the held-out blocks of `tokens` through this model instead of reading stored activations.
         out: NAME=FILE for the table of an SAE, see `firing.statistics`.
         contexts_out: NAME=FILE for the contexts of an SAE, see `firing.contexts`.
+        pool_out: NAME=FILE for the pool of windows with an SAE's latents, see `firing.pool`.
         match: A-B=FILE, the match of the SAEs A and B.
         cofiring_out: A-B=FILE for the comparison of matched latents, see `firing.cofiring`; A-B must have a match.
         contexts: which contexts are chosen.
@@ -93,12 +96,17 @@ def measure_firing(
         texts = None if tokens is None else Texts(tokens)
         row_texts = None if texts is None else RowTexts(texts, token_index)
         hashes, n_rows = dict(config_hash), len(token_index)
-        metadata = {name: {"config_hash": hashes.get(name, "")} for name, _ in (*out, *contexts_out, *cofiring_out)}
+        metadata = {
+            name: {"config_hash": hashes.get(name, "")} for name, _ in (*out, *contexts_out, *pool_out, *cofiring_out)
+        }
         for name, file in out:
             write_table(file, firing_table(firings[name], n_rows, row_texts), metadata[name] | {"rows": n_rows})
-        windows = Windows(texts, token_index, contexts.window) if contexts_out else None
+        windows = Windows(texts, token_index, contexts.window) if contexts_out or pool_out else None
         for name, file in contexts_out:
             table = context_table(firings[name], windows, contexts, np.arange(firings[name].n_latents))
+            write_table(file, table, metadata[name] | {"window": contexts.window})
+        for name, file in pool_out:
+            table = pool_table(firings[name], windows, contexts.pool, contexts.seed)
             write_table(file, table, metadata[name] | {"window": contexts.window})
         for name, file in cofiring_out:
             a, b = name.split("-")

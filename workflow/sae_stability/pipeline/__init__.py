@@ -20,6 +20,7 @@ from sae_stability.pipeline import (
     corpus,
     drawings,
     evaluate,
+    explain,
     external,
     figures,
     firing,
@@ -27,6 +28,7 @@ from sae_stability.pipeline import (
     match,
     overlap,
     report,
+    score,
     summary,
     train,
 )
@@ -38,7 +40,21 @@ from sae_stability.pipeline.unfinished import Unfinished, note_stale, unfinished
 from sae_stability.study.build import Study
 from sae_stability.study.parts import Cohort, ExternalCohort
 
-STAGES = (corpus, activations, train, external, evaluate, match, firing, floors, overlap, figures, report)
+STAGES = (
+    corpus,
+    activations,
+    train,
+    external,
+    evaluate,
+    match,
+    firing,
+    floors,
+    overlap,
+    explain,
+    score,
+    figures,
+    report,
+)
 """Every stage, in the order in which they run."""
 
 FINGERPRINTED = {
@@ -55,6 +71,8 @@ FINGERPRINTED = {
     "drawings": drawings,
     "summary": summary,
     "report": report,
+    "explain": explain,
+    "score": score,
 }
 """The stages whose results record what they were made from. Most have no rule for a finished result."""
 

@@ -86,7 +86,7 @@ def command(pipeline: "Pipeline", names: list[Name]) -> str:
         words.append(flags(sae=f"{seed}={folder}", sae_hash=f"{seed}={marks.sae(cohort, seed)}"))
     for _, *seeds in names:
         if len(seeds) == 1:
-            files = dict(zip(("out", "contexts_out"), _files(pipeline, cohort, *seeds), strict=False))
+            files = dict(zip(("out", "contexts_out", "pool_out"), _files(pipeline, cohort, *seeds), strict=False))
             made_from = marks.firing(cohort, *seeds)
         else:
             files = {"match": places.match(cohort.slug, *seeds), "cofiring_out": places.cofiring(cohort.slug, *seeds)}
@@ -176,7 +176,7 @@ def _files(pipeline: "Pipeline", cohort: Cohort | ExternalCohort, *seeds: int) -
     # A matrix has no text to show.
     return [
         places.firing(cohort.slug, *seeds),
-        *([places.contexts(cohort.slug, *seeds)] if cohort.pass_.tokens else []),
+        *([make(cohort.slug, *seeds) for make in (places.contexts, places.pool)] if cohort.pass_.tokens else []),
     ]
 
 

@@ -143,6 +143,10 @@ class Results:
         """Contexts of an SAE's latents."""
         return self.path("contexts", cohort, f"seed-{seed}.parquet")
 
+    def pool(self, cohort: str, seed: int | str) -> str:
+        """The pool of windows, with the latents of an SAE that fire in each."""
+        return self.path("pools", cohort, f"seed-{seed}.parquet")
+
     def cofiring(self, cohort: str, a: int, b: int) -> str:
         """How far matched latents of two SAEs fire together."""
         return self.path("cofiring", cohort, f"{a}-{b}.parquet")
@@ -162,6 +166,26 @@ class Results:
     def overlap_tables(self, cohort: str) -> list[str]:
         """What the matches of a cohort say."""
         return [f"{self.overlap(cohort)}/{table}.parquet" for table in OVERLAP_TABLES]
+
+    def explanations(self, explainer: str, cohort: str, seed: int | str) -> str:
+        """What a judge says of an SAE's latents."""
+        return self.path("explanations", explainer, cohort, f"seed-{seed}.parquet")
+
+    def similarity(self, explainer: str, cohort: str) -> str:
+        """How alike the explanations of matched latents are."""
+        return self.path("explanations", explainer, cohort, "similarity.parquet")
+
+    def scores(self, explainer: str, scorer: str, cohort: str, seed: int | str) -> str:
+        """The scores of an SAE's explanations."""
+        return self.path("scores", explainer, scorer, cohort, f"seed-{seed}.parquet")
+
+    def score_summary(self, explainer: str, scorer: str, cohort: str) -> str:
+        """What the scores of a cohort come to."""
+        return self.path("scores", explainer, scorer, cohort, "summary.parquet")
+
+    def answers(self, judge: str) -> str:
+        """The folder of what an endpoint has answered."""
+        return self.path("answers", judge)
 
     def figure(self, figure: str, ending: str) -> str:
         """A figure's table (parquet, csv), picture (svg, pdf, png), caption (rst), or record of these (json)."""
