@@ -9,7 +9,7 @@ Steps: pick the numbers; draw them. A change of style draws again and picks noth
 
 rule figure_table:
     input:
-        lambda wildcards: stages.figures.inputs(pipeline, figure_of(wildcards)),
+        unpack(lambda wildcards: stages.figures.inputs(pipeline, figure_of(wildcards))),
     output:
         parquet=results.figure("{figure}", "parquet"),
         csv=results.figure("{figure}", "csv"),
@@ -21,7 +21,7 @@ rule figure_table:
         ENVIRONMENT
     params:
         code=lambda wildcards: stages.figures.table_code(figure_of(wildcards)),
-        settings=lambda wildcards: stages.figures.table_command(pipeline, figure_of(wildcards)),
+        settings=lambda wildcards, input: stages.figures.table_command(study, figure_of(wildcards), input),
     shell:
         "python -m sae_stability figure-table {params.settings} --out {output.parquet:q} &> {log:q}"
 

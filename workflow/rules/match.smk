@@ -13,7 +13,7 @@ for _name, _pairs in stages.match.jobs(pipeline).items():
         name:
             f"match_{_name}"
         input:
-            stages.match.inputs(pipeline, _pairs),
+            **stages.match.inputs(pipeline, _pairs),
         output:
             stages.match.outputs(pipeline, _pairs),
         log:
@@ -25,6 +25,6 @@ for _name, _pairs in stages.match.jobs(pipeline).items():
             mem_mb=stages.match.memory(*_shape),
             runtime=120,
         params:
-            settings=stages.match.command(pipeline, _pairs),
+            settings=lambda wildcards, input, output, pairs=_pairs: stages.match.command(pipeline, pairs, input, output),
         shell:
             "python -m sae_stability match {params.settings} --threads {threads} &> {log:q}"

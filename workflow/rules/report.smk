@@ -7,7 +7,7 @@ OUTPUTS  <results>/summary.rst (the report's first page), <results>/report.html
 
 rule summary:
     input:
-        stages.report.summary_inputs(pipeline),
+        **stages.report.summary_inputs(pipeline),
     output:
         results.summary,
     log:
@@ -16,7 +16,7 @@ rule summary:
         ENVIRONMENT
     params:
         code=stages.report.summary_code(),
-        settings=stages.report.summary_command(pipeline),
+        settings=lambda wildcards, input: stages.report.summary_command(pipeline, input),
     shell:
         "python -m sae_stability summary {params.settings} --out {output:q} &> {log:q}"
 

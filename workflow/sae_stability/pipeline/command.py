@@ -1,6 +1,11 @@
-"""Settings as words of a command line."""
+"""Settings and files as words of a command line."""
 
+import os
 import shlex
+from collections.abc import Iterable, Mapping, Sequence
+
+Files = Mapping[str, Sequence[str]]
+"""What a job reads or writes, by the names that its rule gives them: Snakemake's `input`, or a stage's `inputs`."""
 
 
 def flags(**settings: object) -> str:
@@ -11,3 +16,8 @@ def flags(**settings: object) -> str:
             text = str(value).lower() if isinstance(value, bool) else str(value)
             words.append(f"--{name.replace('_', '-')} {shlex.quote(text)}")
     return " ".join(words)
+
+
+def folders(files: Iterable[str]) -> list[str]:
+    """The folders that these files lie in, each once, in the order of the files."""
+    return list(dict.fromkeys(map(os.path.dirname, files)))

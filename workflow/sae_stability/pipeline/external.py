@@ -1,5 +1,6 @@
 """SAEs made elsewhere -> SAEs in the project's own format, in the place of training."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,10 +44,10 @@ def results(pipeline: "Pipeline") -> dict:
     }
 
 
-def command(pipeline: "Pipeline", cohort: ExternalCohort, seed: int) -> str:
+def command(pipeline: "Pipeline", cohort: ExternalCohort, seed: int, files: Sequence[str]) -> str:
     """The checkpoint, its format, and the size that it must have."""
     sae = cohort.saes[seed]
-    checkpoint = sae.path or str(Path(pipeline.results.fetched(fetched_name(sae)), sae.folder))
+    checkpoint = sae.path or str(Path(files[0], sae.folder))
     return flags(
         format=format_of(cohort, seed),
         n_latents=cohort.n_latents,
@@ -75,7 +76,7 @@ def fetch_command(sae: ExternalSae) -> str:
 def format_of(cohort: ExternalCohort, seed: int) -> str | None:
     """The format of an SAE, as the study states it or its files tell; None for one on the hub.
 
-    A job is told the format, so its result hangs on the code of that format alone.
+    A job is told the format, so an edit of another format's code does not start it again.
 
     Raises:
         StudyError: the files of a local SAE are of no known format.

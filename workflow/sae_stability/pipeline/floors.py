@@ -1,5 +1,6 @@
 """Matches of random dictionaries: what chance alone gives, for every shape of a study's SAEs."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sae_stability.pipeline.batches import jobs_of
@@ -36,11 +37,12 @@ def results(pipeline: "Pipeline") -> dict:
     return {repeat: ([pipeline.results.floor(*repeat)], made_from) for repeat in repeats}
 
 
-def command(pipeline: "Pipeline", repeats: list[Repeat]) -> str:
+def command(pipeline: "Pipeline", repeats: list[Repeat], out: Sequence[str]) -> str:
     """The shape of a job's dictionaries, and the file for each repeat."""
     n_latents, d_model, _ = repeats[0]
     shared = flags(n_latents=n_latents, d_model=d_model, config_hash=pipeline.fingerprints.floor())
-    return " ".join([shared, *(flags(rep=repeat[2], out=pipeline.results.floor(*repeat)) for repeat in repeats)])
+    each = [flags(rep=repeat, out=file) for (_, _, repeat), file in zip(repeats, out, strict=True)]
+    return " ".join([shared, *each])
 
 
 def cost(study: Study, rates: dict) -> Cost:

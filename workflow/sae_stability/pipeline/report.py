@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sae_stability.pipeline import overlap
 from sae_stability.pipeline.code_hash import code_hash
-from sae_stability.pipeline.command import flags
+from sae_stability.pipeline.command import Files, flags, folders
 from sae_stability.pipeline.cost import Cost
 from sae_stability.study.build import Study
 from sae_stability.study.parts import Cohort, ExternalCohort, Pass
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 _SEEDS_OF = {"init": "the initial weights", "order": "the order of the data", "both": "weights and order"}
 
 
-def summary_inputs(pipeline: "Pipeline") -> list[str]:
+def summary_inputs(pipeline: "Pipeline") -> dict[str, list[str]]:
     """Every cohort's overlap tables and every SAE's quality."""
-    return overlap.outputs(pipeline) + [pipeline.results.quality(cohort.slug, seed) for cohort, seed in pipeline.saes]
+    quality = [pipeline.results.quality(cohort.slug, seed) for cohort, seed in pipeline.saes]
+    return {"tables": overlap.outputs(pipeline), "quality": quality}
 
 
 def summary_code() -> str:
@@ -28,9 +29,9 @@ def summary_code() -> str:
     return code_hash("summary")
 
 
-def summary_command(pipeline: "Pipeline") -> str:
-    """What the study is about, and every cohort's tables and SAEs."""
-    places, cohorts = pipeline.results, pipeline.study.cohorts
+def summary_command(pipeline: "Pipeline", files: Files) -> str:
+    """What the study is about, and every cohort's tables and SAEs among the job's inputs."""
+    cohorts = pipeline.study.cohorts
     first = next(iter(cohorts))
     words = [flags(study=pipeline.study.name, base=first)]
     words += [
@@ -38,8 +39,10 @@ def summary_command(pipeline: "Pipeline") -> str:
         for name, value in about(pipeline.study, cohorts[first]).items()
         if value is not None
     ]
-    words += [flags(overlap=f"{cohort}={places.overlap(cohort)}") for cohort in cohorts]
-    words += [flags(evaluation=f"{cohort.slug}={places.quality(cohort.slug, seed)}") for cohort, seed in pipeline.saes]
+    tables = zip(cohorts, folders(files["tables"]), strict=True)
+    quality = zip(pipeline.saes, files["quality"], strict=True)
+    words += [flags(overlap=f"{cohort}={folder}") for cohort, folder in tables]
+    words += [flags(evaluation=f"{cohort.slug}={file}") for (cohort, _), file in quality]
     return " ".join(words)
 
 
