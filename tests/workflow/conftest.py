@@ -19,6 +19,19 @@ COPIED = ("Snakefile", "workflow", "profiles", "envs", "config.yaml")
 
 
 @dataclass
+class Job:
+    """A job of a dry run with `--printshellcmds`: what its rule declares, and its command after the verb's program."""
+
+    inputs: list[str]
+    outputs: list[str]
+    command: str
+
+    @property
+    def verb(self) -> str:
+        return self.command.partition(" ")[0]
+
+
+@dataclass
 class Run:
     """What one call of Snakemake did."""
 
@@ -30,6 +43,17 @@ class Run:
         """Rule names of the jobs that ran or, in a dry run, would run. Those of training are given without seeds."""
         names = re.findall(r"^(?:local)?rule (\w+?)(?:_seeds_[\d_]+)?:", self.output, re.MULTILINE)
         return Counter(name for name in names if name != "all")
+
+    @property
+    def commands(self) -> list[Job]:
+        """The jobs that run a verb of the library; for a dry run with `--printshellcmds`."""
+        found = []
+        for block in re.split(r"^(?:local)?rule ", self.output, flags=re.MULTILINE)[1:]:
+            files = [re.search(rf"^    {kind}: (.*)$", block, re.MULTILINE) for kind in ("input", "output")]
+            command = re.search(r"python -m sae_stability (.*) &> ", block)
+            if command:
+                found.append(Job(*(line[1].split(", ") if line else [] for line in files), command[1]))
+        return found
 
     @property
     def matched(self) -> set[str]:
