@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from sae_stability.compiled import cached_njit
 from sae_stability.match.blas_threads import workers
 
 COLUMNS = 2048  # columns of a tile
@@ -111,13 +111,13 @@ def sweep(
     _finish(*best_b.lists, n)
 
 
-@njit(nogil=True, cache=True, inline="always")
+@cached_njit(nogil=True, inline="always")
 def _before(x, j, y, k):
     """Whether product x with partner j comes before y with k: larger first, then lower index."""
     return x > y or (x == y and j < k)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _select(value, partner, count, keep):
     """Move the `keep` best of the first `count` entries to the front, the worst of them last (quickselect)."""
     low, high = 0, count - 1
@@ -144,7 +144,7 @@ def _select(value, partner, count, keep):
             break
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _push(value, partner, count, bound, last, r, x, j):
     """Add product `x` with partner `j` to the list of row `r`, unless `keep` better ones are known."""
     if not _before(x, j, bound[r], last[r]):
@@ -157,7 +157,7 @@ def _push(value, partner, count, bound, last, r, x, j):
         _shrink(value, partner, count, bound, last, r)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _shrink(value, partner, count, bound, last, r):
     keep = value.shape[1] // 2
     _select(value[r], partner[r], count[r], keep)
@@ -166,7 +166,7 @@ def _shrink(value, partner, count, bound, last, r):
     last[r] = partner[r, keep - 1]
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _finish(value, partner, count, bound, last, n_partners):
     """Cut every list to its best `keep`, and set the bounds of zero rows and of lists that hold every partner."""
     keep = value.shape[1] // 2
@@ -179,7 +179,7 @@ def _finish(value, partner, count, bound, last, n_partners):
             bound[r] = -np.inf  # no product is left out
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _scan_rows(tile, height, width, row0, column0, value, partner, count, bound, last):
     whole = width - width % STRIDE
     for i in range(height):
@@ -199,7 +199,7 @@ def _scan_rows(tile, height, width, row0, column0, value, partner, count, bound,
                 _push(value, partner, count, bound, last, r, line[s], column0 + s)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _scan_columns(tile, height, width, row0, column0, value, partner, count, bound, last):
     whole = width - width % STRIDE
     limits = bound[column0 : column0 + width]

@@ -4,8 +4,8 @@ import contextlib
 from collections.abc import Iterator
 
 import numpy as np
-from numba import njit
 
+from sae_stability.compiled import cached_njit
 from sae_stability.match.candidates import COLUMNS, PartnerLists, sweep
 from sae_stability.match.integer_kernel import KERNELS, Kernel
 from sae_stability.match.rows import rounding_margin
@@ -112,7 +112,7 @@ def _packed(unit: np.ndarray, width: int) -> tuple[np.ndarray, float]:
     return packed.view(np.int32)[..., 0], residual
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _pack(unit, packed, scale):
     width = packed.shape[2]
     largest = 0.0

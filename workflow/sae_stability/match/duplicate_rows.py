@@ -8,8 +8,8 @@ good partners from number r on. Listed values do not change, so the bound on pai
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from sae_stability.compiled import cached_njit
 from sae_stability.match.candidates import PartnerLists
 from sae_stability.match.rows import Dictionary
 
@@ -55,7 +55,7 @@ def groups(rows: Dictionary) -> Groups:
     return Groups(group, place, members, start)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _hashes(bits):
     out = np.empty(bits.shape[0], np.uint64)
     for i in range(bits.shape[0]):
@@ -67,7 +67,7 @@ def _hashes(bits):
     return out
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _equal(x, y):
     different = 0
     for k in range(x.size):
@@ -75,7 +75,7 @@ def _equal(x, y):
     return different == 0
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _separate(unit, group, first, fresh):
     """Give each row that differs from the first row with its hash a group of its own, numbered from `fresh` on.
 
@@ -90,7 +90,7 @@ def _separate(unit, group, first, fresh):
             fresh += 1
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _spread(partner, count, place, zero, group, members, start):
     listed = np.zeros(start.size - 1, np.int64)  # partners of each group in the current list so far
     for i in range(count.size):

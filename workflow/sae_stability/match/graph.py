@@ -1,8 +1,9 @@
 """From candidate lists to the sparse assignment problem: every listed pair once, by row, with its exact cosine."""
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
+from sae_stability.compiled import cached_njit
 from sae_stability.match.candidates import PartnerLists
 from sae_stability.match.pricing import Violations
 from sae_stability.match.rows import Dictionary, cosine
@@ -45,7 +46,7 @@ def extended(graph: Graph, violated: Violations) -> Graph:
 # Plain loops even where numpy has a function, because numba takes many seconds to compile slices and sorts.
 
 
-@njit(cache=True)
+@cached_njit()
 def _fill(start, columns, partner_a, count_a, partner_b, count_b, spare, last_row, indptr):
     """Write each row's columns from `start[i]` on, then move them together, without repeats, to `indptr[i]`.
 
@@ -74,7 +75,7 @@ def _fill(start, columns, partner_a, count_a, partner_b, count_b, spare, last_ro
         indptr[i + 1] = kept
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _sort_row(columns, values, begin, end):
     """Sort a row by falling value, then by column (Shellsort, because most rows are short)."""
     gap = 1
@@ -94,7 +95,7 @@ def _sort_row(columns, values, begin, end):
         gap //= 3
 
 
-@njit(nogil=True, cache=True, parallel=True)
+@cached_njit(nogil=True, parallel=True)
 def _values(a, b, inverse_a, inverse_b, indptr, columns, values):
     """Compute the exact cosine of every edge, and sort each row."""
     for i in prange(indptr.size - 1):
@@ -103,7 +104,7 @@ def _values(a, b, inverse_a, inverse_b, indptr, columns, values):
         _sort_row(columns, values, indptr[i], indptr[i + 1])
 
 
-@njit(cache=True)
+@cached_njit()
 def _merge(indptr, columns, values, new_columns, new_values, out_indptr, out_columns, out_values):
     """Write each row's old edges and new edges to the output arrays, and sort the rows with new ones."""
     taken = 0

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 import llvmlite.binding as llvm
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
+
+from sae_stability.compiled import cached_njit
 
 _VECTORS = 2  # vectors of columns in a panel
 _INDEX, _INT, _FLOAT, _SHORT = ir.IntType(64), ir.IntType(32), ir.FloatType(), ir.IntType(16)
@@ -128,7 +130,7 @@ _panel_512 = _panel(16, _ROWS_512, "llvm.x86.avx512.pmaddw.d.512")
 
 
 # The same loop twice, because numba caches compiled code by function name and cannot take a kernel as an argument.
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _multiply_256(rows, columns, tile, scale):
     for j in range(columns.shape[0]):
         for i in range(rows.shape[0]):
@@ -136,7 +138,7 @@ def _multiply_256(rows, columns, tile, scale):
             _panel_256(rows[i], columns[j], corner, rows.shape[1], tile.shape[1], scale)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _multiply_512(rows, columns, tile, scale):
     for j in range(columns.shape[0]):
         for i in range(rows.shape[0]):

@@ -1,8 +1,8 @@
 """The most similar partner of each row, many to one."""
 
 import numpy as np
-from numba import njit
 
+from sae_stability.compiled import cached_njit
 from sae_stability.match.blas_threads import workers
 from sae_stability.match.candidates import COLUMNS, PartnerLists
 from sae_stability.match.rows import Dictionary, cosine, rounding_margin
@@ -44,12 +44,12 @@ def nearest(
     return partner, value
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _better(x, j, value, partner):
     return x > value or (x == value and j < partner)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _best_listed(a, b, inverse_a, inverse_b, listed, partners, count, margin, partner, value):
     """The best partner in each row's list; a zero row keeps partner 0, at cosine 0."""
     for i in range(partner.size):
@@ -67,7 +67,7 @@ def _best_listed(a, b, inverse_a, inverse_b, listed, partners, count, margin, pa
                     partner[i], value[i] = j, x
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _best_compared(a, b, inverse_a, inverse_b, tile, rows, columns, margin, top, partner, value):
     """Update the best partner of `rows` with one tile; `top` is each row's largest product so far."""
     for r in range(rows.size):

@@ -8,8 +8,8 @@ by price, these pairs form a staircase, a small part of the matrix, and only tha
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from sae_stability.compiled import cached_njit
 from sae_stability.errors import StudyError
 from sae_stability.match.blas_threads import workers
 from sae_stability.match.rows import Dictionary, cosine, rounding_margin
@@ -94,7 +94,7 @@ def _block(a: Dictionary, b: Dictionary, rows, columns, u, v, margin, checked_at
     return _collect(rows, picks, count, a.rows, b.rows, *norms)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _scan(tile, rows, columns, u, v, low_v, a, b, inverse_a, inverse_b, margin, picks, count, worst):
     """Note the violations of a tile in `picks`: each row's worst one first, the others as a reservoir sample."""
     stride = 32
@@ -120,7 +120,7 @@ def _scan(tile, rows, columns, u, v, low_v, a, b, inverse_a, inverse_b, margin, 
                         _pick(picks, count, worst, r, j, excess)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _pick(picks, count, worst, r, j, excess):
     """Add one violation of row `r` of the block to `picks`."""
     seen = count[r]
@@ -143,7 +143,7 @@ def _pick(picks, count, worst, r, j, excess):
         picks[r, 1 + place] = j
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _collect(rows, picks, count, a, b, inverse_a, inverse_b):
     """The picked pairs of all rows, with their exact cosines."""
     total = 0

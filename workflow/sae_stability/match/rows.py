@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from sae_stability.compiled import cached_njit
 from sae_stability.errors import StudyError
 
 
@@ -50,7 +50,7 @@ def _float32(x) -> np.ndarray:
     return np.ascontiguousarray(x, dtype=np.float32)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _norms(x):
     out = np.empty(x.shape[0])
     for i in range(x.shape[0]):
@@ -62,7 +62,7 @@ def _norms(x):
     return out
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _scaled(x, factor):
     out = np.empty_like(x)
     for i in range(x.shape[0]):
@@ -83,7 +83,7 @@ def rounding_margin(d_model: int) -> float:
     return d_u / (1 - d_u)
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+@cached_njit(nogil=True, fastmath={"reassoc", "contract"})
 def cosine(a, b, inverse_a, inverse_b, i, j):
     """Cosine of `a[i]` with `b[j]`, products and sum in float64; 0 where either row is zero."""
     factor = inverse_a[i] * inverse_b[j]

@@ -12,7 +12,8 @@ by falling value, the scan of a row can stop early.
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
+
+from sae_stability.compiled import cached_njit
 
 FREE = -1
 ROUNDING = 1e-13  # error of a cosine minus a price
@@ -77,7 +78,7 @@ def solve(graph: Graph, state: State) -> np.ndarray:
     return _row_duals(*arrays)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _row_dual(indptr, columns, values, v, i):
     """max over the row's edges of value - v."""
     best = -np.inf
@@ -88,7 +89,7 @@ def _row_dual(indptr, columns, values, v, i):
     return best
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _row_duals(indptr, columns, values, column_of, row_of, value_of, v):
     u = np.empty(column_of.size)
     for i in range(u.size):
@@ -96,7 +97,7 @@ def _row_duals(indptr, columns, values, column_of, row_of, value_of, v):
     return u
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _release(indptr, columns, values, column_of, row_of, value_of, v, slack):
     """Unmatch the rows that would gain more than `slack` with another column."""
     for i in range(column_of.size):
@@ -106,7 +107,7 @@ def _release(indptr, columns, values, column_of, row_of, value_of, v, slack):
             row_of[j] = FREE
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _bid(indptr, columns, values, column_of, row_of, value_of, v, step, bids):
     """Each free row in turn takes its best column and raises its price until the second best is better by `step`.
 
@@ -165,7 +166,7 @@ def _bid(indptr, columns, values, column_of, row_of, value_of, v, step, bids):
     return left[:n_left].copy()
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _heap_push(key, item, size, x, j):
     k = size
     while k > 0:
@@ -177,7 +178,7 @@ def _heap_push(key, item, size, x, j):
     key[k], item[k] = x, j
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _heap_pop(key, item, size):
     """Remove the smallest of `size` entries; it is read from position 0 before the call."""
     last, x, j = size - 1, key[size - 1], item[size - 1]
@@ -195,7 +196,7 @@ def _heap_pop(key, item, size):
     key[k], item[k] = x, j
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _augment(indptr, columns, values, column_of, row_of, value_of, v, free):
     """Augment from each free row along the shortest path (by reduced loss) to a free column; duals stay optimal."""
     m = row_of.size

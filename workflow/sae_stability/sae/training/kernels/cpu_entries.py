@@ -6,21 +6,21 @@ As in `cpu_topk`, each call writes only its own range and adds in an order that 
 import math
 
 import numpy as np
-from numba import njit
 
+from sae_stability.compiled import cached_njit
 from sae_stability.sae.training.kernels.cpu_topk import FAST, adam, add_rows, dot
 
 RUN = 64  # neighbouring latents counted at once; only runs with a latent above the floor are searched one by one
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def count_above(pre, floor, counts):
     """counts[row] = number of latents j with pre[row, j] > floor[j]."""
     for row in range(pre.shape[0]):
         counts[row] = _reaching(pre[row], floor)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _reaching(values, floor):
     count = np.int32(0)  # 32 bits, so that more counts fit in a vector register
     for j in range(len(values)):
@@ -28,7 +28,7 @@ def _reaching(values, floor):
     return count
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def fill_above(pre, floor, starts, counts, latents, values):
     """Write the latents that `count_above` counted, ascending, and their values, starting at starts[row]."""
     n_latents = pre.shape[1]
@@ -44,7 +44,7 @@ def fill_above(pre, floor, starts, counts, latents, values):
                         at += 1
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def order_by_latent(starts, counts, latents, offsets, order):
     """Counting sort: `order` lists the entries by latent, then by row; those of latent i start at offsets[i]."""
     cursor = offsets[:-1].copy()
@@ -54,7 +54,7 @@ def order_by_latent(starts, counts, latents, offsets, order):
             cursor[latents[p]] += 1
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@cached_njit(nogil=True, fastmath=FAST)
 def sums_by_latent(low, high, offsets, weights, out):
     """out[i] = sum of latent i's weights, for i in low..high-1; `weights` are sorted by latent."""
     for latent in range(low, high):
@@ -65,7 +65,7 @@ def sums_by_latent(low, high, offsets, weights, out):
         out[latent] = total
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def row_sums(low, high, offsets, rows, weights, matrix, shifts, out):
     """out[i] = sum over latent i's entries of weight * matrix[row + shifts[i]], for i in low..high-1."""
     out[low:high] = 0
@@ -73,7 +73,7 @@ def row_sums(low, high, offsets, rows, weights, matrix, shifts, out):
         add_rows(out[latent], matrix, rows, weights, offsets[latent], offsets[latent + 1], -shifts[latent])
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@cached_njit(nogil=True, fastmath=FAST)
 def row_dots(low, high, starts, counts, latents, errors, shifts, decoder, out):
     """out[p] = errors[row + shifts[latent]] . decoder[latent] for the entries of rows low..high-1."""
     zero = np.zeros(1, errors.dtype)[0]
@@ -83,7 +83,7 @@ def row_dots(low, high, starts, counts, latents, errors, shifts, decoder, out):
             out[p] = dot(errors[row + shifts[latent]], decoder[latent], zero)
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@cached_njit(nogil=True, fastmath=FAST)
 def decode_rows(low, high, starts, counts, latents, values, decoder, out):
     """out[row] = sum over the row's entries of value * decoder[latent], for rows low..high-1."""
     out[low:high] = 0
@@ -91,7 +91,7 @@ def decode_rows(low, high, starts, counts, latents, values, decoder, out):
         add_rows(out[row], decoder, latents, values, starts[row], starts[row] + counts[row], 0)
 
 
-@njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")
+@cached_njit(nogil=True, fastmath=FAST, error_model="numpy")
 def adam_unit_rows(weight, gradient, first, second, rate, correction, constants):
     """Adam step for unit rows: remove the gradient along each row (in place), take the step, renormalise the row."""
     zero = np.zeros(1, weight.dtype)[0]

@@ -16,14 +16,15 @@ order. What lies in that memory is random.
 import math
 
 import numpy as np
-from numba import njit
+
+from sae_stability.compiled import cached_njit
 
 FAST = {"contract", "reassoc", "nsz"}
 SPAN = 16  # most latents in a span; spans are searched only if their maximum is large enough
 TURN = 32  # values that one iteration of a vectorised loop processes
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@cached_njit(nogil=True, fastmath=FAST)
 def centre(x, mean, inverse_scale, decoder_bias, out, column_sums):
     """out = (x - mean) * inverse_scale - decoder_bias; adds to `column_sums` (d,) float64; returns sum(out ** 2)."""
     square = 0.0
@@ -52,7 +53,7 @@ def variance(squares, column_sums, rows):
         return float(squares.sum() - (column_sums.sum(axis=0) ** 2).sum() / rows)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _reaching(values, n, threshold):
     """Number of values[:n] that are not below the threshold. NaN counts."""
     count = np.int32(0)
@@ -61,7 +62,7 @@ def _reaching(values, n, threshold):
     return count
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _cut(values, n, k, above):
     """Two numbers low <= high that separate the k largest of values[:n] from the rest, found by bisection.
 
@@ -83,7 +84,7 @@ def _cut(values, n, k, above):
             high = middle
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _span_maxima(scores, span, maxima):
     """The maximum of each span. Span s has every len(maxima)-th latent from s on, so whole vectors are compared.
 
@@ -99,7 +100,7 @@ def _span_maxima(scores, span, maxima):
             maxima[s] = max(part[s], maxima[s])
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def select(pre, bits, bias, k, starts, counts, index, value):
     """The k largest positive entries of each row of pre + bias. Ties go to the lower index.
 
@@ -159,13 +160,13 @@ def select(pre, bits, bias, k, starts, counts, index, value):
         counts[row] = _keep_largest(scratch, found, n_found, k, limit[0], index, value, starts[row])
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _padded(n):
     """n rounded up to whole iterations of a vectorised loop, which would process a remainder one by one."""
     return -(-n // TURN) * TURN
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _keep_largest(scores, found, n_found, k, above, index, value, start):
     """Write the k largest of the candidates found[:n_found] with scores[:n_found] at `start`. Returns their number."""
     if n_found <= k:
@@ -188,7 +189,7 @@ def _keep_largest(scores, found, n_found, k, above, index, value, start):
     return at - start
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@cached_njit(nogil=True, fastmath=FAST)
 def dot(a, b, zero):
     """a . b. `zero`, a zero of the same dtype, keeps the sum in that dtype."""
     for j in range(a.shape[0]):
@@ -196,7 +197,7 @@ def dot(a, b, zero):
     return zero
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@cached_njit(nogil=True, fastmath=FAST)
 def evaluate(inputs, encoder, bias, starts, counts, index, value):
     """Recompute each entry's value, inputs[row] . encoder[index] + bias, and drop entries that are not positive."""
     zero = np.zeros(1, inputs.dtype)[0]
@@ -211,7 +212,7 @@ def evaluate(inputs, encoder, bias, starts, counts, index, value):
         counts[row] = at - starts[row]
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@cached_njit(nogil=True, fastmath=FAST)
 def decode(target, decoder, starts, counts, index, value, error, value_gradient, row_loss, error_sum):
     """For each row: error = decoder^T latents - target, and its product with the decoder row of each entry.
 
@@ -255,7 +256,7 @@ def decode(target, decoder, starts, counts, index, value, error, value_gradient,
             error_sum[j] += e[j]
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def count_by_latent(starts, counts, index, offsets):
     """offsets[i + 1] += number of entries of latent i."""
     for row in range(starts.shape[0]):
@@ -263,7 +264,7 @@ def count_by_latent(starts, counts, index, offsets):
             offsets[index[p] + 1] += 1
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def sort_by_latent(starts, counts, index, value, value_gradient, scale, row_shift, cursor, rows, values, gradients):
     """Counting sort of the entries by latent, then by row. Multiplies values and gradients by `scale`.
 
@@ -281,7 +282,7 @@ def sort_by_latent(starts, counts, index, value, value_gradient, scale, row_shif
             gradients[at] = value_gradient[p] * scale
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@cached_njit(nogil=True, fastmath=FAST)
 def add_rows(out, matrix, rows, weights, first, last, shift):
     """out += sum over p in first..last-1 of weights[p] * matrix[rows[p] - shift], in order."""
     width = out.shape[0]
@@ -298,7 +299,7 @@ def add_rows(out, matrix, rows, weights, first, last, shift):
             out[j] += va * a[j]
 
 
-@njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")
+@cached_njit(nogil=True, fastmath=FAST, error_model="numpy")
 def adam(weight, gradient, first, second, rate, correction, constants):
     """One Adam step of a vector, as in torch.optim.Adam: rate = lr / (1 - b1^t), correction = 1 / sqrt(1 - b2^t).
 
@@ -314,7 +315,7 @@ def adam(weight, gradient, first, second, rate, correction, constants):
         weight[j] -= rate * m / (math.sqrt(v) * correction + epsilon)
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@cached_njit(nogil=True, fastmath=FAST)
 def update_latents(
     low,
     high,
