@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sae_stability import files
 from sae_stability.files import atomic_alone, discard
 
 KILLED = """
@@ -59,6 +60,21 @@ def test_a_file_where_the_temporary_folder_should_be_is_replaced(tmp_path: Path)
         temporary.write_text("new")
     assert (tmp_path / "large").read_text() == "new"
     assert [path.name for path in tmp_path.iterdir()] == ["large"]
+
+
+@pytest.mark.parametrize("writer", [files.atomic, files.atomic_alone])
+def test_the_content_is_on_the_disk_before_the_file_has_its_name(tmp_path: Path, monkeypatch, writer):
+    synced, real = [], os.fsync
+
+    def fsync(descriptor: int) -> None:
+        # The whole content, and no file of the final name yet.
+        synced.append((os.fstat(descriptor).st_ino, os.fstat(descriptor).st_size, (tmp_path / "table").exists()))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with writer(tmp_path / "table") as temporary:
+        temporary.write_text("1,000 rows")
+    assert synced == [((tmp_path / "table").stat().st_ino, len("1,000 rows"), False)]
 
 
 FULL = """

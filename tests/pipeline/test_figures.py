@@ -30,10 +30,10 @@ def test_a_figure_of_a_sweep_reads_each_cohort_under_its_label(pipeline: Pipelin
     figure = pipeline.study.figures["size"]
     tables = [*pipeline.results.overlap_tables("size-32"), *pipeline.results.overlap_tables("base")]
     assert read(pipeline, figure) == set(tables)
-    assert table_flags(pipeline, figure)["--input"] == [
-        "32=results/overlap/size-32",
-        "64=results/overlap/base",
-    ]
+    assert table_flags(pipeline, figure) == {
+        "--figure": ["size"],
+        "--input": ["32=results/overlap/size-32", "64=results/overlap/base"],
+    }
 
 
 def test_a_figure_over_layers_reads_the_quality_of_every_sae(pipeline_of):

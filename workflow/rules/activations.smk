@@ -15,7 +15,7 @@ for _pass in study.passes.values():
             name:
                 f"{'import' if _pass.matrix else 'extract'}_{_name}_{_pass.slug.replace('-', '_')}"
             input:
-                # As for a corpus, a matrix that changed is seen by the fingerprint among the job's settings.
+                # The settings hold a checksum of the matrix, so that changed rows count and a new date does not.
                 source=ancient(_source[0]) if _pass.matrix else _source[0],
                 rest=_source[1:],
                 waits_for=lambda wildcards, pass_=_pass: stages.activations.waits_for(

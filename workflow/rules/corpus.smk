@@ -10,7 +10,7 @@ for _tokens in study.tokens.values():
         name:
             f"tokenize_{_tokens.slug.replace('-', '_')}"
         input:
-            # Changed contents are seen by `made_from`, and a mere touch is not taken for one.
+            # `made_from` holds checksums of these files, so that a changed text counts and a new date does not.
             ancient(stages.corpus.inputs(_tokens)),
         output:
             stages.corpus.outputs(pipeline, _tokens),

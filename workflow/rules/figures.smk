@@ -3,7 +3,7 @@
 INPUTS   <results>/overlap/COHORT/..., <results>/matches/COHORT/0-1.parquet (joint),
          <results>/evaluation/COHORT/seed-0.json (layer, architecture)
 OUTPUTS  <results>/figures/FIGURE.parquet, .csv, .svg, .pdf, .png, .rst (caption)
-Steps: pick the numbers; draw them. A change of style draws again and picks nothing.
+Steps: pick the numbers; draw them. A change of style draws the figures again and leaves their tables.
 """
 
 

@@ -34,7 +34,7 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_alone(path: str | os.PathLike) -> Iterator[Path]:
-    """As `atomic`, for a large file that one process at a time writes: leftovers of a killed one are removed first.
+    """Like `atomic`, for a large file with one writer at a time. First removes what a killed writer left behind.
 
     The temporary path is in a folder of its own, because safetensors first writes to a random name beside the path that
     it is given.
@@ -55,7 +55,7 @@ def atomic_alone(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def discard(path: str | os.PathLike) -> None:
-    """Remove an unfinished write of `path` by `atomic_alone`, if there is one."""
+    """Remove what an interrupted `atomic_alone(path)` left behind, if anything."""
     folder = _unfinished(Path(path))
     if folder.is_dir() and not folder.is_symlink():
         shutil.rmtree(folder)

@@ -29,9 +29,9 @@ def source(pipeline: "Pipeline", pass_: Pass) -> list[str]:
 
 
 def waits_for(pipeline: "Pipeline", pass_: Pass, chunk: int | str) -> list[str]:
-    """What must be over before a chunk is made, where shards are deleted after use.
+    """The training states to wait for before a chunk is made, where shards are deleted after use.
 
-    Extraction runs one chunk ahead of training and no further, or every chunk would come to lie on the disk.
+    Extraction stays at most one chunk ahead of training; otherwise the disk would hold all chunks at once.
     """
     if chunk == HELDOUT or pass_.keep_shards:
         return []

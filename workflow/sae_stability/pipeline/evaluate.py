@@ -1,4 +1,4 @@
-"""SAEs -> their quality on held-out rows, those of a block one after the other in one job."""
+"""SAEs -> their quality on held-out rows. One job evaluates the SAEs of a block, one after the other."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""SAEs made elsewhere -> SAEs in the project's own format, in the place of training."""
+"""SAEs made elsewhere -> SAEs in the project's own format, instead of training."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def jobs(pipeline: "Pipeline") -> dict[str, list[int]]:
-    """The names of the cohorts that have SAEs to read, and the numbers of these."""
+    """The names of the cohorts with unread SAEs, and the numbers of these SAEs."""
     found: dict[str, list[int]] = {}
     for cohort, seed in pipeline.unfinished["external"]:
         found.setdefault(cohort, []).append(seed)
@@ -74,9 +74,9 @@ def fetch_command(sae: ExternalSae) -> str:
 
 
 def format_of(cohort: ExternalCohort, seed: int) -> str | None:
-    """The format of an SAE, as the study states it or its files tell; None for one on the hub.
+    """The format of an SAE, stated in the study or recognised by its files; None for an SAE on the hub.
 
-    A job is told the format, so an edit of another format's code does not start it again.
+    The format is a setting of the job, so an edit of another format's code does not start the job again.
 
     Raises:
         StudyError: the files of a local SAE are of no known format.
@@ -90,7 +90,7 @@ def format_of(cohort: ExternalCohort, seed: int) -> str | None:
 
 
 def local_files(sae: ExternalSae) -> list[str]:
-    """The files of a local SAE that decide what is read."""
+    """The files that reading a local SAE depends on."""
     return list(map(str, checkpoint_files(Path(sae.path))))
 
 
