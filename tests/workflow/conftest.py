@@ -4,8 +4,6 @@ import ast
 import os
 import re
 import shutil
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 from filelock import FileLock
+
+from tests.workflow import forked
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("Snakefile", "workflow", "profiles", "envs", "config.yaml")
@@ -81,18 +81,16 @@ class Project:
 
     def snakemake(self, *args: str, check: bool = True) -> Run:
         # Targets first: --configfile would take them for files.
-        command = [sys.executable, "-m", "snakemake", *args, "--cores", "2"]
+        command = [*args, "--cores", "2"]
         command += ["--configfile", self.configfile] if self.configfile else []
         # The profile's longer timespan would keep each run waiting at its end.
         command += ["--max-jobs-per-timespan", "100/1s"]
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
         environment.pop("PYTHONPATH", None)
-        result = subprocess.run(
-            command, cwd=self.folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-        if check and result.returncode:
-            pytest.fail(f"{' '.join(command)} gave {result.returncode}:\n{result.stdout[-6000:]}")
-        return Run(result.returncode, result.stdout)
+        returncode, output = forked.snakemake(command, self.folder, environment)
+        if check and returncode:
+            pytest.fail(f"snakemake {' '.join(command)} gave {returncode}:\n{output[-6000:]}")
+        return Run(returncode, output)
 
     def dry(self, *args: str) -> Run:
         return self.snakemake("--dry-run", *args)
