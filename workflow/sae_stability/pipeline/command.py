@@ -4,6 +4,8 @@ import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
+from sae_stability.study.parts import Model
+
 Files = Mapping[str, Sequence[str]]
 """What a job reads or writes, by the names that its rule gives them: Snakemake's `input`, or a stage's `inputs`."""
 
@@ -16,6 +18,11 @@ def flags(**settings: object) -> str:
             text = str(value).lower() if isinstance(value, bool) else str(value)
             words.append(f"--{name.replace('_', '-')} {shlex.quote(text)}")
     return " ".join(words)
+
+
+def model_flags(model: Model) -> str:
+    """Which model a job loads, and its number type."""
+    return flags(model=model.name, revision=model.revision, sha256=model.sha256, model_dtype=model.dtype)
 
 
 def folders(files: Iterable[str]) -> list[str]:

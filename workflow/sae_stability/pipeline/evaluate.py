@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from sae_stability.models.headers import has_lm_head
 from sae_stability.pipeline.blocks import by_block
-from sae_stability.pipeline.command import Files, flags, folders
+from sae_stability.pipeline.command import Files, flags, folders, model_flags
 from sae_stability.pipeline.cost import Cost, forward, hours
 from sae_stability.pipeline.resources import sae_memory, sae_threads
 from sae_stability.pipeline.results import Results
@@ -115,12 +115,5 @@ def _heldout_command(pipeline: "Pipeline", pass_: Pass, cohort: Cohort | Externa
     heldout = flags(chunk=chunk, activations_hash=pipeline.fingerprints.activations(pass_))
     if model is None:
         return heldout
-    spliced = flags(
-        tokens=files["tokens"][0],
-        hookpoint=cohort.hookpoint,
-        model=model.name,
-        revision=model.revision,
-        sha256=model.sha256,
-        model_dtype=model.dtype,
-    )
-    return f"{heldout} {spliced}"
+    spliced = flags(tokens=files["tokens"][0], hookpoint=cohort.hookpoint)
+    return f"{heldout} {spliced} {model_flags(model)}"
