@@ -10,9 +10,7 @@ from tests.study_config import small_config
 
 def command(pipeline: Pipeline, cohort: Cohort, seeds: tuple[int, ...]) -> dict[str, list[str]]:
     """The flags of the job that evaluates these seeds."""
-    files = evaluate.inputs(pipeline, cohort, seeds)
-    out = [file for seed in seeds for file in evaluate.outputs(pipeline.results, cohort.slug, seed)]
-    return flags_of(evaluate.command(pipeline, cohort, seeds, files, out))
+    return flags_of(evaluate.command(pipeline, cohort, seeds))
 
 
 @pytest.fixture

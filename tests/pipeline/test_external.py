@@ -10,7 +10,7 @@ from tests.pipeline.words import flags_of
 
 def command(pipeline: Pipeline, cohort: ExternalCohort, seed: int) -> dict[str, list[str]]:
     """The flags of the job that reads an SAE."""
-    return flags_of(external.command(pipeline, cohort, seed, external.inputs(pipeline.results, cohort, seed)))
+    return flags_of(external.command(pipeline, cohort, seed))
 
 
 def test_a_local_sae_is_read_from_its_own_files(external_pipeline: Pipeline):
@@ -68,7 +68,6 @@ def test_without_activations_they_are_evaluated_by_themselves(external_pipeline:
         "tokens": [],
         "saes": ["results/saes/local/seed-1/cfg.json", "results/saes/local/seed-1/sae.safetensors"],
     }
-    out = evaluate.outputs(external_pipeline.results, "local", 1)
-    flags = flags_of(evaluate.command(external_pipeline, cohort, (1,), files, out))
+    flags = flags_of(evaluate.command(external_pipeline, cohort, (1,)))
     assert not {"--chunk", "--tokens", "--model", "--activations-hash"} & set(flags)
     assert flags["--sae"] == ["results/saes/local/seed-1"]

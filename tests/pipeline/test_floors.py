@@ -19,7 +19,7 @@ def test_a_command_has_one_shape_and_a_file_for_each_repeat(pipeline: Pipeline):
     repeats = [(64, 32, 0), (64, 32, 2)]
     out = ["results/floors/64x32/0.parquet", "results/floors/64x32/2.parquet"]
     assert floors.outputs(pipeline, repeats) == out
-    assert flags_of(floors.command(pipeline, repeats, out)) == {
+    assert flags_of(floors.command(pipeline, repeats)) == {
         "--n-latents": ["64"],
         "--d-model": ["32"],
         "--config-hash": [pipeline.fingerprints.floor()],

@@ -41,7 +41,7 @@ def test_each_sae_is_one_input_and_each_pair_one_set_of_flags(pipeline: Pipeline
         "latents": [f"results/evaluation/base/seed-{seed}.parquet" for seed in (0, 1, 2)],
     }
     out = match.outputs(pipeline, pairs)
-    flags = flags_of(match.command(pipeline, pairs, files, out))
+    flags = flags_of(match.command(pipeline, pairs))
     assert flags["--a"] == [f"results/saes/base/seed-{a}" for a in (0, 0, 1)]
     assert flags["--b"] == [f"results/saes/base/seed-{b}" for b in (1, 2, 2)]
     assert flags["--latents-b"] == [f"results/evaluation/base/seed-{b}.parquet" for b in (1, 2, 2)]

@@ -7,7 +7,7 @@ from tests.pipeline.words import flags_of
 def test_every_file_on_the_command_line_is_a_declared_input(pipeline: Pipeline):
     cohort = pipeline.study.cohorts["base"]
     files = overlap.inputs(pipeline, cohort)
-    flags = flags_of(overlap.command(pipeline.study, cohort, files))
+    flags = flags_of(overlap.command(pipeline, cohort))
     assert (
         flags["--match"]
         == files["matches"]

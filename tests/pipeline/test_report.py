@@ -12,7 +12,7 @@ from tests.pipeline.words import flags_of
 
 def test_the_key_numbers_come_from_every_cohort(pipeline: Pipeline):
     files = report.summary_inputs(pipeline)
-    flags = flags_of(report.summary_command(pipeline, files))
+    flags = flags_of(report.summary_command(pipeline))
     assert (flags["--study"], flags["--base"]) == (["small"], ["base"])
     assert flags["--overlap"] == ["base=results/overlap/base", "size-32=results/overlap/size-32"]
     assert len(flags["--evaluation"]) == 5
@@ -26,7 +26,7 @@ def test_the_first_page_says_what_the_study_is_about(pipeline: Pipeline):
     assert about["corpus"].startswith("kind hub, name nobody/web")
     assert about["seeds"] == "3, of the initial weights"
     assert about["training tokens"] == "4,000"
-    assert "revision=None" not in report.summary_command(pipeline, report.summary_inputs(pipeline))
+    assert "revision=None" not in report.summary_command(pipeline)
 
 
 def test_it_says_of_a_matrix_and_of_saes_made_elsewhere_what_there_is(

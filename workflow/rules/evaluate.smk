@@ -25,8 +25,6 @@ for _seeds, _cohorts in stages.evaluate.jobs(pipeline).items():
             mem_mb=lambda wildcards: stages.evaluate.memory(cohort_of(wildcards)),
             runtime=60 * len(_seeds),
         params:
-            settings=lambda wildcards, input, output, seeds=_seeds: stages.evaluate.command(
-                pipeline, cohort_of(wildcards), seeds, input, output
-            ),
+            settings=lambda wildcards, seeds=_seeds: stages.evaluate.command(pipeline, cohort_of(wildcards), seeds),
         shell:
             "python -m sae_stability evaluate {params.settings} --threads {threads} &> {log:q}"

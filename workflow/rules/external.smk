@@ -45,8 +45,8 @@ for _cohort, _seeds in stages.external.jobs(pipeline).items():
         resources:
             mem_mb=stages.external.memory(study.cohorts[_cohort]),
         params:
-            settings=lambda wildcards, input, cohort=study.cohorts[_cohort]: stages.external.command(
-                pipeline, cohort, int(wildcards.seed), input
+            settings=lambda wildcards, cohort=study.cohorts[_cohort]: stages.external.command(
+                pipeline, cohort, int(wildcards.seed)
             ),
             out=subpath(output[0], parent=True),
         shell:

@@ -21,7 +21,7 @@ rule figure_table:
         ENVIRONMENT
     params:
         code=lambda wildcards: stages.figures.table_code(figure_of(wildcards)),
-        settings=lambda wildcards, input: stages.figures.table_command(study, figure_of(wildcards), input),
+        settings=lambda wildcards: stages.figures.table_command(pipeline, figure_of(wildcards)),
     shell:
         "python -m sae_stability figure-table {params.settings} --out {output.parquet:q} &> {log:q}"
 

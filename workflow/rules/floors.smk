@@ -21,6 +21,6 @@ for _name, _repeats in stages.floors.jobs(pipeline).items():
             mem_mb=stages.match.memory(*_shape),
             runtime=120,
         params:
-            settings=lambda wildcards, output, repeats=_repeats: stages.floors.command(pipeline, repeats, output),
+            settings=stages.floors.command(pipeline, _repeats),
         shell:
             "python -m sae_stability floor {params.settings} --threads {threads} &> {log:q}"

@@ -25,6 +25,6 @@ for _name, _pairs in stages.match.jobs(pipeline).items():
             mem_mb=stages.match.memory(*_shape),
             runtime=120,
         params:
-            settings=lambda wildcards, input, output, pairs=_pairs: stages.match.command(pipeline, pairs, input, output),
+            settings=stages.match.command(pipeline, _pairs),
         shell:
             "python -m sae_stability match {params.settings} --threads {threads} &> {log:q}"

@@ -20,7 +20,7 @@ rule overlap:
         runtime=60,
     params:
         code=stages.overlap.code(),
-        settings=lambda wildcards, input: stages.overlap.command(study, cohort_of(wildcards), input),
+        settings=lambda wildcards: stages.overlap.command(pipeline, cohort_of(wildcards)),
         out=subpath(output[0], parent=True),
     shell:
         "python -m sae_stability overlap {params.settings} --out {params.out:q} &> {log:q}"

@@ -16,7 +16,7 @@ rule summary:
         ENVIRONMENT
     params:
         code=stages.report.summary_code(),
-        settings=lambda wildcards, input: stages.report.summary_command(pipeline, input),
+        settings=stages.report.summary_command(pipeline),
     shell:
         "python -m sae_stability summary {params.settings} --out {output:q} &> {log:q}"
 

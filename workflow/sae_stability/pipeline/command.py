@@ -2,12 +2,12 @@
 
 import os
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 
 from sae_stability.study.parts import Model
 
-Files = Mapping[str, Sequence[str]]
-"""What a job reads or writes, by the names that its rule gives them: Snakemake's `input`, or a stage's `inputs`."""
+# The commands of a stage take files from its `inputs` and `outputs`, as its rule does, and not from the `input` that
+# Snakemake hands to a function: a parameter made from that does not count when Snakemake looks for changed settings.
 
 
 def flags(**settings: object) -> str:

@@ -1,11 +1,10 @@
 """SAEs -> their quality on held-out rows. One job evaluates the SAEs of a block, one after the other."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sae_stability.models.headers import has_lm_head
 from sae_stability.pipeline.blocks import by_block
-from sae_stability.pipeline.command import Files, flags, folders, model_flags
+from sae_stability.pipeline.command import flags, folders, model_flags
 from sae_stability.pipeline.cost import Cost, forward, hours
 from sae_stability.pipeline.resources import sae_memory, sae_threads
 from sae_stability.pipeline.results import Results
@@ -60,14 +59,14 @@ def results(pipeline: "Pipeline") -> dict:
     }
 
 
-def command(
-    pipeline: "Pipeline", cohort: Cohort | ExternalCohort, seeds: tuple[int, ...], files: Files, out: Sequence[str]
-) -> str:
+def command(pipeline: "Pipeline", cohort: Cohort | ExternalCohort, seeds: tuple[int, ...]) -> str:
     """The held-out rows and the model for all SAEs of the job, then each SAE among its inputs, and the files for it."""
+    files = inputs(pipeline, cohort, seeds)
     words = [flags(device=pipeline.study.device)]
     if cohort.pass_:
         words.append(_heldout_command(pipeline, cohort.pass_, cohort, files))
-    for seed, sae, quality, latents in zip(seeds, folders(files["saes"]), out[::2], out[1::2], strict=True):
+    for seed, sae in zip(seeds, folders(files["saes"]), strict=True):
+        quality, latents = outputs(pipeline.results, cohort.slug, seed)
         words.append(
             flags(
                 sae=sae,
@@ -110,7 +109,7 @@ def cost(study: Study, rates: dict) -> Cost:
     return Cost("evaluate", jobs, tokens, written, written, device_hours)
 
 
-def _heldout_command(pipeline: "Pipeline", pass_: Pass, cohort: Cohort | ExternalCohort, files: Files) -> str:
+def _heldout_command(pipeline: "Pipeline", pass_: Pass, cohort: Cohort | ExternalCohort, files: dict) -> str:
     (chunk,), model = folders(files["heldout"]), pass_.model
     heldout = flags(chunk=chunk, activations_hash=pipeline.fingerprints.activations(pass_))
     if model is None:

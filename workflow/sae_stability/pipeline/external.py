@@ -1,6 +1,5 @@
 """SAEs made elsewhere -> SAEs in the project's own format, instead of training."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,10 +43,10 @@ def results(pipeline: "Pipeline") -> dict:
     }
 
 
-def command(pipeline: "Pipeline", cohort: ExternalCohort, seed: int, files: Sequence[str]) -> str:
+def command(pipeline: "Pipeline", cohort: ExternalCohort, seed: int) -> str:
     """The checkpoint, its format, and the size that it must have."""
     sae = cohort.saes[seed]
-    checkpoint = sae.path or str(Path(files[0], sae.folder))
+    checkpoint = sae.path or str(Path(*inputs(pipeline.results, cohort, seed), sae.folder))
     return flags(
         format=format_of(cohort, seed),
         n_latents=cohort.n_latents,

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from sae_stability.figures.registry import FIGURES
 from sae_stability.pipeline.code_hash import code_hash
-from sae_stability.pipeline.command import Files, flags, folders
+from sae_stability.pipeline.command import flags, folders
 from sae_stability.pipeline.cost import Cost
 from sae_stability.study.build import Study
 from sae_stability.study.parts import Figure
@@ -34,14 +34,15 @@ def drawing_code(figure: Figure) -> str:
     return code_hash("figure", FIGURES[figure.figure].drawing)
 
 
-def table_command(study: Study, figure: Figure, files: Files) -> str:
+def table_command(pipeline: "Pipeline", figure: Figure) -> str:
     """The kind of figure, and label and place of every source: a cohort's folder of overlap tables, or a file."""
+    files = inputs(pipeline, figure)
     labels, cohorts = zip(*figure.inputs, strict=True)
     sources = list(zip(labels, folders(files["tables"]), strict=True))
     if files["matches"]:
         sources += zip(cohorts, files["matches"], strict=True)
     if files["quality"]:
-        sources += zip((cohort for cohort, _ in _saes(study, figure)), files["quality"], strict=True)
+        sources += zip((cohort for cohort, _ in _saes(pipeline.study, figure)), files["quality"], strict=True)
     return " ".join([flags(figure=figure.figure), *(flags(input=f"{label}={path}") for label, path in sources)])
 
 

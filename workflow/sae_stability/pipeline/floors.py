@@ -1,6 +1,5 @@
 """Matches of random dictionaries: what chance alone gives, for every shape of a study's SAEs."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sae_stability.pipeline.batches import jobs_of
@@ -37,11 +36,12 @@ def results(pipeline: "Pipeline") -> dict:
     return {repeat: ([pipeline.results.floor(*repeat)], made_from) for repeat in repeats}
 
 
-def command(pipeline: "Pipeline", repeats: list[Repeat], out: Sequence[str]) -> str:
+def command(pipeline: "Pipeline", repeats: list[Repeat]) -> str:
     """The shape of a job's dictionaries, and the file for each repeat."""
     n_latents, d_model, _ = repeats[0]
     shared = flags(n_latents=n_latents, d_model=d_model, config_hash=pipeline.fingerprints.floor())
-    each = [flags(rep=repeat, out=file) for (_, _, repeat), file in zip(repeats, out, strict=True)]
+    files = zip(repeats, outputs(pipeline, repeats), strict=True)
+    each = [flags(rep=repeat, out=file) for (_, _, repeat), file in files]
     return " ".join([shared, *each])
 
 

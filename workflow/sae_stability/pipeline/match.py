@@ -1,11 +1,10 @@
 """SAEs -> exact matches of every pair of a cohort."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sae_stability.match.limits import KEPT_BYTES
 from sae_stability.pipeline.batches import jobs_of
-from sae_stability.pipeline.command import Files, flags, folders
+from sae_stability.pipeline.command import flags, folders
 from sae_stability.pipeline.cost import Cost, assignments
 from sae_stability.pipeline.resources import megabytes
 from sae_stability.study.build import Study
@@ -51,9 +50,9 @@ def results(pipeline: "Pipeline") -> dict:
     }
 
 
-def command(pipeline: "Pipeline", pairs: list[Pair], files: Files, out: Sequence[str]) -> str:
+def command(pipeline: "Pipeline", pairs: list[Pair]) -> str:
     """The SAEs of each pair among the job's inputs, and the file for its match."""
-    saes = _saes(pairs)
+    saes, files = _saes(pairs), inputs(pipeline, pairs)
     folder = dict(zip(saes, folders(files["saes"]), strict=True))
     latents = dict(zip(saes, files["latents"], strict=True))
     words = [
@@ -65,7 +64,7 @@ def command(pipeline: "Pipeline", pairs: list[Pair], files: Files, out: Sequence
             config_hash=pipeline.fingerprints.match(pipeline.study.cohorts[cohort], a, b),
             out=file,
         )
-        for (cohort, a, b), file in zip(pairs, out, strict=True)
+        for (cohort, a, b), file in zip(pairs, outputs(pipeline, pairs), strict=True)
     ]
     return " ".join(words)
 

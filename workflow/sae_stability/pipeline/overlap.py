@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from sae_stability.pipeline.code_hash import code_hash
-from sae_stability.pipeline.command import Files, flags, folders
+from sae_stability.pipeline.command import flags, folders
 from sae_stability.pipeline.cost import Cost
 from sae_stability.pipeline.fingerprints import OWN_FORMAT
 from sae_stability.study.build import Study
@@ -35,9 +35,10 @@ def code() -> str:
     return code_hash("overlap", OWN_FORMAT)
 
 
-def command(study: Study, cohort: Cohort | ExternalCohort, files: Files) -> str:
+def command(pipeline: "Pipeline", cohort: Cohort | ExternalCohort) -> str:
     """The threshold, and each of the job's inputs under its flag."""
-    words = [flags(cohort=cohort.slug, threshold=study.threshold)]
+    files = inputs(pipeline, cohort)
+    words = [flags(cohort=cohort.slug, threshold=pipeline.study.threshold)]
     words += [flags(match=file) for file in files["matches"]] + [flags(floor=file) for file in files["floors"]]
     for seed, latents, sae in zip(cohort.seeds, files["latents"], folders(files["saes"]), strict=True):
         words.append(flags(latents=f"{seed}={latents}", sae=f"{seed}={sae}"))

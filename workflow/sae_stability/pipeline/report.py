@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sae_stability.pipeline import overlap
 from sae_stability.pipeline.code_hash import code_hash
-from sae_stability.pipeline.command import Files, flags, folders
+from sae_stability.pipeline.command import flags, folders
 from sae_stability.pipeline.cost import Cost
 from sae_stability.study.build import Study
 from sae_stability.study.parts import Cohort, ExternalCohort, Pass
@@ -29,9 +29,9 @@ def summary_code() -> str:
     return code_hash("summary")
 
 
-def summary_command(pipeline: "Pipeline", files: Files) -> str:
+def summary_command(pipeline: "Pipeline") -> str:
     """What the study is about, and every cohort's tables and SAEs among the job's inputs."""
-    cohorts = pipeline.study.cohorts
+    files, cohorts = summary_inputs(pipeline), pipeline.study.cohorts
     first = next(iter(cohorts))
     words = [flags(study=pipeline.study.name, base=first)]
     words += [
