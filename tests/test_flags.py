@@ -10,6 +10,8 @@ from typing import Literal
 import pytest
 
 from sae_stability import cli, flags
+from sae_stability.errors import StudyError
+from sae_stability.ranges import Cosine, Count, Index
 from sae_stability.verbs import VERBS
 
 
@@ -27,11 +29,11 @@ class Source:
 def everything(
     study: Path = Path("study.yaml"),
     *,
-    count: int,
-    rate: float | None = None,
+    count: Count,
+    rate: Cosine | None = None,
     keep: bool = False,
     kind: Literal["one", "two"] = "one",
-    chunk: int | Literal["heldout"],
+    chunk: Index | Literal["heldout"],
     several: Sequence[int] = (1,),
     inputs: list[tuple[str, Path]],
     about: Sequence[tuple[str, str]] = (),
@@ -98,7 +100,20 @@ def test_every_kind_of_value_is_read():
 
 @pytest.mark.parametrize(
     "words",
-    ["--count x", "--keep perhaps", "--kind three", "--chunk last", "--inputs nothing", "--style [1]", "--style {"],
+    [
+        "--count x",
+        "--count 0",
+        "--rate nan",
+        "--about =x",
+        "--about x",
+        "--chunk -1",
+        "--keep perhaps",
+        "--kind three",
+        "--chunk last",
+        "--inputs nothing",
+        "--style [1]",
+        "--style {",
+    ],
 )
 def test_values_that_cannot_be_read_are_refused(words: str):
     with pytest.raises(argparse.ArgumentError):
@@ -109,10 +124,13 @@ def test_an_optional_dataclass_is_absent_without_its_first_field():
     def function(*, source: Source | None = None):
         return source
 
+    parser = argparse.ArgumentParser()
+    flags.declare(parser, function)
     for words, expected in (((), None), (("--source", "here", "--seed", "1"), Source("here", 1))):
-        parser = argparse.ArgumentParser()
-        flags.declare(parser, function)
         assert flags.call(function, parser.parse_args(words)) == expected
+    for value in ("1", "3"):  # 3 is the default: it is given all the same
+        with pytest.raises(StudyError, match="--seed is given without --source; give both, or neither"):
+            flags.call(function, parser.parse_args(["--seed", value]))
 
 
 def test_help_comes_from_the_docstrings():
@@ -156,7 +174,5 @@ def test_the_overview_lists_every_verb(capsys):
 
 
 def test_an_unknown_verb_is_an_error(capsys):
-    with pytest.raises(SystemExit) as stop:
-        cli.main(["no-such-verb"])
-    assert stop.value.code == 2
+    assert cli.main(["no-such-verb"]) == 2
     assert "no-such-verb" in capsys.readouterr().err

@@ -43,16 +43,36 @@ def test_a_loaded_model_gives_the_same_and_batches_change_little(models):
     np.testing.assert_allclose(small, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_a_loaded_model_keeps_its_mode(models):
+    source = ModelSource(str(models["gpt2"]))
+    model = load_model(source, "cpu")
+    model.train()
+    model.h[0].eval()
+    before = [module.training for module in model.modules()]
+    found = extract(model, TEXTS[:5], ["h.0.mlp"], context_length=16, tokenizer=load_tokenizer(source))
+    assert [module.training for module in model.modules()] == before
+    again = extract(source, TEXTS[:5], ["h.0.mlp"], context_length=16)
+    assert np.array_equal(found["h.0.mlp"], again["h.0.mlp"]), "without dropout"
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"texts": "one text"}, "texts and hookpoints must be lists; put a single one in brackets"),
         ({"hookpoints": "h.0.mlp"}, "texts and hookpoints must be lists"),
+        ({"texts": []}, "texts is empty; give a list of strings"),
+        ({"texts": ["a", 3]}, "texts holds int; give a list of strings"),
+        ({"hookpoints": []}, "hookpoints is empty"),
+        ({"context_length": "a"}, "context_length: 'a' given; it must be a whole number"),
+        ({"context_length": 0}, "context_length: 0 given; it must be at least 1"),
+        ({"batch_tokens": 0}, "batch_tokens: 0 given; it must be at least 1"),
+        ({"device": "tpu"}, "device: 'tpu' cannot be used here"),
         ({"texts": [""]}, "the texts make no block; give more text"),
         ({"texts": ["a"], "packing": True}, "the texts make no block"),
         ({"context_length": 65}, "context_length 65 is above the model's 64 positions"),
         ({"hookpoints": ["h.9"]}, "hookpoint 'h.9' is not in GPT2Model"),
         ({"model": torch.nn.Linear(2, 2)}, "a loaded model needs its tokenizer; give tokenizer="),
+        ({"model": 3}, "model is int; give a name, a folder, a ModelSource or a model"),
         ({"model": "/no/such/folder"}, "/no/such/folder"),
     ],
 )

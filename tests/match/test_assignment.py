@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
@@ -250,6 +251,23 @@ def test_a_row_that_is_not_finite_is_named(value):
 def test_a_shape_other_than_a_matrix_is_refused(shape):
     with pytest.raises(StudyError, match="a: expected a matrix"):
         match_rows(np.ones(shape), np.ones((3, 3)))
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (np.ones((3, 4)) * 1j, "b: holds complex128 values; must be a matrix of real numbers"),
+        (np.full((3, 4), "1"), "b: holds <U1 values"),
+        (np.full((3, 4), None), "b: holds object values"),
+        ([[1.0], [1.0, 2.0]], "b: cannot be read as a matrix of numbers"),
+        ({"decoder": np.ones((3, 4))}, "b: holds object values"),
+        (torch.ones(3, 4, dtype=torch.complex64), "b: holds complex64 values"),
+        (torch.ones(3, 4).to_sparse(), "b: cannot be read as a matrix of numbers"),
+    ],
+)
+def test_values_that_are_no_real_numbers_are_refused(rows, message):
+    with pytest.raises(StudyError, match=message):
+        match_rows(np.ones((3, 4)), rows)
 
 
 def test_widths_that_differ_are_refused():

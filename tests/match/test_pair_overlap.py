@@ -56,6 +56,7 @@ def test_paths_objects_and_tensors_give_the_same(planted):
             types.SimpleNamespace(**{side: kind(rows) for side, rows in dictionaries(path).items()}) for path in paths
         ]
         assert overlap(*in_memory, threads=1).all == expected.all
+    assert overlap(*map(dictionaries, paths), threads=1).all == expected.all
     flags = torch.ones(120, dtype=torch.bool)
     assert overlap(*paths, alive_a=flags, threads=1).live == expected.all
 
@@ -142,10 +143,15 @@ def test_an_overlap_prints_as_a_summary():
         ),
         (lambda a: overlap(a, a[:, :3]), "a has rows of width 8, b of width 3"),
         (lambda a: overlap(a, a, 1.5), "threshold is 1.5; it must be a cosine from 0 to 1"),
+        (lambda a: overlap(a, a, "a"), "threshold is 'a'; it must be a cosine from 0 to 1"),
+        (lambda a: overlap(a, a, threads=-1), "threads: -1 given; it must be at least 1"),
+        (lambda a: overlap(a, a, device="tpu"), "device: 'tpu' given; rows are matched on 'cpu', 'cuda' or 'cuda:N'"),
+        (lambda a: overlap({"dec": a}, {"dec": a}), "a: no 'encoder' among dec; a mapping must hold"),
+        (lambda a: overlap({"encoder": a[1:], "decoder": a}, a), r"a: encoder \(9, 8\) and decoder \(10, 8\) differ"),
         (lambda a: overlap(a, a, alive_a=[True]), r"alive_a: bool values of shape \(1,\); give 10 booleans"),
         (lambda a: overlap(a, a, alive_b=np.ones(10)), "alive_b: float64 values"),
         (lambda a: overlap(a, a * np.nan), "b: row 0 holds NaN or infinity"),
-        (lambda a: overlap("no-such-folder", a), "no-such-folder/sae.safetensors: no such file"),
+        (lambda a: overlap("no-such-folder", a), "no-such-folder: no such file or folder"),
     ],
 )
 def test_inputs_that_cannot_be_compared_are_named(call, message):

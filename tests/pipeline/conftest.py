@@ -1,13 +1,14 @@
 """Pipelines of small studies: objects alone, without Snakemake."""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from sae_stability.pipeline import Pipeline
+from sae_stability.pipeline import Pipeline, modules
 from sae_stability.study.build import Study
+from tests.pipeline.planted import Planted, forget
 from tests.study_config import small_config
 
 HASHING = ("fingerprints", "overlap", "figures", "report")
@@ -41,6 +42,15 @@ def edited(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     for name in HASHING:
         monkeypatch.setattr(importlib.import_module(f"sae_stability.pipeline.{name}"), "code_hash", code_hash)
     return names
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Planted]:
+    """A package `planted`, which the code hash reads instead of this project's."""
+    monkeypatch.setattr(modules, "PACKAGE", tmp_path / "planted")
+    forget()
+    yield Planted(tmp_path / "planted")
+    forget()
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """A hash changes with the definitions that a verb reaches, and with nothing else."""
 
+import ast
 import os
 import shutil
 import subprocess
@@ -8,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from sae_stability.pipeline.code_hash import code_hash
+from sae_stability.figures.registry import FIGURES
+from sae_stability.pipeline.code_hash import CHECKS, code_hash
 from sae_stability.verbs import VERBS
 
 PACKAGE = Path(__file__).parents[2] / "workflow" / "sae_stability"
 TOPK, JUMPRELU = (f"sae_stability.sae.training.steps.{name}" for name in ("topk", "jumprelu"))
 OWN = "sae_stability.sae.formats.own"
+ARCHITECTURES = "sae_stability.sae.architectures.REGISTRY"
 
 
 def hashes(root: Path, *calls: tuple[str, ...]) -> list[str]:
@@ -92,6 +95,52 @@ def test_an_architectures_step_counts_for_that_architecture_alone(copy: Path):
     path.write_text(path.read_text() + "\nADDED = 1\n")
     after = hashes(copy, *calls)
     assert [a == b for a, b in zip(after, before, strict=True)] == [True, False]
+
+
+def named(name: str) -> list[tuple[str, ...]]:
+    """What counts for SAEs of an architecture."""
+    return [
+        ("train", f"sae_stability.sae.training.steps.{name}", f"{ARCHITECTURES}[{name}]"),
+        ("evaluate", OWN, f"{OWN}.TRAINED[{name}]"),
+    ]
+
+
+def test_a_new_entry_of_a_table_changes_nothing(copy: Path):
+    calls = [(verb,) for verb in VERBS if verb not in ("plan", "validate")]
+    calls += [*named("topk"), *named("gated"), ("convert", OWN, "sae_stability.sae.formats.saelens")]
+    calls += [("figure-table", FIGURES["joint"].table), ("figure", FIGURES["joint"].drawing)]
+    before = hashes(copy, *calls)
+    edit(copy, "sae/architectures.py", '    "topk": E', '    "toy": Entry("steps.toy", ("toys",)),\n    "topk": E')
+    edit(copy, "sae/architectures.py", "OPTIONAL = (", 'OPTIONAL = ("toys", ')
+    edit(copy, "sae/training/limits.py", '    "k": {', '    "toys": {"minimum": 1},\n    "k": {')
+    edit(copy, "sae/formats/own.py", '    "topk": T', '    "toy": Trained("toy", {}),\n    "topk": T')
+    edit(copy, "sae/format_names.py", '    "sparsify": "', '    "toy": "sae_stability.toy",\n    "sparsify": "')
+    edit(copy, "figures/registry.py", 'FigureKind("seeds"),', 'FigureKind("seeds"),\n        FigureKind("toy"),')
+    assert hashes(copy, *calls) == before
+
+
+def test_an_entry_of_a_table_counts_where_it_is_used(copy: Path):
+    calls = [*named("topk"), *named("gated")]
+    before = hashes(copy, *calls)
+    edit(copy, "sae/formats/own.py", '"topk": Trained("topk"', '"topk": Trained("relu"')
+    edit(copy, "sae/architectures.py", "training.steps.gated", "training.steps.relu")
+    changed = [a != b for a, b in zip(hashes(copy, *calls), before, strict=True)]
+    assert changed == [False, True, True, False]
+
+
+def test_checks_do_nothing_but_refuse():
+    """Jobs call what the hash leaves out as a statement, or in an `if` that raises: no result can come from it."""
+    names = {check.rpartition(".")[2] for check in CHECKS}
+    for path in PACKAGE.rglob("*.py"):
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        refusals = [node.value for node in nodes if isinstance(node, ast.Expr)]
+        refusals += [node.test for node in nodes if isinstance(node, ast.If) and isinstance(node.body[0], ast.Raise)]
+        used, refusing = (
+            [part for node in found for part in ast.walk(node) if isinstance(part, ast.Name) and part.id in names]
+            for found in (nodes[:1], refusals)
+        )
+        if "study" not in path.parts:
+            assert len(used) == len(refusing), path
 
 
 def test_an_unknown_verb_and_an_unknown_module_are_errors():

@@ -9,7 +9,7 @@ import pytest
 from sae_stability.errors import StudyError
 from sae_stability.files import write_json, write_table
 from sae_stability.pipeline import Pipeline
-from sae_stability.pipeline.unfinished import recorded, unfinished
+from sae_stability.pipeline.unfinished import fingerprint_in, unfinished
 
 
 @pytest.fixture
@@ -60,10 +60,10 @@ def test_a_stale_result_is_refused_where_snakemake_does_not_know_of_it(results: 
 def test_a_table_records_what_it_was_made_from_too(tmp_path: Path):
     file = str(tmp_path / "match.parquet")
     write_table(file, pd.DataFrame({"a": [1]}), {"config_hash": "hash"})
-    assert recorded(file) == "hash"
+    assert fingerprint_in(file) == "hash"
     Path(file).write_bytes(b"damaged")
-    assert recorded(file) is None
-    assert recorded(str(tmp_path / "missing.parquet")) is None
+    assert fingerprint_in(file) is None
+    assert fingerprint_in(str(tmp_path / "missing.parquet")) is None
 
 
 def test_a_new_study_has_everything_to_make(pipeline: Pipeline):

@@ -90,11 +90,15 @@ def fetch(hub: str, out: Path, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, env=environment, text=True, capture_output=True, check=False, timeout=120)
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def test_only_the_files_of_the_sae_are_downloaded(hub, tmp_path):
     result = fetch(hub, tmp_path / "out", "--folder", "layers.0/seed1")
     assert result.returncode == 0, result.stderr
     files = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file())
-    assert files == ["layers.0/seed1/cfg.json", "layers.0/seed1/sae.safetensors"]
+    assert files == [".fetched", "layers.0/seed1/cfg.json", "layers.0/seed1/sae.safetensors"]
     here, there = formats.read(FIXTURES / "sparsify-topk"), formats.read(tmp_path / "out" / "layers.0" / "seed1")
     assert np.array_equal(here.encoder, there.encoder)
 
@@ -112,6 +116,59 @@ def test_a_missing_folder_or_revision_is_one_line(hub, tmp_path, arguments, mess
     assert result.returncode == 2
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_second_download_replaces_the_first(hub, tmp_path):
+    out = tmp_path / "out"
+    assert fetch(hub, out, "--folder", "layers.0/seed1").returncode == 0
+    (out / ".snakemake_timestamp").touch()
+    result = fetch(hub, out, "--folder", "layers.0/seed2")
+    assert result.returncode == 0, result.stderr
+    assert sorted(contents(out)) == [".fetched", "layers.0/seed2/cfg.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "out"], "no temporary folder is left"
+
+
+@pytest.mark.parametrize(
+    ("address", "arguments"),
+    [
+        ("http://127.0.0.1:9", ["--folder", "layers.0/seed1"]),  # nothing listens there
+        (None, ["--folder", "layers.0/seed1", "--revision", "nowhere"]),
+        (None, ["--folder", "layers.7"]),
+    ],
+    ids=["no hub", "no such revision", "no such folder"],
+)
+def test_a_failed_download_leaves_the_folder_as_it_was(hub, tmp_path, address, arguments):
+    out = tmp_path / "out"
+    assert fetch(hub, out, "--folder", "layers.0/seed1").returncode == 0
+    before = contents(out)
+    result = fetch(address or hub, out, *arguments)
+    assert result.returncode == 2
+    assert result.stderr.strip().splitlines()[-1].startswith("error: someone/saes")
+    assert "Traceback" not in result.stderr
+    assert contents(out) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "out"]
+
+
+@pytest.mark.parametrize("fetched_before", [False, True])
+def test_files_that_fetch_did_not_download_are_never_replaced(hub, tmp_path, fetched_before):
+    out = tmp_path / "out"
+    if fetched_before:
+        assert fetch(hub, out, "--folder", "layers.0/seed1").returncode == 0
+    (out / "notes").mkdir(parents=True)
+    (out / "notes" / "mine.txt").write_text("a week of work")
+    before = contents(out)
+    result = fetch(hub, out, "--folder", "layers.0/seed1")
+    assert result.returncode == 2
+    assert "out: holds notes/mine.txt, which was not downloaded by fetch; name another folder" in result.stderr
+    assert contents(out) == before
+
+
+def test_a_file_in_the_place_of_the_folder_is_named(hub, tmp_path):
+    (tmp_path / "out").write_text("mine")
+    result = fetch(hub, tmp_path / "out", "--folder", "layers.0/seed1")
+    assert result.returncode == 2
+    assert "out: is a file; name a folder" in result.stderr
+    assert (tmp_path / "out").read_text() == "mine"
 
 
 @pytest.mark.parametrize("folder", ["/etc", "a/../../b", "..", "a/*", "a?", "a\\b"])

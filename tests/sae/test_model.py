@@ -123,12 +123,55 @@ def test_saving_never_damages_another_format(saved, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+def test_numpy_rows_are_taken_too(saved):
+    loaded = sae.load(saved[0])
+    assert (loaded.n_latents, loaded.d_model) == (N_LATENTS, D_MODEL)
+    x = torch.randn(5, D_MODEL, generator=torch.Generator().manual_seed(0))
+    latents = loaded.encode(x.numpy())
+    assert torch.equal(latents, loaded.encode(x))
+    assert torch.equal(loaded.reconstruct(latents.numpy(), x.double().numpy()), loaded.forward(x))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda it: it.encode(torch.ones(D_MODEL)), rf"x: shape \({D_MODEL},\) given; must be \(rows, {D_MODEL}\)"),
+        (lambda it: it.encode(np.ones((2, D_MODEL + 1))), rf"x: shape \(2, {D_MODEL + 1}\) given"),
+        (lambda it: it.encode([[1.0] * D_MODEL]), "x: list given; give a torch tensor or numpy array"),
+        (lambda it: it.encode(np.full((2, D_MODEL), "a")), "x: holds <U1 values; must be real numbers"),
+        (lambda it: it.encode(torch.ones(2, D_MODEL) * 1j), "x: torch.complex64 given"),
+        (lambda it: it.decode(torch.ones(2, 1)), rf"latents: shape \(2, 1\) given; must be \(rows, {N_LATENTS}\)"),
+        (lambda it: it.reconstruct(torch.ones(1, N_LATENTS), torch.ones(2, D_MODEL)), "latents has 1 rows, x has 2"),
+        (lambda it: sae.load("gone", device="tpu"), "device: 'tpu' cannot be used here"),
+        (lambda it: sae.load("gone", format="zz"), "format 'zz' is not known; allowed: own"),
+    ],
+)
+def test_a_mistake_is_one_line(saved, call, message):
+    with pytest.raises(StudyError, match=message) as error:
+        call(sae.load(saved[0]))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_cuda_without_a_gpu_is_refused(saved):
+    with pytest.raises(StudyError, match="device: 'cuda' cannot be used here"):
+        sae.load(saved[0], device="cuda")
+
+
+def test_only_an_sae_is_saved(saved, tmp_path):
+    with pytest.raises(TypeError, match="save: the second argument is int; give a folder, then an SAE"):
+        sae.save(tmp_path / "out", 3)
+    with pytest.raises(TypeError, match="the second argument is PosixPath"):
+        sae.save(sae.load(saved[0]), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_reading_an_sae_imports_no_training_module():
     library = Path(__file__).parents[2] / "workflow"
     code = (
         f"import sys; sys.path.insert(0, {str(library)!r})\n"
         "import sae_stability.sae.model, sae_stability.sae.convert\n"
-        "for name in sae_stability.sae.formats.REGISTRY: sae_stability.sae.formats._module(name)\n"
+        "for name in sae_stability.sae.formats.FORMATS: sae_stability.sae.formats._module(name)\n"
         "print([name for name in sys.modules if name.startswith('sae_stability.sae.training')])"
     )
     result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

@@ -1,11 +1,13 @@
 """Limits of hyper-parameters are stated once, and hold in a study's file and in `TrainSettings` alike."""
 
 import re
+from dataclasses import MISSING, fields
 
 import pytest
 
 from sae_stability.errors import StudyError
-from sae_stability.sae.training.limits import LIMITS, combination_fault, range_fault
+from sae_stability.ranges import range_fault
+from sae_stability.sae.training.limits import LIMITS, combination_fault
 from sae_stability.sae.training.settings import TrainSettings
 from sae_stability.study.build import Study
 from sae_stability.study.schema import SCHEMA, definition, load_yaml
@@ -89,6 +91,20 @@ def test_no_limit_is_stated_again_in_the_schemas_file():
     }
     filled = definition("cohort")["properties"]
     assert all(filled[name].items() >= LIMITS[name].items() for name in LIMITS.keys() & stated.keys())
+
+
+# A study warms up and normalises unless told not to; training from Python, which may be a few steps long, does neither.
+OF_STUDIES = {"warmup_steps": 1000, "normalisation": "centre-scale"}
+
+
+def test_a_setting_that_is_left_out_is_the_same_in_a_study_and_in_the_trainer():
+    stated = load_yaml(SCHEMA)["$defs"]["cohort"]["properties"]
+    filled = definition("cohort")["properties"]
+    defaults = {field.name: field.default for field in fields(TrainSettings) if field.default is not MISSING}
+    both = defaults.keys() & filled.keys() - {"hookpoint"}  # a study takes its pass's only hookpoint
+    assert both == {*LIMITS, "order_seed"} - {"n_latents", "k", "tokens", "chunk_tokens"}
+    assert {name: filled[name]["default"] for name in both} == {name: defaults[name] for name in both} | OF_STUDIES
+    assert {name: stated[name]["default"] for name in both if "default" in stated[name]} == OF_STUDIES
 
 
 def test_a_training_without_a_whole_batch_is_refused():

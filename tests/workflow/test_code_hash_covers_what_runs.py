@@ -10,16 +10,25 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from sae_stability import pipeline as stages
 from sae_stability.figures.registry import FIGURES
-from sae_stability.pipeline.code_hash import definitions
-from sae_stability.pipeline.definitions import PACKAGE, Definition, reached
+from sae_stability.pipeline import Pipeline, code_hash, modules
+from sae_stability.pipeline.code_hash import CHECKS, definitions
+from sae_stability.pipeline.definitions import Definition, reached
+from sae_stability.pipeline.fingerprints import Fingerprints
+from sae_stability.pipeline.modules import PACKAGE
 from sae_stability.sae import formats
 from sae_stability.sae.architectures import REGISTRY
+from sae_stability.study.build import Study, complete
+from sae_stability.study.schema import load_yaml
+from sae_stability.verbs import VERBS
 from tests.tiny import tiny_corpus, tiny_gpt_neox
 from tests.workflow.conftest import new_project
 
@@ -84,9 +93,23 @@ def study() -> dict:
     }
 
 
+@dataclass
+class Trace:
+    """What a command did: its words, the lines that it ran, and what it looked up by computed names."""
+
+    words: list[str]
+    lines: list[tuple[str, int]]
+    looked_up: list[str]
+    loaded: tuple[str, ...]
+    """What the pipeline's hash of the command's code says that it looks up."""
+
+    @property
+    def verb(self) -> str:
+        return self.words[0]
+
+
 @pytest.fixture(scope="module")
-def traces(tmp_path_factory) -> list[tuple[list[str], list[tuple[str, int]]]]:
-    """The words of each command, and the lines that it ran."""
+def traces(tmp_path_factory) -> list[Trace]:
     project = new_project(tmp_path_factory.mktemp("traced") / "project", study())
     tiny_gpt_neox(project.folder / "model")
     tiny_corpus(project.folder, documents=60)
@@ -103,8 +126,63 @@ def traces(tmp_path_factory) -> list[tuple[list[str], list[tuple[str, int]]]]:
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), "HF_HUB_OFFLINE": "1"}
     result = subprocess.run(command, cwd=project.folder, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-3000:]
-    lines = json.loads(files[1].read_text())
-    return [(words, [tuple(line) for line in ran]) for words, ran in zip(commands, lines, strict=True)]
+    hashed = hashed_by_the_pipeline(project.folder)
+    return [
+        Trace(words, [tuple(line) for line in did["lines"]], did["looked_up"], loaded(words, hashed))
+        for words, did in zip(commands, json.loads(files[1].read_text()), strict=True)
+    ]
+
+
+def hashed_by_the_pipeline(folder: Path) -> dict[tuple[str, str], tuple[str, ...]]:
+    """What the pipeline of the study in `folder` gives to `code_hash`.
+
+    Returns:
+        (verb, fingerprint of a result) -> the modules and entries that the hash of the verb's code names. Where results
+        have no fingerprint, the kind of figure or the hash itself is in its place.
+    """
+    calls: dict[str, tuple[str, ...]] = {}
+    found: dict[tuple[str, str], tuple[str, ...]] = {}
+
+    def record(make: Callable, *arguments, key: str | None = None) -> None:
+        calls.clear()
+        made = make(*arguments)
+        found.update({(verb, key or made): given for verb, given in calls.items()})
+
+    def hashed(verb: str, given: tuple[str, ...]) -> str:
+        calls[verb] = given
+        return known(verb, given)
+
+    known = code_hash._hash
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(code_hash, "_hash", hashed)
+        patch.setattr(Fingerprints, "_once", lambda self, name, make: make())
+        pipeline = Pipeline(Study.from_config(complete(load_yaml(Path("study.yaml")), Path("config.yaml"))))
+        of = pipeline.fingerprints
+        for tokens in pipeline.study.tokens.values():
+            record(of.tokens, tokens)
+        for pass_ in pipeline.study.passes.values():
+            record(of.activations, pass_)
+        for cohort, seed in pipeline.saes:
+            record(of.sae, cohort, seed)
+            record(of.evaluation, cohort, seed)
+        for cohort in pipeline.study.cohorts.values():
+            for a, b in cohort.pairs:
+                record(of.match, cohort, a, b)
+        record(of.floor)
+        for figure in pipeline.study.figures.values():
+            record(stages.figures.table_code, figure, key=figure.figure)
+            record(stages.figures.drawing_code, figure, key=figure.figure)
+        for code in (stages.overlap.code, stages.report.summary_code):
+            record(code)
+    return found
+
+
+def loaded(words: list[str], hashed: dict[tuple[str, str], tuple[str, ...]]) -> tuple[str, ...]:
+    """What the pipeline says that a command looks up. The command names its fingerprint, or the kind of its figure."""
+    of_verb = {key: given for (verb, key), given in hashed.items() if verb == words[0]}
+    (found,) = {of_verb[word] for word in words if word in of_verb} or set(of_verb.values())
+    return found
 
 
 def planted_sae(rng: np.random.Generator):
@@ -121,51 +199,44 @@ def flags(words: list[str]) -> dict[str, str]:
     return dict(zip(words[1::2], words[2::2], strict=True))
 
 
-def loaded(words: list[str]) -> tuple[str, ...]:
-    """What the pipeline says that a command loads by name."""
-    given, package = flags(words), PACKAGE.name
-    if words[0] == "train":
-        return (f"{package}.sae.training.steps.{given['--architecture']}",)
-    if words[0] == "figure-table":
-        return (FIGURES[given["--figure"]].table,)
-    if words[0] == "figure":
-        return (FIGURES[given["--figure"]].drawing,)
-    if words[0] == "convert":
-        return (f"{package}.sae.formats.{given['--format']}",)
-    return (f"{package}.sae.formats.own",) if words[0] in ("evaluate", "match", "overlap") else ()
-
-
 def lines_of(found: list[Definition]) -> set[tuple[str, int]]:
-    lines = set()
-    for definition in found:
-        path = PACKAGE.parent.joinpath(*definition.module.split("."))
-        file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-        lines |= {(str(file.relative_to(PACKAGE)), line) for line in definition.lines}
-    return lines
+    return {
+        (str(modules.files()[definition.module].relative_to(PACKAGE)), line)
+        for definition in found
+        for line in definition.lines
+    }
 
 
-def outside(words: list[str], ran: list[tuple[str, int]], covered: list[Definition]) -> list[str]:
-    # The command line reads the arguments and hands them over.
-    allowed = lines_of(covered) | lines_of(reached([f"{PACKAGE.name}.cli.main"]))
-    return [f"{words[0]}: {file}, line {line}" for file, line in ran if (file, line) not in allowed]
+def outside(trace: Trace, covered: list[Definition]) -> list[str]:
+    # The command line reads the arguments and hands them over. Checks refuse a command or do nothing.
+    apart = [f"{PACKAGE.name}.cli.main", *CHECKS]
+    allowed = lines_of(covered) | lines_of(reached(apart))
+    return [f"{trace.verb}: {file}, line {line}" for file, line in trace.lines if (file, line) not in allowed]
 
 
 def test_every_stage_ran(traces):
-    verbs = {words[0] for words, _ in traces}
     stages = {"tokenize", "extract", "import-matrix", "train", "evaluate", "convert", "match", "floor", "overlap"}
-    assert stages | {"figure-table", "figure", "summary"} <= verbs
-    assert {flags(words)["--architecture"] for words, _ in traces if words[0] == "train"} == set(REGISTRY)
-    assert {flags(words)["--figure"] for words, _ in traces if words[0] == "figure"} == set(FIGURES)
-    assert all(len(ran) > 10 for _, ran in traces)
+    assert stages | {"figure-table", "figure", "summary"} <= {trace.verb for trace in traces}
+    given = [(trace.verb, flags(trace.words)) for trace in traces]
+    assert {words["--architecture"] for verb, words in given if verb == "train"} == set(REGISTRY)
+    assert {words["--figure"] for verb, words in given if verb == "figure"} == set(FIGURES)
+    assert all(len(trace.lines) > 10 for trace in traces)
 
 
 def test_no_line_that_ran_lies_outside_what_is_hashed(traces):
-    found = [line for words, ran in traces for line in outside(words, ran, definitions(words[0], *loaded(words)))]
+    found = [line for trace in traces for line in outside(trace, definitions(trace.verb, *trace.loaded))]
     assert not found, "\n".join(sorted(set(found)))
+
+
+def test_nothing_is_looked_up_that_the_hash_does_not_name(traces):
+    verbs = {verb.module for verb in VERBS.values()}
+    found = {f"{trace.verb}: {name}" for trace in traces for name in {*trace.looked_up} - {*trace.loaded} - verbs}
+    assert not found, "\n".join(sorted(found))
+    assert any("TRAINED[gated]" in name for trace in traces for name in trace.looked_up)
 
 
 def test_a_definition_that_is_left_out_is_noticed(traces):
     """The check itself: without the solver's definitions the same lines of a match do not pass."""
-    words, ran = next((words, ran) for words, ran in traces if words[0] == "match")
-    covered = [found for found in definitions("match", *loaded(words)) if not found.module.endswith(".solver")]
-    assert any("solver.py" in line for line in outside(words, ran, covered))
+    trace = next(trace for trace in traces if trace.verb == "match")
+    covered = [found for found in definitions("match", *trace.loaded) if not found.module.endswith(".solver")]
+    assert any("solver.py" in line for line in outside(trace, covered))

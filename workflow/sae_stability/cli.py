@@ -5,6 +5,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 from sae_stability import flags
 from sae_stability.devices import claimed
@@ -12,11 +13,18 @@ from sae_stability.errors import StudyError, naming_missing_extra
 from sae_stability.verbs import VERBS
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that tells a mistake in one line, without the list of all flags."""
+
+    def error(self, message: str) -> NoReturn:
+        raise StudyError(f"{message} (`{self.prog} --help` lists the arguments)")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one verb and return the exit code: 0, or 2 after a mistake, with one or two lines on stderr."""
     argv = sys.argv[1:] if argv is None else argv
-    verb = overview().parse_args(argv[:1]).verb
     try:
+        verb = overview().parse_args(argv[:1]).verb
         with naming_missing_extra():
             run(verb, argv[1:])
     except StudyError as error:
@@ -25,6 +33,9 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         # Whatever read our output has closed the pipe (`... | head`): no mistake.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except MemoryError as error:
+        print(f"error: not enough memory ({error}); use smaller sizes or a larger machine", file=sys.stderr)
+        return 2
     except OSError as error:
         # A path that cannot be read or written, or a full disk.
         where = f"{error.filename}: " if error.filename else ""
@@ -37,8 +48,6 @@ def run(verb: str, words: list[str]) -> None:
     """Call the verb's function with the arguments in `words`; print the text that it returns, if any."""
     function = VERBS[verb].load()
     values = parser(verb, function).parse_args(words)
-    if getattr(values, "threads", 1) < 1:
-        raise StudyError(f"{verb}: --threads is {values.threads}; it must be 1 or more")
     # A GPU must be chosen before torch starts CUDA.
     with claimed(getattr(values, "device", "cpu")):
         result = flags.call(function, values)
@@ -48,8 +57,9 @@ def run(verb: str, words: list[str]) -> None:
 
 def overview() -> argparse.ArgumentParser:
     """The parser of the first word, which names the verb."""
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog="sae-stability",
+        allow_abbrev=False,
         description="Which features of a sparse autoencoder are the model's, and which are its seed's? "
         "The whole study: `snakemake --cores all`. Any single step: the verbs below.",
         epilog="`sae-stability VERB --help` lists the arguments of a verb.",
@@ -63,6 +73,7 @@ def overview() -> argparse.ArgumentParser:
 def parser(verb: str, function: Callable) -> argparse.ArgumentParser:
     """The parser of one verb's arguments."""
     text = (inspect.getdoc(function) or "").partition("\n\n")[0].replace("%", "%%")
-    verb_parser = argparse.ArgumentParser(prog=f"sae-stability {verb}", description=text)
+    # Without abbreviations: a script that says `--thread` would fail when a second flag begins like that.
+    verb_parser = _Parser(prog=f"sae-stability {verb}", description=text, allow_abbrev=False)
     flags.declare(verb_parser, function)
     return verb_parser

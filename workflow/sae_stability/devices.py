@@ -8,12 +8,39 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sae_stability.errors import StudyError
+from sae_stability.ranges import checked_count
 
 
 def cores() -> int:
     """Processor cores that this process may use."""
     # macOS and Windows have no `sched_getaffinity`.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def thread_count(threads: int | None) -> int:
+    """Number of threads to use: `threads`, or as many as there are cores for None.
+
+    Raises:
+        StudyError: not a whole number of at least 1.
+    """
+    return cores() if threads is None else checked_count("threads", threads)
+
+
+def check_device(device: object) -> None:
+    """Check that torch can compute on `device`, before anything is loaded.
+
+    Raises:
+        StudyError: no device of that name, or none on this machine.
+    """
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise StudyError(
+            f"device: {str(device)!r} cannot be used here ({reason}); give 'cpu', or 'cuda' where there is a GPU"
+        ) from None
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ A keyword-only parameter is a flag, any other a positional argument. Its annotat
 
 - `str`, `int`, `float`, `Path`; `bool` (true or false); `Literal[...]` (one of these words); `dict` (JSON);
 - `X | None`: as X; `int | Literal["heldout"]`: that word or a number;
+- `Annotated[X, ranges.Within(...)]`: as X, within these limits;
 - `list[X]` or `Sequence[X]`: the flag is given once for each; X may be `tuple[str, Path]` or `tuple[int, Path]`,
   written KEY=PATH, or `tuple[str, str]`, written NAME=VALUE;
 - a dataclass: a flag for each of its fields, named after the field or by `flag` in the field's metadata. A field whose
@@ -24,6 +25,9 @@ import types
 import typing
 from collections.abc import Callable
 from pathlib import Path
+
+from sae_stability.errors import StudyError
+from sae_stability.ranges import Within
 
 _REQUIRED = inspect.Parameter.empty
 
@@ -55,31 +59,34 @@ def declare(parser: argparse.ArgumentParser, function: Callable) -> None:
         options = _options(argument.annotation)
         if not argument.name.startswith("-"):
             options |= {} if argument.default is _REQUIRED else {"nargs": "?", "default": argument.default}
-        elif argument.default is _REQUIRED:
-            options |= {"required": True}
         else:
-            # Values given by flags must replace the default list; argparse would append to it.
-            options |= {"default": None if options.get("action") == "append" else argument.default}
+            # The default of a flag is filled in by `call`, so that it can tell which flags are on the command line.
+            options |= {"required": argument.default is _REQUIRED}
         parser.add_argument(argument.name, **options, help=_help(argument))
 
 
 def call(function: Callable, values: argparse.Namespace) -> object:
-    """Call `function` with the values that a parser set up by `declare` has read; return its result."""
+    """Call `function` with the values that a parser set up by `declare` has read; return its result.
+
+    Raises:
+        StudyError: of an optional dataclass, the flag of a field is on the command line, but not that of the first.
+    """
     by_parameter: dict[str, object] = {}
-    by_field: dict[str, dict[str, object]] = {}
+    by_field: dict[str, list[tuple[Argument, object]]] = {}
     for argument in arguments(function):
         value = getattr(values, argument.key)
-        if value is None and argument.default is not _REQUIRED:
-            value = argument.default
-        if argument.field is None:
-            by_parameter[argument.parameter] = value
+        if argument.field is not None:
+            by_field.setdefault(argument.parameter, []).append((argument, value))
         else:
-            by_field.setdefault(argument.parameter, {})[argument.field] = value
+            by_parameter[argument.parameter] = _or_default(value, argument)
     hints, parameters = typing.get_type_hints(function), inspect.signature(function).parameters
     for name, fields in by_field.items():
-        # An optional dataclass is None if its first flag is not given.
-        absent = parameters[name].default is None and next(iter(fields.values())) is None
-        by_parameter[name] = None if absent else _dataclass(hints[name])(**fields)
+        if parameters[name].default is None and fields[0][1] is None:
+            _check_absent(fields)
+            by_parameter[name] = None
+        else:
+            settings = {argument.field: _or_default(value, argument) for argument, value in fields}
+            by_parameter[name] = _dataclass(hints[name])(**settings)
     keyword_only = inspect.Parameter.KEYWORD_ONLY
     positional = [
         by_parameter.pop(name) for name, parameter in parameters.items() if parameter.kind is not keyword_only
@@ -87,9 +94,21 @@ def call(function: Callable, values: argparse.Namespace) -> object:
     return function(*positional, **by_parameter)
 
 
+def _or_default(value: object, argument: Argument) -> object:
+    return argument.default if value is None and argument.default is not _REQUIRED else value
+
+
+def _check_absent(fields: list[tuple[Argument, object]]) -> None:
+    """Check that no flag of an optional dataclass is on the command line, since that of its first field is not."""
+    first, *others = (argument.name for argument, _ in fields)
+    lonely = [name for name, (_, value) in zip(others, fields[1:], strict=True) if value is not None]
+    if lonely:
+        raise StudyError(f"{lonely[0]} is given without {first}; give both, or neither")
+
+
 def arguments(function: Callable) -> list[Argument]:
     """The arguments of a function, in the order of its parameters."""
-    hints, texts = typing.get_type_hints(function), argument_texts(function)
+    hints, texts = typing.get_type_hints(function, include_extras=True), argument_texts(function)
     parameters, declared = inspect.signature(function).parameters, []
     plain = {name for name in parameters if not _dataclass(hints[name])}
     for name, parameter in parameters.items():
@@ -125,7 +144,7 @@ def field_texts(owner: type) -> dict[str, str]:
 
 def _field_arguments(parameter: str, owner: type, *, optional: bool) -> list[Argument]:
     """The arguments for the fields of a dataclass; if the dataclass is optional, so are all of them."""
-    hints, texts, declared = typing.get_type_hints(owner), field_texts(owner), []
+    hints, texts, declared = typing.get_type_hints(owner, include_extras=True), field_texts(owner), []
     for field in dataclasses.fields(owner):
         required = field.default is dataclasses.MISSING
         default = (None if optional else _REQUIRED) if required else field.default
@@ -137,13 +156,15 @@ def _field_arguments(parameter: str, owner: type, *, optional: bool) -> list[Arg
 
 def _dataclass(annotation: object) -> type | None:
     """The dataclass that an annotation stands for, `X` or `X | None`, if it is one."""
-    kinds = [kind for kind in typing.get_args(annotation) or (annotation,) if dataclasses.is_dataclass(kind)]
-    return kinds[0] if kinds else None
+    kinds = [kind for kind in typing.get_args(annotation) or (annotation,) if isinstance(kind, type)]
+    return next(filter(dataclasses.is_dataclass, kinds), None)
 
 
 def _options(annotation: object) -> dict:
     """Options for argparse: the type of a value, its choices, whether the flag may be repeated."""
     origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return {"type": _number_within(*inner)}
     if origin in (typing.Union, types.UnionType):
         kinds = [kind for kind in inner if kind is not type(None)]
         return _options(kinds[0]) if len(kinds) == 1 else {"type": _number_or_word(kinds)}
@@ -167,13 +188,27 @@ def _help(argument: Argument) -> str:
 
 
 def _number_or_word(kinds: list) -> Callable[[str], object]:
-    """A reader for `int | Literal["word"]`."""
+    """A reader for `X | Literal["word"]`, where X is a number."""
     word = next(typing.get_args(kind)[0] for kind in kinds if typing.get_origin(kind) is typing.Literal)
+    number = next(_options(kind)["type"] for kind in kinds if typing.get_origin(kind) is not typing.Literal)
 
     def read(text: str) -> object:
-        return text if text == word else int(text)
+        return text if text == word else number(text)
 
     read.__name__ = f"number or {word}"  # argparse shows it: invalid number or heldout value: 'x'
+    return read
+
+
+def _number_within(kind: Callable, limits: Within) -> Callable[[str], float]:
+    """A reader for a number of type `kind` within `limits`."""
+
+    def read(text: str) -> float:
+        value = kind(text)
+        if fault := limits.fault(value):
+            raise argparse.ArgumentTypeError(fault)
+        return value
+
+    read.__name__ = kind.__name__
     return read
 
 
@@ -192,7 +227,9 @@ def _path_of(key: Callable) -> Callable[[str], tuple]:
 
 
 def _name_and_value(text: str) -> tuple[str, str]:
-    name, _, value = text.partition("=")
+    name, separator, value = text.partition("=")
+    if not name or not separator:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected NAME=VALUE")
     return name, value
 
 

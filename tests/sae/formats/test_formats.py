@@ -55,7 +55,7 @@ def same(a: Weights, b: Weights) -> bool:
 
 
 def test_every_format_has_a_fixture():
-    assert {name.split("-")[0] for name in NAMES} == set(formats.REGISTRY) - {"own"}
+    assert {name.split("-")[0] for name in NAMES} == set(formats.FORMATS) - {"own"}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -229,7 +229,7 @@ def test_converting_does_not_write_beside_the_settings_of_something_else(to, nam
 
 def test_a_missing_device_is_not_reported_as_an_error_of_the_file(tmp_path):
     formats.write(tmp_path / "own", example("topk"), "own")
-    with pytest.raises(RuntimeError, match="no-such-device"):
+    with pytest.raises(StudyError, match=r"^device: .no-such-device. cannot be used here"):
         sae.load(tmp_path / "own", device="no-such-device")
 
 

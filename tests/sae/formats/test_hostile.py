@@ -189,7 +189,7 @@ def test_both_shapes_that_disagree_are_named(tmp_path):
 def test_a_checkpoint_read_as_another_format_is_refused(files):
     path, _, _ = files
     right = formats.detect(path)
-    for format in formats.REGISTRY:
+    for format in formats.FORMATS:
         if format != right:
             message(path, format)
     assert "format 'magic' is not known; allowed: own, sparsify" in message(path, "magic")

@@ -30,8 +30,8 @@ def folder(tmp_path: Path) -> Path:
         ("--out sae --auxk-alpha nan", "auxk_alpha: nan given"),
         ("--out sae --learning-rate inf", "learning_rate: inf given"),
         ("--out sae --architecture jumprelu --bandwidth nan", "bandwidth: nan given"),
-        ("--out sae --threads 0", "train: --threads is 0; it must be 1 or more"),
-        ("--out sae --threads -3", "train: --threads is -3; it must be 1 or more"),
+        ("--out sae --threads 0", "argument --threads: 0 given; it must be from 1 to"),
+        ("--out sae --threads -3", "argument --threads: -3 given; it must be from 1 to"),
         (
             "--out sae --tokens 100000 --chunk-tokens 100000 --epochs 1",
             "chunk-0000: 4,096 rows, but tokens, epochs and chunk_tokens give chunk 0 100,000 rows",

@@ -3,14 +3,17 @@
 The public function is imported when it is first asked for.
 """
 
+from sae_stability.errors import naming_missing_extra
+
 __all__ = ["extract"]
 
 
 def __getattr__(name: str):
-    if name == "extract":
-        from sae_stability.activations.in_memory import extract
+    with naming_missing_extra():
+        if name == "extract":
+            from sae_stability.activations.in_memory import extract
 
-        return extract
+            return extract
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

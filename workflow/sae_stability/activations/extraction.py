@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -24,6 +24,8 @@ from sae_stability.corpus.blocks import BlockFile
 from sae_stability.errors import StudyError
 from sae_stability.models.loading import load_model
 from sae_stability.models.source import ModelSource
+from sae_stability.one_each import check_one_each
+from sae_stability.ranges import Count, Index, Within
 from sae_stability.threads import in_order
 
 
@@ -31,18 +33,18 @@ def extract(
     *,
     model: ModelSource,
     tokens: Path,
-    chunk: int | Literal["heldout"],
-    chunk_tokens: int,
+    chunk: Index | Literal["heldout"],
+    chunk_tokens: Count,
     hookpoint: list[str],
     out: list[Path],
     dtype: str = "float16",
-    shard_rows: int,
-    shuffle_seed: int = 0,
+    shard_rows: Count,
+    shuffle_seed: Index = 0,
     keep_special: bool = False,
-    max_norm_multiple: float | None = None,
-    batch_tokens: int | None = None,
+    max_norm_multiple: Annotated[float, Within({"exclusiveMinimum": 1})] | None = None,
+    batch_tokens: Count | None = None,
     config_hash: str = "",
-    threads: int = 1,
+    threads: Count = 1,
     device: Literal["cpu", "cuda"] = "cpu",
 ) -> list[dict]:
     """Write a model's activations on one chunk of tokens: a folder of shards and a manifest for each hookpoint.
@@ -75,8 +77,10 @@ def extract(
         The manifests, one a hookpoint.
 
     Raises:
-        StudyError: wrong model, hookpoint or token set; activations that are not finite.
+        StudyError: wrong model, hookpoint or token set; not one folder for each hookpoint; activations that are not
+            finite.
     """
+    check_one_each(len(hookpoint), "hookpoints", out=out)
     torch.set_num_threads(threads)
     blocks = BlockFile(tokens, chunk)
     census = _census(blocks, keep_special)

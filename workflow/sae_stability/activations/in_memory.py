@@ -1,6 +1,7 @@
 """Activations of a few texts in memory, for a Python session."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,12 @@ from sae_stability.activations.extraction import check_fit
 from sae_stability.activations.hooks import Hooks
 from sae_stability.corpus.packing import Blocks
 from sae_stability.corpus.tokenize import token_blocks
+from sae_stability.devices import check_device
 from sae_stability.errors import StudyError
 from sae_stability.models.loading import load_model
 from sae_stability.models.source import ModelSource
 from sae_stability.models.tokenizer import load_tokenizer
+from sae_stability.ranges import checked_count
 
 
 def extract(
@@ -50,8 +53,8 @@ def extract(
         For each hookpoint an array (rows, d_model) float32, rows in the order of the texts and of their tokens.
 
     Raises:
-        StudyError: no such model or hookpoint, texts that are too few or of no tokens, or a context length that the
-            model has no positions for.
+        StudyError: no such model, hookpoint or device; texts that are no list of text, too few or of no tokens; a
+            context length that the model has no positions for; `batch_tokens` below 1.
 
     Example:
         >>> import tempfile
@@ -68,12 +71,18 @@ def extract(
     """
     if isinstance(texts, str) or isinstance(hookpoints, str):
         raise StudyError("extract: texts and hookpoints must be lists; put a single one in brackets")
+    texts, hookpoints = _words(texts, "texts"), _words(hookpoints, "hookpoints")
+    context_length = checked_count("context_length", context_length)
+    batch_tokens = None if batch_tokens is None else checked_count("batch_tokens", batch_tokens)
+    check_device(device)
     loaded = not isinstance(model, str | Path | ModelSource)
+    if loaded and not isinstance(model, torch.nn.Module):
+        raise StudyError(f"extract: model is {type(model).__name__}; give a name, a folder, a ModelSource or a model")
     if loaded and tokenizer is None:
         raise StudyError("extract: a loaded model needs its tokenizer; give tokenizer=")
     source = model if isinstance(model, ModelSource) else ModelSource(str(model))
     tokenizer = tokenizer or load_tokenizer(source)
-    network = model.eval() if loaded else load_model(source, device)
+    network = model if loaded else load_model(source, device)
     device = str(next(network.parameters()).device)
     blocks = list(token_blocks(texts, tokenizer, context_length, packing))
     if not blocks:
@@ -81,7 +90,7 @@ def extract(
     check_fit(network, context_length, max(int(some.tokens.max()) for some in blocks))
     found: dict[str, list[torch.Tensor]] = {hookpoint: [] for hookpoint in hookpoints}
     index = []
-    with Hooks(network, list(hookpoints)) as hooks:
+    with _evaluating(network), Hooks(network, hookpoints) as hooks:
         for batch in forward.batches(_kept(blocks, keep_special), batch_tokens or forward.suitable_tokens(device)):
             index.append(batch.token_index)
             for hookpoint, rows in forward.rows(hooks, batch).items():
@@ -89,6 +98,27 @@ def extract(
     # Batches hold blocks of similar length, not neighbouring ones.
     order = torch.from_numpy(np.argsort(np.concatenate(index)))
     return {hookpoint: torch.cat(rows)[order].numpy() for hookpoint, rows in found.items()}
+
+
+def _words(values: Sequence[str], name: str) -> list[str]:
+    found = list(values)
+    wrong = [value for value in found if not isinstance(value, str)]
+    if wrong or not found:
+        what = f"holds {type(wrong[0]).__name__}" if wrong else "is empty"
+        raise StudyError(f"extract: {name} {what}; give a list of strings")
+    return found
+
+
+@contextlib.contextmanager
+def _evaluating(network: torch.nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode; afterwards every module is in its own mode again."""
+    training = [module for module in network.modules() if module.training]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
 
 
 def _kept(blocks: list[Blocks], keep_special: bool):

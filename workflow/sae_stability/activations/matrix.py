@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from sae_stability.activations.writer import ChunkWriter, NonFinite, shuffled_order, stored_order
 from sae_stability.errors import StudyError
+from sae_stability.ranges import Count, Index
 
 _READ_ROWS = 1 << 16
 
@@ -18,16 +19,16 @@ def import_matrix(
     *,
     matrix: Path,
     tensor: str | None = None,
-    chunk: int | Literal["heldout"],
-    heldout_rows: int,
-    train_rows: int,
-    chunk_rows: int,
-    shard_rows: int,
+    chunk: Index | Literal["heldout"],
+    heldout_rows: Index,
+    train_rows: Count,
+    chunk_rows: Count,
+    shard_rows: Count,
     dtype: str = "float32",
-    shuffle_seed: int = 0,
+    shuffle_seed: Index = 0,
     config_hash: str = "",
     out: Path,
-    threads: int = 1,
+    threads: Count = 1,
 ) -> dict:
     """Write one chunk of a matrix, or its held-out rows, in the form that `extract` gives activations.
 

@@ -17,6 +17,7 @@ from sae_stability.errors import StudyError
 from sae_stability.files import atomic_alone, discard, named, sha256, write_json
 from sae_stability.models.source import ModelSource
 from sae_stability.models.tokenizer import load_tokenizer
+from sae_stability.ranges import Count, Index
 
 FORMAT = "sae-stability tokens 1"
 _DOCUMENTS_A_BATCH = 1000
@@ -26,14 +27,14 @@ _ROW_GROUP_TOKENS = 1 << 20
 def tokenize(
     *,
     corpus: dict,
-    corpus_seed: int = 0,
+    corpus_seed: Index = 0,
     tokenizer: str,
     revision: str | None = None,
-    context_length: int,
+    context_length: Count,
     packing: bool = True,
-    heldout_tokens: int,
-    train_tokens: int,
-    chunk_tokens: int,
+    heldout_tokens: Count,
+    train_tokens: Count,
+    chunk_tokens: Count,
     out: Path,
 ) -> dict:
     """Cut a corpus into blocks of tokens: held-out ones, and chunks of training ones.
@@ -45,9 +46,9 @@ def tokenize(
         revision: branch, tag or commit of a tokenizer on the hub; its main branch if not given.
         context_length: tokens a block, special tokens included.
         packing: true joins documents to fill every block; false puts one document in a block, cut or padded to fit.
-        heldout_tokens: tokens kept for evaluation; like all counts below, without special tokens and padding.
-        train_tokens: tokens for training.
-        chunk_tokens: training tokens a chunk.
+        heldout_tokens: tokens kept for evaluation; special tokens and padding do not count.
+        train_tokens: tokens for training, counted likewise.
+        chunk_tokens: training tokens a chunk, counted likewise.
         out: folder for the blocks.
 
     Returns:

@@ -46,12 +46,12 @@ class FigureKind:
     @property
     def table(self) -> str:
         """Dotted name of the module that makes the tidy table."""
-        return f"{__package__}.tables.{self.name}"
+        return module_name(self.name, "table")
 
     @property
     def drawing(self) -> str:
         """Dotted name of the module that draws the picture and writes the caption."""
-        return f"{__package__}.drawings.{self.name}"
+        return module_name(self.name, "drawing")
 
 
 FIGURES: dict[str, FigureKind] = {
@@ -77,14 +77,28 @@ def names(draws: Literal["cohort", "sweep"]) -> list[str]:
     return [kind.name for kind in FIGURES.values() if kind.draws == draws]
 
 
+def module_name(figure: str, step: Literal["table", "drawing"]) -> str:
+    """The dotted name of the module of `figure` for `step`."""
+    return f"{__package__}.{step}s.{figure}"
+
+
 def load(figure: str, step: Literal["table", "drawing"]) -> ModuleType:
     """Import the module of `figure` for `step`.
 
     Raises:
         StudyError: there is no such figure.
     """
+    check_known(figure)
+    return importlib.import_module(module_name(figure, step))
+
+
+def check_known(figure: str) -> None:
+    """Check that a kind of figure is declared.
+
+    Raises:
+        StudyError: it is not.
+    """
     if figure not in FIGURES:
         near = difflib.get_close_matches(figure, FIGURES, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise StudyError(f"no figure {figure!r}; there are {', '.join(FIGURES)}{hint}")
-    return importlib.import_module(getattr(FIGURES[figure], step))

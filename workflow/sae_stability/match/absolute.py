@@ -7,7 +7,7 @@ kernels of `match_rows` compare signed cosines; here numpy computes the products
 
 import numpy as np
 
-from sae_stability.devices import cores
+from sae_stability.devices import thread_count
 from sae_stability.errors import StudyError
 from sae_stability.match import graph, pricing, solver
 from sae_stability.match.assignment import CANDIDATES, GAP_PER_ROW
@@ -31,7 +31,7 @@ def mean_absolute_cosine(a: Dictionary, b: Dictionary, threads: int | None = Non
     if len(a.rows) > len(b.rows):
         a, b = b, a
     n, m = len(a.rows), len(b.rows)
-    best_a, best_b = _best_partners(a, b, threads or cores())
+    best_a, best_b = _best_partners(a, b, thread_count(threads))
     edges = _with_absolute_values(graph.build(a, b, best_a, best_b))
     limits = tuple(best.bound.astype(np.float64) + best.error for best in (best_a, best_b))
     state = solver.State.empty(n, m)

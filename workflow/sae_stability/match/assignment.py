@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sae_stability.devices import cores
+from sae_stability.devices import thread_count
 from sae_stability.errors import StudyError
 from sae_stability.match import cpu_products, duplicate_rows, graph, pricing, solver
 from sae_stability.match.nearest import nearest
@@ -75,7 +75,8 @@ def match_rows(
         progress: called with the fraction of the work done, in [0, 1].
 
     Raises:
-        StudyError: `a` or `b` is not a matrix, a row has NaN or infinity, widths differ, or the gap is too large.
+        StudyError: `a` or `b` is not a matrix of real numbers, a row has NaN or infinity, widths differ, no such
+            device, `threads` is below 1, or the gap is too large.
 
     Example:
         >>> import numpy as np
@@ -89,6 +90,7 @@ def match_rows(
     """
     started = time.perf_counter()
     reset_peak()
+    threads = thread_count(threads)
     rows_a, rows_b = (x if isinstance(x, Dictionary) else prepare(x, name) for x, name in ((a, "a"), (b, "b")))
     if rows_a.rows.shape[1] != rows_b.rows.shape[1]:
         raise StudyError(
@@ -96,7 +98,6 @@ def match_rows(
             "only dictionaries of one hookpoint can be matched"
         )
     backend = _backend(device)
-    threads = threads or cores()
     with backend.session():
         if len(rows_a.rows) > len(rows_b.rows):
             result = _transposed(_match(rows_b, rows_a, backend, threads, progress), len(rows_a.rows))

@@ -2,10 +2,12 @@
 
 import contextlib
 import logging
+import re
 import threading
 
 import numpy as np
 
+from sae_stability.errors import StudyError, naming_missing_extra
 from sae_stability.match.candidates import PartnerLists
 from sae_stability.match.rows import rounding_margin
 
@@ -15,10 +17,19 @@ COLUMNS = 8192  # columns of a tile in the check of all pairs
 
 
 def available(device: str) -> bool:
-    """Whether torch can compute on `device`; logs a warning where it cannot."""
-    import torch
+    """Whether torch finds this CUDA device; logs a warning where it finds none at all.
 
-    if torch.device(device).type != "cuda" or torch.cuda.is_available():
+    Raises:
+        StudyError: `device` is no name of a CUDA device, or there are fewer of them.
+    """
+    if not re.fullmatch(r"cuda(:\d+)?", device):
+        raise StudyError(f"device: {device!r} given; rows are matched on 'cpu', 'cuda' or 'cuda:N'")
+    with naming_missing_extra():
+        import torch
+
+    if torch.cuda.is_available():
+        if (torch.device(device).index or 0) >= torch.cuda.device_count():
+            raise StudyError(f"device: {device!r} given; this machine has {torch.cuda.device_count()} CUDA devices")
         return True
     logging.getLogger(__name__).warning("no CUDA device found: matching on the CPU instead, with the same result")
     return False

@@ -20,13 +20,13 @@ class Groups(NamedTuple):
     Attributes:
         group: `(n,)` group of each row.
         place: `(n,)` position of each row in its group.
-        by_group: `(n,)` rows, sorted by group.
-        start: `(n_groups + 1,)` where each group starts in `by_group`.
+        rows_by_group: `(n,)` rows, sorted by group.
+        start: `(n_groups + 1,)` where each group starts in `rows_by_group`.
     """
 
     group: np.ndarray
     place: np.ndarray
-    by_group: np.ndarray
+    rows_by_group: np.ndarray
     start: np.ndarray
 
     @property
@@ -39,8 +39,8 @@ def spread(best: PartnerLists, rows: Dictionary, row_groups: Groups, partner_gro
     """Spread the lists `best` of `rows` over equally good partners, in place."""
     if row_groups.copies or partner_groups.copies:
         zero = rows.inverse_norm == 0
-        group, _, by_group, start = partner_groups
-        _spread(best.partner, best.count, row_groups.place, zero, group, by_group, start)
+        group, _, rows_by_group, start = partner_groups
+        _spread(best.partner, best.count, row_groups.place, zero, group, rows_by_group, start)
 
 
 def groups(rows: Dictionary) -> Groups:
@@ -48,11 +48,11 @@ def groups(rows: Dictionary) -> Groups:
     _, group = np.unique(_hashes(rows.unit.view(np.uint32)), return_inverse=True)
     _separate(rows.unit, group, np.full(group.size, -1), group.max() + 1)
     _, group, size = np.unique(group, return_inverse=True, return_counts=True)
-    by_group = np.argsort(group, kind="stable")
+    rows_by_group = np.argsort(group, kind="stable")
     start = np.concatenate(([0], np.cumsum(size)))
-    place = np.empty_like(by_group)
-    place[by_group] = np.arange(by_group.size) - start[group[by_group]]
-    return Groups(group, place, by_group, start)
+    place = np.empty_like(rows_by_group)
+    place[rows_by_group] = np.arange(rows_by_group.size) - start[group[rows_by_group]]
+    return Groups(group, place, rows_by_group, start)
 
 
 @cached_njit(nogil=True)
@@ -77,9 +77,9 @@ def _equal(x, y):
 
 @cached_njit(nogil=True)
 def _separate(unit, group, first, fresh):
-    """Separate rows that share a hash but differ: each gets a group of its own, numbered from `fresh` on.
+    """Give each row that differs from the first row with its hash a group of its own, numbered from `fresh` on.
 
-    `first` (n,) holds -1 everywhere; it is overwritten with the first row of each group.
+    `first` (n,), the first row of each group, must be -1.
     """
     for i in range(group.size):
         g = group[i]
@@ -91,7 +91,7 @@ def _separate(unit, group, first, fresh):
 
 
 @cached_njit(nogil=True)
-def _spread(partner, count, place, zero, group, by_group, start):
+def _spread(partner, count, place, zero, group, rows_by_group, start):
     listed = np.zeros(start.size - 1, np.int64)  # partners of each group in the current list so far
     for i in range(count.size):
         for k in range(count[i]):
@@ -99,7 +99,7 @@ def _spread(partner, count, place, zero, group, by_group, start):
                 partner[i, k] = (place[i] * count[i] + k) % group.size
             else:
                 g = group[partner[i, k]]
-                partner[i, k] = by_group[start[g] + (place[i] + listed[g]) % (start[g + 1] - start[g])]
+                partner[i, k] = rows_by_group[start[g] + (place[i] + listed[g]) % (start[g + 1] - start[g])]
                 listed[g] += 1
         if not zero[i]:
             for k in range(count[i]):

@@ -6,19 +6,20 @@ from typing import Literal
 
 import numpy as np
 
-from sae_stability.arguments import check_one_each
 from sae_stability.match.pairs import SIDES, pair_progress, write_match
+from sae_stability.one_each import check_one_each
 from sae_stability.random_streams import stream
+from sae_stability.ranges import Count, Index
 
 
 def write_floors(
     *,
-    n_latents: int,
-    d_model: int,
-    rep: Sequence[int],
+    n_latents: Count,
+    d_model: Count,
+    rep: Sequence[Index],
     out: Sequence[Path],
     config_hash: str = "",
-    threads: int = 1,
+    threads: Count = 1,
     device: Literal["cpu", "cuda"] = "cpu",
 ) -> None:
     """Match pairs of random dictionaries, one pair for each repeat, with a progress bar on stderr.

@@ -23,6 +23,8 @@ import pandas as pd
 from sae_stability.errors import StudyError
 from sae_stability.files import read_table, write_table
 from sae_stability.match import intervals, seed_counts, subspace
+from sae_stability.match.threshold import THRESHOLD
+from sae_stability.ranges import Cosine
 
 LATENTS = ("all", "live")
 THRESHOLDS = np.arange(51) / 50  # of `thresholds_table`
@@ -100,7 +102,7 @@ def write_overlap(
     floor: Sequence[Path] = (),
     latents: Sequence[tuple[int, Path]] = (),
     sae: Sequence[tuple[int, Path]] = (),
-    threshold: float = 0.7,
+    threshold: Cosine = THRESHOLD,
     out: Path,
 ) -> None:
     """Write a cohort's tables into `out`: `pairs`, `thresholds`, `seeds`, `latents` and `intervals`, as `.parquet`.
@@ -112,7 +114,7 @@ def write_overlap(
         latents: SEED=FILE, the evaluation's table of latents of each seed.
         sae: SEED=FOLDER, the SAE of each seed; with them `pairs` also says whether unshared latents span a common
             subspace.
-        threshold: the cosine from which a latent counts as shared, in [0, 1] (the papers: 0.7).
+        threshold: the cosine from which a latent counts as shared, in [0, 1].
         out: folder for the tables.
 
     Raises:

@@ -1,6 +1,7 @@
 """How much two SAEs, or two dictionaries, share: the statistics of one pair, in memory."""
 
-from collections.abc import Callable, Sequence
+import numbers
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from sae_stability.match.assignment import Assignment, match_rows
 from sae_stability.match.overlap_tables import Pair, pair_row
 from sae_stability.match.pairs import SIDES, certificate, dictionaries, match_columns, match_sides
 from sae_stability.match.rows import Dictionary, prepare
+from sae_stability.match.threshold import THRESHOLD
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class Overlap:
 def overlap(
     a,
     b,
-    threshold: float = 0.7,
+    threshold: float = THRESHOLD,
     *,
     alive_a: Sequence[bool] | np.ndarray | None = None,
     alive_b: Sequence[bool] | np.ndarray | None = None,
@@ -117,9 +119,9 @@ def overlap(
     The definitions are those of the study's tables: the result for two SAEs equals their row of `pairs.parquet`.
 
     Args:
-        a, b: two SAEs: objects with `encoder` and `decoder` (n_latents, d_model), rows being latents, or paths of
-            checkpoints of any format. Or two single dictionaries (n_latents, d_model), numpy or torch. The numbers of
-            latents may differ; fractions are of A's.
+        a, b: two SAEs: objects or mappings with `encoder` and `decoder` (n_latents, d_model), rows being latents, or
+            paths of checkpoints of any format. Or two single dictionaries (n_latents, d_model), numpy or torch. The
+            numbers of latents may differ; fractions are of A's.
         threshold: the cosine from which a latent counts as shared, in [0, 1].
         alive_a, alive_b: (n_latents,) bool, which latents fire; if only one is given, all latents of the other
             SAE count as live.
@@ -131,7 +133,8 @@ def overlap(
         The statistics and both assignments; `print` shows a summary.
 
     Raises:
-        StudyError: an SAE against a single dictionary, widths that differ, flags of the wrong length, values that are
+        StudyError: an SAE against a single dictionary, a mapping without encoder and decoder, no real numbers, widths
+            that differ, flags of the wrong length, values that are
             not finite, or a checkpoint that cannot be read.
 
     Example:
@@ -150,8 +153,8 @@ def overlap(
         >>> overlap(a, b).all.decoder_only
         0.75
     """
-    if not 0 <= threshold <= 1:
-        raise StudyError(f"overlap: threshold is {threshold}; it must be a cosine from 0 to 1")
+    if not isinstance(threshold, numbers.Real) or not 0 <= threshold <= 1:
+        raise StudyError(f"overlap: threshold is {threshold!r}; it must be a cosine from 0 to 1")
     rows_a, rows_b = _rows(a, "a"), _rows(b, "b")
     if rows_a.keys() != rows_b.keys():
         raise StudyError(
@@ -189,11 +192,20 @@ def _rows(x, name: str) -> dict[str, Dictionary]:
     """The rows of an SAE by side; a single dictionary stands as a decoder."""
     if isinstance(x, str | Path):
         sides = dictionaries(Path(x))
+    elif isinstance(x, Mapping):
+        if missing := [side for side in SIDES if side not in x]:
+            found = ", ".join(map(str, x)) or "nothing"
+            raise StudyError(f"{name}: no {missing[0]!r} among {found}; a mapping must hold 'encoder' and 'decoder'")
+        sides = {side: x[side] for side in SIDES}
     elif hasattr(x, "encoder") and hasattr(x, "decoder"):
         sides = {side: getattr(x, side) for side in SIDES}
     else:
         return {"decoder": prepare(x, name)}
-    return {side: prepare(rows, f"{name}, {side}") for side, rows in sides.items()}
+    found = {side: prepare(rows, f"{name}, {side}") for side, rows in sides.items()}
+    encoder, decoder = (found[side].rows.shape for side in SIDES)
+    if encoder != decoder:
+        raise StudyError(f"{name}: encoder {encoder} and decoder {decoder} differ in shape; both must have one shape")
+    return found
 
 
 def _flags(alive, n_latents: int, name: str) -> np.ndarray:

@@ -10,15 +10,15 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from sae_stability.arguments import check_one_each
 from sae_stability.errors import StudyError
 from sae_stability.files import read_table, write_table
 from sae_stability.match.assignment import Assignment, match_rows
 from sae_stability.match.limits import KEPT_BYTES
 from sae_stability.match.rows import Dictionary, prepare
 from sae_stability.match.summary_line import summary
+from sae_stability.one_each import check_one_each
+from sae_stability.ranges import Count
 from sae_stability.sae import formats
-from sae_stability.sae.checkpoint_files import checkpoint_files
 from sae_stability.sae.formats import own
 
 SIDES = ("encoder", "decoder")
@@ -32,7 +32,7 @@ def match_pairs(
     latents_a: Sequence[Path] = (),
     latents_b: Sequence[Path] = (),
     config_hash: Sequence[str] = (),
-    threads: int = 1,
+    threads: Count = 1,
     device: Literal["cpu", "cuda"] = "cpu",
 ) -> str:
     """Match pairs of SAEs one to one, encoder and decoder separately, with a proof that the matching is optimal.
@@ -204,7 +204,7 @@ def dictionaries(path: Path) -> dict[str, np.ndarray]:
         StudyError: no such file, a damaged one, or tensors that are missing or disagree in shape.
     """
     path = Path(path)
-    if own.detect(path) or not checkpoint_files(path):
+    if own.detect(path):
         return _own_dictionaries(path / "sae.safetensors")
     weights = formats.read(path)
     return {side: getattr(weights, side) for side in SIDES}
@@ -221,7 +221,7 @@ def _own_dictionaries(path: Path) -> dict[str, np.ndarray]:
                 raise StudyError(f"{path}: no tensor '{missing[0]}'; expected an SAE in this project's own format")
             tensors = {side: file.get_tensor(side) for side in SIDES}
     except FileNotFoundError:
-        raise StudyError(f"{path}: no such file; train this SAE first") from None
+        raise StudyError(f"{path}: no such file; the folder holds no finished SAE") from None
     except (SafetensorError, OSError) as error:
         raise StudyError(f"{path}: not readable as safetensors ({error}); delete it and run again") from None
     if tensors["encoder"].shape != tensors["decoder"].shape:

@@ -7,6 +7,8 @@ import numpy as np
 from sae_stability.compiled import cached_njit
 from sae_stability.errors import StudyError
 
+_NOT_REAL = "cOSUmM"  # kinds of numpy types: complex, objects, bytes, text, times
+
 
 @dataclass(frozen=True)
 class Dictionary:
@@ -27,9 +29,10 @@ def prepare(x, name: str) -> Dictionary:
     """Check and normalise `x` of shape `(n, d)`: numpy or torch; float16, bfloat16, float32 or float64.
 
     Raises:
-        StudyError: not two-dimensional, empty, or a row with NaN or infinity (the first one is named).
+        StudyError: not real numbers, not two-dimensional, empty, or a row with NaN or infinity (the first one is
+            named).
     """
-    rows = _float32(x)
+    rows = _float32(x, name)
     if rows.ndim != 2 or 0 in rows.shape:
         raise StudyError(f"{name}: expected a matrix (rows, d_model) with at least one of each, got shape {rows.shape}")
     norm = _norms(rows)
@@ -43,10 +46,17 @@ def prepare(x, name: str) -> Dictionary:
     return Dictionary(rows, _scaled(rows, inverse), inverse)
 
 
-def _float32(x) -> np.ndarray:
+def _float32(x, name: str) -> np.ndarray:
     """`x` as a C-contiguous float32 array; torch tensors are recognised without importing torch."""
-    if hasattr(x, "detach"):
-        x = x.detach().cpu().float().numpy()
+    try:
+        if hasattr(x, "detach"):
+            x = x.detach().cpu()
+            x = (x if x.is_complex() else x.float()).numpy()
+        x = np.asarray(x)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise StudyError(f"{name}: cannot be read as a matrix of numbers ({error})") from None
+    if x.dtype.kind in _NOT_REAL:
+        raise StudyError(f"{name}: holds {x.dtype} values; must be a matrix of real numbers")
     return np.ascontiguousarray(x, dtype=np.float32)
 
 

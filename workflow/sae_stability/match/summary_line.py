@@ -3,12 +3,11 @@
 from pathlib import Path
 
 from sae_stability.files import read_table
-
-THRESHOLD = 0.7
+from sae_stability.match.threshold import THRESHOLD
 
 
 def summary(file: Path) -> str:
-    """The fractions `same` and `joint` (at 0.7) of `overlap_tables`, the larger gap of the two sides, and the file.
+    """The fractions `same` and `joint` (at `THRESHOLD`) of `overlap_tables`, the larger gap, and the file.
 
     Raises:
         StudyError: `file` cannot be read as a table.

@@ -1,195 +1,201 @@
 """Find the definitions of this package that a piece of code reaches, by following names from one to the next.
 
-A definition is a top-level statement: a function, a class, a constant. It reaches whatever its names refer to, in its
-own module or through imports, at the top of the module or inside the definition. Every name is followed, whether or not
-its line ever runs, so more may be reached than is executed. Only names that are computed at run time cannot be
-followed: the caller must list the modules that are imported by such a name.
+A definition is a top-level statement: a function, a class, a constant. It reaches whatever its names may refer to, in
+its own module or through imports, at the top of the module or inside the definition. Where a name may mean several
+things, all are followed. Code that never runs counts too, so more may be reached than is executed.
+
+Code that is looked up by a name known only at run time cannot be followed: the caller must list it. Other ways to hide
+code are refused. Work done while a module is imported is an error. Tests of the package refuse decorators and base
+classes that record functions in a table, and modules used as values.
 """
 
 import ast
 import functools
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+import hashlib
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-PACKAGE = Path(__file__).parents[1]
+from sae_stability.pipeline import modules
+from sae_stability.pipeline.modules import add_import, module, split
 
 
 class Definition(NamedTuple):
-    """A top-level statement, and the dotted name of its module."""
+    """A top-level statement, or the value of a table's entry, and the dotted name of its module."""
 
     module: str
-    statement: ast.stmt
+    node: ast.stmt | ast.expr
+
+    @property
+    def place(self) -> tuple[str, int, int]:
+        """Module, line and column, which no other definition has."""
+        return self.module, self.node.lineno, self.node.col_offset
 
     @property
     def lines(self) -> range:
         """The numbers of its lines in the file, from 1, decorators included."""
-        decorators = [decorator.lineno for decorator in getattr(self.statement, "decorator_list", [])]
-        return range(min([self.statement.lineno, *decorators]), self.statement.end_lineno + 1)
+        decorators = [decorator.lineno for decorator in getattr(self.node, "decorator_list", [])]
+        return range(min([self.node.lineno, *decorators]), self.node.end_lineno + 1)
 
 
-class Module(NamedTuple):
-    """The contents of a module's top level.
+class Reading(NamedTuple):
+    """What a definition says.
 
     Attributes:
-        bindings: name -> the statements that give it its value.
-        imports: name in the module -> dotted name in this package, for imports from this package.
-        foreign: names that are imported from other packages.
-        effects: statements that do more on import than bind a name.
+        digest: hash of its syntax tree without docstrings, and of what its names refer to.
+        targets: what its names refer to: dotted names of definitions and modules, and of other packages' objects.
     """
 
-    bindings: dict[str, list[ast.stmt]]
-    imports: dict[str, str]
-    foreign: set[str]
-    effects: list[ast.stmt]
+    digest: str
+    targets: tuple[str, ...]
 
 
-def reached(roots: Iterable[str], loaded: Iterable[str] = ()) -> list[Definition]:
+def reached(roots: Iterable[str], loaded: Iterable[str] = (), left_out: Collection[str] = ()) -> list[Definition]:
     """All definitions that the roots reach, including the roots, in a fixed order.
 
     Args:
         roots: dotted names of definitions, such as "sae_stability.match.pairs.match_pairs".
-        loaded: dotted names of modules that are imported by a name known only when the code runs; all their
-            definitions count as roots.
+        loaded: what is looked up by a name known only when the code runs. "package.module" stands for all definitions
+            of a module, "package.module.TABLE[key]" for the value of a dictionary's entry.
+        left_out: dotted names of definitions that do not count and are not followed.
 
     Raises:
         KeyError: a root does not exist, or some code uses a name that a module of this package does not define.
+        ValueError: a statement cannot be followed.
     """
-    reachable: dict[tuple[str, int], Definition] = {}
-    todo = [definition for name in (*roots, *loaded) for definition in _named(name)]
+    found: dict[tuple[str, int, int], Definition] = {}
+    seen = set(left_out)
+    todo = [target for name in roots for target in _resolve(name)] + list(loaded)
     while todo:
-        definition = todo.pop()
-        place = (definition.module, definition.statement.lineno)
-        if place not in reachable:
-            reachable[place] = definition
-            todo += _targets(definition)
-    return [reachable[place] for place in sorted(reachable)]
+        target = todo.pop()
+        if target in seen:
+            continue
+        seen.add(target)
+        todo += _parts(target)
+        for definition in _definitions(target):
+            if definition.place not in found:
+                found[definition.place] = definition
+                todo += read(definition).targets
+    return [found[place] for place in sorted(found)]
 
 
 @functools.cache
-def _targets(definition: Definition) -> list[Definition]:
-    """What a definition reaches by itself: what its names refer to, and what importing its module runs."""
-    names = dict.fromkeys(_references(definition))
-    return [*_effects(definition.module), *(target for name in names for target in _named(name))]
-
-
-def _named(dotted: str) -> list[Definition]:
-    """The definitions that a dotted name refers to: all those of a module if it names a module."""
-    module, rest = _split(dotted)
-    parsed = _module(module)
-    if not rest:
-        return [Definition(module, statement) for statements in parsed.bindings.values() for statement in statements]
-    name = rest[0]
-    if name in parsed.bindings:
-        return [Definition(module, statement) for statement in parsed.bindings[name]]
-    if name in parsed.imports:
-        return _named(".".join([parsed.imports[name], *rest[1:]]))
-    if name in parsed.foreign:
-        return []
-    if "__getattr__" in parsed.bindings:
-        return _named(f"{module}.__getattr__")
-    raise KeyError(f"{module} has no {name}")
-
-
-def _effects(module: str) -> list[Definition]:
-    """The statements that run when a module is imported, besides definitions, in the module and in its packages."""
-    parts = module.split(".")
-    modules = [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
-    return [Definition(name, statement) for name in modules for statement in _module(name).effects]
-
-
-def _references(definition: Definition) -> Iterator[str]:
-    """Dotted names, in this package, of everything that a definition's names may refer to."""
-    parsed = _module(definition.module)
-    # Imports inside the definition take precedence over the module's names.
-    inner = Module({}, {}, set(), [])
-    for node in ast.walk(definition.statement):
-        _add_import(node, definition.module, inner)
-    own = {name: f"{definition.module}.{name}" for name in parsed.bindings}
-    targets = own | parsed.imports | inner.imports
-    todo: list[ast.AST] = [definition.statement]
+def read(definition: Definition) -> Reading:
+    """The digest and the targets of a definition, from one walk over its syntax tree."""
+    words: list[str] = []  # the tree in a form that tells any two trees apart
+    names: set[tuple[str, ...]] = set()  # `a.b.c` as ("a", "b", "c")
+    inner: dict[str, list[str]] = {}  # imports inside the definition
+    todo: list = [definition.node]
     while todo:
         node = todo.pop()
-        base, attributes = _chain(node)
-        if base is None:
-            todo += ast.iter_child_nodes(node)
-        elif base in targets:
-            yield ".".join([targets[base], *attributes])
+        kind = type(node)
+        if kind is list:
+            node = [part for part in node if not _is_text(part)]
+            words.append(f"[{len(node)}")
+            todo += node
+        elif kind is ast.Constant:
+            words.append(repr(node.value))
+        elif kind is ast.Name:
+            words.append(f"={node.id}")
+            names.add((node.id,))
+        elif kind is ast.Attribute:
+            base, attributes = _chain(node)
+            words.append(f".{'.'.join(attributes)}")
+            if type(base) is ast.Name:
+                words.append(f"={base.id}")
+                names.add((base.id, *attributes))
+            else:
+                todo.append(base)
+        elif isinstance(node, ast.AST):
+            if kind is ast.Import or kind is ast.ImportFrom:
+                add_import(node, definition.module, inner)
+            word = kind.__name__
+            for field in kind._fields:
+                value = getattr(node, field, None)
+                if value is not None and value != [] and field != "ctx":
+                    word += f" {field}"
+                    todo.append(value)
+            words.append(word)
+        else:
+            words.append(str(node))
+    meanings = {name: _meanings(name, definition.module, inner) for name in sorted(names)}
+    words += [f"{'.'.join(name)}: {' '.join(targets)}" for name, targets in meanings.items() if targets]
+    digest = hashlib.sha256("\n".join(words).encode()).hexdigest()
+    return Reading(digest, tuple(target for targets in meanings.values() for target in targets))
 
 
-def _chain(node: ast.AST) -> tuple[str | None, list[str]]:
-    """`a.b.c` as "a" and ["b", "c"]; (None, []) for anything else."""
+def _is_text(node: object) -> bool:
+    """Whether a node is a docstring, of a definition or below a field."""
+    return type(node) is ast.Expr and type(node.value) is ast.Constant
+
+
+def _chain(node: ast.expr) -> tuple[ast.expr, list[str]]:
+    """`a.b.c` as the node of `a`, and ["b", "c"]."""
     attributes = []
-    while isinstance(node, ast.Attribute):
+    while type(node) is ast.Attribute:
         attributes.insert(0, node.attr)
         node = node.value
-    return (node.id, attributes) if isinstance(node, ast.Name) else (None, [])
+    return node, attributes
 
 
-def _split(dotted: str) -> tuple[str, list[str]]:
-    """The longest part of a dotted name that is a module, and the names after it."""
-    parts = dotted.split(".")
-    for end in range(len(parts), 0, -1):
-        if _file(".".join(parts[:end])):
-            return ".".join(parts[:end]), parts[end:]
-    raise KeyError(f"{dotted} is not in {PACKAGE.name}")
-
-
-@functools.cache
-def _file(module: str) -> Path | None:
-    """A module's file; None where there is no such module."""
-    path = PACKAGE.parent.joinpath(*module.split("."))
-    return next((file for file in (path / "__init__.py", path.with_suffix(".py")) if file.is_file()), None)
+def _meanings(name: tuple[str, ...], where: str, inner: dict[str, list[str]]) -> tuple[str, ...]:
+    """What a name in module `where` may refer to, there or through the imports `inner`; nothing for a local one."""
+    known = module(where)
+    dotted = [*inner.get(name[0], ())]
+    if name[0] in known.bindings or name[0] in known.imports:
+        dotted.append(f"{where}.{name[0]}")
+    return tuple(sorted({target for start in dotted for target in _resolve(".".join([start, *name[1:]]))}))
 
 
 @functools.cache
-def _module(name: str) -> Module:
-    parsed = Module({}, {}, set(), [])
-    tree = ast.parse(_file(name).read_text(), filename=str(_file(name)))
-    for statement in tree.body:
-        _add_statement(statement, statement, name, parsed)
-    return parsed
+def _resolve(dotted: str) -> tuple[str, ...]:
+    """What a dotted name refers to once imports are followed. Names in other packages stand for themselves."""
+    if not _is_own(dotted):
+        return (dotted,)
+    where, rest = split(dotted)
+    if not rest:
+        return (where,)
+    known = module(where)
+    found = [f"{where}.{rest[0]}"] if rest[0] in known.bindings else []
+    for origin in known.imports.get(rest[0], ()):
+        found += _resolve(".".join([origin, *rest[1:]]))
+    if not found and "__getattr__" in known.bindings:
+        found = [f"{where}.__getattr__"]
+    if not found:
+        raise KeyError(f"{where} has no {rest[0]}")
+    return tuple(found)
 
 
-def _add_statement(node: ast.stmt, statement: ast.stmt, module: str, parsed: Module) -> None:
-    """Add a top-level `statement` to `parsed`; `node` is the statement itself or one inside an `if` or `try`."""
-    if isinstance(node, ast.Import | ast.ImportFrom):
-        _add_import(node, module, parsed)
-    elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        parsed.bindings.setdefault(node.name, []).append(statement)
-    elif isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        names = [part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)]
-        plain = all(isinstance(target, ast.Name | ast.Tuple) for target in targets)
-        for name in names if plain else ():
-            parsed.bindings.setdefault(name, []).append(statement)
-        if not plain:
-            parsed.effects.append(statement)  # os.environ["NAME"] = ...
-    elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
-        if statement not in parsed.effects:
-            parsed.effects.append(statement)
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.stmt | ast.ExceptHandler):
-                _add_statement(child, statement, module, parsed)
+@functools.cache
+def _parts(target: str) -> tuple[str, ...]:
+    """What a module used as a whole gives to its users: its definitions, and those that it imports; else nothing."""
+    if not _is_own(target) or target.endswith("]") or split(target)[1]:
+        return ()
+    known = module(target)
+    imported = {found for origins in known.imports.values() for origin in origins for found in _resolve(origin)}
+    definitions = [found for found in imported if _is_own(found) and split(found)[1]]
+    return tuple(f"{target}.{name}" for name in known.bindings) + tuple(definitions)
 
 
-def _add_import(node: ast.AST, module: str, parsed: Module) -> None:
-    """Add the names that an import binds to `parsed`: those of this package to `imports`, others to `foreign`."""
-    if isinstance(node, ast.Import):
-        pairs = [(alias.asname or alias.name.partition(".")[0], alias.name) for alias in node.names]
-        # `import a.b` binds a.
-        pairs = [(local, name if local != name.partition(".")[0] else local) for local, name in pairs]
-    elif isinstance(node, ast.ImportFrom):
-        if node.level or any(alias.name == "*" for alias in node.names):
-            raise ValueError(
-                f"{module}, line {node.lineno}: an import with * or leading dots cannot be followed; write the "
-                "module's full name and each name that is imported"
-            )
-        pairs = [(alias.asname or alias.name, f"{node.module}.{alias.name}") for alias in node.names]
-    else:
-        return
-    for local, name in pairs:
-        if name.partition(".")[0] == PACKAGE.name:
-            parsed.imports[local] = name
-        else:
-            parsed.foreign.add(local)
+def _definitions(target: str) -> list[Definition]:
+    """The statements of a definition, or the value of an entry; none for modules and for other packages."""
+    if target.endswith("]"):
+        return [_entry(target)]
+    if not _is_own(target):
+        return []
+    where, rest = split(target)
+    return [Definition(where, statement) for statement in module(where).bindings[rest[0]]] if rest else []
+
+
+def _entry(name: str) -> Definition:
+    """The value of an entry of a dictionary, named as "package.module.TABLE[key]"."""
+    table, _, key = name.removesuffix("]").partition("[")
+    for definition in _definitions(table):
+        value = getattr(definition.node, "value", None)
+        for at, entry in zip(value.keys, value.values, strict=True) if isinstance(value, ast.Dict) else ():
+            if isinstance(at, ast.Constant) and at.value == key:
+                return Definition(definition.module, entry)
+    raise KeyError(f"{table} is no dictionary with the key {key!r}")
+
+
+def _is_own(dotted: str) -> bool:
+    return dotted.partition(".")[0] == modules.PACKAGE.name

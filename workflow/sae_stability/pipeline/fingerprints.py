@@ -8,6 +8,7 @@ from sae_stability.pipeline import activations
 from sae_stability.pipeline.code_hash import code_hash
 from sae_stability.pipeline.contents import Contents
 from sae_stability.pipeline.external import format_of, local_files
+from sae_stability.sae.format_names import FORMATS
 from sae_stability.study.build import Study
 from sae_stability.study.parts import Cohort, ExternalCohort, Pass, TokenSet
 
@@ -15,7 +16,7 @@ _TOKEN_SIZES = ("context_length", "packing", "heldout_tokens", "train_tokens", "
 # Fields of a pass that change no activation: the tokens have a fingerprint of their own.
 _NOT_ACTIVATIONS = ("slug", "tokens", "keep_shards")
 # A study evaluates and matches SAEs in the project's own format alone.
-OWN_FORMAT = "sae_stability.sae.formats.own"
+OWN_FORMAT = FORMATS["own"]
 
 
 class Fingerprints:
@@ -46,7 +47,7 @@ class Fingerprints:
 
     def evaluation(self, cohort: Cohort | ExternalCohort, seed: int) -> str:
         """Of an SAE's evaluation."""
-        code = code_hash("evaluate", OWN_FORMAT)
+        code = code_hash("evaluate", *_saved(cohort))
         if isinstance(cohort, Cohort):
             return key(self.sae(cohort, seed), code)  # the SAE's own rests on the activations
         heldout = self.activations(cohort.pass_) if cohort.pass_ else None
@@ -54,7 +55,7 @@ class Fingerprints:
 
     def match(self, cohort: Cohort | ExternalCohort, a: int, b: int) -> str:
         """Of the match of two SAEs."""
-        return key(self.evaluation(cohort, a), self.evaluation(cohort, b), code_hash("match", OWN_FORMAT))
+        return key(self.evaluation(cohort, a), self.evaluation(cohort, b), code_hash("match", *_saved(cohort)))
 
     def floor(self) -> str:
         """Of every match of random dictionaries: the seed of each is its place."""
@@ -73,8 +74,7 @@ class Fingerprints:
     def _of_trained_sae(self, cohort: Cohort, seed: int) -> str:
         init_seed, order_seed = cohort.sae_seeds[seed]
         training = {**cohort.training, "order_seed": order_seed}
-        # An architecture's own step and no other's: an edit of one retrains the SAEs that use it.
-        code = code_hash("train", f"sae_stability.sae.training.steps.{cohort.architecture}")
+        code = code_hash("train", *_trained_by(cohort.architecture))
         return key(self.activations(cohort.pass_), training, init_seed, self._study.device, code)
 
     def _of_external_sae(self, cohort: ExternalCohort, seed: int) -> str:
@@ -88,9 +88,18 @@ class Fingerprints:
         return self._known[name]
 
 
+def _trained_by(architecture: str) -> list[str]:
+    """What training looks up by the name of an architecture. An edit of another one retrains nothing here."""
+    sae = "sae_stability.sae"
+    return [f"{sae}.training.steps.{architecture}", f"{sae}.architectures.REGISTRY[{architecture}]"]
+
+
+def _saved(cohort: Cohort | ExternalCohort) -> list[str]:
+    """What reading a cohort's SAEs looks up by name: the own format, and what an SAE trained here means in it."""
+    return [OWN_FORMAT, *([f"{OWN_FORMAT}.TRAINED[{cohort.architecture}]"] if isinstance(cohort, Cohort) else [])]
+
+
 def _import_code(format: str | None) -> str:
     """The code that reads an SAE of a format and writes it in the project's own; of every format for None."""
-    from sae_stability.sae.formats import REGISTRY  # late: it takes numpy
-
-    read = list(REGISTRY.values()) if format is None else [REGISTRY[format]]
+    read = list(FORMATS.values()) if format is None else [FORMATS[format]]
     return code_hash("convert", *dict.fromkeys([*read, OWN_FORMAT]))

@@ -9,8 +9,8 @@ from sae_stability.files import read_json, read_metadata
 RECORDS = Path(".snakemake", "metadata")
 
 
-def recorded(file: str) -> str | None:
-    """What a result, JSON or a table, says it was made from; None where there is no such result."""
+def fingerprint_in(file: str) -> str | None:
+    """The fingerprint that a result, JSON or a table, records; None where there is no such result."""
     try:
         return (read_metadata(file) if file.endswith(".parquet") else read_json(file))["config_hash"]
     except (StudyError, KeyError, TypeError):
@@ -35,7 +35,7 @@ def unfinished(results: dict, records: Path = RECORDS) -> list:
     for name, (files, fingerprint) in results.items():
         if not all(map(os.path.exists, files)):
             todo.append(name)
-        elif recorded(files[0]) != fingerprint:
+        elif fingerprint_in(files[0]) != fingerprint:
             stale.append(files[0])
             todo.append(name)
     if stale and not any(records.glob("*")):

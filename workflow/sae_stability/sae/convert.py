@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from sae_stability.errors import StudyError
+from sae_stability.ranges import Count
 from sae_stability.sae import formats
 from sae_stability.sae.checkpoint_files import checkpoint_files
 from sae_stability.sae.formats import own
@@ -13,8 +14,8 @@ def convert(
     checkpoint: Path,
     format: str | None = None,
     to: str = "own",
-    n_latents: int | None = None,
-    d_model: int | None = None,
+    n_latents: Count | None = None,
+    d_model: Count | None = None,
     config_hash: str = "",
     out: Path,
 ) -> None:
@@ -34,6 +35,7 @@ def convert(
             folder, or holds an SAE of another format.
     """
     _check_not_itself(checkpoint, out)
+    formats.check_written(to)
     formats.check_free(out, to)
     weights = formats.read(checkpoint, format)
     for quantity, actual, expected in (("latents", weights.n_latents, n_latents), ("width", weights.d_model, d_model)):

@@ -1,38 +1,84 @@
 """Download one SAE from the Hugging Face hub: only its own files, from one folder, at one revision."""
 
+import json
 import shutil
+import tempfile
 from pathlib import Path
 
 from sae_stability.errors import StudyError
+from sae_stability.files import read_json
 from sae_stability.sae.checkpoint_files import FILES, checked_folder
+
+RECORD = ".fetched"
+"""File in a fetched folder that lists what was downloaded, as JSON."""
+
+# Snakemake puts this file into folders that are outputs of a rule.
+_TIMESTAMP = ".snakemake_timestamp"
 
 
 def fetch(*, repo: str, folder: str, revision: str | None = None, out: Path) -> Path:
     """Download an SAE from the Hugging Face hub. Files keep their paths in the repository.
 
+    The files are downloaded beside `out` and moved there when all have arrived. So a failed download changes nothing.
+
     Args:
         repo: repository on the hub: owner/name.
         folder: path of the SAE in the repository; . for the root.
         revision: branch, tag or commit; the main branch if left out.
-        out: folder for the files; its contents are replaced.
+        out: folder for the files. An earlier download in it is replaced; a folder with other files is refused.
 
     Returns:
         The SAE's folder.
 
     Raises:
-        StudyError: no such repository, revision or folder, no access, no network, or a path outside the repository.
+        StudyError: no such repository, revision or folder, no access, no network, a path outside the repository, or
+            `out` holds files that were not downloaded by `fetch`.
     """
     inside = checked_folder(folder)
-    out = Path(out)
-    shutil.rmtree(out, ignore_errors=True)
+    target = Path(out).resolve()
+    _check_replaceable(target)
     names = [(inside / name).as_posix() for name in FILES]
-    _download(repo, revision, names, out)
-    shutil.rmtree(out / ".cache", ignore_errors=True)
-    if not any((out / name).is_file() for name in names):
-        raise StudyError(
-            f"{repo}: folder {folder!r} at {revision or 'main'} holds no file of an SAE ({', '.join(FILES)})"
-        )
-    return out / inside
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the target, so that moving the files there is a rename on one disk.
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as temporary:
+        download = Path(temporary, "download")
+        _download(repo, revision, names, download)
+        shutil.rmtree(download / ".cache", ignore_errors=True)
+        found = [name for name in names if (download / name).is_file()]
+        if not found:
+            raise StudyError(
+                f"{repo}: folder {folder!r} at {revision or 'main'} holds no file of an SAE ({', '.join(FILES)})"
+            )
+        record = {"repo": repo, "folder": folder, "revision": revision, "files": found}
+        (download / RECORD).write_text(json.dumps(record, indent=1) + "\n")
+        _replace(target, download, Path(temporary, "earlier"))
+    return Path(out) / inside
+
+
+def _check_replaceable(target: Path) -> None:
+    """Check that `target` is a new or empty folder, or holds nothing but an earlier download."""
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise StudyError(f"{target}: is a file; name a folder")
+    record = read_json(target / RECORD) if (target / RECORD).is_file() else {"files": []}
+    downloaded = {RECORD, _TIMESTAMP, *record["files"]}
+    for path in target.rglob("*"):
+        name = path.relative_to(target).as_posix()
+        if name not in downloaded and (path.is_symlink() or not path.is_dir()):
+            raise StudyError(f"{target}: holds {name}, which was not downloaded by fetch; name another folder")
+
+
+def _replace(target: Path, new: Path, aside: Path) -> None:
+    """Put the folder `new` in the place of `target`; move an old `target` to `aside`, and back if that fails."""
+    if target.exists():
+        target.rename(aside)
+    try:
+        new.rename(target)
+    except OSError:
+        if aside.exists():
+            aside.rename(target)
+        raise
 
 
 def _download(repo: str, revision: str | None, names: list[str], out: Path) -> None:

@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 
+from sae_stability.devices import check_device
+from sae_stability.errors import StudyError
 from sae_stability.sae import formats
 from sae_stability.sae.formats import own
 from sae_stability.sae.formats.untrusted import one_line_errors
@@ -22,6 +25,9 @@ class SAE:
         extras: optional tensors, named as in `Weights` (`threshold`, `gate_bias`, `log_magnitude`, `skip`).
         cfg: the contents of `cfg.json` for an SAE trained here; settings and origin for others.
         trained_here: whether this project trained the SAE.
+
+    The methods take numpy arrays too, and raise a StudyError for values that are no matrix of real numbers or have
+    another width.
     """
 
     def __init__(self, weights: Weights, cfg: dict | None = None, device: str | torch.device = "cpu") -> None:
@@ -34,27 +40,39 @@ class SAE:
         self.trained_here = cfg is not None
         self.cfg = cfg or weights.settings | {"architecture": weights.activation} | weights.origin
 
-    def encode(self, x: torch.Tensor) -> torch.Tensor:
+    @property
+    def n_latents(self) -> int:
+        """Number of latents."""
+        return self.encoder.shape[0]
+
+    @property
+    def d_model(self) -> int:
+        """Width of the activations."""
+        return self.encoder.shape[1]
+
+    def encode(self, x: torch.Tensor | np.ndarray) -> torch.Tensor:
         """Latent activations (rows, n_latents) float32 of raw activations x (rows, d_model) of any float dtype."""
-        z = self._normalised(x.to(self.encoder.dtype))[0]
+        z = self._normalised(self._rows(x, "x", self.d_model))[0]
         if self.subtract_decoder_bias:
             z = z - self.decoder_bias
         return _ENCODE[self.activation](self, z)
 
-    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+    def decode(self, latents: torch.Tensor | np.ndarray) -> torch.Tensor:
         """latents @ decoder + decoder_bias, (rows, d_model). `reconstruct` adds rescaling and the skip connection."""
-        return torch.addmm(self.decoder_bias, latents, self.decoder)
+        return torch.addmm(self.decoder_bias, self._rows(latents, "latents", self.n_latents), self.decoder)
 
-    def reconstruct(self, latents: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    def reconstruct(self, latents: torch.Tensor | np.ndarray, x: torch.Tensor | np.ndarray) -> torch.Tensor:
         """The reconstruction of x (rows, d_model) from its latents: `decode`, scaled back, plus the skip connection."""
         x_hat = self.decode(latents)
-        x = x.to(self.encoder.dtype)
+        x = self._rows(x, "x", self.d_model)
+        if len(x) != len(x_hat):
+            raise StudyError(f"latents has {len(x_hat)} rows, x has {len(x)}; give the latents of these rows")
         if self.input_norm != "none":
             _, shift, scale = self._normalised(x)
             x_hat = x_hat * scale + shift
         return x_hat + x @ self.extras["skip"].T if "skip" in self.extras else x_hat
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor | np.ndarray) -> torch.Tensor:
         """reconstruct(encode(x), x)."""
         return self.reconstruct(self.encode(x), x)
 
@@ -68,6 +86,21 @@ class SAE:
             **{name: value.numpy(force=True) for name, value in tensors.items()},
             **{name: getattr(self, name) for name in settings},
         )
+
+    def _rows(self, values: torch.Tensor | np.ndarray, name: str, width: int) -> torch.Tensor:
+        """`values` as a float32 tensor (rows, `width`) on the SAE's device."""
+        if isinstance(values, np.ndarray):
+            if values.dtype.kind not in "fiub":
+                raise StudyError(f"{name}: holds {values.dtype} values; must be real numbers")
+            values = torch.as_tensor(values, device=self.encoder.device)
+        if not isinstance(values, torch.Tensor) or values.is_complex():
+            kind = getattr(values, "dtype", type(values).__name__)
+            raise StudyError(f"{name}: {kind} given; give a torch tensor or numpy array of real numbers")
+        if values.ndim != 2 or values.shape[1] != width:
+            raise StudyError(f"{name}: shape {tuple(values.shape)} given; must be (rows, {width})")
+        if values.device != self.encoder.device:
+            raise StudyError(f"{name}: on {values.device}, but the SAE is on {self.encoder.device}; move one of them")
+        return values.to(self.encoder.dtype)
 
     def _normalised(self, x: torch.Tensor):
         """(x normalised for the encoder, shift, scale); normalised x * scale + shift = x, up to the epsilon."""
@@ -85,12 +118,13 @@ def load(path: str | Path, format: str | None = None, device: str | torch.device
 
     Args:
         path: a folder or a file.
-        format: one of `formats.REGISTRY` (own, sparsify, saelens, dictionary_learning, gemma_scope, ...); None to
+        format: one of `formats.FORMATS` (own, sparsify, saelens, dictionary_learning, gemma_scope, ...); None to
             detect it from the files.
         device: a torch device.
 
     Raises:
-        StudyError: there is no such SAE, or its files are damaged, contradict each other, or contain code.
+        StudyError: there is no such SAE, its files are damaged, contradict each other, or contain code; or torch has no
+            such device here.
 
     Example:
         >>> import tempfile
@@ -109,8 +143,8 @@ def load(path: str | Path, format: str | None = None, device: str | torch.device
         torch.Size([512, 8])
     """
     path = Path(path)
+    check_device(device)
     if (format or formats.detect(path)) == "own":
-        torch.empty(0, device=device)  # fail here for a missing device: it is no fault of the file
         with one_line_errors(path):
             return load_own(path, device)
     return SAE(formats.read(path, format), device=device)
@@ -138,6 +172,7 @@ def save(path: str | Path, sae: SAE, format: str = "own") -> None:
 
     Raises:
         StudyError: the format cannot be written or cannot express this SAE, or the folder holds something else.
+        TypeError: `sae` is no SAE.
 
     Example:
         >>> import tempfile
@@ -153,7 +188,10 @@ def save(path: str | Path, sae: SAE, format: str = "own") -> None:
         >>> sae.load(folder + "/for-saelens").cfg["format"]
         'saelens'
     """
+    if not isinstance(sae, SAE):
+        raise TypeError(f"save: the second argument is {type(sae).__name__}; give a folder, then an SAE")
     path = Path(path)
+    formats.check_written(format)
     formats.check_free(path, format)
     if format == "own" and sae.trained_here:
         own.write_trained(path, sae.weights, sae.cfg)

@@ -1,5 +1,6 @@
 """Reading YAML strictly, and checking a study against its schema with errors that a person can act on."""
 
+import dataclasses
 import difflib
 import functools
 import json
@@ -13,7 +14,11 @@ import yaml
 from sae_stability.corpus.documents import DEFAULTS
 from sae_stability.errors import StudyError
 from sae_stability.figures.registry import names
-from sae_stability.sae.training.limits import LIMITS, range_fault
+from sae_stability.match.threshold import THRESHOLD
+from sae_stability.ranges import range_fault
+from sae_stability.sae.format_names import FORMATS
+from sae_stability.sae.training.limits import LIMITS
+from sae_stability.sae.training.settings import TrainSettings
 
 SCHEMA = Path(__file__).with_name("config.schema.yaml")
 
@@ -84,13 +89,19 @@ def load_yaml(path: str | os.PathLike) -> dict:
 def schema() -> dict:
     """The schema of a study as one nested dict, filled with what other modules state.
 
-    Those are the limits of hyper-parameters (`sae.training.limits`), the defaults of corpora (`corpus.documents`), and
+    Those are limits and defaults of hyper-parameters (`sae.training.limits` and `settings`), defaults of corpora
+    (`corpus.documents`), the threshold (`match.threshold`), the names of checkpoint formats (`sae.format_names`), and
     the kinds of figures (`figures.registry`).
     """
     loaded = load_yaml(SCHEMA)
+    loaded["properties"]["threshold"]["default"] = THRESHOLD
     properties = loaded["$defs"]["cohort"]["properties"]
     for name in LIMITS.keys() & properties.keys():
         properties[name] |= LIMITS[name]
+    for field in dataclasses.fields(TrainSettings):
+        if field.name in properties and field.default is not dataclasses.MISSING:
+            properties[field.name].setdefault("default", field.default)
+    loaded["$defs"]["external_cohort"]["properties"]["format"]["enum"] = [*FORMATS, None]
     for kind, defaults in DEFAULTS.items():
         for name, value in defaults.items():
             loaded["$defs"][kind]["properties"][name]["default"] = value

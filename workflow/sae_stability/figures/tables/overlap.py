@@ -8,9 +8,7 @@ import pandas as pd
 from sae_stability import files
 from sae_stability.errors import StudyError
 from sae_stability.figures import published as paper
-
-# The threshold of overlap tables whose metadata states none.
-THRESHOLD = 0.7
+from sae_stability.match.threshold import THRESHOLD
 
 PAIR_STATISTICS = ("shared", "same_counterpart", "joint", "decoder_only")
 

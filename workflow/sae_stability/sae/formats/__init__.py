@@ -1,4 +1,4 @@
-"""Checkpoint formats. To add one: a module in this folder and a line in `REGISTRY`.
+"""Checkpoint formats. To add one: a module in this folder and a line in `sae.format_names`.
 
 A module has `detect(path)`, `read(path) -> Weights`, `shape(path) -> (n_latents, d_model)` and, if SAEs can also be
 written in the format, `write(path, weights)`. Modules are loaded only when needed. The project's own format is tried
@@ -13,24 +13,12 @@ from types import ModuleType
 
 import numpy as np
 
-from sae_stability.errors import StudyError
+from sae_stability.errors import StudyError, naming_missing_extra
 from sae_stability.sae.checkpoint_files import checkpoint_files
+from sae_stability.sae.format_names import FORMATS, WRITTEN
 from sae_stability.sae.formats import own
 from sae_stability.sae.formats.untrusted import one_line_errors
 from sae_stability.sae.weights import Weights
-
-# In the order in which they are tried. No two formats detect the same files.
-REGISTRY = {
-    "own": "sae_stability.sae.formats.own",
-    "sparsify": "sae_stability.sae.formats.sparsify",
-    "saelens": "sae_stability.sae.formats.saelens",
-    "dictionary_learning": "sae_stability.sae.formats.dictionary_learning",
-    "gemma_scope": "sae_stability.sae.formats.gemma_scope",
-    "gemma_scope_2": "sae_stability.sae.formats.gemma_scope_2",
-    "llama_scope": "sae_stability.sae.formats.llama_scope",
-    "openai": "sae_stability.sae.formats.openai",
-}
-WRITTEN = ("own", "sparsify", "saelens", "dictionary_learning")
 
 
 def detect(path: Path) -> str:
@@ -47,13 +35,13 @@ def detect(path: Path) -> str:
         inside = [folder.name for folder in _saes_inside(path)]
         if inside:
             raise StudyError(f"{path}: holds several SAEs; name one of {', '.join(inside[:8])}")
-        raise StudyError(f"{path}: no SAE in a known format ({', '.join(REGISTRY)}), or files are missing")
+        raise StudyError(f"{path}: no SAE in a known format ({', '.join(FORMATS)}), or files are missing")
     return found
 
 
 def recognised(path: Path) -> str | None:
     """The name of the format whose files are at `path`, or None. Modules after the first match are not loaded."""
-    return next((name for name in REGISTRY if _module(name).detect(path)), None)
+    return next((name for name in FORMATS if _module(name).detect(path)), None)
 
 
 def read(path: Path, format: str | None = None) -> Weights:
@@ -61,14 +49,14 @@ def read(path: Path, format: str | None = None) -> Weights:
 
     Args:
         path: a folder or a file.
-        format: a name in `REGISTRY`; None to detect it from the files.
+        format: a name in `FORMATS`; None to detect it from the files.
 
     Raises:
         StudyError: no such format, or the files are in another format, damaged or unsafe.
     """
     path = Path(path)
     name = _known_format(format) if format else detect(path)
-    with one_line_errors(path):
+    with naming_missing_extra(), one_line_errors(path):
         weights = _module(name).read(path)
     return dataclasses.replace(weights, origin={"format": name} | weights.origin)
 
@@ -95,7 +83,7 @@ def shape(path: Path, format: str | None = None) -> tuple[int, int]:
         StudyError: as in `read`, or the encoder is not a matrix.
     """
     name = _known_format(format) if format else detect(path)
-    with one_line_errors(path):
+    with naming_missing_extra(), one_line_errors(path):
         found = tuple(_module(name).shape(Path(path)))
     if len(found) != 2:
         raise StudyError(f"{path}: the encoder has shape {found}; must be a matrix")
@@ -111,9 +99,19 @@ def write(path: Path, weights: Weights, format: str) -> None:
     Raises:
         StudyError: the format cannot be written, or cannot express this SAE.
     """
+    check_written(format)
+    with naming_missing_extra():
+        _module(format).write(Path(path), weights)
+
+
+def check_written(format: str) -> None:
+    """Check that SAEs can be written in a format.
+
+    Raises:
+        StudyError: they cannot.
+    """
     if format not in WRITTEN:
-        raise StudyError(f"{path}: format {format!r} is not written; allowed: {', '.join(WRITTEN)}")
-    _module(format).write(Path(path), weights)
+        raise StudyError(f"format {format!r} is not written; allowed: {', '.join(WRITTEN)}")
 
 
 def check_free(out: Path, format: str) -> None:
@@ -156,10 +154,10 @@ def _text_and_numbers(name: str) -> list[str | int]:
 
 
 def _known_format(name: str) -> str:
-    if name not in REGISTRY:
-        raise StudyError(f"format {name!r} is not known; allowed: {', '.join(REGISTRY)}")
+    if name not in FORMATS:
+        raise StudyError(f"format {name!r} is not known; allowed: {', '.join(FORMATS)}")
     return name
 
 
 def _module(name: str) -> ModuleType:
-    return import_module(REGISTRY[name])
+    return import_module(FORMATS[name])

@@ -2,19 +2,23 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 
 from sae_stability.activations import reader
-from sae_stability.arguments import check_one_each
 from sae_stability.errors import StudyError
 from sae_stability.files import check_made_from, write_json, write_table
 from sae_stability.models.headers import has_lm_head
 from sae_stability.models.source import ModelSource
+from sae_stability.one_each import check_one_each
+from sae_stability.ranges import Count
 from sae_stability.sae.model import SAE, load_own
 from sae_stability.sae.training.initial_weights import initial_weights
+
+if TYPE_CHECKING:
+    from sae_stability.sae.quality.language_model import SplicedModel
 
 RARE_RATE = 1e-4
 _BLOCK_ENTRIES = 1 << 20  # latent activations held at once, 4 MiB: larger blocks would get new memory pages each time
@@ -44,8 +48,8 @@ def evaluate(
     activations_hash: str | None = None,
     sae_hash: Sequence[str] = (),
     model: ModelSource | None = None,
-    lm_tokens: int = 131_072,
-    threads: int = 1,
+    lm_tokens: Count = 131_072,
+    threads: Count = 1,
     device: Literal["cpu", "cuda"] = "cpu",
 ) -> list[dict]:
     """Evaluate SAEs of one hookpoint on held-out rows and, if the model has a language-model head, inside the model.
@@ -63,7 +67,8 @@ def evaluate(
             it, as for some SAEs made elsewhere, all metrics are null and every latent counts as alive.
         tokens: held-out token blocks, for the cross-entropy.
         hookpoint: where the SAEs are spliced in; by default each SAE's own hookpoint.
-        out_json: file for the metrics above, `n_rows` and `config_hash`; one per SAE, in the order of --sae.
+        out_json: file for the metrics (`fvu`, `l0`, ..., `kl`), `n_rows` and `config_hash`; one per SAE, in the order
+            of --sae.
         out_parquet: file for the table of latents; one per SAE, in the order of --sae. One row per latent: `latent`,
             `fired` (number of rows), `rate`, `mean_activation` (over rows where it fires; NaN if never), `alive`,
             `init_similarity_encoder` and `init_similarity_decoder` (cosine with the latent's initial row; NaN if the
@@ -90,33 +95,42 @@ def evaluate(
         check_made_from(folder / "cfg.json", made_from)
     torch.set_num_threads(threads)
     data = None if chunk is None else reader.Chunk(chunk)
-    language = None
-    if data is not None and model is not None and tokens is not None and _has_language_head(model):
-        from sae_stability.sae.quality.language_model import SplicedModel
-
-        language = SplicedModel.load(Path(tokens), model, device, max_tokens=lm_tokens)
+    spliced = _spliced_model(data, model, tokens, device, lm_tokens)
     results = []
     for folder, json, parquet, made_from in zip(
         sae, out_json, out_parquet, config_hash or [""] * len(sae), strict=True
     ):
         loaded = load_own(folder, device)
-        d_model = loaded.encoder.shape[1]
-        if data is not None and data.d_model != d_model:
-            raise StudyError(f"{folder}: has width {d_model}, but {chunk} has width {data.d_model}")
+        if data is not None and data.d_model != loaded.d_model:
+            raise StudyError(f"{folder}: has width {loaded.d_model}, but {chunk} has width {data.d_model}")
         metrics, latents = _unknown_metrics(loaded) if data is None else _reconstruction_metrics(loaded, data, device)
-        in_model = dict.fromkeys(LANGUAGE_METRICS)
-        if language is not None:
-            in_model = language.metrics(
-                loaded,
-                hookpoint or loaded.cfg["hookpoint"],
-                data.mean,
-                keep_special=data.manifest.get("keep_special", False),
-                max_norm=data.manifest.get("max_norm"),
-            )
+        in_model = _metrics_in_model(spliced, loaded, hookpoint, data)
         write_table(parquet, latents.assign(**_init_similarity(loaded)))
         results.append(metrics | in_model | {"config_hash": made_from})
         write_json(json, results[-1])
     return results
+
+
+def _spliced_model(
+    data: reader.Chunk | None, model: ModelSource | None, tokens: Path | None, device: str, lm_tokens: int
+) -> "SplicedModel | None":
+    """The model to splice SAEs into; None without held-out activations, model, tokens or language-model head."""
+    if data is None or model is None or tokens is None or not _has_language_head(model):
+        return None
+    from sae_stability.sae.quality.language_model import SplicedModel  # late: it takes transformers
+
+    return SplicedModel.load(Path(tokens), model, device, max_tokens=lm_tokens)
+
+
+def _metrics_in_model(
+    spliced: "SplicedModel | None", sae: SAE, hookpoint: str | None, data: reader.Chunk | None
+) -> dict[str, float | None]:
+    """The `LANGUAGE_METRICS` of an SAE; all None without a model."""
+    if spliced is None:
+        return dict.fromkeys(LANGUAGE_METRICS)
+    keep_special, max_norm = data.manifest.get("keep_special", False), data.manifest.get("max_norm")
+    place = hookpoint or sae.cfg["hookpoint"]
+    return spliced.metrics(sae, place, data.mean, keep_special=keep_special, max_norm=max_norm)
 
 
 def _unknown_metrics(sae: SAE):

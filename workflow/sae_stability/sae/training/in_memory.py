@@ -2,7 +2,7 @@
 
 import dataclasses
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +10,9 @@ import torch
 
 from sae_stability.activations.reader import Chunk
 from sae_stability.activations.writer import ChunkWriter, NonFinite, shuffled_order
-from sae_stability.devices import cores
+from sae_stability.devices import check_device, thread_count
 from sae_stability.errors import StudyError
+from sae_stability.ranges import checked_count
 from sae_stability.sae.model import SAE, load_own
 from sae_stability.sae.training.job import SaeJob
 from sae_stability.sae.training.settings import TrainSettings
@@ -51,7 +52,8 @@ def train(
         The SAE; with `init_seeds`, a list of SAEs in their order.
 
     Raises:
-        StudyError: settings are wrong; activations are not a matrix, too few or not finite; or the training diverged.
+        StudyError: settings are wrong, `init_seeds` is empty, no such device, `threads` is below 1; activations are not
+            a matrix of real numbers, too few or not finite; or the training diverged.
 
     Example:
         >>> import torch
@@ -65,16 +67,18 @@ def train(
         (0, 1)
     """
     _check_names(settings)
-    if init_seeds is not None and "init_seed" in settings:
-        raise StudyError("train: init_seed and init_seeds are both given; give one of them")
+    seeds = _seeds(init_seeds, settings)
+    epochs = checked_count("epochs", settings.get("epochs", TrainSettings.epochs))
+    threads = thread_count(threads)
+    check_device(device)
     with tempfile.TemporaryDirectory(prefix="sae-stability-") as temporary:
         chunk = activations
         if not isinstance(activations, str | Path):
             # This name matters: the order of the rows depends on it.
             chunk = _write_chunk(activations, Path(temporary) / "chunk-0000")
         rows = Chunk(chunk).rows
-        seeds = [settings.pop("init_seed", 0)] if init_seeds is None else list(init_seeds)
-        settings.setdefault("tokens", rows * settings.get("epochs", 1))
+        _check_enough(rows, settings.get("batch_size", TrainSettings.batch_size))
+        settings.setdefault("tokens", rows * epochs)
         settings.setdefault("chunk_tokens", rows)
         root = Path(out) if out is not None else Path(temporary) / "saes"
         folders = [root] if init_seeds is None else [root / f"seed-{seed}" for seed in seeds]
@@ -85,7 +89,7 @@ def train(
             ],
             chunk=Path(chunk),
             chunk_index=0,
-            threads=threads or cores(),
+            threads=threads,
             device=device,
             progress=progress,
         )
@@ -103,11 +107,35 @@ def _check_names(settings: dict) -> None:
         raise StudyError(f"train: {missing[0]} is missing; give {missing[0]}=")
 
 
+def _seeds(init_seeds: Sequence[int] | None, settings: dict) -> list[int]:
+    """The init seeds to train; `init_seed` is taken out of `settings`."""
+    if init_seeds is None:
+        return [settings.pop("init_seed", TrainSettings.init_seed)]
+    if "init_seed" in settings:
+        raise StudyError("train: init_seed and init_seeds are both given; give one of them")
+    if not isinstance(init_seeds, Iterable) or isinstance(init_seeds, str) or not (seeds := list(init_seeds)):
+        raise StudyError(f"train: init_seeds is {init_seeds!r}; give a list with a seed for each SAE, such as [0, 1]")
+    return seeds
+
+
+def _check_enough(rows: int, batch_size: object) -> None:
+    # `TrainSettings` checks the batch size itself.
+    if isinstance(batch_size, int) and rows < batch_size:
+        raise StudyError(
+            f"activations: {rows:,} rows, fewer than one batch of {batch_size:,}; give more, or lower batch_size"
+        )
+
+
 def _write_chunk(activations, folder: Path) -> Path:
     """Write rows in memory, in random order, as a chunk folder."""
-    rows = torch.as_tensor(activations)
+    try:
+        rows = torch.as_tensor(activations)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise StudyError(f"activations: cannot be read as a matrix of numbers ({error})") from None
     if rows.ndim != 2 or 0 in rows.shape or rows.is_complex():
-        raise StudyError(f"activations: {rows.dtype} of shape {tuple(rows.shape)}; must be a matrix (rows, d_model)")
+        raise StudyError(
+            f"activations: {rows.dtype} of shape {tuple(rows.shape)}; must be a real matrix (rows, d_model)"
+        )
     order = shuffled_order(0, 0, -(-len(rows) // SHARD_ROWS))
     capacity = np.bincount(order.shard(np.arange(len(rows))), minlength=order.shards)
     metadata = {"model": None, "revision": None, "hookpoint": "", "context_length": 1, "config_hash": ""}

@@ -3,10 +3,10 @@
 `TrainSettings` and the schema of a study both take their limits from here.
 """
 
-import operator
 from collections.abc import Mapping
 from typing import Literal, get_args
 
+from sae_stability.ranges import range_fault
 from sae_stability.sae.architectures import REGISTRY, useless_setting
 from sae_stability.sae.training.budget import Budget
 
@@ -31,16 +31,6 @@ LIMITS: dict[str, dict] = {
     "normalisation": {"enum": list(get_args(InputNormalisation))},
 }
 """Setting -> its limits, in the keywords of JSON Schema. A `$comment` gives the reason and is part of the error."""
-
-_BOUNDS = {"minimum": operator.ge, "exclusiveMinimum": operator.gt, "maximum": operator.le}
-
-
-def range_fault(value: float, limits: Mapping) -> str | None:
-    """Error message, without the setting's name, if a number is outside its `limits`; else None."""
-    if all(holds(value, limits[bound]) for bound, holds in _BOUNDS.items() if bound in limits):
-        return None
-    reason = f"{limits['$comment']}; " if "$comment" in limits else ""
-    return f"{value} given; {reason}it must be {_range(limits)}"
 
 
 def setting_fault(settings: Mapping) -> str | None:
@@ -81,18 +71,3 @@ def combination_fault(settings: Mapping) -> str | None:
             f"({tokens:,} tokens in batches of {batch_size:,}); lower it"
         )
     return None
-
-
-def _range(limits: Mapping) -> str:
-    """The allowed range as text."""
-    low, high = limits.get("minimum"), limits.get("maximum")
-    if low is not None and high is not None:
-        return f"from {low:,} to {high:,}"
-    words = []
-    if low is not None:
-        words.append(f"at least {low:,}")
-    if "exclusiveMinimum" in limits:
-        words.append(f"above {limits['exclusiveMinimum']:,}")
-    if high is not None:
-        words.append(f"at most {high:,}")
-    return " and ".join(words)

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from sae_stability.arguments import check_one_each
 from sae_stability.errors import StudyError
 from sae_stability.files import check_made_from
+from sae_stability.one_each import check_one_each
+from sae_stability.ranges import Count, Index
 from sae_stability.sae.training.job import SaeJob
 from sae_stability.sae.training.settings import TrainSettings
 
@@ -15,18 +16,18 @@ from sae_stability.sae.training.settings import TrainSettings
 def train_saes(
     *,
     chunk: Path,
-    chunk_index: int = 0,
+    chunk_index: Index = 0,
     first_chunk_manifest: Path | None = None,
     activations_hash: str | None = None,
     settings: TrainSettings,
-    init_seed: Sequence[int] = (0,),
+    init_seed: Sequence[Index] = (0,),
     previous: Sequence[Path] = (),
     out: Sequence[Path] = (),
     state_out: Sequence[Path] = (),
     checkpoint: Sequence[Path] = (),
     tensorboard: Sequence[Path] = (),
     config_hash: Sequence[str] = (),
-    threads: int = 1,
+    threads: Count = 1,
     device: Literal["cpu", "cuda"] = "cpu",
 ) -> None:
     """Train an SAE, or several that differ only in their init seed, on one chunk of activations.

@@ -1,4 +1,4 @@
-"""A check of arguments that several verbs use."""
+"""A check of lists that must have one entry for each SAE, pair or repeat of a command."""
 
 from collections.abc import Sequence
 
