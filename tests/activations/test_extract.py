@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
-from sae_stability.activations import extraction
+from sae_stability.activations import extraction, in_memory
 from sae_stability.activations.reader import Chunk, rows
 from sae_stability.activations.writer import shuffled_order
 from sae_stability.corpus.blocks import BlockFile
@@ -204,8 +206,6 @@ def test_the_number_of_threads_changes_no_byte(run, tmp_path, multiple):
 
 def broken_copy(models, tmp_path, change) -> Path:
     """The tiny GPT-NeoX with weights changed in place by `change(model)`."""
-    import shutil
-
     folder = shutil.copytree(models["gpt_neox"], tmp_path / "broken")
     model = load_model(ModelSource(str(models["gpt_neox"])), "cpu", lm_head=True)
     with torch.no_grad():
@@ -235,6 +235,43 @@ def test_values_too_large_for_float16_are_told_from_infinity(run, models, tmp_pa
     folder = broken_copy(models, tmp_path, lambda model: model.gpt_neox.embed_in.weight.mul_(1e6))
     with pytest.raises(StudyError, match="too large for the stored dtype; choose bfloat16 or float32"):
         run("gpt_neox", hookpoint=["embed_in"], model=ModelSource(str(folder)), dtype="float16")
+
+
+def without(models, tmp_path, end: str) -> ModelSource:
+    """The tiny GPT-NeoX without the tensor whose name ends so."""
+    folder = tmp_path / "lacking"
+    shutil.copytree(models["gpt_neox"], folder)
+    tensors = load_file(folder / "model.safetensors")
+    kept = {name: value for name, value in tensors.items() if not name.endswith(end)}
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    return ModelSource(str(folder))
+
+
+@pytest.mark.parametrize("multiple", [None, 3.0])
+def test_a_hookpoint_that_needs_weights_which_are_not_there_is_refused(run, models, tmp_path, multiple):
+    source = without(models, tmp_path, "layers.0.mlp.dense_h_to_4h.weight")
+    with pytest.raises(StudyError, match=r"'layers.0.mlp' needs weights .* lack layers.0.mlp.dense_h_to_4h.weight"):
+        run("gpt_neox", hookpoint=["layers.0.mlp"], model=source, max_norm_multiple=multiple)
+    with pytest.raises(StudyError, match=r"'layers.1' needs weights"):
+        in_memory.extract(source, ["some text"], ["layers.1"], context_length=16)
+
+
+def test_weights_that_a_hookpoint_does_not_need_may_miss(run, models, tmp_path):
+    expected = contents(run("gpt_neox", hookpoint=["layers.0"], out=tmp_path / "whole")[0])[0]
+    source = without(models, tmp_path, ("layers.1.mlp.dense_h_to_4h.weight", "embed_out.weight"))
+    found = contents(run("gpt_neox", hookpoint=["layers.0"], model=source, out=tmp_path / "part")[0])[0]
+    assert torch.equal(found, expected)
+
+
+def test_a_forward_pass_that_fails_names_the_model(run, monkeypatch):
+    def fail(*_, **__):
+        raise NotImplementedError("no kernel for this device\nmore")
+
+    monkeypatch.setattr("transformers.models.gpt_neox.modeling_gpt_neox.GPTNeoXMLP.forward", fail)
+    with pytest.raises(
+        StudyError, match="cannot run on 1 x 16 tokens: NotImplementedError: no kernel for this device;"
+    ):
+        run("gpt_neox", hookpoint=["layers.0"])
 
 
 def test_a_token_set_of_another_tokenizer_is_refused(run, models, token_sets):

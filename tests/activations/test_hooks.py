@@ -1,5 +1,6 @@
 import pytest
 import torch
+import transformers
 
 from sae_stability.activations.hooks import Hooks, hookpoint_width, list_hookpoints, replace
 from sae_stability.errors import StudyError
@@ -134,3 +135,21 @@ def test_a_value_without_positions_is_refused(models):
     model.embeddings.register_forward_hook(lambda _module, _args, output: output)
     with pytest.raises(StudyError, match=r"gives the shape .* allowed: \(batch, position, width\)"):
         read(model, ["embeddings.position_embeddings"])
+
+
+def test_a_model_that_pads_blocks_to_its_window_says_so():
+    config = transformers.LongformerConfig(
+        vocab_size=50,
+        hidden_size=WIDTH,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=WIDTH,
+        max_position_embeddings=40,
+        attention_window=[8],
+        pad_token_id=1,
+    )
+    model = transformers.AutoModel.from_config(config).eval()
+    with Hooks(model, ["encoder.layer.0"]) as hooks, torch.inference_mode():
+        assert hooks.run(input_ids=torch.full((2, 16), 5))["encoder.layer.0"].shape == (2, 16, WIDTH)
+        with pytest.raises(StudyError, match=r"pads blocks of 13 tokens to 16; choose .* multiple of its attention"):
+            hooks.run(input_ids=torch.full((2, 13), 5))

@@ -20,7 +20,7 @@ def made(folder, hookpoints: list[str], dtype: str = "float32", change=lambda mo
     change(model)
     with Hooks(model, hookpoints) as hooks, torch.inference_mode():
         before = hooks.run(input_ids=TOKENS)
-        gelu_in_place(hooks)
+        gelu_in_place(hooks, input_ids=TOKENS[:2])
         after = hooks.run(input_ids=TOKENS)
     return before, after, [name for name, gelu in gelus(model) if overwrites(gelu)]
 
@@ -106,7 +106,7 @@ def test_hooks_on_a_gelu_stay(models):
     seen = []
     model.encoder.layer[0].intermediate.intermediate_act_fn.register_forward_hook(lambda *_: seen.append(1))
     with Hooks(model, ["encoder.layer.1"]) as hooks, torch.inference_mode():
-        gelu_in_place(hooks)
+        gelu_in_place(hooks, input_ids=TOKENS[:2])
         seen.clear()
         hooks.run(input_ids=TOKENS)
     assert seen == [1]

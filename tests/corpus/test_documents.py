@@ -88,6 +88,24 @@ def test_a_wrong_key_is_named(settings, message):
         documents({"kind": "files", **settings}, seed=0)
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"kind": "files", "paths": "a.txt"}, "paths is 'a.txt'; it must be a list of texts"),
+        ({"kind": "files", "paths": 5}, "paths is 5; it must be a list of texts"),
+        ({"kind": "files", "paths": []}, "paths is .*; it must be a list of texts"),
+        ({"kind": "files", "paths": ["a.txt"], "separator": ""}, "separator is ''; it must be a text"),
+        ({"kind": "files", "paths": ["a.txt"], "text_column": None}, "text_column is None; it must be a text"),
+        ({"kind": "hub", "name": None}, "name is None; it must be a text"),
+        ({"kind": "hub", "name": "a", "streaming": "yes"}, "streaming is 'yes'; it must be true or false"),
+        ({"kind": "docstrings", "packages": ["a"], "min_characters": "9"}, "'9'; it must be a whole number"),
+    ],
+)
+def test_a_setting_of_a_wrong_type_is_named(settings, message):
+    with pytest.raises(StudyError, match=message):
+        documents(settings, seed=0)
+
+
 VALUES = {"an integer": 3, "a list": ["a", "b"], "a mapping": {"a": "b"}, "bytes": b"a"}
 
 
@@ -140,7 +158,9 @@ def test_files_are_shuffled_by_the_seed_with_every_document_once_beyond_the_wind
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", "x", "no known format; allowed endings: .txt, .md, .jsonl, .parquet"),
+        ("a.docx", "x", "no known format; allowed endings: .txt, .md, .jsonl, .json, .csv, .tsv, .parquet; after all"),
+        ("a.parquet.gz", "x", "no known format"),
+        ("a.csv", "x\n1", "no text in column 'text'; columns: x"),
         ("a.jsonl", "{", "line 1: not JSON"),
         ("a.jsonl", '{"body": "x"}', "no text in column 'text'; columns: body"),
         ("a.jsonl", "[1]", "no text in column 'text'"),

@@ -224,6 +224,30 @@ def test_a_missing_tokenizer_is_named(tmp_path):
         load_tokenizer(ModelSource(str(tmp_path / "empty")))
 
 
+def test_bad_rows_are_counted_in_the_manifest_and_told(models, tmp_path, capsys):
+    rows = [json.dumps({"text": text}) for text in sentences(60)]
+    (tmp_path / "a.jsonl").write_text("\n".join([*rows[:2], "not JSON", *rows[2:]]))
+    corpus = {"kind": "files", "paths": [str(tmp_path / "a.jsonl")]}
+    sizes = {"context_length": 16, "heldout_tokens": 100, "train_tokens": 300, "chunk_tokens": 300}
+    given = {"tokenizer": str(models["bert"]), "out": tmp_path / "tokens", **sizes}
+    with pytest.raises(StudyError, match="line 3: not JSON"):
+        tokenize(corpus=corpus, **given)
+    found = tokenize(corpus=corpus | {"on_bad_row": "skip"}, **given)["bad_rows"]
+    assert (found["skipped"], found["replaced"]) == (1, 0)
+    assert "line 3: not JSON" in found["first"]
+    assert "tokenize: 1 bad rows left out, 0 mended, the first" in capsys.readouterr().err
+
+
+def test_one_large_text_file_says_that_it_is_one_document_and_how_to_cut_it(models, tmp_path):
+    (tmp_path / "all.txt").write_text("\n\n".join(sentences(60)))
+    corpus = {"kind": "files", "paths": [str(tmp_path / "all.txt")]}
+    sizes = {"context_length": 16, "heldout_tokens": 100, "train_tokens": 300, "chunk_tokens": 300}
+    given = {"tokenizer": str(models["bert"]), "out": tmp_path / "tokens", **sizes}
+    with pytest.raises(StudyError, match=r"in 1 document; .*A .txt or .md file is one document.* set separator"):
+        tokenize(corpus=corpus, **given)
+    assert tokenize(corpus=corpus | {"separator": "\n\n"}, **given)["bad_rows"]["first"] is None
+
+
 def test_the_verb_reads_the_corpus_itself(models, tmp_path):
     (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in sentences(60)))
     corpus = {"kind": "files", "paths": [str(tmp_path / "a.jsonl")], "text_column": "text"}

@@ -47,3 +47,25 @@ def test_a_damaged_configuration_is_named(tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(StudyError, match=r"config\.json: not readable as a model's configuration"):
         model_facts(ModelSource(str(tmp_path)))
+
+
+@pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\n", b"\xff" * 8])
+def test_damaged_weights_are_named(tmp_path, content):
+    (tmp_path / "model.safetensors").write_bytes(content)
+    with pytest.raises(StudyError, match=r"model\.safetensors: not readable as safetensors"):
+        model_parameters(ModelSource(str(tmp_path)))
+
+
+@pytest.mark.parametrize("content", ["[]", "{"])
+def test_a_configuration_that_is_no_mapping_is_named(tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(StudyError, match=r"config\.json: not readable as a model's configuration"):
+        model_facts(ModelSource(str(tmp_path)))
+
+
+@pytest.mark.parametrize("content", ['{"text_config": null}', '{"architectures": 3, "hidden_size": "wide"}'])
+def test_a_configuration_of_odd_values_tells_nothing(tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
+    source = ModelSource(str(tmp_path))
+    assert model_facts(source) == {"d_model": None, "max_positions": None}
+    assert has_lm_head(source) is False

@@ -8,10 +8,10 @@ import pytest
 from sae_stability.files import sha256
 from sae_stability.pipeline import contents
 from sae_stability.pipeline.contents import Contents
-from sae_stability.study.parts import Model
+from sae_stability.study.parts import Corpus, Model
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin", "tokenizer.json"])
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin", "tokenizer.json", "vocab.tiktoken"])
 def test_another_file_of_a_model_is_another_model(tmp_path: Path, name: str):
     folder = tmp_path / "model"
     folder.mkdir()
@@ -50,3 +50,28 @@ def test_a_missing_file_is_not_an_empty_one(tmp_path: Path):
     missing, empty = Contents(tmp_path / "memory.json").of([tmp_path / "none", tmp_path / "empty"])
     assert missing == "missing"
     assert empty == sha256(tmp_path / "empty")
+
+
+@pytest.mark.parametrize("kind", ["files", "hub"])
+def test_another_file_of_a_corpus_is_another_corpus(tmp_path: Path, kind: str):
+    folder = tmp_path / "text"
+    (folder / "part").mkdir(parents=True)
+    documents = {"files": {"kind": "files", "paths": [f"{folder}/**/*"]}, "hub": {"kind": "hub", "name": str(folder)}}
+    corpus = Corpus("own", documents[kind], 0)
+
+    def found() -> list:
+        return Contents(tmp_path / "memory.json").of_corpus(corpus)
+
+    (folder / "part" / "a.jsonl").write_text('{"text": "one"}')
+    states = [found()]
+    (folder / "part" / "a.jsonl").write_text('{"text": "other"}')
+    states.append(found())
+    (folder / "part" / "a.jsonl").rename(folder / "part" / "a.txt")
+    states.append(found())
+    (folder / "part" / "b.txt").write_text("more")
+    states.append(found())
+    assert all(a != b for i, a in enumerate(states) for b in states[:i])
+    if kind == "hub":
+        (folder / ".cache").mkdir()
+        (folder / ".cache" / "lock").write_text("")
+        assert found() == states[-1]

@@ -1,4 +1,4 @@
-"""The exception for mistakes that a person can mend, and the message for a package that is not installed."""
+"""The exception for mistakes that a person can mend, and how exceptions of other libraries become one."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +10,46 @@ _EXTRAS = {
 }
 
 
+_LONGEST_CAUSE = 300
+# Errors whose kind tells a person nothing.
+_PLAIN = (OSError, ValueError, RuntimeError, Exception)
+
+
 class StudyError(Exception):
     """What is wrong, where, and how to mend it, in one or two lines.
 
     The command line prints the message alone, without a traceback, and exits with 2.
     """
+
+
+@contextmanager
+def one_line(what: str, mend: str = "") -> Iterator[None]:
+    """Turn any exception of another library in the block into a `StudyError` of one line.
+
+    Libraries raise exceptions of many kinds on inputs that they were not made for, and those written in Rust raise one
+    that is no `Exception`. A `StudyError` passes as it is. The original stays attached as the cause.
+
+    Args:
+        what: what failed, with the name of the model, data set or file: "model 'x' cannot be loaded".
+        mend: what to do about it.
+
+    Raises:
+        StudyError: in place of the exception.
+    """
+    try:
+        yield
+    except (StudyError, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:
+        raise StudyError("; ".join(filter(None, [f"{what}: {cause(error)}", mend]))) from error
+
+
+def cause(error: BaseException) -> str:
+    """The first line of an error's message, with the error's kind unless that says nothing more."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[0].rstrip(".") if lines else ""
+    text = text if len(text) <= _LONGEST_CAUSE else f"{text[: _LONGEST_CAUSE - 3]}..."
+    return text if text and type(error) in _PLAIN else ": ".join(filter(None, [type(error).__name__, text]))
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import torch
 from tqdm import tqdm
 
 from sae_stability.activations import forward, sinks
-from sae_stability.activations.hooks import Hooks, hookpoint_width
+from sae_stability.activations.hooks import Hooks
 from sae_stability.activations.inplace_gelu import gelu_in_place
 from sae_stability.activations.writer import (
     ChunkWriter,
@@ -23,6 +23,7 @@ from sae_stability.activations.writer import (
 from sae_stability.corpus.blocks import BlockFile
 from sae_stability.errors import StudyError
 from sae_stability.models.loading import load_model
+from sae_stability.models.positions import table_positions
 from sae_stability.models.source import ModelSource
 from sae_stability.one_each import check_one_each
 from sae_stability.ranges import Count, Index, Within
@@ -90,18 +91,18 @@ def extract(
     check_fit(network, blocks.context_length, census["largest_token"])
     writers: dict[str, ChunkWriter] = {}
     try:
-        for path, folder in zip(hookpoint, out, strict=True):
-            metadata = {
-                "model": model.name,
-                "revision": model.revision,
-                "hookpoint": path,
-                "context_length": blocks.context_length,
-                "config_hash": config_hash,
-            }
-            writers[path] = ChunkWriter(Path(folder), hookpoint_width(network, path), dtype, order, capacity, metadata)
         with Hooks(network, hookpoint) as hooks, forward.workers(device) as count:
+            widths = _widths(hooks, blocks, keep_special)
+            for path, folder in zip(hookpoint, out, strict=True):
+                metadata = {
+                    "model": model.name,
+                    "revision": model.revision,
+                    "hookpoint": path,
+                    "context_length": blocks.context_length,
+                    "config_hash": config_hash,
+                }
+                writers[path] = ChunkWriter(Path(folder), widths[path], dtype, order, capacity, metadata)
             batch_tokens = batch_tokens or forward.suitable_tokens(device)
-            gelu_in_place(hooks)
             limits = {}
             if max_norm_multiple is not None:
                 sample = {"keep_special": keep_special, "batch_tokens": batch_tokens, "count": count}
@@ -139,8 +140,18 @@ def _prepared(
         try:
             prepared[hookpoint] = writers[hookpoint].prepare(rows, token_index)
         except NonFinite as error:
-            raise StudyError(error.at(hookpoint, context_length)) from None
+            raise forward.not_finite(hooks.model, hookpoint, error, context_length) from None
     return prepared
+
+
+def _widths(hooks: Hooks, blocks: BlockFile, keep_special: bool) -> dict[str, int]:
+    """Width of the activations at each hookpoint, from a first block; and GELUs are put in place, tried on it."""
+    batch = next(forward.batches(blocks.kept(keep_special=keep_special), batch_tokens=1))
+    with torch.inference_mode(), forward.running(hooks.model, batch.tokens):
+        inputs = forward.inputs(batch, next(hooks.model.parameters()).device)
+        widths = {hookpoint: found.shape[-1] for hookpoint, found in hooks.run(**inputs).items()}
+        gelu_in_place(hooks, **inputs)
+    return widths
 
 
 def _census(blocks: BlockFile, keep_special: bool) -> dict:
@@ -181,7 +192,7 @@ def _capacity(blocks: BlockFile, order: RowOrder, keep_special: bool) -> np.ndar
 
 def check_fit(model: torch.nn.Module, context_length: int, largest_token: int) -> None:
     """Raise a `StudyError` unless the model has that many positions and knows that token."""
-    positions = getattr(model.config, "max_position_embeddings", None)
+    positions = table_positions(model)
     if positions is not None and context_length > positions:
         raise StudyError(f"context_length {context_length} is above the model's {positions} positions; lower it")
     vocabulary = model.get_input_embeddings().weight.shape[0]

@@ -8,7 +8,10 @@ import numpy as np
 import torch
 
 from sae_stability.activations.hooks import Hooks
+from sae_stability.activations.writer import NonFinite
 from sae_stability.corpus.packing import Blocks
+from sae_stability.errors import StudyError, one_line
+from sae_stability.models.unloaded import missing_weights
 
 _CPU_TOKENS, _ACCELERATOR_TOKENS = 1024, 8192
 
@@ -58,15 +61,34 @@ def _batch(blocks: Blocks, kept: np.ndarray, lengths: np.ndarray, chosen: np.nda
 
 
 def rows(hooks: Hooks, batch: Batch) -> dict[str, torch.Tensor]:
-    """The batch's rows at each hookpoint, (rows, width), in the order of its `token_index`."""
+    """The batch's rows at each hookpoint, (rows, width), in the order of its `token_index`.
+
+    Raises:
+        StudyError: the model cannot run on the batch, or a hookpoint has no (batch, position, width).
+    """
     device = next(hooks.model.parameters()).device
-    inputs = {"input_ids": torch.from_numpy(batch.tokens).long().to(device)}
-    if batch.mask is not None:
-        inputs["attention_mask"] = torch.from_numpy(batch.mask).long().to(device)
-    with torch.inference_mode():
-        found = hooks.run(**inputs)
+    with torch.inference_mode(), running(hooks.model, batch.tokens):
+        found = hooks.run(**inputs(batch, device))
         kept = torch.from_numpy(batch.kept).to(device)
         return {hookpoint: activations[kept] for hookpoint, activations in found.items()}
+
+
+def inputs(batch: Batch, device: torch.device) -> dict[str, torch.Tensor]:
+    """What a model takes for a batch: the tokens, (blocks, length), and their mask where some are padding."""
+    given = {"input_ids": torch.from_numpy(batch.tokens).long().to(device)}
+    if batch.mask is not None:
+        given["attention_mask"] = torch.from_numpy(batch.mask).long().to(device)
+    return given
+
+
+def running(model: torch.nn.Module, tokens: np.ndarray | torch.Tensor) -> contextlib.AbstractContextManager[None]:
+    """Turn any exception of a forward pass of tokens, (blocks, length), into one line that names the model and them."""
+    blocks, length = tokens.shape
+    name = getattr(model, "name_or_path", "") or type(model).__name__
+    return one_line(
+        f"model '{name}' cannot run on {blocks} x {length:,} tokens",
+        "try a shorter context_length, fewer batch_tokens, or another dtype",
+    )
 
 
 @contextlib.contextmanager
@@ -82,3 +104,10 @@ def workers(device: str) -> Iterator[int]:
         yield threads if torch.device(device).type == "cpu" else 1
     finally:
         torch.set_num_threads(threads)
+
+
+def not_finite(model: torch.nn.Module, hookpoint: str, error: NonFinite, context_length: int) -> StudyError:
+    """What to say of a number that is not finite: weights that the model's files lack, or else where it is."""
+    if lacking := missing_weights(model):
+        return StudyError(f"hookpoint '{hookpoint}' needs weights that are not there: {lacking}; fetch the model again")
+    return StudyError(error.at(hookpoint, context_length))

@@ -62,6 +62,7 @@ class Hooks:
             if hookpoint not in found:
                 raise StudyError(f"hookpoint '{hookpoint}': the module does not run in a forward pass; choose another")
         for hookpoint, activations in found.items():
+            _check_length(hookpoint, activations, inputs["input_ids"].shape)
             _check_shape(hookpoint, activations, inputs["input_ids"].shape)
         return found
 
@@ -104,17 +105,24 @@ def list_hookpoints(model: torch.nn.Module | transformers.PretrainedConfig) -> l
     return [name for name, _ in _base(model).named_modules() if name]
 
 
-def hookpoint_width(model: torch.nn.Module | transformers.PretrainedConfig, hookpoint: str) -> int:
+def hookpoint_width(model: torch.nn.Module | transformers.PretrainedConfig, hookpoint: str, *, length: int = 2) -> int:
     """Width of the activations at a hookpoint, found by a forward pass over two tokens; a configuration is enough.
+
+    Args:
+        model: a model, or the configuration of one.
+        hookpoint: where to read it.
+        length: how many tokens to pass; some models compute long blocks in another way.
 
     Raises:
         StudyError: the hookpoint is not in the model, or gives no (batch, position, width).
+        Exception: of any kind, where the model cannot run on such tokens. Tokens without values, as on the skeleton
+            that a configuration gives, fit fewer models than real ones do.
     """
     if isinstance(model, transformers.PretrainedConfig):
         model = skeleton(model)
     weight = next(model.parameters())
     with Hooks(model, [hookpoint]) as hooks, torch.no_grad(), getattr(weight, "fake_mode", contextlib.nullcontext()):
-        tokens = torch.zeros(1, 2, dtype=torch.long, device=weight.device)
+        tokens = torch.zeros(1, length, dtype=torch.long, device=weight.device)
         return hooks.run(input_ids=tokens)[hookpoint].shape[-1]
 
 
@@ -186,6 +194,16 @@ def _module(model: torch.nn.Module, path: str) -> torch.nn.Module:
         f"hookpoint '{path}' is not in {type(model).__name__}; {hint}"
         f"it has {', '.join(names[:5])}, ... (sae_stability.activations.hooks.list_hookpoints lists all)"
     )
+
+
+def _check_length(hookpoint: str, activations: torch.Tensor, tokens: torch.Size) -> None:
+    """Refuse positions that the model adds to a block, as models with windows of attention do."""
+    batch, positions = tokens
+    if activations.ndim == 3 and len(activations) == batch and activations.shape[1] > positions:
+        raise StudyError(
+            f"hookpoint '{hookpoint}': the model pads blocks of {positions} tokens to {activations.shape[1]}; choose a "
+            "context_length that is a multiple of its attention window, with packing: true, or a hookpoint outside"
+        )
 
 
 def _check_shape(hookpoint: str, activations: torch.Tensor, tokens: torch.Size) -> None:

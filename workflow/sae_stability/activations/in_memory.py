@@ -17,6 +17,7 @@ from sae_stability.errors import StudyError
 from sae_stability.models.loading import load_model
 from sae_stability.models.source import ModelSource
 from sae_stability.models.tokenizer import load_tokenizer
+from sae_stability.models.unloaded import missing_weights
 from sae_stability.ranges import checked_count
 
 
@@ -94,10 +95,17 @@ def extract(
         for batch in forward.batches(_kept(blocks, keep_special), batch_tokens or forward.suitable_tokens(device)):
             index.append(batch.token_index)
             for hookpoint, rows in forward.rows(hooks, batch).items():
+                _check_weights(network, hookpoint, rows)
                 found[hookpoint].append(rows.float().cpu())
     # Batches hold blocks of similar length, not neighbouring ones.
     order = torch.from_numpy(np.argsort(np.concatenate(index)))
     return {hookpoint: torch.cat(rows)[order].numpy() for hookpoint, rows in found.items()}
+
+
+def _check_weights(model: torch.nn.Module, hookpoint: str, rows: torch.Tensor) -> None:
+    """Refuse activations that rest on weights which the model's files do not have."""
+    if missing_weights(model) and not torch.isfinite(rows).all():
+        raise StudyError(f"hookpoint '{hookpoint}' needs weights that are not there: {missing_weights(model)}")
 
 
 def _words(values: Sequence[str], name: str) -> list[str]:

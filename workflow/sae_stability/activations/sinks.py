@@ -11,7 +11,6 @@ from sae_stability.activations.hooks import Hooks
 from sae_stability.activations.writer import NonFinite
 from sae_stability.corpus.blocks import BlockFile
 from sae_stability.corpus.packing import Blocks
-from sae_stability.errors import StudyError
 from sae_stability.random_streams import stream
 from sae_stability.threads import in_order
 
@@ -42,7 +41,7 @@ def norm_limits(
 
     def norms(batch: forward.Batch) -> dict[str, torch.Tensor]:
         return {
-            hookpoint: _finite_norms(hookpoint, rows, batch.token_index, blocks.context_length)
+            hookpoint: _finite_norms(hooks.model, hookpoint, rows, batch.token_index, blocks.context_length)
             for hookpoint, rows in forward.rows(hooks, batch).items()
         }
 
@@ -63,12 +62,14 @@ def not_sink(rows: torch.Tensor, limit: float) -> torch.Tensor:
     return ~(norms(rows) > limit)
 
 
-def _finite_norms(hookpoint: str, rows: torch.Tensor, token_index: np.ndarray, context_length: int) -> torch.Tensor:
+def _finite_norms(
+    model: torch.nn.Module, hookpoint: str, rows: torch.Tensor, token_index: np.ndarray, context_length: int
+) -> torch.Tensor:
     values = norms(rows).cpu()
     finite = torch.isfinite(values)
     if not finite.all():
         error = NonFinite(int(token_index[int((~finite).nonzero()[0])]), overflow=False)
-        raise StudyError(error.at(hookpoint, context_length))
+        raise forward.not_finite(model, hookpoint, error, context_length)
     return values
 
 

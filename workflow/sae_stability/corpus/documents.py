@@ -1,13 +1,13 @@
 """The documents of a corpus, one string at a time, in an order that the study fixes."""
 
-import glob
 import inspect
-import json
 import random
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
+from sae_stability.corpus.bad_rows import BadRows
+from sae_stability.corpus.data_sets import data_set_files, data_set_rows
 from sae_stability.corpus.docstrings import docstrings, find_package
+from sae_stability.corpus.text_files import documents_of_file, local_files, texts
 from sae_stability.errors import StudyError
 from sae_stability.random_streams import stream
 
@@ -16,64 +16,96 @@ SHUFFLE_WINDOW = 20_000
 
 DEFAULTS: dict[str, dict] = {
     "docstrings": {"min_characters": 200},
-    "hub": {"config": None, "split": "train", "text_column": "text", "revision": None, "streaming": True},
-    "files": {"text_column": "text"},
+    "hub": {
+        "config": None,
+        "split": "train",
+        "text_column": "text",
+        "revision": None,
+        "streaming": True,
+        "on_bad_row": "error",
+    },
+    "files": {"text_column": "text", "separator": None, "on_bad_row": "error"},
 }
 """Kind of corpus -> the settings that may be left out, with their values. The schema of a study is filled with them."""
 
 
-def documents(spec: dict, seed: int) -> Iterator[str]:
+def documents(spec: dict, seed: int, bad_rows: BadRows | None = None) -> Iterator[str]:
     """Yield the documents of a corpus: for the same arguments always the same ones, in the same order.
 
     Args:
         spec: `kind` and the settings of that kind; those in `DEFAULTS` may be left out:
             `{"kind": "docstrings", "packages", "min_characters"}`: docstrings of installed packages, shuffled by
             `seed`;
-            `{"kind": "hub", "name", "config", "split", "text_column", "revision", "streaming"}`: a data set on the hub
-            (or a local folder of data files), in its own order;
-            `{"kind": "files", "paths", "text_column"}`: files or patterns; `.txt` and `.md` are one document a file,
-            `.jsonl` one a line, `.parquet` one a row. Files are shuffled by `seed`, then documents within a window of
+            `{"kind": "hub", "name", "config", "split", "text_column", "revision", "streaming", "on_bad_row"}`: a data
+            set on the hub (or a local folder of data files, or one that `save_to_disk` wrote), in its own order;
+            `{"kind": "files", "paths", "text_column", "separator", "on_bad_row"}`: files or patterns, as
+            `text_files.documents_of_file` reads them. Files are shuffled by `seed`, then documents within a window of
             20,000.
         seed: the corpus seed.
+        bad_rows: counts the rows that hold no text, and says what is done with them; one of its own, by the setting
+            `on_bad_row`, if None.
 
     Raises:
         StudyError: an unknown kind; a setting that is unknown or missing; a package, file, data set or text column
-            that does not exist; a value in that column that is neither text nor null. A null is no document.
+            that does not exist; a bad row where that is an error. A null is no document.
     """
     kinds: dict[str, Callable[..., Iterator[str]]] = {"docstrings": _docstrings, "hub": _hub, "files": _files}
     kind = spec.get("kind")
     if kind not in kinds:
         raise StudyError(f"corpus kind '{kind}' is unknown; allowed: {', '.join(kinds)}")
     rng = random.Random(stream("corpus", seed))
+    bad_rows = bad_rows or BadRows(spec.get("on_bad_row", "error"))
     settings = DEFAULTS[kind] | {key: value for key, value in spec.items() if key != "kind"}
+    if "on_bad_row" in DEFAULTS[kind]:
+        del settings["on_bad_row"]
     try:
-        inspect.signature(kinds[kind]).bind(rng, **settings)
+        inspect.signature(kinds[kind]).bind(rng, bad_rows, **settings)
     except TypeError as error:
         raise StudyError(f"corpus of kind '{kind}': {error}") from None
-    return kinds[kind](rng, **settings)
+    for name, value in settings.items():
+        _check_type(kind, name, value)
+    return kinds[kind](rng, bad_rows, **settings)
+
+
+def _check_type(kind: str, name: str, value: object) -> None:
+    """Refuse a setting of a wrong type, as a spec that was written by hand may have."""
+    if name in ("paths", "packages"):
+        right = isinstance(value, list) and value and all(isinstance(item, str) and item for item in value)
+        wanted = "a list of texts"
+    elif type(default := DEFAULTS[kind].get(name)) in (int, bool):
+        right, wanted = type(value) is type(default), "true or false" if type(default) is bool else "a whole number"
+    else:
+        may_miss = name in DEFAULTS[kind] and default is None
+        right, wanted = (isinstance(value, str) and value) or (may_miss and value is None), "a text"
+    if not right:
+        raise StudyError(f"corpus of kind '{kind}': {name} is {value!r}; it must be {wanted}")
 
 
 def check_documents(spec: dict) -> None:
-    """Refuse local files and packages that are not there. Nothing is read, and the hub is not asked.
+    """Refuse local files, folders and packages that are not there. Nothing is read, and the hub is not asked.
 
     Raises:
-        StudyError: a pattern that no file matches, a file of unknown format, or a package that is not installed.
+        StudyError: a pattern that no file matches, a file of unknown format, a folder that is not there, or a package
+            that is not installed.
     """
     if spec["kind"] == "files":
         local_files(spec["paths"])
+    elif spec["kind"] == "hub":
+        data_set_files(spec["name"])
     elif spec["kind"] == "docstrings":
         for package in spec["packages"]:
             find_package(package)
 
 
-def _docstrings(rng: random.Random, *, packages: list[str], min_characters: int) -> Iterator[str]:
-    texts = docstrings(packages, min_characters)
-    rng.shuffle(texts)
-    yield from texts
+def _docstrings(rng: random.Random, _bad_rows: BadRows, *, packages: list[str], min_characters: int) -> Iterator[str]:
+    found = docstrings(packages, min_characters)
+    rng.shuffle(found)
+    yield from found
 
 
 def _hub(
     _rng: random.Random,
+    bad_rows: BadRows,
     *,
     name: str,
     config: str | None,
@@ -82,45 +114,18 @@ def _hub(
     revision: str | None,
     streaming: bool,
 ) -> Iterator[str]:
-    import datasets
-
-    try:
-        data = datasets.load_dataset(name, config, split=split, revision=revision, streaming=streaming)
-        columns = data.column_names or list(next(iter(data), {}))
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise StudyError(
-            f"corpus: data set '{name}' (config {config}, split {split}) cannot be read: {reason}"
-        ) from None
-    if text_column not in columns:
-        raise _no_column(f"data set '{name}'", text_column, columns)
-    values = (row[text_column] for row in data.select_columns([text_column]))
-    yield from _texts(values, f"data set '{name}', row", text_column)
+    rows = data_set_rows(name, config, split, text_column, revision, streaming)
+    yield from texts(rows, text_column, bad_rows)
 
 
-def local_files(paths: list[str]) -> list[Path]:
-    """The files that paths and patterns match, each once, sorted.
-
-    Raises:
-        StudyError: a pattern that no file matches, or a file of a format that is not read.
-    """
-    return sorted({file for pattern in paths for file in _matches(pattern)})
-
-
-def _files(rng: random.Random, *, paths: list[str], text_column: str) -> Iterator[str]:
+def _files(
+    rng: random.Random, bad_rows: BadRows, *, paths: list[str], text_column: str, separator: str | None
+) -> Iterator[str]:
     found = local_files(paths)
     rng.shuffle(found)
-    return _shuffled((text for file in found for text in _documents_of_file(file, text_column)), rng)
-
-
-def _matches(pattern: str) -> list[Path]:
-    files = [Path(name) for name in glob.glob(str(Path(pattern).expanduser()), recursive=True) if Path(name).is_file()]
-    if not files:
-        raise StudyError(f"corpus paths: no file matches '{pattern}'; correct the pattern or add files")
-    for file in files:
-        if file.suffix not in _READERS:
-            raise StudyError(f"corpus paths: {file} is of no known format; allowed endings: {', '.join(_READERS)}")
-    return files
+    return _shuffled(
+        (text for file in found for text in documents_of_file(file, text_column, separator, bad_rows)), rng
+    )
 
 
 def _shuffled(texts: Iterator[str], rng: random.Random) -> Iterator[str]:
@@ -135,66 +140,3 @@ def _shuffled(texts: Iterator[str], rng: random.Random) -> Iterator[str]:
         yield text
     rng.shuffle(window)
     yield from window
-
-
-def _documents_of_file(path: Path, text_column: str) -> Iterator[str]:
-    try:
-        yield from _READERS[path.suffix](path, text_column)
-    except UnicodeDecodeError as error:
-        raise StudyError(f"{path}: not UTF-8 text ({error})") from None
-
-
-def _whole_file(path: Path, _text_column: str) -> Iterator[str]:
-    yield path.read_text(encoding="utf-8")
-
-
-def _texts(values: Iterable[object], where: str, text_column: str) -> Iterator[str]:
-    """The values of a text column, without nulls. In errors, the number of the row or line follows `where`."""
-    for number, value in enumerate(values, start=1):
-        if isinstance(value, str):
-            yield value
-        elif value is not None:
-            raise StudyError(
-                f"{where} {number}: column '{text_column}' holds {type(value).__name__}, not text; "
-                "name another column with text_column"
-            )
-
-
-def _json_lines(path: Path, text_column: str) -> Iterator[str]:
-    with open(path, encoding="utf-8") as lines:
-        values = (_json_value(line, f"{path}, line {n}", text_column) for n, line in enumerate(lines, start=1))
-        yield from _texts(values, f"{path}, line", text_column)
-
-
-def _json_value(line: str, where: str, text_column: str) -> object:
-    if not line.strip():
-        return None
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise StudyError(f"{where}: not JSON ({error})") from None
-    if not isinstance(row, dict) or text_column not in row:
-        raise _no_column(where, text_column, list(row) if isinstance(row, dict) else [])
-    return row[text_column]
-
-
-def _parquet_rows(path: Path, text_column: str) -> Iterator[str]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        file = pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
-        raise StudyError(f"{path}: not readable as Parquet ({error})") from None
-    if text_column not in file.schema_arrow.names:
-        raise _no_column(str(path), text_column, file.schema_arrow.names)
-    batches = file.iter_batches(batch_size=1000, columns=[text_column])
-    values = (value for batch in batches for value in batch.column(0).to_pylist())
-    yield from _texts(values, f"{path}, row", text_column)
-
-
-def _no_column(where: str, text_column: str, columns: list[str]) -> StudyError:
-    return StudyError(f"{where}: no text in column '{text_column}'; columns: {', '.join(columns) or 'none'}")
-
-
-_READERS = {".txt": _whole_file, ".md": _whole_file, ".jsonl": _json_lines, ".parquet": _parquet_rows}

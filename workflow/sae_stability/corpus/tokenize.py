@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import json
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -11,15 +12,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from sae_stability.corpus.bad_rows import BadRows
 from sae_stability.corpus.documents import documents
 from sae_stability.corpus.packing import Blocks, Document, Layout, one_a_block, pack
-from sae_stability.errors import StudyError
+from sae_stability.errors import StudyError, one_line
 from sae_stability.files import atomic_alone, discard, named, sha256, write_json
 from sae_stability.models.source import ModelSource
 from sae_stability.models.tokenizer import load_tokenizer
 from sae_stability.ranges import Count, Index
 
 FORMAT = "sae-stability tokens 1"
+_ONE_DOCUMENT = (
+    ". A .txt or .md file is one document, and no document is both held out and trained on: set separator of the "
+    "corpus to cut files"
+)
 _DOCUMENTS_A_BATCH = 1000
 _ROW_GROUP_TOKENS = 1 << 20
 
@@ -57,8 +63,9 @@ def tokenize(
     Raises:
         StudyError: as `documents` and `write_token_set`.
     """
+    bad_rows = BadRows(corpus.get("on_bad_row", "error"))
     return write_token_set(
-        documents(corpus, corpus_seed),
+        documents(corpus, corpus_seed, bad_rows),
         ModelSource(tokenizer, revision),
         context_length=context_length,
         packing=packing,
@@ -66,6 +73,8 @@ def tokenize(
         train_tokens=train_tokens,
         chunk_tokens=chunk_tokens,
         out=out,
+        bad_rows=bad_rows,
+        hint=_ONE_DOCUMENT if corpus["kind"] == "files" and not corpus.get("separator") else "",
     )
 
 
@@ -79,6 +88,8 @@ def write_token_set(
     train_tokens: int,
     chunk_tokens: int,
     out: Path,
+    bad_rows: BadRows | None = None,
+    hint: str = "",
 ) -> dict:
     """Write a token set: `heldout.parquet`, `chunk-0000.parquet` ..., then `manifest.json`.
 
@@ -94,6 +105,8 @@ def write_token_set(
         packing: join documents and cut them, or one document a block (cut, or padded at its end).
         heldout_tokens, train_tokens, chunk_tokens: trainable tokens held out, for training, in a chunk.
         out: the folder to write into.
+        bad_rows: counts rows of the corpus that held no text, for the manifest and the log.
+        hint: what may be wrong with a corpus that is too small.
 
     Returns:
         The manifest.
@@ -106,14 +119,16 @@ def write_token_set(
     tokenizer = load_tokenizer(source)
     layout = _layout(tokenizer, context_length)
     blocks_of = pack if packing else one_a_block
-    numbered = _tokenized(texts, tokenizer)
+    bad_rows = bad_rows or BadRows()
+    corpus = _Corpus(texts, bad_rows, hint)
+    numbered = _tokenized(corpus, tokenizer)
     with tqdm(total=heldout_tokens + train_tokens, unit=" tokens", unit_scale=True, desc="tokenize") as progress:
         heldout = _write_section(
-            blocks_of(numbered, layout), heldout_tokens, heldout_tokens, ["heldout"], out, progress, "held-out"
+            blocks_of(numbered, layout), heldout_tokens, heldout_tokens, ["heldout"], out, progress, "held-out", corpus
         )
         names = [f"chunk-{chunk:04d}" for chunk in range(-(-train_tokens // chunk_tokens))]
         chunks = _write_section(
-            blocks_of(numbered, layout), train_tokens, chunk_tokens, names, out, progress, "training"
+            blocks_of(numbered, layout), train_tokens, chunk_tokens, names, out, progress, "training", corpus
         )
     manifest = {
         "format": FORMAT,
@@ -129,10 +144,13 @@ def write_token_set(
         "heldout_tokens": heldout_tokens,
         "train_tokens": train_tokens,
         "chunk_tokens": chunk_tokens,
+        "bad_rows": bad_rows.counts,
         "heldout": heldout[0],
         "chunks": chunks,
     }
     write_json(out / "manifest.json", manifest)
+    if bad_rows.first:
+        print(f"tokenize: {bad_rows}", file=sys.stderr)
     return manifest
 
 
@@ -147,7 +165,8 @@ def token_blocks(texts: Iterable[str], tokenizer, context_length: int, packing: 
 
 
 def _layout(tokenizer, context_length: int) -> Layout:
-    prefix, suffix = _added_tokens(tokenizer)
+    with one_line(f"tokenizer '{tokenizer.name_or_path}' cannot be used"):
+        prefix, suffix = _added_tokens(tokenizer)
     ends = [tokenizer.sep_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id]
     separator = next((token for token in ends if token is not None), None)
     # An unknown or a masked word stands for text; the other special tokens do not.
@@ -179,7 +198,8 @@ def _tokenized(texts: Iterable[str], tokenizer) -> Iterator[Document]:
     numbers = itertools.count()
     texts = iter(texts)
     while batch := list(itertools.islice(texts, _DOCUMENTS_A_BATCH)):
-        encoded = tokenizer(batch, add_special_tokens=False, return_attention_mask=False, verbose=False)
+        with one_line(f"tokenizer '{tokenizer.name_or_path}' cannot read the corpus"):
+            encoded = tokenizer(batch, add_special_tokens=False, return_attention_mask=False, verbose=False)
         yield from ((next(numbers), ids) for ids in encoded["input_ids"] if ids)
 
 
@@ -191,6 +211,7 @@ def _write_section(
     out: Path,
     progress: tqdm,
     what: str,
+    corpus: "_Corpus",
 ) -> list[dict]:
     """Write blocks of `total` trainable tokens into files of `file_tokens` each; return the files' manifest entries."""
     section = _Section(out, names, total, file_tokens)
@@ -199,8 +220,8 @@ def _write_section(
             some = next(blocks, None)
             if some is None:
                 raise StudyError(
-                    f"the corpus is too small: {section.seen:,} {what} tokens found, {total:,} asked for; "
-                    "add documents or ask for fewer tokens"
+                    f"the corpus is too small: {section.seen:,} {what} tokens found, {total:,} asked for, "
+                    f"in {corpus}; add documents or ask for fewer tokens{corpus.hint}"
                 )
             before = min(section.seen, total)
             section.add(some)
@@ -208,6 +229,23 @@ def _write_section(
         return section.entries
     finally:
         section.close()
+
+
+class _Corpus:
+    """The documents as they are read, how many there were, and what may be wrong where they are too few."""
+
+    def __init__(self, texts: Iterable[str], bad_rows: BadRows, hint: str) -> None:
+        self.texts, self.bad_rows, self.hint = texts, bad_rows, hint
+        self.documents = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for text in self.texts:
+            self.documents += 1
+            yield text
+
+    def __str__(self) -> str:
+        read = "1 document" if self.documents == 1 else f"{self.documents:,} documents"
+        return f"{read} ({self.bad_rows})" if self.bad_rows.first else read
 
 
 class _Section:

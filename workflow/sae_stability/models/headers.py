@@ -6,12 +6,12 @@ import os
 import struct
 from pathlib import Path
 
-from sae_stability.errors import StudyError
+from sae_stability.errors import StudyError, cause, one_line
+from sae_stability.models.positions import stated_positions
 from sae_stability.models.source import ModelSource
 
 _WIDTH = ("hidden_size", "n_embd", "d_model", "dim")
 _LM_HEADS = ("ForCausalLM", "LMHeadModel", "ForMaskedLM")
-_POSITIONS = ("max_position_embeddings", "n_positions", "n_ctx")
 
 
 def model_facts(source: ModelSource) -> dict[str, int | None]:
@@ -21,8 +21,9 @@ def model_facts(source: ModelSource) -> dict[str, int | None]:
         StudyError: config.json is missing or cannot be read.
     """
     config = _model_config(source)
-    config = {**config, **config.get("text_config", {})}
-    return {"d_model": _first(config, _WIDTH), "max_positions": _first(config, _POSITIONS)}
+    text = config.get("text_config")
+    config = {**config, **(text if isinstance(text, dict) else {})}
+    return {"d_model": _first(config, _WIDTH), "max_positions": stated_positions(config)}
 
 
 def has_lm_head(source: ModelSource) -> bool | None:
@@ -33,13 +34,23 @@ def has_lm_head(source: ModelSource) -> bool | None:
     """
     if source.folder is None:
         return None
-    return any(name.endswith(_LM_HEADS) for name in _model_config(source).get("architectures") or [])
+    names = _model_config(source).get("architectures")
+    return any(str(name).endswith(_LM_HEADS) for name in (names if isinstance(names, list) else []))
 
 
 def model_parameters(source: ModelSource) -> int | None:
-    """Number of parameters, from the headers of the safetensors files; None where there are no such files."""
+    """Number of parameters, from the headers of the safetensors files; None where there are no such files.
+
+    Raises:
+        StudyError: a file is damaged.
+    """
     files = sorted(source.folder.glob("*.safetensors")) if source.folder else []
-    return sum(math.prod(entry["shape"]) for file in files for entry in tensor_headers(file).values()) or None
+    total = 0
+    for file in files:
+        # A file of a repository that was cloned without Git LFS holds a few lines of text.
+        with one_line(f"{file}: not readable as safetensors", "fetch it again"):
+            total += sum(math.prod(entry["shape"]) for entry in tensor_headers(file).values())
+    return total or None
 
 
 def tensor_headers(path: Path) -> dict[str, dict]:
@@ -61,11 +72,15 @@ def _model_config(source: ModelSource) -> dict:
     folder = source.folder
     if folder is None:
         return {}
+    path = folder / "config.json"
     try:
-        return json.loads((folder / "config.json").read_text())
-    except (OSError, ValueError) as error:
-        raise StudyError(f"{folder / 'config.json'}: not readable as a model's configuration ({error})") from None
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise StudyError(f"{path}: not readable as a model's configuration ({cause(error)})") from None
+    if not isinstance(config, dict):
+        raise StudyError(f"{path}: not readable as a model's configuration (it holds a {type(config).__name__})")
+    return config
 
 
 def _first(config: dict, names: tuple[str, ...]) -> int | None:
-    return next((config[name] for name in names if isinstance(config.get(name), int)), None)
+    return next((config[name] for name in names if type(config.get(name)) is int and config[name] > 0), None)

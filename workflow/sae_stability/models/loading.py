@@ -2,7 +2,6 @@
 
 import contextlib
 import inspect
-import pickle
 from collections.abc import Iterator
 
 import huggingface_hub
@@ -10,8 +9,10 @@ import transformers
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from sae_stability.errors import StudyError
+from sae_stability.models.boundary import loading
 from sae_stability.models.dtypes import torch_dtype
 from sae_stability.models.source import ModelSource
+from sae_stability.models.unloaded import check_head, check_switched_off, mark_missing
 
 
 def model_config(source: ModelSource) -> transformers.PretrainedConfig:
@@ -20,8 +21,10 @@ def model_config(source: ModelSource) -> transformers.PretrainedConfig:
     Raises:
         StudyError: there is none.
     """
-    with _readable_errors(source), _quiet():
-        return transformers.AutoConfig.from_pretrained(source.location, revision=source.revision)
+    with loading("model", source), _quiet():
+        return transformers.AutoConfig.from_pretrained(
+            source.location, revision=source.revision, trust_remote_code=False
+        )
 
 
 def head_kind(config: transformers.PretrainedConfig) -> str | None:
@@ -42,6 +45,9 @@ def head_kind(config: transformers.PretrainedConfig) -> str | None:
 def load_model(source: ModelSource, device: str, *, lm_head: bool = False) -> transformers.PreTrainedModel:
     """The model with its weights in evaluation mode, exactly as saved: nothing is folded or centred.
 
+    Weights that the files do not have are NaN (transformers would draw them at random), so that nothing computed from
+    them passes for an activation; `missing_weights` names them.
+
     Args:
         source: which model; its `dtype` is that of weights and computation.
         device: a torch device.
@@ -49,22 +55,29 @@ def load_model(source: ModelSource, device: str, *, lm_head: bool = False) -> tr
 
     Raises:
         StudyError: the model cannot be loaded, its weights have another SHA-256 than `source` states, or it has no
-            language-model head where one is asked for.
+            language-model head where one is asked for; the files hold weights that the configuration switches off.
     """
     source.check_weights()
     config = model_config(source)
     factory = _factory(config, source) if lm_head else transformers.AutoModel
-    with _readable_errors(source), _quiet():
+    with loading("model", source), _quiet():
         # weights_only: a checkpoint that is a pickle may hold tensors and nothing else.
-        model = factory.from_pretrained(
+        model, report = factory.from_pretrained(
             source.location,
             revision=source.revision,
             dtype=torch_dtype(source.dtype),
             weights_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
             **({} if lm_head else _without_pooler(config)),
         )
-    model.config.use_cache = False
-    return model.to(device).eval()
+        missing, unused = sorted(report["missing_keys"]), sorted(report["unexpected_keys"])
+        check_switched_off(model, unused, source)
+        if lm_head:
+            check_head(missing, unused, source)
+        mark_missing(model, missing, unused)
+        model.config.use_cache = False
+        return model.to(device).eval()
 
 
 def skeleton(config: transformers.PretrainedConfig) -> transformers.PreTrainedModel:
@@ -73,7 +86,7 @@ def skeleton(config: transformers.PretrainedConfig) -> transformers.PreTrainedMo
     The meta device would not do: attention masks look at values, which meta tensors do not have.
     """
     with FakeTensorMode(), _quiet():
-        model = transformers.AutoModel.from_config(config, **_without_pooler(config))
+        model = transformers.AutoModel.from_config(config, trust_remote_code=False, **_without_pooler(config))
     model.config.use_cache = False
     return model.eval()
 
@@ -94,18 +107,6 @@ def _without_pooler(config: transformers.PretrainedConfig) -> dict:
     if inspect.isclass(model_class) and "add_pooling_layer" in inspect.signature(model_class.__init__).parameters:
         return {"add_pooling_layer": False}
     return {}
-
-
-@contextlib.contextmanager
-def _readable_errors(source: ModelSource) -> Iterator[None]:
-    """Turn transformers' errors into one line that names the model."""
-    try:
-        yield
-    except (OSError, ValueError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().split("\n")[0]
-        at = f" (revision {source.revision})" if source.revision else ""
-        hint = "" if source.folder else "; check the name, or the network"
-        raise StudyError(f"model '{source.name}'{at} cannot be loaded: {reason}{hint}") from None
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from sae_stability.errors import StudyError
+from sae_stability.errors import StudyError, one_line
 from sae_stability.files import sha256 as file_sha256
 from sae_stability.models.names import model_folder, resolve_model
 
@@ -63,7 +63,7 @@ class ModelSource:
             return folder / _WEIGHTS
         import huggingface_hub
 
-        try:
+        with one_line(
+            f"model '{self.name}': cannot fetch {_WEIGHTS} to check its sha256", "check the name, or the network"
+        ):
             return Path(huggingface_hub.hf_hub_download(self.name, _WEIGHTS, revision=self.revision))
-        except (OSError, ValueError) as error:
-            raise StudyError(f"model '{self.name}': cannot fetch {_WEIGHTS} to check its sha256 ({error})") from None

@@ -8,12 +8,13 @@ import importlib.metadata
 from collections.abc import Iterable
 from pathlib import Path
 
-from sae_stability.corpus.documents import local_files
+from sae_stability.corpus.data_sets import data_set_files
+from sae_stability.corpus.text_files import local_files
 from sae_stability.files import read_json, sha256, write_json
 from sae_stability.study.parts import Corpus, Model
 
 # What decides a tokenizer's and a model's behaviour beside the weights.
-_MODEL_FILES = ("*.json", "*.txt", "*.model")
+_MODEL_FILES = ("*.json", "*.txt", "*.model", "*.tiktoken", "*.bpe", "*.vocab", "*.spm")
 _WEIGHTS = ("*.safetensors", "*.bin")
 
 
@@ -55,10 +56,16 @@ class Contents:
         """What decides a corpus: its settings, with the contents of its files or the versions of its packages."""
         facts = [corpus.documents, corpus.seed]
         if corpus.documents["kind"] == "files":
-            return [*facts, self.of(local_files(corpus.documents["paths"]))]
+            return [*facts, *self._named(local_files(corpus.documents["paths"]))]
+        if corpus.documents["kind"] == "hub":
+            return [*facts, *self._named(data_set_files(corpus.documents["name"]))]
         if corpus.documents["kind"] == "docstrings":
             return [*facts, [_version(package) for package in corpus.documents["packages"]]]
         return facts
+
+    def _named(self, files: list[Path]) -> list:
+        """Names and contents: the ending of a name says how the file is read."""
+        return [[file.name for file in files], self.of(files)]
 
 
 def _version(package: str) -> str:

@@ -3,7 +3,7 @@
 import json
 from typing import TYPE_CHECKING
 
-from sae_stability.corpus.documents import local_files
+from sae_stability.corpus.text_files import local_files
 from sae_stability.pipeline.command import flags
 from sae_stability.pipeline.cost import Cost, used_passes
 from sae_stability.study.build import Study

@@ -24,7 +24,8 @@ def check_context(tokens: TokenSet) -> None:
     if limit is not None and tokens.context_length > limit:
         raise StudyError(
             f"tokens.{tokens.slug}.context_length: {tokens.context_length:,}, "
-            f"but model {tokens.model.slug} has {limit:,} positions; lower it"
+            f"but model {tokens.model.slug} has {limit:,} positions; lower it, "
+            f"or state models.{tokens.model.slug}.max_positions if the model takes more"
         )
 
 

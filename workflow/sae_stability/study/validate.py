@@ -14,13 +14,13 @@ def validate(study: Path = Path("config.yaml")) -> str:
         study: the study's file.
 
     Returns:
-        A line to print: how many cohorts and SAEs the study has.
+        Lines to print: how many cohorts and SAEs the study has, and what could not be tried.
 
     Raises:
         StudyError: the first mistake found.
     """
     found = load_study(study)
     check_corpora(found)
-    check_hookpoints(found)
+    untried = check_hookpoints(found)
     saes = sum(len(cohort.seeds) for cohort in found.cohorts.values())
-    return f"{study}: valid; {len(found.cohorts)} cohorts, {saes} SAEs"
+    return "\n".join([*untried, f"{study}: valid; {len(found.cohorts)} cohorts, {saes} SAEs"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sae_stability.activations import hooks
+from sae_stability.activations import forward, hooks
 from sae_stability.activations.sinks import not_sink
 from sae_stability.corpus.blocks import BlockFile
 from sae_stability.errors import StudyError
@@ -117,7 +117,8 @@ class _Batch:
 
     def log_probabilities(self, network: torch.nn.Module) -> torch.Tensor:
         """Log-probabilities (scored positions, vocabulary) float32."""
-        return network(**self.inputs).logits[self.scored].float().log_softmax(-1)
+        with forward.running(network, self.inputs["input_ids"]):
+            return network(**self.inputs).logits[self.scored].float().log_softmax(-1)
 
     def cross_entropy(self, log_probabilities: torch.Tensor) -> float:
         """Cross-entropy in nats, summed over the scored positions."""
