@@ -5,8 +5,8 @@
 Runs in an environment of its own, with eai-sparsify 1.3.3, sae-lens 6.54.12 and dictionary-learning 0.1.0 (the latter
 with --no-deps: its nnsight asks for an older transformers) beside torch. Each folder holds a checkpoint as its library
 saves it, and `expected.npz`: inputs x, the library's latents and its reconstruction.
-Formats without a package (Gemma Scope, Llama Scope, OpenAI) are written from their descriptions, and their outputs are
-computed in plain numpy: see the README that is written beside them.
+Formats without a package (Gemma Scope, Llama Scope, OpenAI, and those of format_definitions.py) are written from their
+descriptions, and their outputs are computed in plain numpy: see the README that is written beside them.
 """
 
 import functools
@@ -17,6 +17,7 @@ import types
 import warnings
 from pathlib import Path
 
+import format_definitions
 import numpy as np
 import torch
 
@@ -26,8 +27,8 @@ README = """Made by `python bench/formats.py tests/sae/formats/fixtures`.
 `sparsify-*`, `saelens-*` and `dictionary_learning-*`: checkpoints saved, and outputs computed, by the libraries
 themselves (versions in versions.json). SAELens' loader of Llama Scope and Gemma Scope files made `llama_scope-saelens`
 and `gemma_scope-saelens`.
-`gemma_scope*`, `llama_scope*` and `openai-*` files: no package writes them. They follow the formats' descriptions, and
-their expected outputs are computed in plain numpy (float64) from the definitions in the papers and published loaders.
+All other files: no package writes them. They follow the formats' descriptions, and their expected outputs are computed
+in plain numpy (float64) from the definitions in the papers and published loaders.
 """
 
 
@@ -36,6 +37,7 @@ def main(out: Path) -> None:
     torch.manual_seed(0)
     for make in (sparsify, saelens, dictionary_learning, gemma_scope, llama_scope, openai):
         make(out)
+    format_definitions.write(out, inputs().numpy(), expect)
     (out / "README.md").write_text(README)
     names = ("torch", "eai-sparsify", "sae-lens", "dictionary-learning")
     from importlib.metadata import version

@@ -85,12 +85,12 @@ def test_flags_that_are_left_out_take_the_defaults_of_the_signature():
 
 
 def test_every_kind_of_value_is_read():
-    words = "my.yaml --rate 1e-3 --keep TRUE --kind two --chunk heldout --several 4 --several 5 --inputs x=y=z"
+    words = "my.yaml --rate 1e-3 --keep TRUE --kind two --chunk heldout --several 4 --several 5 --inputs x%3Dy=z=0"
     found = read(*NEEDED, *words.split(), "--about", "a=b=c", "--style", '{"width": 3}', "--seed", "7")
     assert found["study"] == Path("my.yaml")
     assert (found["rate"], found["keep"], found["kind"], found["chunk"]) == (1e-3, True, "two", "heldout")
     assert found["several"] == [4, 5], "the default is replaced"
-    assert found["inputs"] == [("a", Path("b")), ("x=y", Path("z"))]
+    assert found["inputs"] == [("a", Path("b")), ("x=y", Path("z=0"))]
     assert found["about"] == [("a", "b=c")]
     assert found["style"] == {"width": 3}
     assert found["seed"] == 7

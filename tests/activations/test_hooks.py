@@ -137,6 +137,45 @@ def test_a_value_without_positions_is_refused(models):
         read(model, ["embeddings.position_embeddings"])
 
 
+def flat_opt():
+    """OPT's MLP sees the tokens of a batch one after the other, (batch x position, width)."""
+    import transformers
+
+    torch.manual_seed(0)
+    sizes = {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "ffn_dim": 64,
+        "word_embed_proj_dim": 32,
+    }
+    config = transformers.OPTConfig(vocab_size=64, max_position_embeddings=64, **sizes)
+    return transformers.OPTModel(config).eval()
+
+
+@pytest.mark.parametrize("hookpoint", ["decoder.layers.0.fc2", "decoder.layers.1.fc1:in", "decoder.layers.0.fc1"])
+def test_a_module_that_sees_all_tokens_in_one_list_is_read_row_by_row(hookpoint):
+    model = flat_opt()
+    together = read(model, [hookpoint])[hookpoint]
+    assert together.shape[:2] == TOKENS.shape
+    for row, tokens in enumerate(TOKENS):
+        torch.testing.assert_close(together[row], read(model, [hookpoint], tokens[None])[hookpoint][0])
+    assert hookpoint_width(model.config, hookpoint) == together.shape[-1]
+
+
+def test_a_module_that_sees_other_numbers_of_rows_is_refused():
+    class Evens(torch.nn.Module):
+        def forward(self, x):
+            return x[::2]
+
+    model = flat_opt()
+    model.decoder.layers[0].add_module("evens", Evens())
+    layer = model.decoder.layers[0]
+    layer.fc2.register_forward_hook(lambda module, inputs, output: layer.evens(output).repeat_interleave(2, dim=0))
+    with pytest.raises(StudyError, match=r"allowed: \(batch, position, width\), or \(batch x position, width\)"):
+        read(model, ["decoder.layers.0.evens"])
+
+
 def test_a_model_that_pads_blocks_to_its_window_says_so():
     config = transformers.LongformerConfig(
         vocab_size=50,

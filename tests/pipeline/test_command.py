@@ -14,9 +14,10 @@ def test_a_name_becomes_a_long_flag():
 
 
 def test_the_shell_gives_back_every_value_as_it_was():
-    values = ["two words", "it's", '{"a": "b$c"}', "*.txt", "", "a;b", "-1"]
+    values = ["two words", "it's", '{"a": "b$c"}', "*.txt", "", "a;b", "a=b"]
     words = shlex.split(" ".join(flags(value=value) for value in values))
     assert words == [word for value in values for word in ("--value", value)]
+    assert shlex.split(flags(value="-1 {x}")) == ["--value=-1 {x}"]  # argparse would take -1 for a flag of its own
 
 
 def test_a_folder_of_several_files_is_one_folder():

@@ -15,9 +15,8 @@ for _pass in study.passes.values():
             name:
                 f"{'import' if _pass.matrix else 'extract'}_{_name}_{_pass.slug.replace('-', '_')}"
             input:
-                # The settings hold a checksum of the matrix, so that changed rows count and a new date does not.
-                source=ancient(_source[0]) if _pass.matrix else _source[0],
-                rest=_source[1:],
+                # As for a corpus, a matrix that changed is seen by the fingerprint among the job's settings.
+                source=ancient(_source) if _pass.matrix else _source,
                 waits_for=lambda wildcards, pass_=_pass: stages.activations.waits_for(
                     pipeline, pass_, wildcards.get("chunk", "heldout")
                 ),
@@ -34,8 +33,15 @@ for _pass in study.passes.values():
                 mem_mb=stages.activations.memory(_pass),
                 runtime=720,
             params:
-                source=subpath(input.source, parent=not _pass.matrix),
-                settings=stages.activations.command(pipeline, _pass, _chunk),
+                # Text of the study comes from a function: Snakemake takes a {word} elsewhere for a wildcard.
+                source=(
+                    lambda wildcards, pass_=_pass: (
+                        pass_.matrix if pass_.matrix else pipeline.results.tokens(pass_.tokens)
+                    )
+                ),
+                settings=lambda wildcards, pass_=_pass: stages.activations.command(
+                    pipeline, pass_, wildcards.get("chunk", "heldout")
+                ),
             shell:
                 f"python -m sae_stability {stages.activations.verb(_pass)} --{'matrix' if _pass.matrix else 'tokens'} "
                 "{params.source:q} {params.settings} --threads {threads} &> {log:q}"

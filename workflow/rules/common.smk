@@ -4,15 +4,20 @@ import json
 import re
 
 from sae_stability import pipeline as stages
+from snakemake.cli import get_argument_parser
+
 from sae_stability.errors import StudyError
+from sae_stability.pipeline.forced import not_forced
 from sae_stability.pipeline.resources import gpus
 from sae_stability.study.build import Study, complete
+from sae_stability.study.checks import check_place
 from sae_stability.study.schema import load_yaml
 from sae_stability.study.sources import check_sources
 
 ENVIRONMENT = "../../envs/sae-stability.yaml"
 
 try:
+    check_place(ROOT, Path.cwd())
     for path in workflow.configfiles:
         # Snakemake has read these files too, but would not have seen a key given twice.
         load_yaml(path)
@@ -26,6 +31,12 @@ except StudyError as error:
     sys.exit(f"error: {error}")
 
 GPUS = gpus(study)
+
+# Snakemake reads its rules before it keeps its own flags, so they are read from the command line again.
+if workflow.is_main_process and any(re.match("--forc|-[a-zA-Z]*[FR]", word) for word in sys.argv[1:]):
+    flags, _ = get_argument_parser().parse_known_args(sys.argv[1:])
+    if note := not_forced(pipeline, flags.forceall, flags.forcerun):
+        print(note, file=sys.stderr)
 
 
 def any_of(names) -> str:

@@ -25,6 +25,7 @@ for _tokens in study.tokens.values():
         params:
             made_from=pipeline.fingerprints.tokens(_tokens),
             out=subpath(output[0], parent=True),
-            settings=stages.corpus.command(_tokens),
+            # Text of the study comes from a function: Snakemake takes a {word} elsewhere for a wildcard.
+            settings=lambda wildcards, tokens=_tokens: stages.corpus.command(tokens),
         shell:
             "python -m sae_stability tokenize {params.settings} --out {params.out:q} &> {log:q}"

@@ -16,7 +16,7 @@ rule summary:
         ENVIRONMENT
     params:
         code=stages.report.summary_code(),
-        settings=stages.report.summary_command(pipeline),
+        settings=lambda wildcards: stages.report.summary_command(pipeline),
     shell:
         "python -m sae_stability summary {params.settings} --out {output:q} &> {log:q}"
 
@@ -31,7 +31,7 @@ rule report:
     conda:
         ENVIRONMENT
     params:
-        settings=stages.report.snakemake_command(
+        settings=lambda wildcards: stages.report.snakemake_command(
             workflow.main_snakefile,
             workflow.config_settings.configfiles,
             workflow.config_settings.config_args,

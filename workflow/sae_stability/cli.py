@@ -2,6 +2,7 @@
 
 import argparse
 import inspect
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -23,6 +24,7 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: list[str] | None = None) -> int:
     """Run one verb and return the exit code: 0, or 2 after a mistake, with one or two lines on stderr."""
     argv = sys.argv[1:] if argv is None else argv
+    shut_out_surroundings()
     try:
         verb = overview().parse_args(argv[:1]).verb
         with naming_missing_extra():
@@ -42,6 +44,19 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {where}{error.strerror or error}", file=sys.stderr)
         return 2
     return 0
+
+
+def shut_out_surroundings() -> None:
+    """See to it that a verb's results do not depend on where and from what it was started.
+
+    A job that was started from a notebook has Matplotlib's backend of that notebook, a library may ask a question on
+    standard input, and the locale may not be able to print every name.
+    """
+    os.environ["MPLBACKEND"] = "agg"
+    sys.stdin = io.StringIO()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def run(verb: str, words: list[str]) -> None:

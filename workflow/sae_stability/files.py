@@ -103,7 +103,7 @@ def read_json(path: str | os.PathLike) -> dict:
         StudyError: the file is missing or damaged.
     """
     try:
-        return json.loads(Path(path).read_text())
+        return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise StudyError(f"{path}: no such file") from None
     except (ValueError, OSError, RecursionError) as error:

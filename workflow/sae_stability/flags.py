@@ -213,14 +213,13 @@ def _number_within(kind: Callable, limits: Within) -> Callable[[str], float]:
 
 
 def _path_of(key: Callable) -> Callable[[str], tuple]:
-    """A reader of KEY=PATH, which returns (key, Path)."""
+    """A reader of KEY=PATH, which returns (key, Path). In the key, %3D stands for an =, and %25 for a %."""
 
     def read(text: str) -> tuple:
-        # Split at the last "=", because the key may contain one.
-        name, _, path = text.rpartition("=")
-        if not name:
+        name, _, path = text.partition("=")
+        if not name or not path:
             raise argparse.ArgumentTypeError(f"{text!r}: expected KEY=PATH")
-        return key(name), Path(path)
+        return key(_unescaped(name)), Path(path)
 
     read.__name__ = "KEY=PATH"
     return read
@@ -230,7 +229,11 @@ def _name_and_value(text: str) -> tuple[str, str]:
     name, separator, value = text.partition("=")
     if not name or not separator:
         raise argparse.ArgumentTypeError(f"{text!r}: expected NAME=VALUE")
-    return name, value
+    return _unescaped(name), value
+
+
+def _unescaped(key: str) -> str:
+    return key.replace("%3D", "=").replace("%25", "%")
 
 
 def _json(text: str) -> dict:

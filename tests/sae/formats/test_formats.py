@@ -19,12 +19,13 @@ from sae_stability.sae.weights import Weights
 
 FIXTURES = Path(__file__).parent / "fixtures"
 NAMES = sorted(path.name for path in FIXTURES.iterdir() if path.is_dir())
-PICKLES = ("dictionary_learning", "openai")
+PICKLES = ("dictionary_learning", "openai", "qwen_scope", "goodfire", "batchtopk")
+SINGLE_FILES = {"openai": "8.pt", "qwen_scope": "layer3.sae.pt", "goodfire": "l19.pth"}
 
 
 def checkpoint(name: str) -> Path:
-    """The path that a user gives: a folder, or OpenAI's single file."""
-    return FIXTURES / name / "8.pt" if name.startswith("openai") else FIXTURES / name
+    """The path that a user gives: a folder, or the single file of some formats."""
+    return FIXTURES / name / SINGLE_FILES.get(name.split("-")[0], ".")
 
 
 def example(activation: str, **changes) -> Weights:

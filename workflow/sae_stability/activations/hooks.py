@@ -51,7 +51,8 @@ class Hooks:
         """Activations of each hookpoint, (batch, position, width), for one forward pass of `inputs`.
 
         Raises:
-            StudyError: a module of `hookpoints` does not run, or does not give (batch, position, width).
+            StudyError: a module of `hookpoints` does not run, or gives neither (batch, position, width) nor
+                (batch x position, width).
         """
         found: dict[str, torch.Tensor] = {}
         self._pass.found = found
@@ -61,10 +62,10 @@ class Hooks:
         for hookpoint in self.hookpoints:
             if hookpoint not in found:
                 raise StudyError(f"hookpoint '{hookpoint}': the module does not run in a forward pass; choose another")
+        tokens = inputs["input_ids"].shape
         for hookpoint, activations in found.items():
-            _check_length(hookpoint, activations, inputs["input_ids"].shape)
-            _check_shape(hookpoint, activations, inputs["input_ids"].shape)
-        return found
+            _check_length(hookpoint, activations, tokens)
+        return {hookpoint: _row_a_token(hookpoint, activations, tokens) for hookpoint, activations in found.items()}
 
     def close(self) -> None:
         """Take the hooks off the model."""
@@ -83,7 +84,8 @@ class Hooks:
 def replace(model: torch.nn.Module, hookpoint: str, function: Callable[[torch.Tensor], torch.Tensor]) -> Iterator[None]:
     """Within the context, `function(activations)` takes the place of the activations at the hookpoint.
 
-    `function` takes and returns (batch, position, width); its result is cast to the model's dtype.
+    `function` takes and returns (batch, position, width), or (batch x position, width) where the module sees that; its
+    result is cast to the model's dtype.
 
     Raises:
         StudyError: the hookpoint is not in the model.
@@ -206,9 +208,13 @@ def _check_length(hookpoint: str, activations: torch.Tensor, tokens: torch.Size)
         )
 
 
-def _check_shape(hookpoint: str, activations: torch.Tensor, tokens: torch.Size) -> None:
+def _row_a_token(hookpoint: str, activations: torch.Tensor, tokens: torch.Size) -> torch.Tensor:
+    """The activations as (batch, position, width). Some modules see the tokens of a batch one after the other."""
+    if activations.ndim == 2 and len(activations) == tokens.numel():
+        return activations.reshape(*tokens, -1)
     if activations.ndim != 3 or activations.shape[:2] != tokens:
         raise StudyError(
             f"hookpoint '{hookpoint}' gives the shape {tuple(activations.shape)} for {tuple(tokens)} tokens; "
-            "allowed: (batch, position, width)"
+            "allowed: (batch, position, width), or (batch x position, width)"
         )
+    return activations

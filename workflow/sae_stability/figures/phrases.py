@@ -52,7 +52,8 @@ def count(number: int, noun: str) -> str:
 def count_range(numbers: Iterable[int]) -> str:
     """Smallest to largest of whole numbers: "5 to 20", or one number where they are equal."""
     numbers = sorted({int(number) for number in numbers})
-    return f"{numbers[0]:,}" if len(numbers) == 1 else f"{numbers[0]:,} to {numbers[-1]:,}"
+    words = [f"{number:,}" if number < 10**12 else f"{number:.1e}" for number in (numbers[0], numbers[-1])]
+    return words[0] if len(numbers) == 1 else " to ".join(words)
 
 
 def shared_condition(threshold: float) -> str:

@@ -58,7 +58,7 @@ def write_summary(
     """
     text = summary(study=study, base=base, about=about, overlap=overlap, evaluation=evaluation)
     with files.atomic(out) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
 
 
 def summary(

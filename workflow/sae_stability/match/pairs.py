@@ -244,7 +244,7 @@ def _alive(path: Path | None, n_latents: int) -> np.ndarray:
 def _name(folder: Path) -> dict:
     """Cohort and seed of an SAE folder `.../{cohort}/seed-{seed}`; any other folder is named by its path alone."""
     config = folder / "cfg.json"
-    described = json.loads(config.read_text()) if config.is_file() else {}
+    described = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
     seed = folder.name.removeprefix("seed-")
     return {
         "cohort": folder.parent.name,

@@ -27,11 +27,13 @@ def model_facts(source: ModelSource) -> dict[str, int | None]:
 
 
 def has_lm_head(source: ModelSource) -> bool | None:
-    """Whether the model was saved with a language-model head; None for a model on the hub.
+    """Whether the model was saved with a language-model head; None for a model on the hub. A part of one has none.
 
     Raises:
         StudyError: config.json is missing or cannot be read.
     """
+    if source.part:
+        return False
     if source.folder is None:
         return None
     names = _model_config(source).get("architectures")

@@ -11,6 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from sae_stability.errors import StudyError
 from sae_stability.models.boundary import loading
 from sae_stability.models.dtypes import torch_dtype
+from sae_stability.models.parts import part_of
 from sae_stability.models.source import ModelSource
 from sae_stability.models.unloaded import check_head, check_switched_off, mark_missing
 
@@ -77,7 +78,7 @@ def load_model(source: ModelSource, device: str, *, lm_head: bool = False) -> tr
             check_head(missing, unused, source)
         mark_missing(model, missing, unused)
         model.config.use_cache = False
-        return model.to(device).eval()
+        return part_of(model, source).to(device).eval()
 
 
 def skeleton(config: transformers.PretrainedConfig) -> transformers.PreTrainedModel:

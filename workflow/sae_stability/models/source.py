@@ -26,6 +26,9 @@ class ModelSource:
     dtype: str = dataclasses.field(default="float32", metadata={"flag": "model-dtype"})
     """Precision that the model computes in: float32, float16 or bfloat16"""
 
+    part: str | None = dataclasses.field(default=None, metadata={"flag": "model-part"})
+    """Module that is run by itself in place of the whole model, such as encoder or text_model"""
+
     @property
     def folder(self) -> Path | None:
         """The folder of a local model or of one in an installed package; None for a model on the hub.

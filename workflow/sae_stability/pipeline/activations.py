@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from sae_stability.pipeline import corpus
-from sae_stability.pipeline.command import flags, model_flags
+from sae_stability.pipeline.command import flags, given_inputs, model_flags
 from sae_stability.pipeline.cost import Cost, forward, hours, used_passes
 from sae_stability.pipeline.resources import gpus, megabytes, shard_bytes
 from sae_stability.study.build import Study
@@ -25,7 +25,7 @@ def verb(pass_: Pass) -> str:
 
 def source(pipeline: "Pipeline", pass_: Pass) -> list[str]:
     """What every chunk of a pass is made from. The first file is the matrix, or the manifest of the tokens."""
-    return [pass_.matrix] if pass_.matrix else corpus.outputs(pipeline, pass_.tokens)
+    return given_inputs([pass_.matrix]) if pass_.matrix else corpus.outputs(pipeline, pass_.tokens)
 
 
 def waits_for(pipeline: "Pipeline", pass_: Pass, chunk: int | str) -> list[str]:

@@ -11,20 +11,44 @@ from sae_stability.study.parts import Model
 
 
 def flags(**settings: object) -> str:
-    """Settings as command-line flags, `n_latents=8` as `--n-latents 8`; None is left out."""
+    """Settings as command-line flags, `n_latents=8` as `--n-latents 8`; None is left out.
+
+    A value that begins with a dash would be taken for a flag, so it is joined to its own: `--name=-8`.
+    """
     words = []
     for name, value in settings.items():
         if value is not None:
             text = str(value).lower() if isinstance(value, bool) else str(value)
-            words.append(f"--{name.replace('_', '-')} {shlex.quote(text)}")
+            joint = "=" if text.startswith("-") else " "
+            words.append(f"--{name.replace('_', '-')}{joint}{shlex.quote(text)}")
     return " ".join(words)
 
 
 def model_flags(model: Model) -> str:
-    """Which model a job loads, and its number type."""
-    return flags(model=model.name, revision=model.revision, sha256=model.sha256, model_dtype=model.dtype)
+    """Which model a job loads, its number type, and which part of it runs."""
+    return flags(
+        model=model.name,
+        revision=model.revision,
+        sha256=model.sha256,
+        model_dtype=model.dtype,
+        model_part=model.part,
+    )
 
 
 def folders(files: Iterable[str]) -> list[str]:
     """The folders that these files lie in, each once, in the order of the files."""
     return list(dict.fromkeys(map(os.path.dirname, files)))
+
+
+def given_inputs(files: Iterable[str]) -> list[str]:
+    """The files of a study that a rule can name as its inputs.
+
+    Snakemake takes {word} in a path for a wildcard, and knows no way to write a brace. Files with one are read all the
+    same: a job's settings name them, and its fingerprint has their contents.
+    """
+    return [file for file in files if "{" not in file]
+
+
+def keyed(key: object, value: object) -> str:
+    """KEY=VALUE for a flag that takes such pairs. An = in the key is written %3D, and a % as %25."""
+    return f"{str(key).replace('%', '%25').replace('=', '%3D')}={value}"

@@ -4,7 +4,7 @@ import json
 from typing import TYPE_CHECKING
 
 from sae_stability.corpus.text_files import local_files
-from sae_stability.pipeline.command import flags
+from sae_stability.pipeline.command import flags, given_inputs
 from sae_stability.pipeline.cost import Cost, used_passes
 from sae_stability.study.build import Study
 from sae_stability.study.parts import TokenSet
@@ -22,7 +22,7 @@ MEMORY = 8000
 def inputs(tokens: TokenSet) -> list[str]:
     """The local files of the corpus; none for another kind of corpus."""
     documents = tokens.corpus.documents
-    return list(map(str, local_files(documents["paths"]))) if documents["kind"] == "files" else []
+    return given_inputs(map(str, local_files(documents["paths"]))) if documents["kind"] == "files" else []
 
 
 def outputs(pipeline: "Pipeline", tokens: TokenSet) -> list[str]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sae_stability.pipeline.command import flags
+from sae_stability.pipeline.command import flags, given_inputs
 from sae_stability.pipeline.cost import Cost, sae_bytes
 from sae_stability.pipeline.resources import megabytes
 from sae_stability.pipeline.results import Results, fetched_name
@@ -26,7 +26,7 @@ def jobs(pipeline: "Pipeline") -> dict[str, list[int]]:
 def inputs(results: Results, cohort: ExternalCohort, seed: int) -> list[str]:
     """What an SAE is read from: its files, or the folder that it is fetched into."""
     sae = cohort.saes[seed]
-    return local_files(sae) if sae.path else [results.fetched(fetched_name(sae))]
+    return given_inputs(local_files(sae)) if sae.path else [results.fetched(fetched_name(sae))]
 
 
 def outputs(results: Results, cohort: str, seed: int | str) -> list[str]:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from sae_stability.figures.registry import FIGURES
 from sae_stability.pipeline.code_hash import code_hash
-from sae_stability.pipeline.command import flags, folders
+from sae_stability.pipeline.command import flags, folders, keyed
 from sae_stability.pipeline.cost import Cost
 from sae_stability.study.build import Study
 from sae_stability.study.parts import Figure
@@ -43,7 +43,7 @@ def table_command(pipeline: "Pipeline", figure: Figure) -> str:
         sources += zip(cohorts, files["matches"], strict=True)
     if files["quality"]:
         sources += zip((cohort for cohort, _ in _saes(pipeline.study, figure)), files["quality"], strict=True)
-    return " ".join([flags(figure=figure.figure), *(flags(input=f"{label}={path}") for label, path in sources)])
+    return " ".join([flags(figure=figure.figure), *(flags(input=keyed(label, path)) for label, path in sources)])
 
 
 def cost(study: Study, _rates: dict) -> Cost:

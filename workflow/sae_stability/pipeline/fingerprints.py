@@ -69,7 +69,8 @@ class Fingerprints:
         names = [field.name for field in dataclasses.fields(pass_) if field.name not in _NOT_ACTIVATIONS]
         source = self.tokens(pass_.tokens) if pass_.tokens else self._contents.of([pass_.matrix])
         code = code_hash(activations.verb(pass_))
-        return key(source, [getattr(pass_, name) for name in names], self._study.device, code)
+        part = [pass_.model.part] if pass_.model and pass_.model.part else []
+        return key(source, [getattr(pass_, name) for name in names], self._study.device, code, *part)
 
     def _of_trained_sae(self, cohort: Cohort, seed: int) -> str:
         init_seed, order_seed = cohort.sae_seeds[seed]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sae_stability.pipeline import overlap
 from sae_stability.pipeline.code_hash import code_hash
-from sae_stability.pipeline.command import flags, folders
+from sae_stability.pipeline.command import flags, folders, keyed
 from sae_stability.pipeline.cost import Cost
 from sae_stability.study.build import Study
 from sae_stability.study.parts import Cohort, ExternalCohort, Pass
@@ -35,7 +35,7 @@ def summary_command(pipeline: "Pipeline") -> str:
     first = next(iter(cohorts))
     words = [flags(study=pipeline.study.name, base=first)]
     words += [
-        flags(about=f"{name}={value}")
+        flags(about=keyed(name, value))
         for name, value in about(pipeline.study, cohorts[first]).items()
         if value is not None
     ]

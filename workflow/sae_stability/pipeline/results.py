@@ -1,6 +1,7 @@
 """Where every result of a study lies. Each path is spelled here and nowhere else."""
 
 import glob
+import re
 from pathlib import Path
 
 from sae_stability.fingerprint import key
@@ -34,9 +35,13 @@ class Results:
         """Which hookpoints were found in their models."""
         return self.path("checked.json")
 
+    def tokens(self, tokens: TokenSet) -> str:
+        """The folder of token blocks."""
+        return self.path("tokens", tokens.slug)
+
     def token_manifest(self, tokens: TokenSet) -> str:
         """The list of the files of token blocks."""
-        return self.path("tokens", tokens.slug, "manifest.json")
+        return f"{self.tokens(tokens)}/manifest.json"
 
     def heldout_tokens(self, tokens: TokenSet) -> str:
         """The token blocks kept for evaluation."""
@@ -149,8 +154,9 @@ class Results:
 
 
 def fetched_name(sae: ExternalSae) -> str:
-    """What an SAE from the hub is called on the disk."""
-    return key(sae.repo, sae.folder, sae.revision)
+    """What an SAE from the hub is called on the disk: a hash, and the repository's name, which may say k."""
+    repository = re.sub(r"[^A-Za-z0-9._-]", "-", sae.repo.rpartition("/")[2])
+    return f"{key(sae.repo, sae.folder, sae.revision)}-{repository}"
 
 
 def _chunk(chunk: int | str) -> str:

@@ -14,6 +14,7 @@ FILES = (
     "params.safetensors",
     "params.npz",
     "ae.pt",
+    "sae.pt",
     "checkpoints/final.safetensors",
 )
 

@@ -9,6 +9,10 @@ FORMATS = {
     "gemma_scope": "sae_stability.sae.formats.gemma_scope",
     "gemma_scope_2": "sae_stability.sae.formats.gemma_scope_2",
     "llama_scope": "sae_stability.sae.formats.llama_scope",
+    "llamascopium": "sae_stability.sae.formats.llamascopium",
+    "qwen_scope": "sae_stability.sae.formats.qwen_scope",
+    "goodfire": "sae_stability.sae.formats.goodfire",
+    "batchtopk": "sae_stability.sae.formats.batchtopk",
     "openai": "sae_stability.sae.formats.openai",
 }
 WRITTEN = ("own", "sparsify", "saelens", "dictionary_learning")

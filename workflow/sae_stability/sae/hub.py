@@ -23,7 +23,7 @@ def fetch(*, repo: str, folder: str, revision: str | None = None, out: Path) -> 
 
     Args:
         repo: repository on the hub: owner/name.
-        folder: path of the SAE in the repository; . for the root.
+        folder: path of the SAE in the repository; . for the root. The path of a file, .pt or .pth, is that file alone.
         revision: branch, tag or commit; the main branch if left out.
         out: folder for the files. An earlier download in it is replaced; a folder with other files is refused.
 
@@ -37,7 +37,8 @@ def fetch(*, repo: str, folder: str, revision: str | None = None, out: Path) -> 
     inside = checked_folder(folder)
     target = Path(out).resolve()
     _check_replaceable(target)
-    names = [(inside / name).as_posix() for name in FILES]
+    single = inside.suffix in (".pt", ".pth")
+    names = [inside.as_posix()] if single else [(inside / name).as_posix() for name in FILES]
     target.parent.mkdir(parents=True, exist_ok=True)
     # Beside the target, so that moving the files there is a rename on one disk.
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as temporary:
@@ -46,9 +47,8 @@ def fetch(*, repo: str, folder: str, revision: str | None = None, out: Path) -> 
         shutil.rmtree(download / ".cache", ignore_errors=True)
         found = [name for name in names if (download / name).is_file()]
         if not found:
-            raise StudyError(
-                f"{repo}: folder {folder!r} at {revision or 'main'} holds no file of an SAE ({', '.join(FILES)})"
-            )
+            missing = "is no file there" if single else f"holds no file of an SAE ({', '.join(FILES)})"
+            raise StudyError(f"{repo}: folder {folder!r} at {revision or 'main'} {missing}")
         record = {"repo": repo, "folder": folder, "revision": revision, "files": found}
         (download / RECORD).write_text(json.dumps(record, indent=1) + "\n")
         _replace(target, download, Path(temporary, "earlier"))

@@ -10,6 +10,7 @@ from sae_stability.models.source import ModelSource
 from sae_stability.study import checks, schema
 from sae_stability.study.cohort_seeds import with_defaults
 from sae_stability.study.cohorts import cohort_of, trained
+from sae_stability.study.counts import check_counts
 from sae_stability.study.external import external_cohort_of
 from sae_stability.study.figures import figure_of
 from sae_stability.study.parts import Cohort, Corpus, ExternalCohort, Figure, Model, Pass, Sweep, TokenSet
@@ -44,6 +45,7 @@ class Study:
             StudyError: the first mistake: which key, what was given, what is allowed.
         """
         config = _filled(config)
+        checks.check_results(config["results"])
         models = {slug: _model(slug, given) for slug, given in config["models"].items()}
         corpora = {slug: _corpus(slug, given) for slug, given in config["corpora"].items()}
         tokens = {slug: _token_set(slug, given, models, corpora) for slug, given in config["tokens"].items()}
@@ -73,6 +75,7 @@ class Study:
             floor_repeats=config["floor"]["repeats"],
             plan=config["plan"],
         )
+        check_counts(study)
         for cohort in study.trained.values():
             checks.check_cohort(cohort)
         return study

@@ -1,8 +1,25 @@
 """Checks that no schema can make: settings that are right by themselves, but cannot work together."""
 
+from pathlib import Path
+
 from sae_stability.errors import StudyError
 from sae_stability.sae.training.limits import combination_fault
-from sae_stability.study.parts import Cohort, Pass, TokenSet, same_training
+from sae_stability.study.parts import Cohort, Pass, TokenSet, without_seeds
+
+
+def check_results(folder: str) -> None:
+    """The results folder stands in patterns of Snakemake and on command lines, where some characters mean else."""
+    taken = [character for character in folder if character in "{}<>" or not character.isprintable()]
+    if taken or folder.startswith("-"):
+        reason = f"Snakemake reads {taken[0]!r} as its own sign" if taken else "it begins with a dash, as a flag does"
+        raise StudyError(f"results: {folder!r} cannot be used: {reason}; name another folder")
+
+
+def check_place(*folders: Path) -> None:
+    """The folders of the project and the study stand in paths that Snakemake formats, where braces mean wildcards."""
+    for folder in folders:
+        if set(str(folder)) & set("{}"):
+            raise StudyError(f"{folder}: Snakemake cannot run in a folder with braces in its path; rename or move it")
 
 
 def check_chunks(where: str, unit: str, train: int, chunk: int) -> None:
@@ -50,11 +67,11 @@ def matrix_width(where: str, given: dict, rows: int | None, columns: int | None)
 
 def check_distinct(cohorts: dict[str, Cohort]) -> None:
     """Two declared cohorts must not train the same SAEs: everything would be trained twice."""
-    names = list(cohorts)
-    for i, name in enumerate(names):
-        for other in names[:i]:
-            if same_training(cohorts[name], cohorts[other]):
-                raise StudyError(f"cohorts.{name}: trains the same as cohorts.{other}; keep one, with all seeds")
+    first: dict[Cohort, str] = {}
+    for name, cohort in cohorts.items():
+        other = first.setdefault(without_seeds(cohort), name)
+        if other != name:
+            raise StudyError(f"cohorts.{name}: trains the same as cohorts.{other}; keep one, with all seeds")
 
 
 def check_cohort(cohort: Cohort) -> None:

@@ -50,13 +50,15 @@ def _quiet() -> Iterator[None]:
 def _check_model(model: Model, passes: list[Pass]) -> list[str]:
     from sae_stability.activations.hooks import list_hookpoints
     from sae_stability.models.loading import model_config, skeleton
+    from sae_stability.models.parts import part_of
 
     config = model_config(model)
     try:
         outline = skeleton(config)
-        names = list_hookpoints(outline)
     except Exception as error:
         return [_untried(pass_, ", ".join(pass_.hookpoints), error) for pass_ in passes]
+    outline = part_of(outline, model)
+    names = list_hookpoints(outline)
     notes = []
     for pass_ in passes:
         for hookpoint in pass_.hookpoints:

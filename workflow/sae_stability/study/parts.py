@@ -275,11 +275,7 @@ def hook_slug(hookpoint: str) -> str:
     return hookpoint.replace(":", "-")
 
 
-def same_training(a: Cohort, b: Cohort) -> bool:
-    """Whether two cohorts differ at most in name, jobs, logging, and which seeds there are of the kind that varies."""
-    return _without_seeds(a) == _without_seeds(b)
-
-
-def _without_seeds(cohort: Cohort) -> Cohort:
+def without_seeds(cohort: Cohort) -> Cohort:
+    """A cohort without name, jobs, logging and the seeds that vary: equal for two cohorts that train the same."""
     varied = {name: () for name in _SEEDS if len(getattr(cohort, name)) > 1}
     return dataclasses.replace(cohort, **_NOT_TRAINING, **varied)

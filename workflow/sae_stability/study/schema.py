@@ -33,6 +33,8 @@ _TYPES = {
 }
 # YAML 1.1 takes 1e-3 and 8e9 (no point, or no sign) for text, and so does Snakemake when it reads a config file.
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+# More than any study holds; a few lines of nested aliases can stand for billions.
+_MOST_VALUES = 1_000_000
 _SLUG = "must be lower-case letters, digits and hyphens, such as layer-3 (it becomes a file name)"
 
 
@@ -82,7 +84,19 @@ def load_yaml(path: str | os.PathLike) -> dict:
         raise StudyError(f"{path}, line {line}: not valid YAML ({error.reason})") from None
     if not isinstance(value, dict):
         raise StudyError(f"{path}: must hold `key: value` lines at the top level")
+    if _written_out(value, {}) > _MOST_VALUES:
+        raise StudyError(f"{path}: its aliases (*name) stand for more than {_MOST_VALUES:,} values; write fewer")
     return value
+
+
+def _written_out(value: object, sizes: dict[int, int]) -> int:
+    """How many values there are, with each alias counted as what it stands for; `sizes` has those counted before."""
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in sizes:
+        inner = value.values() if isinstance(value, dict) else value
+        sizes[id(value)] = 1 + sum(_written_out(item, sizes) for item in inner)
+    return sizes[id(value)]
 
 
 @functools.cache
@@ -242,9 +256,12 @@ def _check_list(value: list, rule: dict, where: str, fill: bool) -> list:
     if len(value) < rule.get("minItems", 0):
         raise StudyError(f"{where}: needs at least {rule['minItems']}, has {len(value)}")
     if rule.get("uniqueItems"):
-        for i, item in enumerate(checked):
-            if item in checked[:i]:
+        seen = set()
+        for item in checked:
+            plain = item if isinstance(item, Hashable) else json.dumps(item, sort_keys=True, default=str)
+            if plain in seen:
                 raise StudyError(f"{where}: {item} is there twice; keep one")
+            seen.add(plain)
     return checked
 
 

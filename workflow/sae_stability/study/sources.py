@@ -21,7 +21,7 @@ def check_sources(study: Study, memory: Path) -> None:
     check_corpora(study)
     models = {slug: model for slug, model in study.models.items() if model.folder}
     passes = [pass_ for pass_ in study.passes.values() if pass_.model in models.values()]
-    wanted = key([[pass_.model.name, pass_.hookpoints, pass_.d_model] for pass_ in passes])
+    wanted = key([[pass_.model.name, pass_.model.part, pass_.hookpoints, pass_.d_model] for pass_ in passes])
     if passes and (not memory.exists() or read_json(memory) != wanted):
         from sae_stability.study.hookpoints import check_hookpoints
 

@@ -2,12 +2,15 @@
 
 import itertools
 import re
+import unicodedata
 
 from sae_stability.errors import StudyError
+from sae_stability.fingerprint import key
 from sae_stability.study import schema
 from sae_stability.study.cohort_seeds import with_seeds_of
 from sae_stability.study.cohorts import cohort_of, trained
-from sae_stability.study.parts import Cohort, ExternalCohort, Pass, Point, Sweep, same_training
+from sae_stability.study.counts import check_points
+from sae_stability.study.parts import Cohort, ExternalCohort, Pass, Point, Sweep, without_seeds
 from sae_stability.study.schema import look_up
 
 Cohorts = dict[str, Cohort | ExternalCohort]
@@ -39,6 +42,8 @@ def add_sweep(slug: str, given: dict, configs: dict[str, dict], passes: dict[str
     seeds = {key: given[key] or base[key] for key in ("init_seeds", "order_seeds")}
     if "order_seed" in varied and seeds["order_seeds"]:
         raise StudyError(f"{where}.vary.order_seed: cannot be varied where there are order_seeds")
+    check_points(where, {field: len(values) for field, values in varied.items()})
+    known = {without_seeds(cohort): name for name, cohort in trained(cohorts).items()}
     points = []
     for combination in itertools.product(*(values.items() for values in varied.values())):
         labels = dict(zip(varied, (label for label, _ in combination), strict=True))
@@ -47,7 +52,7 @@ def add_sweep(slug: str, given: dict, configs: dict[str, dict], passes: dict[str
         if "hookpoint" in values:
             settings["pass"] = None
         cohort = cohort_of(_name(slug, labels), settings, passes, where, preferred=cohorts[given["cohort"]].pass_)
-        points.append(Point(_add(cohort, cohorts, where), labels))
+        points.append(Point(_add(cohort, cohorts, known, where), labels))
     return Sweep(slug, given["cohort"], tuple(varied), tuple(points))
 
 
@@ -77,17 +82,21 @@ def _varied(where: str, field: str, values: list | dict) -> dict[str, object]:
     return dict(zip(labels, checked, strict=True))
 
 
-def _add(cohort: Cohort, cohorts: Cohorts, where: str) -> str:
-    """Add a sweep's cohort and return its name. Where one trains the same already, that one gets these seeds too."""
-    for name, other in trained(cohorts).items():
-        if same_training(cohort, other):
-            cohorts[name] = with_seeds_of(other, cohort, where)
-            return name
+def _add(cohort: Cohort, cohorts: Cohorts, known: dict[Cohort, str], where: str) -> str:
+    """Add a sweep's cohort and return its name. Where one trains the same already, that one gets these seeds too.
+
+    `known` has the name of every trained cohort by what it trains; changed in place, as `cohorts` is.
+    """
+    training = without_seeds(cohort)
+    if name := known.get(training):
+        cohorts[name] = with_seeds_of(cohorts[name], cohort, where)
+        return name
     if cohort.slug in cohorts:
         raise StudyError(
             f"{where}: makes a cohort called {cohort.slug}, but there is another of that name; rename one of the two"
         )
     cohorts[cohort.slug] = cohort
+    known[training] = cohort.slug
     return cohort.slug
 
 
@@ -106,4 +115,8 @@ def _name(sweep: str, labels: dict[str, str]) -> str:
 
 
 def _slugify(label: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")
+    """A label as a part of a file name. Where letters are lost that are not Latin, a hash tells the label apart."""
+    plain = unicodedata.normalize("NFKD", label.lower())
+    slug = re.sub(r"[^a-z0-9]+", "-", re.sub(r"[\u0300-\u036f]", "", plain)).strip("-")
+    lost = any(character.isalnum() and not character.isascii() for character in plain)
+    return "-".join(filter(None, (slug, key(label)[:8]))) if lost or not slug else slug

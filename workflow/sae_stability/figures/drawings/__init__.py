@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sae_stability import files
-from sae_stability.figures import registry
+from sae_stability.errors import StudyError
+from sae_stability.figures import phrases, registry
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +32,7 @@ def write_figure(
     Raises:
         StudyError: no such figure, a setting of the style that does not exist, or a missing or damaged table.
     """
+    _check_matplotlib()
     from sae_stability.figures.drawings import style as styles
 
     resolved = styles.resolve(style or {})
@@ -39,7 +41,7 @@ def write_figure(
     for out in (svg, pdf, png):
         styles.save(picture, out, resolved)
     with files.atomic(caption) as temporary:
-        temporary.write_text(text + "\n")
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def draw(figure: str, table: "pd.DataFrame", style: dict) -> "tuple[Figure, str]":
@@ -53,14 +55,31 @@ def draw(figure: str, table: "pd.DataFrame", style: dict) -> "tuple[Figure, str]
     Raises:
         StudyError: no such figure, or a setting of the style that does not exist or cannot be drawn with.
     """
-    import matplotlib
-
+    _check_matplotlib()
     from sae_stability.figures.drawings import style as styles
 
     module = registry.load(figure, "drawing")
     style = styles.resolve(style)
     if not style["published"]:
         table = table[table["source"] != "published"].reset_index(drop=True)
-    with matplotlib.rc_context(styles.settings(style)):
+    with styles.in_use(style):
         picture = module.draw(table, style)
-    return picture, module.caption(table)
+    text = module.caption(table)
+    if boxes := styles.without_font(picture):
+        text += f" No installed font has {phrases.escape(' '.join(boxes))}: PDF and PNG show boxes in their place."
+    return picture, text
+
+
+def _check_matplotlib() -> None:
+    """Matplotlib reads a matplotlibrc when it is imported, and fails on one that is not text.
+
+    Raises:
+        StudyError: in place of its error.
+    """
+    try:
+        import matplotlib  # noqa: F401
+    except UnicodeDecodeError as error:
+        raise StudyError(
+            f"matplotlibrc, in this folder or among your settings of Matplotlib, is not UTF-8 text ({error.reason}); "
+            "correct or remove it"
+        ) from None

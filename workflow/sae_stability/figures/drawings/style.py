@@ -1,12 +1,16 @@
 """One look for every figure: colours, sizes and fonts. A picture's bytes depend on nothing but table and style."""
 
+import contextlib
 import difflib
+from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter
 
 from sae_stability import files
@@ -25,6 +29,8 @@ DEFAULT = {
     "published": True,
 }
 
+# Comes with Matplotlib.
+FONT = "DejaVu Sans"
 FLOOR = "#666666"
 PUBLISHED = "#000000"
 # Marks and lines that belong to no one series.
@@ -56,11 +62,11 @@ def resolve(style: dict) -> dict:
 
 
 def settings(style: dict) -> dict:
-    """Matplotlib settings for a resolved style, for use while a figure is drawn and while it is saved."""
+    """Matplotlib settings for a resolved style."""
     size = style["font_size"]
     return {
         "font.family": "sans-serif",
-        "font.sans-serif": ["DejaVu Sans"],
+        "font.sans-serif": [FONT],
         "font.size": size,
         "axes.labelsize": size,
         "axes.titlesize": size,
@@ -82,6 +88,18 @@ def settings(style: dict) -> dict:
     }
 
 
+@contextlib.contextmanager
+def in_use(style: dict) -> Iterator[None]:
+    """A context in which Matplotlib draws or saves in a resolved style.
+
+    All other settings are Matplotlib's defaults, whatever a matplotlibrc or the caller has set.
+    """
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(settings(style))
+        yield
+
+
 def figure(style: dict, height: float) -> Figure:
     """An empty figure of the style's width, `height` inches high at column width and a little higher at two."""
     width = style["width"]
@@ -99,8 +117,42 @@ def save(picture: Figure, out: str | Path, style: dict) -> None:
     metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {"Software": None}}
     if suffix not in metadata:
         raise StudyError(f"{out}: a figure is written as .svg, .pdf or .png")
-    with matplotlib.rc_context(settings(style)), files.atomic(out) as temporary:
+    with in_use(style), files.atomic(out) as temporary:
+        if fallbacks := _fallbacks(picture):
+            for text in picture.findobj(Text):
+                text.set_fontfamily([FONT, *fallbacks])
         picture.savefig(temporary, dpi=style["dpi"], metadata=metadata[suffix])
+
+
+def without_font(picture: Figure) -> list[str]:
+    """The characters of a picture's text that no installed font has, sorted."""
+    missing = _missing(picture)
+    for font in _fallbacks(picture).values():
+        missing -= font
+    return sorted(missing)
+
+
+def _fallbacks(picture: Figure) -> dict[str, set[str]]:
+    """Installed fonts that have characters which `FONT` lacks, and those characters; none for most pictures."""
+    missing, found = _missing(picture), {}
+    if not missing:
+        return found
+    for name in sorted({font.name for font in font_manager.fontManager.ttflist}):
+        # The font of last resort has a box for every character.
+        covered = set() if name.startswith("Last Resort") else missing & _characters(font_manager.findfont(name))
+        if covered:
+            found[name] = covered
+            missing -= covered
+    return found
+
+
+def _missing(picture: Figure) -> set[str]:
+    drawn = {character for text in picture.findobj(Text) for character in text.get_text() if not character.isspace()}
+    return drawn - _characters(font_manager.findfont(FONT))
+
+
+def _characters(font: str) -> set[str]:
+    return set(map(chr, font_manager.get_font(font).get_charmap()))
 
 
 def fraction_axis(axis, limit: float = 1.0) -> None:

@@ -6,14 +6,15 @@ function and `activation_state_dict` holds its k. TopK SAEs normalise each row: 
 
 from pathlib import Path
 
-from sae_stability.sae.formats import dictionary_learning
+from sae_stability.sae.formats import batchtopk, dictionary_learning, goodfire, qwen_scope
 from sae_stability.sae.formats.untrusted import one_of, read_pickle, tensor, whole_number
 from sae_stability.sae.weights import Weights, checked
 
 
 def detect(path: Path) -> bool:
-    """Whether `path` is a `.pt` file not named as in dictionary_learning."""
-    return path.suffix == ".pt" and not dictionary_learning.NAME.fullmatch(path.name)
+    """Whether `path` is a `.pt` file of none of the other formats."""
+    others = (dictionary_learning, batchtopk, qwen_scope, goodfire)
+    return path.suffix == ".pt" and not any(format.detect(path) for format in others)
 
 
 def read(path: Path) -> Weights:

@@ -108,7 +108,7 @@ def one_of(value: object, allowed: Iterable[str], path: Path, key: str) -> str:
 
 
 def read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    """Every tensor of a safetensors file, in its own dtype; bfloat16 as float32, without torch.
+    """Every tensor of a safetensors file, in its own dtype; bfloat16 and float8 as float32, without torch.
 
     Raises:
         StudyError: the file is missing, truncated or damaged.
@@ -118,8 +118,8 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
     try:
         # `safe_open` checks the header against the file: offsets and sizes, no bytes left over.
         with safe_open(path, framework="numpy") as file:
-            halves = _bfloat16(path)
-            return {name: halves[name] if name in halves else file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            narrow = _narrow_floats(path)
+            return {name: narrow[name] if name in narrow else file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
         raise StudyError(f"{path}: no such file") from None
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, struct.error) as error:
@@ -200,23 +200,64 @@ def tensor(tensors: dict, name: str, path: Path) -> np.ndarray:
     return tensors[name]
 
 
+def pickle_mentions(path: Path, name: bytes) -> bool:
+    """Whether a file that torch.save wrote has `name` in it, such as that of a tensor. Nothing is unpickled."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            inside = [member for member in archive.infolist() if member.filename.endswith("data.pkl")]
+            return any(member.file_size < _MOST_JSON_BYTES and name in archive.read(member) for member in inside)
+    except (OSError, EOFError, ValueError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error):
+        return False
+
+
 def uniform_threshold(value: float, like: np.ndarray) -> np.ndarray:
     """One threshold for every latent: an array filled with `value`, (n_latents,) float32, in the shape of `like`."""
     return np.full(like.shape, value, dtype=np.float32)
 
 
-def _bfloat16(path: Path) -> dict[str, np.ndarray]:
-    """The bfloat16 tensors as float32. numpy has no bfloat16, which is the upper half of a float32."""
+def _narrow_floats(path: Path) -> dict[str, np.ndarray]:
+    """The tensors of types that numpy has not, as float32: bfloat16 and both kinds of float8."""
     with open(path, "rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         header = json.loads(file.read(length))
     found = {}
     for name, entry in header.items():
-        if name != "__metadata__" and entry["dtype"] == "BF16":
+        if name != "__metadata__" and entry["dtype"] in _NARROW:
+            stored, decode = _NARROW[entry["dtype"]]
             start, end = entry["data_offsets"]
-            half = np.fromfile(path, "<u2", (end - start) // 2, offset=8 + length + start)
-            found[name] = (half.astype(np.uint32) << 16).view(np.float32).reshape(entry["shape"])
+            size = np.dtype(stored).itemsize
+            bits = np.fromfile(path, stored, (end - start) // size, offset=8 + length + start)
+            found[name] = decode(bits).reshape(entry["shape"])
+    scales = [name for name in header if "scale" in name.lower()]
+    if scales and any(header[name]["dtype"].startswith("F8") for name in found):
+        raise StudyError(f"{path}: float8 weights with scales beside them ({scales[0]}) are not read; save as float16")
     return found
+
+
+def _from_bfloat16(bits: np.ndarray) -> np.ndarray:
+    """A bfloat16 is the upper half of a float32."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
+def _from_e5m2(bits: np.ndarray) -> np.ndarray:
+    """A float8 of 5 exponent bits is the upper half of a float16."""
+    return (bits.astype(np.uint16) << 8).view(np.float16).astype(np.float32)
+
+
+def _from_e4m3(bits: np.ndarray) -> np.ndarray:
+    """A float8 of 4 exponent bits (bias 7) and 3 of mantissa, without infinities; all ones is no number."""
+    code = np.arange(256)
+    exponent, mantissa = (code >> 3) & 15, code & 7
+    size = np.where(exponent == 0, mantissa * 2.0**-9, (8 + mantissa) * 2.0 ** (exponent - 10.0))
+    values = np.where(code & 127 == 127, np.nan, np.where(code < 128, size, -size))
+    return values.astype(np.float32)[bits]
+
+
+_NARROW = {
+    "BF16": ("<u2", _from_bfloat16),
+    "F8_E4M3": ("u1", _from_e4m3),
+    "F8_E5M2": ("u1", _from_e5m2),
+}
 
 
 def _npz_headers(path: Path, names: tuple[str, ...]) -> dict[str, tuple[int, ...]]:

@@ -127,9 +127,11 @@ class _Batch:
     def replacing(self, function: Callable, max_norm: float | None) -> Callable[[torch.Tensor], torch.Tensor]:
         """A function that applies `function` at `seen` tokens, except sinks, and keeps other activations."""
 
-        def replaced(x: torch.Tensor) -> torch.Tensor:
+        def replaced(activations: torch.Tensor) -> torch.Tensor:
+            # Some modules see the tokens of a batch one after the other, (batch x position, width).
+            x = activations.reshape(*self.seen.shape, -1)
             here = self.seen if max_norm is None else self.seen & not_sink(x, max_norm)
-            return torch.where(here[..., None], function(x).to(x.dtype), x)
+            return torch.where(here[..., None], function(x).to(x.dtype), x).reshape(activations.shape)
 
         return replaced
 

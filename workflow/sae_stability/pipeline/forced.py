@@ -1,0 +1,53 @@
+"""What `--forceall` and `--forcerun` do not reach: a finished result has no rule."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sae_stability.pipeline import Pipeline
+
+# How the names of a stage's rules begin, where they do not begin with the stage's own name.
+_RULES = {"external": "import_sae", "floors": "floor"}
+
+
+def not_forced(pipeline: "Pipeline", everything: bool, names: Iterable[str]) -> str | None:
+    """A line that says which finished results are not made again though Snakemake was told to, and what to do.
+
+    Args:
+        pipeline: the study's.
+        everything: whether `--forceall` was given.
+        names: the rules and files that `--forcerun` names.
+
+    Returns:
+        None if nothing that was to be forced is finished.
+    """
+    names = [str(Path(name)) for name in names]
+    counts, example = {}, ""
+    for stage, files in _finished(pipeline).items():
+        prefix = _RULES.get(stage, stage)
+        wanted = [file for file in files if file in names]
+        if everything or any(name.startswith(prefix) for name in names):
+            wanted = files
+        if wanted:
+            counts[stage] = len(wanted)
+            example = example or wanted[0]
+    if not counts:
+        return None
+    flag = "--forceall" if everything else "--forcerun"
+    words = ", ".join(f"{count} of {stage}" for stage, count in counts.items())
+    return (
+        f"note: {flag} makes no finished result again ({words}), because it has no rule; delete what is to be made "
+        f"again, such as {example}"
+    )
+
+
+def _finished(pipeline: "Pipeline") -> dict[str, list[str]]:
+    """Stage -> the first file of each finished result."""
+    from sae_stability.pipeline import FINGERPRINTED
+
+    found = {}
+    for name, stage in FINGERPRINTED.items():
+        todo = set(pipeline.unfinished[name])
+        found[name] = [files[0] for result, (files, _) in stage.results(pipeline).items() if result not in todo]
+    return found
