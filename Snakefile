@@ -2,7 +2,7 @@
 
 snakemake --cores all                                         the study in config.yaml
 snakemake --cores all --configfile studies/bring-your-own.yaml   another study
-snakemake --cores all saes                                    up to a stage: activations, saes, matches, overlap_tables, figures
+snakemake --cores all saes                                    up to a stage: activations, saes, matches, all_firing, overlap_tables, figures
 """
 
 import os
@@ -38,6 +38,8 @@ wildcard_constraints:
     cohort=r"[a-z0-9-]+",
     seed=r"\d+",
     chunk=r"\d{4}",
+    explainer=r"[a-z0-9-]+",
+    scorer=r"[a-z0-9-]+",
 
 
 report: Path(results.summary).absolute()
@@ -49,8 +51,11 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/external.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/match.smk"
+include: "workflow/rules/firing.smk"
 include: "workflow/rules/floors.smk"
 include: "workflow/rules/overlap.smk"
+include: "workflow/rules/explain.smk"
+include: "workflow/rules/score.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 
@@ -59,6 +64,9 @@ rule all:
     default_target: True
     input:
         results.report,
+        stages.firing.all_outputs(pipeline),
+        stages.explain.targets(pipeline),
+        stages.score.targets(pipeline),
 
 
 rule activations:

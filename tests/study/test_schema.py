@@ -69,6 +69,7 @@ def entries(node: yaml.Node, path: tuple[str, ...] = ()):
 
 # Below these, keys are names that the study's author chose.
 NAMED = {("models",), ("corpora",), ("tokens",), ("passes",), ("cohorts",), ("sweeps",), ("figures", "draw")}
+NAMED |= {("interpret", "judges"), ("interpret", "scorers")}
 
 
 def bare_keys(text: str) -> list[str]:

@@ -29,14 +29,16 @@ from sae_stability.sae.architectures import REGISTRY
 from sae_stability.study.build import Study, complete
 from sae_stability.study.schema import load_yaml
 from sae_stability.verbs import VERBS
+from tests.interpret.server import serving
 from tests.tiny import tiny_corpus, tiny_gpt_neox
 from tests.workflow.conftest import new_project
 
 LAYERS = ["layers.0.mlp", "layers.1.mlp", "layers.1"]
+KINDS = ("detection", "fuzzing", "intruder")
 OWN = {"batchtopk": {"auxk_alpha": 0.03}, "matryoshka": {"groups": 2}, "jumprelu": {"bandwidth": 0.01}}
 
 
-def study() -> dict:
+def study(url: str) -> dict:
     """Every stage, every architecture, every kind of figure, small enough for kernels that run as plain Python."""
     others = [name for name in REGISTRY if name != "topk"]
     place = {"hookpoint": LAYERS[0], "pass": "neox"}
@@ -51,7 +53,7 @@ def study() -> dict:
         },
         "tokens": {
             name: {"model": "tiny", "corpus": name, "context_length": 16, "heldout_tokens": 64, "train_tokens": 192}
-            | ({"chunk_tokens": 96} if name == "stories" else {})
+            | ({"chunk_tokens": 96} if name == "stories" else {"heldout_tokens": 128})
             for name in ("stories", "code")
         },
         "passes": {
@@ -90,6 +92,26 @@ def study() -> dict:
             | {name: {"sweep": name} for name in FIGURES if name not in ("joint", "seeds", "sharing", "thresholds")}
         },
         "floor": {"repeats": 1},
+        # More than `stories` holds out, so that further text is read, and fewer than `docs` holds out.
+        "firing": {"cohorts": ["base", "docs"], "tokens": 800, "contexts": {"window": 4}},
+        "interpret": {
+            "cohorts": ["base"],
+            "latents": 4,
+            "draws": 1,
+            "judges": {
+                "words": {"kind": "lexical"},
+                "sentences": {"kind": "embedding", "model": "tiny"},
+                "local": {"kind": "local", "model": "tiny", "max_tokens": 4},
+                "far": {"kind": "endpoint", "url": url, "model": "m", "key_variable": None},
+            },
+            "explainers": ["words", "local", "far"],
+            "scorers": {
+                f"{judge}-{kind}": {"kind": kind, "judge": judge}
+                for judge, kinds in {"words": KINDS[:2], "sentences": KINDS[::2], "local": KINDS, "far": KINDS}.items()
+                for kind in kinds
+            },
+            "similarity": "sentences",
+        },
     }
 
 
@@ -110,7 +132,12 @@ class Trace:
 
 @pytest.fixture(scope="module")
 def traces(tmp_path_factory) -> list[Trace]:
-    project = new_project(tmp_path_factory.mktemp("traced") / "project", study())
+    with serving() as chat:
+        return traced(tmp_path_factory.mktemp("traced") / "project", chat.url)
+
+
+def traced(folder: Path, url: str) -> list[Trace]:
+    project = new_project(folder, study(url))
     tiny_gpt_neox(project.folder / "model")
     tiny_corpus(project.folder, documents=60)
     rng = np.random.default_rng(0)
@@ -169,11 +196,21 @@ def hashed_by_the_pipeline(folder: Path) -> dict[tuple[str, str], tuple[str, ...
         for cohort in pipeline.study.cohorts.values():
             for a, b in cohort.pairs:
                 record(of.match, cohort, a, b)
+        for cohort in map(pipeline.study.cohorts.get, pipeline.study.firing.cohorts):
+            record(of.firing, cohort, cohort.seeds[0])
+        for tokens in stages.firing.fresh(pipeline.study):
+            record(of.fresh_tokens, tokens)
         record(of.floor)
         for figure in pipeline.study.figures.values():
             record(stages.figures.table_code, figure, key=figure.figure)
             record(stages.figures.drawing_code, figure, key=figure.figure)
-        for code in (stages.overlap.code, stages.report.summary_code):
+        for cohort in map(pipeline.study.cohorts.get, pipeline.study.interpret.cohorts):
+            for explainer in pipeline.study.interpret.explainers:
+                record(of.explanations, explainer, cohort, cohort.seeds[0])
+            for names in pipeline.study.interpret.scores:
+                record(of.scores, *names, cohort.slug, cohort.seeds[0])
+        codes = (stages.explain.similarity_code, stages.score.summary_code)
+        for code in (stages.overlap.code, stages.report.summary_code, *codes):
             record(code)
     return found
 
@@ -216,6 +253,7 @@ def outside(trace: Trace, covered: list[Definition]) -> list[str]:
 
 def test_every_stage_ran(traces):
     stages = {"tokenize", "extract", "import-matrix", "train", "evaluate", "convert", "match", "floor", "overlap"}
+    stages |= {"fresh-tokens", "firing", "explain", "score", "score-summary", "explanation-similarity"}
     assert stages | {"figure-table", "figure", "summary"} <= {trace.verb for trace in traces}
     given = [(trace.verb, flags(trace.words)) for trace in traces]
     assert {words["--architecture"] for verb, words in given if verb == "train"} == set(REGISTRY)

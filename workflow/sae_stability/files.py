@@ -130,32 +130,37 @@ def sha256(path: str | os.PathLike) -> str:
 
 
 def write_table(path: str | os.PathLike, table, metadata: dict | None = None) -> None:
-    """Write a pandas DataFrame as Parquet, atomically, with `metadata` (JSON) in its schema.
+    """Write a pandas DataFrame or an Arrow table as Parquet, atomically, with `metadata` (JSON) in its schema.
 
     The same table always gives the same bytes.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    arrow = table if isinstance(table, pa.Table) else pa.Table.from_pandas(table, preserve_index=False)
     arrow = arrow.replace_schema_metadata({"sae_stability": json.dumps(metadata or {})})
     with atomic(path) as temporary:
         pq.write_table(arrow, temporary, compression="zstd")
 
 
-def read_table(path: str | os.PathLike, columns: list[str] | None = None):
-    """Read a table written by `write_table`: (DataFrame, metadata).
+def read_table(path: str | os.PathLike, columns: list[str] | None = None, filters: list[tuple] | None = None):
+    """Read a table written by `write_table`: (DataFrame, metadata); of its rows those that pass pyarrow's `filters`.
 
     Raises:
         StudyError: the file is missing or not readable as Parquet.
     """
-    arrow = _read_parquet("read_table", path, columns=columns)
+    arrow = _read_parquet("read_table", path, columns=columns, filters=filters)
     return arrow.to_pandas(), _metadata(arrow.schema)
 
 
 def read_metadata(path: str | os.PathLike) -> dict:
     """The metadata of a table written by `write_table`; reads no rows and needs no pandas. Raises as `read_table`."""
     return _metadata(_read_parquet("read_schema", path))
+
+
+def read_columns(path: str | os.PathLike) -> list[str]:
+    """The names of a table's columns. Raises as `read_table`."""
+    return _read_parquet("read_schema", path).names
 
 
 def _read_parquet(reader: str, path: str | os.PathLike, **options):

@@ -2,7 +2,8 @@
 
 A keyword-only parameter is a flag, any other a positional argument. Its annotation says how its value is read:
 
-- `str`, `int`, `float`, `Path`; `bool` (true or false); `Literal[...]` (one of these words); `dict` (JSON);
+- `str`, `int`, `float`, `Path`; `bool` (true or false; the flag alone is true); `Literal[...]` (one of these words);
+  `dict` (JSON);
 - `X | None`: as X; `int | Literal["heldout"]`: that word or a number;
 - `Annotated[X, ranges.Within(...)]`: as X, within these limits;
 - `list[X]` or `Sequence[X]`: the flag is given once for each; X may be `tuple[str, Path]` or `tuple[int, Path]`,
@@ -172,8 +173,10 @@ def _options(annotation: object) -> dict:
         return _options(inner[0]) | {"action": "append"}
     if origin is typing.Literal:
         return {"choices": list(inner)}
-    readers = {bool: _boolean, dict: _json, str: str, int: int, float: float, Path: Path}
+    readers = {dict: _json, str: str, int: int, float: float, Path: Path}
     readers |= {tuple[str, Path]: _path_of(str), tuple[int, Path]: _path_of(int), tuple[str, str]: _name_and_value}
+    if annotation is bool:
+        return {"type": _boolean, "nargs": "?", "const": True}
     if annotation not in readers:
         raise TypeError(f"no flag can be made for a parameter of type {annotation}")
     return {"type": readers[annotation]}

@@ -18,12 +18,15 @@ from sae_stability.pipeline import (
     activations,
     corpus,
     evaluate,
+    explain,
     external,
     figures,
+    firing,
     floors,
     match,
     overlap,
     report,
+    score,
     train,
 )
 from sae_stability.pipeline.blocks import blocks_of
@@ -34,10 +37,33 @@ from sae_stability.pipeline.unfinished import unfinished
 from sae_stability.study.build import Study
 from sae_stability.study.parts import Cohort, ExternalCohort
 
-STAGES = (corpus, activations, train, external, evaluate, match, floors, overlap, figures, report)
+STAGES = (
+    corpus,
+    activations,
+    train,
+    external,
+    evaluate,
+    match,
+    firing,
+    floors,
+    overlap,
+    explain,
+    score,
+    figures,
+    report,
+)
 """Every stage, in the order in which they run."""
 
-FINGERPRINTED = {"train": train, "external": external, "evaluate": evaluate, "match": match, "floors": floors}
+FINGERPRINTED = {
+    "train": train,
+    "external": external,
+    "evaluate": evaluate,
+    "match": match,
+    "firing": firing,
+    "floors": floors,
+    "explain": explain,
+    "score": score,
+}
 """The stages whose results record what they were made from: a finished result has no rule."""
 
 

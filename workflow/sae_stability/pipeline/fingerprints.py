@@ -1,15 +1,17 @@
 """What each result was made from: its sources, its settings and the code that makes it, as one fingerprint."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from sae_stability.fingerprint import key
-from sae_stability.pipeline import activations
+from sae_stability.interpret.limits import WITHOUT_EXPLANATION
+from sae_stability.pipeline import activations, judges
 from sae_stability.pipeline.code_hash import code_hash
 from sae_stability.pipeline.contents import Contents
 from sae_stability.pipeline.external import format_of, local_files
 from sae_stability.sae.format_names import FORMATS
 from sae_stability.study.build import Study
+from sae_stability.study.firing import uses_model
 from sae_stability.study.parts import Cohort, ExternalCohort, Pass, TokenSet
 
 _TOKEN_SIZES = ("context_length", "packing", "heldout_tokens", "train_tokens", "chunk_tokens")
@@ -57,9 +59,36 @@ class Fingerprints:
         """Of the match of two SAEs."""
         return key(self.evaluation(cohort, a), self.evaluation(cohort, b), code_hash("match", *_saved(cohort)))
 
+    def fresh_tokens(self, tokens: TokenSet) -> str:
+        """Of further held-out token blocks, for firing alone."""
+        return key(self.tokens(tokens), self._study.firing.tokens, code_hash("fresh-tokens"))
+
+    def firing(self, cohort: Cohort | ExternalCohort, seed: int) -> str:
+        """Of what an SAE's latents fire on, and their contexts."""
+        rows = [self.activations(cohort.pass_), cohort.hookpoint, self._study.firing.tokens]
+        if uses_model(self._study.firing, cohort.pass_):
+            rows.append(self.fresh_tokens(cohort.pass_.tokens))
+        settings = sorted(self._study.firing.contexts.items())
+        return key(self.sae(cohort, seed), rows, settings, self._study.device, code_hash("firing", *_saved(cohort)))
+
+    def cofiring(self, cohort: Cohort | ExternalCohort, a: int, b: int) -> str:
+        """Of how far matched latents of two SAEs fire together."""
+        return key(self.firing(cohort, a), self.firing(cohort, b), self.match(cohort, a, b))
+
     def floor(self) -> str:
         """Of every match of random dictionaries: the seed of each is its place."""
         return key(code_hash("floor"))
+
+    def explanations(self, explainer: str, cohort: Cohort | ExternalCohort, seed: int) -> str:
+        """Of what a judge says of an SAE's latents."""
+        return self._once(
+            ("explanations", explainer, cohort.slug, seed), lambda: self._of_explanations(explainer, cohort, seed)
+        )
+
+    def scores(self, explainer: str, scorer: str, cohort: str, seed: int) -> str:
+        """Of the scores of an SAE's explanations."""
+        name = ("scores", explainer, scorer, cohort, seed)
+        return self._once(name, lambda: self._of_scores(explainer, scorer, cohort, seed))
 
     def _of_tokens(self, tokens: TokenSet) -> str:
         sources = [self._contents.of_model(tokens.model), self._contents.of_corpus(tokens.corpus)]
@@ -82,6 +111,35 @@ class Fingerprints:
         sae = cohort.saes[seed]
         source = self._contents.of(local_files(sae)) if sae.path else [sae.repo, sae.folder, sae.revision]
         return key(source, format_of(cohort, seed), _import_code(format_of(cohort, seed)))
+
+    def _of_explanations(self, explainer: str, cohort: Cohort | ExternalCohort, seed: int) -> str:
+        interpret = self._study.interpret
+        sample = [interpret.latents, interpret.shown_windows, interpret.seed]
+        contexts = [self.firing(cohort, one) for one in dict.fromkeys((cohort.seeds[0], seed))]
+        matched = self._matched(cohort, [seed])
+        return key(contexts, matched, self._judge(explainer), sample, code_hash("explain"))
+
+    def _of_scores(self, explainer: str, scorer: str, cohort: str, seed: int) -> str:
+        interpret, found = self._study.interpret, self._study.cohorts[cohort]
+        asked = interpret.scorers[scorer]
+        sample = [interpret.latents, interpret.shown_windows, interpret.scored_windows, interpret.draws, interpret.seed]
+        said = None if explainer == WITHOUT_EXPLANATION else self.explanations(explainer, found, seed)
+        # Members of a group share their negatives, so the scores of one SAE rest on the contexts of all.
+        contexts = [self.firing(found, one) for one in found.seeds]
+        made_from = [contexts, self._matched(found, found.seeds), self.sae(found, seed), said]
+        return key(made_from, asked.kind, self._judge(asked.judge), sample, code_hash("score"))
+
+    def _matched(self, cohort: Cohort | ExternalCohort, seeds: Iterable[int]) -> list[str]:
+        """Of the first SAE's matches with these."""
+        first = cohort.seeds[0]
+        return [self.match(cohort, first, seed) for seed in seeds if seed != first]
+
+    def _judge(self, name: str) -> list:
+        """What decides a judge's answers."""
+        settings = judges.deciding(self._study, name)
+        if not judges.computes(self._study, name):
+            return [settings]
+        return [settings, self._contents.of_model(self._study.models[settings["model"]]), self._study.device]
 
     def _once(self, name: tuple, make: Callable[[], str]) -> str:
         if name not in self._known:

@@ -122,6 +122,30 @@ class Results:
         """The table of an SAE's latents, from its evaluation."""
         return self.path("evaluation", cohort, f"seed-{seed}.parquet")
 
+    def fresh_tokens(self, tokens: TokenSet) -> str:
+        """The folder of further held-out blocks, for firing alone."""
+        return self.path("fresh-tokens", tokens.slug)
+
+    def firing(self, cohort: str, seed: int | str) -> str:
+        """What an SAE's latents fire on."""
+        return self.path("firing", cohort, f"seed-{seed}.parquet")
+
+    def firing_work(self, cohort: str) -> str:
+        """The folder in which a job that measures firing has its temporary files."""
+        return self.path("firing", cohort)
+
+    def contexts(self, cohort: str, seed: int | str) -> str:
+        """Contexts of an SAE's latents."""
+        return self.path("contexts", cohort, f"seed-{seed}.parquet")
+
+    def pool(self, cohort: str, seed: int | str) -> str:
+        """The pool of windows, with the latents of an SAE that fire in each."""
+        return self.path("pools", cohort, f"seed-{seed}.parquet")
+
+    def cofiring(self, cohort: str, a: int, b: int) -> str:
+        """How far matched latents of two SAEs fire together."""
+        return self.path("cofiring", cohort, f"{a}-{b}.parquet")
+
     def match(self, cohort: str, a: int, b: int) -> str:
         """The match of two SAEs of a cohort."""
         return self.path("matches", cohort, f"{a}-{b}.parquet")
@@ -137,6 +161,26 @@ class Results:
     def overlap_tables(self, cohort: str) -> list[str]:
         """The overlap tables of a cohort."""
         return [f"{self.overlap(cohort)}/{table}.parquet" for table in OVERLAP_TABLES]
+
+    def explanations(self, explainer: str, cohort: str, seed: int | str) -> str:
+        """What a judge says of an SAE's latents."""
+        return self.path("explanations", explainer, cohort, f"seed-{seed}.parquet")
+
+    def similarity(self, explainer: str, cohort: str) -> str:
+        """How alike the explanations of matched latents are."""
+        return self.path("explanations", explainer, cohort, "similarity.parquet")
+
+    def scores(self, explainer: str, scorer: str, cohort: str, seed: int | str) -> str:
+        """The scores of an SAE's explanations."""
+        return self.path("scores", explainer, scorer, cohort, f"seed-{seed}.parquet")
+
+    def score_summary(self, explainer: str, scorer: str, cohort: str) -> str:
+        """What the scores of a cohort come to."""
+        return self.path("scores", explainer, scorer, cohort, "summary.parquet")
+
+    def answers(self, judge: str) -> str:
+        """The folder of what an endpoint has answered."""
+        return self.path("answers", judge)
 
     def figure(self, figure: str, ending: str) -> str:
         """A figure's table (parquet, csv), picture (svg, pdf, png) or caption (rst)."""

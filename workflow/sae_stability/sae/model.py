@@ -52,10 +52,12 @@ class SAE:
 
     def encode(self, x: torch.Tensor | np.ndarray) -> torch.Tensor:
         """Latent activations (rows, n_latents) float32 of raw activations x (rows, d_model) of any float dtype."""
+        return _ENCODE[self.activation](self, self.encoder_input(x))
+
+    def encoder_input(self, x: torch.Tensor | np.ndarray) -> torch.Tensor:
+        """What the encoder multiplies, (rows, d_model) float32: x normalised, less the decoder bias if subtracted."""
         z = self._normalised(self._rows(x, "x", self.d_model))[0]
-        if self.subtract_decoder_bias:
-            z = z - self.decoder_bias
-        return _ENCODE[self.activation](self, z)
+        return z - self.decoder_bias if self.subtract_decoder_bias else z
 
     def decode(self, latents: torch.Tensor | np.ndarray) -> torch.Tensor:
         """latents @ decoder + decoder_bias, (rows, d_model). `reconstruct` adds rescaling and the skip connection."""

@@ -13,7 +13,9 @@ from sae_stability.study.cohorts import cohort_of, trained
 from sae_stability.study.counts import check_counts
 from sae_stability.study.external import external_cohort_of
 from sae_stability.study.figures import figure_of
-from sae_stability.study.parts import Cohort, Corpus, ExternalCohort, Figure, Model, Pass, Sweep, TokenSet
+from sae_stability.study.firing import firing_of
+from sae_stability.study.interpret import Interpret, interpret_of
+from sae_stability.study.parts import Cohort, Corpus, ExternalCohort, Figure, Firing, Model, Pass, Sweep, TokenSet
 from sae_stability.study.schema import load_yaml, look_up
 from sae_stability.study.sweeps import add_sweep
 
@@ -35,6 +37,8 @@ class Study:
     figures: dict[str, Figure]
     style: dict
     floor_repeats: int
+    firing: Firing
+    interpret: Interpret
     plan: dict
 
     @classmethod
@@ -73,6 +77,8 @@ class Study:
             figures={slug: figure_of(slug, given, cohorts, sweeps) for slug, given in figures["draw"].items()},
             style=figures["style"],
             floor_repeats=config["floor"]["repeats"],
+            firing=firing_of(config["firing"], cohorts),
+            interpret=interpret_of(config["interpret"], cohorts, config["firing"]["cohorts"], models),
             plan=config["plan"],
         )
         check_counts(study)

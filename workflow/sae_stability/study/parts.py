@@ -234,6 +234,18 @@ class ExternalCohort:
 
 
 @dataclasses.dataclass(frozen=True)
+class Firing:
+    """What is measured of firing: the cohorts, on how many tokens (None: the stored ones), and which contexts.
+
+    `contexts` are the fields of `firing.contexts.ContextSettings`.
+    """
+
+    cohorts: tuple[str, ...]
+    tokens: int | None
+    contexts: dict = dataclasses.field(hash=False)
+
+
+@dataclasses.dataclass(frozen=True)
 class Point:
     """One cohort of a sweep, and the `labels` that figures show for it: varied setting -> name of its value."""
 

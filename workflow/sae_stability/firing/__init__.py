@@ -1,0 +1,1 @@
+"""What latents fire on: statistics, contexts, and how far matched latents fire together."""

@@ -1,0 +1,1 @@
+"""Explain in words what latents fire on, and score how well the words predict it."""

@@ -1,0 +1,133 @@
+"""Contexts -> explanations of a sample of latents, those of a cohort in one job."""
+
+from typing import TYPE_CHECKING
+
+from sae_stability.pipeline import judges
+from sae_stability.pipeline.code_hash import code_hash
+from sae_stability.pipeline.command import flags
+from sae_stability.pipeline.cost import Cost
+from sae_stability.pipeline.resources import megabytes
+from sae_stability.study.build import Study
+from sae_stability.study.parts import Cohort, ExternalCohort
+
+if TYPE_CHECKING:
+    from sae_stability.pipeline import Pipeline
+
+Job = tuple[str, str, list[int]]
+"""Explainer, cohort and the seeds to explain."""
+
+
+def jobs(pipeline: "Pipeline") -> list[Job]:
+    """The seeds that each explainer has still to explain, cohort by cohort."""
+    todo = pipeline.unfinished["explain"]
+    found = [(explainer, cohort.slug, _left(todo, explainer, cohort)) for explainer, cohort in _all(pipeline.study)]
+    return [job for job in found if job[2]]
+
+
+def inputs(pipeline: "Pipeline", job: Job) -> list[str]:
+    """The contexts of the SAEs and of the first one, and the first one's matches."""
+    cohort = pipeline.study.cohorts[job[1]]
+    return list(dict.fromkeys([*_contexts(pipeline, cohort, job[2]), *matches(pipeline, cohort, job[2]).values()]))
+
+
+def outputs(pipeline: "Pipeline", job: Job) -> list[str]:
+    """The table of each SAE."""
+    explainer, cohort, seeds = job
+    return [pipeline.results.explanations(explainer, cohort, seed) for seed in seeds]
+
+
+def results(pipeline: "Pipeline") -> dict:
+    """Every table of explanations, and what it is made from."""
+    return {
+        (explainer, cohort.slug, seed): (
+            [pipeline.results.explanations(explainer, cohort.slug, seed)],
+            pipeline.fingerprints.explanations(explainer, cohort, seed),
+        )
+        for explainer, cohort in _all(pipeline.study)
+        for seed in cohort.seeds
+    }
+
+
+def command(pipeline: "Pipeline", job: Job) -> str:
+    """The judge, the sample, and the files of each SAE."""
+    explainer, name, seeds = job
+    study, places, cohort = pipeline.study, pipeline.results, pipeline.study.cohorts[name]
+    words = [judges.command(study, places, explainer), flags(explainer=explainer), sample(study)]
+    firsts = dict.fromkeys((cohort.seeds[0], *seeds))
+    words += [flags(contexts=f"{seed}={places.contexts(name, seed)}") for seed in firsts]
+    words += [flags(match=f"{seed}={file}") for seed, file in matches(pipeline, cohort, seeds).items()]
+    for seed in seeds:
+        made_from = pipeline.fingerprints.explanations(explainer, cohort, seed)
+        words.append(flags(out=f"{seed}={places.explanations(explainer, name, seed)}", config_hash=made_from))
+    return " ".join(words)
+
+
+def sample(study: Study) -> str:
+    """The settings of the sample of latents and of what explains them."""
+    interpret = study.interpret
+    return flags(latents=interpret.latents, shown_windows=interpret.shown_windows, seed=interpret.seed)
+
+
+def matches(pipeline: "Pipeline", cohort: Cohort | ExternalCohort, seeds: list[int]) -> dict[int, str]:
+    """The first SAE's match with each of these others."""
+    first = cohort.seeds[0]
+    return {seed: pipeline.results.match(cohort.slug, first, seed) for seed in seeds if seed != first}
+
+
+def similarity_inputs(pipeline: "Pipeline", explainer: str, cohort: str) -> dict[str, list[str]]:
+    """The explanations of every SAE of a cohort, and the first one's matches."""
+    found = pipeline.study.cohorts[cohort]
+    return {
+        "explanations": [pipeline.results.explanations(explainer, cohort, seed) for seed in found.seeds],
+        "matches": list(matches(pipeline, found, list(found.seeds)).values()),
+    }
+
+
+def similarity_command(pipeline: "Pipeline", explainer: str, cohort: str) -> str:
+    """The judge, and each input under its flag."""
+    study, found = pipeline.study, pipeline.study.cohorts[cohort]
+    words = [judges.command(study, pipeline.results, study.interpret.similarity)]
+    for seed in found.seeds:
+        words.append(flags(explanations=f"{seed}={pipeline.results.explanations(explainer, cohort, seed)}"))
+    words += [flags(match=f"{seed}={file}") for seed, file in matches(pipeline, found, list(found.seeds)).items()]
+    return " ".join(words)
+
+
+def similarity_code() -> str:
+    """The hash of the code that compares explanations."""
+    return code_hash("explanation-similarity")
+
+
+def targets(pipeline: "Pipeline") -> list[str]:
+    """All that this stage makes."""
+    study, places = pipeline.study, pipeline.results
+    found = [places.explanations(explainer, c.slug, seed) for explainer, c in _all(study) for seed in c.seeds]
+    if study.interpret.similarity:
+        found += [places.similarity(explainer, c.slug) for explainer, c in _all(study) if len(c.seeds) > 1]
+    return found
+
+
+def memory(pipeline: "Pipeline", cohort: str, judge: str) -> int:
+    """What a job takes, in MB."""
+    # A table of contexts takes about 20 kB a latent. What a model takes is not known before it is loaded.
+    model = 4 * 10**9 if judges.computes(pipeline.study, judge) else 0
+    return megabytes(20_000 * pipeline.study.cohorts[cohort].n_latents, model)
+
+
+def cost(study: Study, _rates: dict) -> Cost | None:
+    """One job an explainer and cohort."""
+    return Cost("explain", jobs=len(_all(study))) if _all(study) else None
+
+
+def _all(study: Study) -> list[tuple[str, Cohort | ExternalCohort]]:
+    """Every explainer with every cohort."""
+    interpret = study.interpret
+    return [(explainer, study.cohorts[name]) for explainer in interpret.explainers for name in interpret.cohorts]
+
+
+def _left(todo: list, explainer: str, cohort: Cohort | ExternalCohort) -> list[int]:
+    return [seed for seed in cohort.seeds if (explainer, cohort.slug, seed) in todo]
+
+
+def _contexts(pipeline: "Pipeline", cohort: Cohort | ExternalCohort, seeds: list[int]) -> list[str]:
+    return [pipeline.results.contexts(cohort.slug, seed) for seed in (cohort.seeds[0], *seeds)]

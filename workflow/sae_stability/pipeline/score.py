@@ -1,0 +1,111 @@
+"""Explanations and contexts -> how well explanations predict where latents fire, a cohort and scorer in one job."""
+
+from typing import TYPE_CHECKING
+
+from sae_stability.interpret.limits import WITHOUT_EXPLANATION
+from sae_stability.pipeline import explain, judges
+from sae_stability.pipeline.code_hash import code_hash
+from sae_stability.pipeline.command import flags
+from sae_stability.pipeline.cost import Cost
+from sae_stability.study.build import Study
+
+if TYPE_CHECKING:
+    from sae_stability.pipeline import Pipeline
+
+Job = tuple[str, str, str, list[int]]
+"""Explainer, scorer, cohort and the seeds to score."""
+
+
+def jobs(pipeline: "Pipeline") -> list[Job]:
+    """The seeds that have still to be scored, by explainer, scorer and cohort."""
+    todo = pipeline.unfinished["score"]
+    found = [
+        (*names, [seed for seed in pipeline.study.cohorts[names[2]].seeds if (*names, seed) in todo])
+        for names in _all(pipeline.study)
+    ]
+    return [job for job in found if job[3]]
+
+
+def inputs(pipeline: "Pipeline", job: Job) -> list[str]:
+    """Contexts and pools of all SAEs of the cohort, the first one's matches, and the SAEs with their explanations."""
+    explainer, _, name, seeds = job
+    places, cohort = pipeline.results, pipeline.study.cohorts[name]
+    files = [file(name, seed) for seed in cohort.seeds for file in (places.contexts, places.pool)]
+    files += [*explain.matches(pipeline, cohort, list(cohort.seeds)).values()]
+    files += [file(name, seed) for seed in seeds for file in (places.settings, places.weights)]
+    if explainer != WITHOUT_EXPLANATION:
+        files += [places.explanations(explainer, name, seed) for seed in seeds]
+    return files
+
+
+def outputs(pipeline: "Pipeline", job: Job) -> list[str]:
+    """The table of each SAE."""
+    return [pipeline.results.scores(*job[:3], seed) for seed in job[3]]
+
+
+def judge(study: Study, job: Job) -> str:
+    """The judge that a job asks."""
+    return study.interpret.scorers[job[1]].judge
+
+
+def results(pipeline: "Pipeline") -> dict:
+    """Every table of scores, and what it is made from."""
+    return {
+        (*names, seed): ([pipeline.results.scores(*names, seed)], pipeline.fingerprints.scores(*names, seed))
+        for names in _all(pipeline.study)
+        for seed in pipeline.study.cohorts[names[2]].seeds
+    }
+
+
+def command(pipeline: "Pipeline", job: Job) -> str:
+    """The judge, the samples, and the files of each SAE."""
+    explainer, scorer, name, seeds = job
+    study, places, cohort = pipeline.study, pipeline.results, pipeline.study.cohorts[name]
+    asked, interpret = study.interpret.scorers[scorer], study.interpret
+    words = [flags(kind=asked.kind), judges.command(study, places, asked.judge), explain.sample(study)]
+    words.append(flags(scored_windows=interpret.scored_windows, draws=interpret.draws))
+    for seed in cohort.seeds:
+        words.append(flags(contexts=f"{seed}={places.contexts(name, seed)}", pool=f"{seed}={places.pool(name, seed)}"))
+    words += [
+        flags(match=f"{seed}={file}") for seed, file in explain.matches(pipeline, cohort, list(cohort.seeds)).items()
+    ]
+    for seed in seeds:
+        said = None
+        if explainer != WITHOUT_EXPLANATION:
+            said = f"{seed}={places.explanations(explainer, name, seed)}"
+        words.append(flags(sae=f"{seed}={places.sae(name, seed)}", explanations=said))
+        out = f"{seed}={places.scores(*job[:3], seed)}"
+        words.append(flags(out=out, config_hash=pipeline.fingerprints.scores(*job[:3], seed)))
+    return " ".join(words)
+
+
+def summary_inputs(pipeline: "Pipeline", explainer: str, scorer: str, cohort: str) -> list[str]:
+    """The scores of every SAE of a cohort."""
+    return [pipeline.results.scores(explainer, scorer, cohort, seed) for seed in pipeline.study.cohorts[cohort].seeds]
+
+
+def summary_command(pipeline: "Pipeline", explainer: str, scorer: str, cohort: str) -> str:
+    """Each SAE's scores under their flag."""
+    seeds = pipeline.study.cohorts[cohort].seeds
+    files = summary_inputs(pipeline, explainer, scorer, cohort)
+    return " ".join(flags(scores=f"{seed}={file}") for seed, file in zip(seeds, files, strict=True))
+
+
+def summary_code() -> str:
+    """The hash of the code that summarises."""
+    return code_hash("score-summary")
+
+
+def targets(pipeline: "Pipeline") -> list[str]:
+    """The summary of every table of scores."""
+    return [pipeline.results.score_summary(*names) for names in _all(pipeline.study)]
+
+
+def cost(study: Study, _rates: dict) -> Cost | None:
+    """One job an explainer, scorer and cohort."""
+    return Cost("score", jobs=len(_all(study))) if _all(study) else None
+
+
+def _all(study: Study) -> list[tuple[str, str, str]]:
+    """Every explainer with every scorer and cohort."""
+    return [(*names, cohort) for names in study.interpret.scores for cohort in study.interpret.cohorts]
