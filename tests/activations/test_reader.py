@@ -1,4 +1,3 @@
-import json
 import time
 import weakref
 
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 from sae_stability.activations import reader
 from sae_stability.activations.writer import ChunkWriter, shuffled_order
 from sae_stability.errors import StudyError
+from sae_stability.files import read_json, write_json
 
 ROWS, WIDTH, SHARDS = 103, 3, 4
 
@@ -241,6 +241,6 @@ def test_a_damaged_manifest_is_named(tmp_path, content):
 def test_what_is_wrong_in_a_manifest_is_named(tmp_path, change, found):
     folder = make(tmp_path / "chunk-0000")
     path = folder / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    write_json(path, read_json(path) | change)
     with pytest.raises(StudyError, match=rf"manifest\.json is damaged: {found}.*; delete .*chunk-0000 and run again"):
         reader.Chunk(folder)

@@ -29,7 +29,8 @@ def test_every_table_is_written_as_parquet_and_as_csv_with_the_same_rows(figure,
     out = tmp_path / f"{figure}.parquet"
     tables.write_table(figure=figure, input=study[figure], out=out)
     table, metadata = files.read_table(out)
-    assert metadata == {"figure": figure}
+    assert metadata["figure"] == figure
+    assert metadata["csv_sha256"] == files.sha256(out.with_suffix(".csv"))
     assert len(pd.read_csv(out.with_suffix(".csv"))) == len(table) > 0
     assert set(table["source"]) - {"tied", "interpolated"} == {"trained", "floor", "published"}
     first = out.read_bytes(), out.with_suffix(".csv").read_bytes()

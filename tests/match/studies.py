@@ -2,9 +2,9 @@
 
 import numpy as np
 import pandas as pd
-from safetensors.numpy import save_file
 
 from sae_stability.files import read_table, write_table
+from sae_stability.sae.formats import own
 
 TABLES = ("pairs", "thresholds", "seeds", "latents", "intervals")
 
@@ -18,8 +18,10 @@ def write_sae(root, seed, encoder, decoder, alive=None):
     """An SAE folder and its evaluation table; returns both paths."""
     folder, latents = root / f"saes/base/seed-{seed}", root / f"evaluation/base/seed-{seed}.parquet"
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({"encoder": np.float32(encoder), "decoder": np.float32(decoder)}, folder / "sae.safetensors")
-    n = len(encoder)
+    (n, d_model) = np.shape(encoder)
+    tensors = {"encoder": np.float32(encoder), "decoder": np.float32(decoder)}
+    tensors |= {"encoder_bias": np.zeros(n, np.float32), "decoder_bias": np.zeros(d_model, np.float32)}
+    own.save(folder, tensors, {"architecture": "topk", "n_latents": n, "d_model": d_model, "k": 1})
     alive = np.ones(n, bool) if alive is None else np.asarray(alive)
     table = {"latent": np.arange(n), "rate": np.linspace(0, 1, n), "alive": alive}
     table |= {f"init_similarity_{side}": np.full(n, 0.25) for side in ("encoder", "decoder")}

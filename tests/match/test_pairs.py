@@ -1,9 +1,12 @@
 """Match files: their contents, and the errors for damaged SAEs."""
 
+import json
+
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
+from sae_stability import sae
 from sae_stability.errors import StudyError
 from sae_stability.files import read_metadata, read_table
 from sae_stability.match import pairs as pairs_module
@@ -11,6 +14,8 @@ from sae_stability.match.floors import write_floor, write_floors
 from sae_stability.match.pairs import match_pair
 from sae_stability.pipeline.batches import batches
 from sae_stability.sae import formats
+from sae_stability.sae.convert import convert
+from sae_stability.sae.info import describe
 
 from .studies import write_sae
 
@@ -124,7 +129,7 @@ def test_repeats_of_a_floor_differ_and_each_is_reproducible(tmp_path):
 def test_a_missing_sae_is_named(tmp_path):
     call = paths(tmp_path)
     (call["a"] / "sae.safetensors").unlink()
-    with pytest.raises(StudyError, match=r"seed-1/sae\.safetensors: no such file; train this SAE first"):
+    with pytest.raises(StudyError, match=r"seed-1/sae\.safetensors: no such file"):
         match_pair(**call)
 
 
@@ -136,19 +141,41 @@ def test_a_truncated_sae_is_named(tmp_path):
         match_pair(**call)
 
 
-def test_a_file_without_a_decoder_is_named(tmp_path):
-    call = paths(tmp_path)
-    save_file({"encoder": np.ones((20, 8), np.float32)}, call["a"] / "sae.safetensors")
-    with pytest.raises(StudyError, match="no tensor 'decoder'"):
-        match_pair(**call)
+WRONG = {
+    "no decoder": lambda tensors: tensors.pop("decoder"),
+    "another shape": lambda tensors: tensors.update(decoder=np.ones((20, 9), np.float32)),
+    "float16": lambda tensors: tensors.update(decoder=tensors["decoder"].astype(np.float16)),
+    "int32": lambda tensors: tensors.update(decoder=np.ones((20, 8), np.int32)),
+    "NaN": lambda tensors: tensors["encoder_bias"].fill(np.nan),
+    "no bias": lambda tensors: tensors.pop("encoder_bias"),
+    "large": lambda tensors: tensors["encoder"].fill(1e30),
+    "large bias": lambda tensors: tensors["decoder_bias"].fill(1e30),
+    "zeros": lambda tensors: tensors["decoder"].fill(0),
+}
 
 
-def test_unequal_shapes_of_encoder_and_decoder_are_named(tmp_path):
+@pytest.mark.parametrize("wrong", WRONG)
+def test_what_load_refuses_is_refused_in_the_same_line(tmp_path, wrong):
     call = paths(tmp_path)
-    tensors = {"encoder": np.ones((20, 8), np.float32), "decoder": np.ones((20, 9), np.float32)}
-    save_file(tensors, call["a"] / "sae.safetensors")
-    with pytest.raises(StudyError, match=r"encoder \(20, 8\) and decoder \(20, 9\) differ in shape"):
-        match_pair(**call)
+    folder = call["a"]
+    tensors = dict(load_file(folder / "sae.safetensors"))
+    WRONG[wrong](tensors)
+    save_file(tensors, folder / "sae.safetensors")
+    cfg = {"architecture": "topk", "n_latents": 20, "d_model": 8, "k": 1}  # as a person would write it
+    (folder / "cfg.json").write_text(json.dumps(cfg))
+    lines = set()
+    for verb in (
+        lambda: sae.load(folder),
+        lambda: match_pair(**call),
+        lambda: describe(folder),
+        lambda: convert(checkpoint=folder, to="sparsify", out=tmp_path / "out"),
+        lambda: sae.arrays(folder),
+    ):
+        with pytest.raises(StudyError) as error:
+            verb()
+        lines.add(str(error.value))
+    assert len(lines) == 1
+    assert "seed-1" in lines.pop()
 
 
 def test_an_evaluation_of_another_sae_is_named(tmp_path):
@@ -166,5 +193,5 @@ def test_reading_the_project_s_own_format_imports_no_other_format(tmp_path, monk
     }
     # The same when the file is missing.
     (folder / "sae.safetensors").unlink()
-    with pytest.raises(StudyError, match="no such file; train this SAE first"):
+    with pytest.raises(StudyError, match="no such file"):
         pairs_module.dictionaries(folder)

@@ -11,7 +11,7 @@ from sae_stability.study.build import Study
 from tests.pipeline.planted import Planted, forget
 from tests.study_config import small_config
 
-HASHING = ("fingerprints", "overlap", "explain", "score", "figures", "report")
+HASHING = ("fingerprints", "explain", "score")
 
 
 @pytest.fixture

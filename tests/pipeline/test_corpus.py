@@ -30,8 +30,9 @@ def test_the_files_of_a_corpus_are_inputs(pipeline_of):
 def test_a_command_holds_the_text_and_the_sizes(pipeline_of, packing: bool):
     config = small_config()
     config["tokens"]["tiny-web"]["packing"] = packing
-    tokens = pipeline_of(config).study.tokens["tiny-web"]
-    flags = flags_of(corpus.command(tokens))
+    pipeline = pipeline_of(config)
+    tokens = pipeline.study.tokens["tiny-web"]
+    flags = flags_of(corpus.command(pipeline, tokens))
     assert json.loads(flags.pop("--corpus")[0]) == tokens.corpus.documents
     assert flags == {
         "--corpus-seed": ["0"],
@@ -41,4 +42,5 @@ def test_a_command_holds_the_text_and_the_sizes(pipeline_of, packing: bool):
         "--heldout-tokens": ["500"],
         "--train-tokens": ["4000"],
         "--chunk-tokens": ["1000"],
+        "--config-hash": [pipeline.fingerprints.tokens(tokens)],
     }

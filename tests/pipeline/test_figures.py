@@ -22,6 +22,7 @@ def test_a_figure_of_a_cohort_reads_its_tables_and_joint_its_first_match(pipelin
     assert read(pipeline, figure) == {*pipeline.results.overlap_tables("base"), "results/matches/base/0-1.parquet"}
     assert table_flags(pipeline, figure) == {
         "--figure": ["joint"],
+        "--config-hash": [pipeline.fingerprints.table(figure)],
         "--input": ["base=results/overlap/base", "base=results/matches/base/0-1.parquet"],
     }
 
@@ -53,11 +54,15 @@ def test_a_figure_over_layers_reads_the_quality_of_every_sae(pipeline_of):
     assert [word.partition("=")[2] for word in table_flags(pipeline, figure)["--input"][2:]] == quality
 
 
-def test_an_edit_of_a_drawing_makes_no_table_again(pipeline: Pipeline, edited: set[str]):
-    figure = pipeline.study.figures["joint"]
-    before = figures.table_code(figure), figures.drawing_code(figure)
+def test_an_edit_of_a_drawing_makes_no_table_again(pipeline_of, edited: set[str]):
+    def prints() -> tuple[str, str]:
+        pipeline = pipeline_of()
+        figure = pipeline.study.figures["joint"]
+        return pipeline.fingerprints.table(figure), pipeline.fingerprints.drawing(figure)
+
+    before = prints()
     edited.add(FIGURES["joint"].drawing)
-    assert figures.table_code(figure) == before[0]
-    assert figures.drawing_code(figure) != before[1]
+    assert prints()[0] == before[0]
+    assert prints()[1] != before[1]
     edited.add(FIGURES["joint"].table)
-    assert figures.table_code(figure) != before[0]
+    assert prints()[0] != before[0]

@@ -24,6 +24,11 @@ def prints(pipeline: Pipeline) -> dict[str, str]:
         "evaluation": found.evaluation(cohort, 0),
         "match": found.match(cohort, 0, 1),
         "floor": found.floor(),
+        "overlap": found.overlap(cohort),
+        "table": found.table(pipeline.study.figures["joint"]),
+        "drawing": found.drawing(pipeline.study.figures["joint"]),
+        "summary": found.summary(),
+        "report": found.report(),
     }
 
 
@@ -31,7 +36,10 @@ def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
     return {name for name in before if before[name] != after[name]}
 
 
-FROM_SAE = {"sae", "other seed", "evaluation", "match"}
+FROM_DRAWING = {"drawing", "report"}
+FROM_OVERLAP = {"overlap", "table", "summary", *FROM_DRAWING}
+FROM_EVALUATION = {"evaluation", "match", *FROM_OVERLAP}
+FROM_SAE = {"sae", "other seed", *FROM_EVALUATION}
 FROM_ACTIVATIONS = FROM_SAE | {"activations"}
 
 
@@ -41,7 +49,7 @@ def edit(path: str, value: object):
     def change(config: dict) -> None:
         *parents, last = path.split(".")
         for name in parents:
-            config = config[name]
+            config = config.setdefault(name, {})
         config[last] = value
 
     return change
@@ -53,12 +61,15 @@ CHANGES = {
     "shards deleted after use": (edit("passes.mlp.keep_shards", False), set()),
     "another learning rate": (edit("cohorts.base.learning_rate", 0.1), FROM_SAE),
     "more seeds a job": (edit("cohorts.base.seeds_per_job", 3), set()),
-    "one seed more": (edit("cohorts.base.init_seeds", [0, 1, 2, 3]), set()),
+    "one seed more": (edit("cohorts.base.init_seeds", [0, 1, 2, 3]), FROM_OVERLAP),
     "TensorBoard": (edit("cohorts.base.tensorboard", True), set()),
     "the model's size, for the plan": (edit("models.tiny.parameters", 7), set()),
     "another revision of the model": (edit("models.tiny.revision", "abc"), FROM_ACTIVATIONS | {"tokens"}),
     "another device": (edit("device", "cuda"), FROM_ACTIVATIONS),
-    "another threshold": (edit("threshold", 0.5), set()),
+    "another threshold": (edit("threshold", 0.5), FROM_OVERLAP),
+    "one floor more": (edit("floor", {"repeats": 7}), FROM_OVERLAP),
+    "another style": (edit("figures.style", {"font_size": 7}), FROM_DRAWING),
+    "another name": (edit("study", "renamed"), {"summary", "report"}),
 }
 
 
@@ -78,12 +89,15 @@ CODE = {
     "train": FROM_SAE,
     f"{STEPS}.topk": FROM_SAE,
     f"{STEPS}.jumprelu": set(),
-    "evaluate": {"evaluation", "match"},
-    f"{FORMATS}.own": {"evaluation", "match"},
+    "evaluate": FROM_EVALUATION,
+    f"{FORMATS}.own": FROM_EVALUATION,
     f"{FORMATS}.sparsify": set(),
-    "match": {"match"},
-    "floor": {"floor"},
-    "overlap": set(),
+    "match": {"match", *FROM_OVERLAP},
+    "floor": {"floor", *FROM_OVERLAP},
+    "overlap": FROM_OVERLAP,
+    "figure-table": {"table", *FROM_DRAWING},
+    "figure": FROM_DRAWING,
+    "summary": {"summary", "report"},
 }
 
 

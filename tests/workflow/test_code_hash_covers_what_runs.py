@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sae_stability import pipeline as stages
 from sae_stability.figures.registry import FIGURES
-from sae_stability.pipeline import Pipeline, code_hash, modules
+from sae_stability.pipeline import Pipeline, code_hash, explain, modules, score
 from sae_stability.pipeline.code_hash import CHECKS, definitions
 from sae_stability.pipeline.definitions import Definition, reached
 from sae_stability.pipeline.fingerprints import Fingerprints
+from sae_stability.pipeline.firing import fresh
 from sae_stability.pipeline.modules import PACKAGE
 from sae_stability.sae import formats
 from sae_stability.sae.architectures import REGISTRY
@@ -145,8 +145,9 @@ def traced(folder: Path, url: str) -> list[Trace]:
     for name in formats.WRITTEN:
         formats.write(project.folder / "checkpoints" / name, planted_sae(rng), name)
     output = project.dry("--printshellcmds").output
-    found = re.findall(r"python -m sae_stability (.*) &> ", output)
-    commands = [shlex.split(words) for words in found]
+    found = re.findall(r"python -m sae_stability (.*?)\)? (?:&>|&&) ", output)
+    # The report's checks and its record make no result that a hash stands for.
+    commands = [shlex.split(words) for words in found if not words.startswith(("verify ", "record "))]
     files = [project.folder / name for name in ("commands.json", "lines.json")]
     files[0].write_text(json.dumps(commands))
     command = [sys.executable, Path(__file__).with_name("traced.py"), PACKAGE, *files]
@@ -164,16 +165,15 @@ def hashed_by_the_pipeline(folder: Path) -> dict[tuple[str, str], tuple[str, ...
     """What the pipeline of the study in `folder` gives to `code_hash`.
 
     Returns:
-        (verb, fingerprint of a result) -> the modules and entries that the hash of the verb's code names. Where results
-        have no fingerprint, the kind of figure or the hash itself is in its place.
+        (verb, fingerprint of a result) -> the modules and entries that the hash of the verb's code names.
     """
     calls: dict[str, tuple[str, ...]] = {}
     found: dict[tuple[str, str], tuple[str, ...]] = {}
 
-    def record(make: Callable, *arguments, key: str | None = None) -> None:
+    def record(make: Callable, *arguments) -> None:
         calls.clear()
         made = make(*arguments)
-        found.update({(verb, key or made): given for verb, given in calls.items()})
+        found.update({(verb, made): given for verb, given in calls.items()})
 
     def hashed(verb: str, given: tuple[str, ...]) -> str:
         calls[verb] = given
@@ -196,27 +196,28 @@ def hashed_by_the_pipeline(folder: Path) -> dict[tuple[str, str], tuple[str, ...
         for cohort in pipeline.study.cohorts.values():
             for a, b in cohort.pairs:
                 record(of.match, cohort, a, b)
+            record(of.overlap, cohort)
         for cohort in map(pipeline.study.cohorts.get, pipeline.study.firing.cohorts):
             record(of.firing, cohort, cohort.seeds[0])
-        for tokens in stages.firing.fresh(pipeline.study):
+        for tokens in fresh(pipeline.study):
             record(of.fresh_tokens, tokens)
         record(of.floor)
         for figure in pipeline.study.figures.values():
-            record(stages.figures.table_code, figure, key=figure.figure)
-            record(stages.figures.drawing_code, figure, key=figure.figure)
+            record(of.table, figure)
+            record(of.drawing, figure)
+        record(of.summary)
         for cohort in map(pipeline.study.cohorts.get, pipeline.study.interpret.cohorts):
             for explainer in pipeline.study.interpret.explainers:
                 record(of.explanations, explainer, cohort, cohort.seeds[0])
             for names in pipeline.study.interpret.scores:
                 record(of.scores, *names, cohort.slug, cohort.seeds[0])
-        codes = (stages.explain.similarity_code, stages.score.summary_code)
-        for code in (stages.overlap.code, stages.report.summary_code, *codes):
+        for code in (explain.similarity_code, score.summary_code):
             record(code)
     return found
 
 
 def loaded(words: list[str], hashed: dict[tuple[str, str], tuple[str, ...]]) -> tuple[str, ...]:
-    """What the pipeline says that a command looks up. The command names its fingerprint, or the kind of its figure."""
+    """What the pipeline says that a command looks up. The command names its fingerprint."""
     of_verb = {key: given for (verb, key), given in hashed.items() if verb == words[0]}
     (found,) = {of_verb[word] for word in words if word in of_verb} or set(of_verb.values())
     return found

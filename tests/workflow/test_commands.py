@@ -31,7 +31,9 @@ def commands(finished: Project, tmp_path_factory) -> dict[str, Job]:
     a state between two chunks is deleted after use.
     """
     folder = tmp_path_factory.mktemp("printed") / "project"
-    ignored = shutil.ignore_patterns("saes", "evaluation", "matches", "floors", ".snakemake")
+    ignored = shutil.ignore_patterns(
+        "tokens", "saes", "evaluation", "matches", "floors", "overlap", "figures", "summary.*", "report.*", ".snakemake"
+    )
     project = Project(shutil.copytree(finished.folder, folder, symlinks=True, ignore=ignored))
     jobs = project.dry("--printshellcmds", "--forceall").commands
     return {job.verb: job for job in jobs if "--previous" not in job.command}

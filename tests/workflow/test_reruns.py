@@ -151,14 +151,30 @@ def test_other_weights_under_the_same_name_make_everything_again(neox: Project):
     assert neox.dry().jobs["train"] == 4
 
 
-def test_results_of_other_settings_are_refused_when_the_records_are_gone(neox: Project):
+def test_without_snakemake_s_records_the_results_say_what_is_stale(neox: Project):
     shutil.rmtree(neox.folder / ".snakemake")
+    # Times say nothing either: the files are copied in any order.
+    for number, path in enumerate(sorted((neox.folder / "results").rglob("*"), key=lambda path: path.name)):
+        os.utime(path, (10**9 + number, 10**9 + number))
     assert neox.dry().nothing
+    neox.edit(lambda study: study.update(threshold=0.6))
+    jobs = neox.dry().jobs
+    assert jobs["overlap"] == 2
+    assert {"figure_table", "draw_joint", "draw_seeds", "draw_size", "summary", "report"} <= set(jobs)
+    assert not {"train", "match_base"} & set(jobs)
     neox.edit(lambda study: study["passes"]["first"].update(shuffle_seed=7))
+    run = neox.dry()
+    assert run.jobs["extract_chunk_first"] == 2
+    assert run.jobs["train"] == len(run.evaluated) == 4
+    assert not any(name.startswith(("tokenize", "floor")) for name in run.jobs)
+
+
+def test_a_result_that_does_not_say_what_it_was_made_from_is_refused(neox: Project):
+    (neox.folder / "results/saes/base/seed-0/cfg.json").write_text("{}")
     run = neox.snakemake("--dry-run", check=False)
     assert run.returncode != 0
-    assert "error: " in run.output
-    assert "saes/base/seed-0/cfg.json" in run.output
+    assert "error: results/saes/base/seed-0/cfg.json: is damaged" in run.output
+    assert "delete it and run again" in run.output
 
 
 def test_a_damaged_shard_is_named_and_not_trained_on(neox: Project):

@@ -17,6 +17,9 @@ for _pass in study.passes.values():
             input:
                 # As for a corpus, a matrix that changed is seen by the fingerprint among the job's settings.
                 source=ancient(_source) if _pass.matrix else _source,
+                stale=lambda wildcards, pass_=_pass: since(
+                    "activations", *stages.activations.names(pass_, wildcards.get("chunk", "heldout"))
+                ),
                 waits_for=lambda wildcards, pass_=_pass: stages.activations.waits_for(
                     pipeline, pass_, wildcards.get("chunk", "heldout")
                 ),

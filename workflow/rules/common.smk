@@ -30,6 +30,17 @@ except StudyError as error:
     # Not a WorkflowError: that would add the place in this file, which is not where the mistake is.
     sys.exit(f"error: {error}")
 
+
+def since(stage, *names):
+    """An input that makes a job run where one of its results is there but is not what the study asks for."""
+    return results.stale if pipeline.is_stale(stage, names) else ancient(results.stale)
+
+
+def given(stage, name, files):
+    """Inputs of a job whose result may be finished: their times then do not count."""
+    return files if name in pipeline.unfinished[stage] else ancient(files)
+
+
 GPUS = gpus(study)
 
 # Snakemake reads its rules before it keeps its own flags, so they are read from the command line again.

@@ -11,6 +11,7 @@ for _seeds, _cohorts in stages.evaluate.jobs(pipeline).items():
             f"evaluate_seeds_{'_'.join(map(str, _seeds))}"
         input:
             unpack(lambda wildcards, seeds=_seeds: stages.evaluate.inputs(pipeline, cohort_of(wildcards), seeds)),
+            stale=lambda wildcards, seeds=_seeds: since("evaluate", *((wildcards.cohort, seed) for seed in seeds)),
         output:
             [file for seed in _seeds for file in stages.evaluate.outputs(results, "{cohort}", seed)],
         log:

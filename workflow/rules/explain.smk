@@ -11,6 +11,7 @@ for _job in stages.explain.jobs(pipeline):
             f"explain_{'_OF_'.join(_job[:2]).replace('-', '_')}"
         input:
             stages.explain.inputs(pipeline, _job),
+            stale=since("explain", *((*_job[:2], seed) for seed in _job[2])),
         output:
             stages.explain.outputs(pipeline, _job),
         log:

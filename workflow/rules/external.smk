@@ -34,6 +34,7 @@ for _cohort, _seeds in stages.external.jobs(pipeline).items():
             lambda wildcards, cohort=study.cohorts[_cohort]: ancient(
                 stages.external.inputs(results, cohort, int(wildcards.seed))
             ),
+            stale=lambda wildcards, cohort=_cohort: since("external", (cohort, int(wildcards.seed))),
         output:
             stages.external.outputs(results, _cohort, "{seed}"),
         log:

@@ -43,6 +43,7 @@ for _cohort, _names in stages.firing.jobs(pipeline).items():
             f"firing_{_cohort.replace('-', '_')}"
         input:
             stages.firing.inputs(pipeline, _names),
+            stale=since("firing", *_names),
         output:
             stages.firing.outputs(pipeline, _names),
         log:

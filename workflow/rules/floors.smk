@@ -10,6 +10,8 @@ for _name, _repeats in stages.floors.jobs(pipeline).items():
     rule:
         name:
             f"floor_{_name}"
+        input:
+            stale=since("floors", *_repeats),
         output:
             stages.floors.outputs(pipeline, _repeats),
         log:

@@ -14,6 +14,7 @@ for _name, _pairs in stages.match.jobs(pipeline).items():
             f"match_{_name}"
         input:
             **stages.match.inputs(pipeline, _pairs),
+            stale=since("match", *_pairs),
         output:
             stages.match.outputs(pipeline, _pairs),
         log:

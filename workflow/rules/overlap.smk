@@ -9,17 +9,19 @@ Steps: count what is shared.
 rule overlap:
     input:
         unpack(lambda wildcards: stages.overlap.inputs(pipeline, cohort_of(wildcards))),
+        stale=lambda wildcards: since("overlap", wildcards.cohort),
     output:
         results.overlap_tables("{cohort}"),
     log:
         "<logs>/overlap/{cohort}.log",
+    wildcard_constraints:
+        cohort=any_of(pipeline.unfinished["overlap"]),
     conda:
         ENVIRONMENT
     resources:
         mem_mb=4000,
         runtime=60,
     params:
-        code=stages.overlap.code(),
         settings=lambda wildcards: stages.overlap.command(pipeline, cohort_of(wildcards)),
         out=subpath(output[0], parent=True),
     shell:

@@ -11,6 +11,7 @@ for _job in stages.score.jobs(pipeline):
             f"score_{'_OF_'.join(_job[:3]).replace('-', '_')}"
         input:
             stages.score.inputs(pipeline, _job),
+            stale=since("score", *((*_job[:3], seed) for seed in _job[3])),
         output:
             stages.score.outputs(pipeline, _job),
         log:

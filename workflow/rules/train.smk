@@ -49,6 +49,7 @@ for _block, _cohorts in stages.train.jobs(pipeline).items():
                     pipeline, cohort_of(wildcards), block, chunk_of(wildcards)
                 )
             ),
+            stale=lambda wildcards, block=_block: since("train", *((wildcards.cohort, seed) for seed in block)),
         output:
             [file for seed in _block for file in stages.train.outputs(results, "{cohort}", seed)],
         log:

@@ -53,7 +53,7 @@ def truncate(folder: Path) -> None:
 
 
 FAULTS = {
-    "truncated": (truncate, r"sae.safetensors: not readable as safetensors .*delete the folder and train again"),
+    "truncated": (truncate, r"sae.safetensors: not readable as safetensors .*delete the folder and run again"),
     "not safetensors": (lambda f: (f / "sae.safetensors").write_bytes(b"PK"), "not readable as safetensors"),
     "no weights": (lambda f: (f / "sae.safetensors").unlink(), "sae.safetensors: no such file"),
     "no cfg": (lambda f: (f / "cfg.json").unlink(), "cfg.json: no such file"),

@@ -51,7 +51,7 @@ def test_a_mistake_is_one_line_before_training(planted, one_chunk, folder, monke
 def test_an_error_of_the_system_is_one_line(folder, capsys) -> None:
     checkpoint = Path(__file__).parents[1] / "formats" / "fixtures" / "sparsify-topk"
     assert cli.main(["convert", "--checkpoint", str(checkpoint), "--out", str(folder / "a-file")]) == 2
-    assert capsys.readouterr().err == f"error: {folder / 'a-file/cfg.json'}: Not a directory\n"
+    assert capsys.readouterr().err == f"error: {folder / 'a-file'}: File exists\n"
 
 
 def test_a_chunk_may_be_short_by_its_sinks(planted, one_chunk, tmp_path) -> None:

@@ -21,6 +21,7 @@ _NUMBER = int | float
 _FIELDS = {"format": str, "hookpoint": str, "dtype": str, "d_model": int, "rows": int}
 _FIELDS |= {"mean": list, "mean_centred_norm": _NUMBER, "shards": list}
 _SHARD_FIELDS = {"name": str, "rows": int, "sha256": str}
+_STORED = (torch.float32, torch.float16, torch.bfloat16)
 CPU = torch.device("cpu")
 # A GPU uses rows up faster than one thread verifies and copies them (about 1 GB/s, most of it for verifying). So up to
 # this many shards are read ahead, and no more than this many bytes.
@@ -72,8 +73,10 @@ class Chunk:
             raise _damaged(path, "is missing") from None
         except (SafetensorError, OSError) as error:
             raise _damaged(path, f"cannot be read ({error})") from None
-        if activations.shape != (entry["rows"], self.d_model) or len(token_index) != entry["rows"]:
+        if activations.shape != (entry["rows"], self.d_model) or token_index.shape != (entry["rows"],):
             raise _damaged(path, f"has the shape {tuple(activations.shape)}")
+        if activations.dtype not in _STORED or token_index.dtype != torch.int64:
+            raise _damaged(path, f"holds {activations.dtype} and {token_index.dtype}")
         return activations, token_index
 
     def _verify(self, path: Path, expected: str) -> None:

@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import save_file
 
 from sae_stability.errors import StudyError
-from sae_stability.files import atomic, sha256, write_json
+from sae_stability.files import named, publish, sha256, workplace, write_json
 from sae_stability.models.dtypes import torch_dtype
 from sae_stability.random_streams import stream
 
 FORMAT = "sae-stability activations 1"
-_BINS, _INDEX = ".bins.tmp", ".index.tmp"
+_MANIFEST = "manifest.json"
 _STATISTICS_ROWS = 1 << 12  # few enough for torch to sum them on one thread: the bits depend on no number of threads
 
 
@@ -83,12 +83,14 @@ class PreparedRows:
 class ChunkWriter:
     """Writes the folder of one chunk: shards, then `manifest.json`, without which no reader believes the shards.
 
-    Rows are appended to bins, one a shard, all in one file. `finish` sorts each bin and writes it as a shard.
+    Rows are appended to bins, one a shard, all in one file. `finish` sorts each bin and writes it as a shard. All this
+    happens in a place of the writer's own; at the end the files are renamed into the folder, the manifest last. Two
+    jobs that write one chunk at once write the same bytes, so the files of either serve both.
     Memory: in `finish`, two copies of a shard and 40 bytes a row.
     Disk: the chunk once, and one more shard while it is being finished.
 
     Args:
-        out: the chunk's folder; what an earlier, unfinished job left there is removed.
+        out: the chunk's folder.
         width: d_model.
         dtype: of the stored activations.
         order: the rows' order.
@@ -100,14 +102,15 @@ class ChunkWriter:
     def __init__(self, out: Path, width: int, dtype: str, order: RowOrder, capacity: np.ndarray, metadata: dict):
         self.out, self.width, self.order, self.metadata = Path(out), width, order, metadata
         self.dtype = torch_dtype(dtype)
-        clear(self.out)
+        self.cleanup = contextlib.ExitStack()
+        self.folder = self.cleanup.enter_context(workplace(self.out.resolve()))
         self.row_bytes = width * self.dtype.itemsize
         self.start = np.concatenate([[0], np.cumsum(capacity)]).astype(np.int64)
         self.filled = np.zeros(order.shards, dtype=np.int64)
         self.sum = torch.zeros(width, dtype=torch.float64)
-        self.bins, self.index = (
-            os.open(self.out / name, os.O_RDWR | os.O_CREAT | os.O_EXCL) for name in (_BINS, _INDEX)
-        )
+        self.bins, self.index = (os.open(self.folder / name, os.O_RDWR | os.O_CREAT) for name in ("bins", "index"))
+        for file in (self.bins, self.index):
+            self.cleanup.callback(os.close, file)
 
     def add(self, activations: torch.Tensor, token_index: np.ndarray) -> None:
         """Append rows: activations (rows, width) of any float dtype, token_index (rows,) int64, in any order.
@@ -159,10 +162,6 @@ class ChunkWriter:
         statistics = _Statistics(mean)
         # From the last bin to the first, cutting the file behind, so that the disk never holds the chunk twice.
         shards = [self._write_shard(shard, statistics) for shard in reversed(range(self.order.shards))][::-1]
-        os.close(self.bins)
-        os.close(self.index)
-        (self.out / _BINS).unlink()
-        (self.out / _INDEX).unlink()
         manifest = {
             "format": FORMAT,
             **self.metadata,
@@ -176,7 +175,13 @@ class ChunkWriter:
             "shards": shards,
             "mean": mean.tolist(),
         }
-        write_json(self.out / "manifest.json", manifest)
+        write_json(self.folder / _MANIFEST, manifest)
+        names = [shard["name"] for shard in shards]
+        publish(self.folder, self.out, [*names, _MANIFEST])
+        for path in self.out.glob("shard-*.safetensors"):
+            if path.name not in names:
+                path.unlink(missing_ok=True)
+        self.discard()
         return manifest
 
     def _write_shard(self, shard: int, statistics: "_Statistics") -> dict:
@@ -192,20 +197,17 @@ class ChunkWriter:
         activations = bin_[torch.from_numpy(by_key)]
         del bin_  # saving may copy
         statistics.add(activations)
-        path = self.out / f"shard-{shard:04d}.safetensors"
+        path = self.folder / f"shard-{shard:04d}.safetensors"
         tensors = {"activations": activations, "token_index": torch.from_numpy(token_index)}
         # One entry, because safetensors writes several in an order that changes from run to run.
         header = json.dumps({**self.metadata, "dtype": str(self.dtype).removeprefix("torch.")})
-        with atomic(path) as temporary:
-            save_file(tensors, temporary, {"sae_stability": header})
+        with named(self.out / path.name):
+            save_file(tensors, path, {"sae_stability": header})
         return {"name": path.name, "rows": count, "sha256": sha256(path)}
 
     def discard(self) -> None:
-        """Close and remove everything written so far."""
-        for file in (self.bins, self.index):
-            with contextlib.suppress(OSError):
-                os.close(file)
-        clear(self.out)
+        """Close and remove all that is not in the folder yet."""
+        self.cleanup.close()
 
 
 class NonFinite(Exception):
@@ -243,15 +245,6 @@ class _Statistics:
             self.centred_norm += float((some.float() - self.mean).norm(dim=1).double().sum())
         if norms:
             self.median_norm = float(torch.cat(norms).median())
-
-
-def clear(folder: Path) -> None:
-    """Make the folder, and remove the shards, bins and manifest that an earlier job left in it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    # The manifest goes first: without it, no reader believes the shards.
-    for pattern in ("manifest.json", "shard-*.safetensors", ".*.tmp*", ".tmp*"):  # the last ones are safetensors' own
-        for path in folder.glob(pattern):
-            path.unlink()
 
 
 def _bytes(rows: torch.Tensor) -> np.ndarray:

@@ -16,7 +16,7 @@ from sae_stability.corpus.bad_rows import BadRows
 from sae_stability.corpus.documents import documents
 from sae_stability.corpus.packing import Blocks, Document, Layout, one_a_block, pack
 from sae_stability.errors import StudyError, one_line
-from sae_stability.files import atomic_alone, discard, named, sha256, write_json
+from sae_stability.files import named, publish, sha256, workplace, write_json
 from sae_stability.models.source import ModelSource
 from sae_stability.models.tokenizer import load_tokenizer
 from sae_stability.ranges import Count, Index
@@ -41,6 +41,7 @@ def tokenize(
     heldout_tokens: Count,
     train_tokens: Count,
     chunk_tokens: Count,
+    config_hash: str = "",
     out: Path,
 ) -> dict:
     """Cut a corpus into blocks of tokens: held-out ones, and chunks of training ones.
@@ -55,6 +56,7 @@ def tokenize(
         heldout_tokens: tokens kept for evaluation; special tokens and padding do not count.
         train_tokens: tokens for training, counted likewise.
         chunk_tokens: training tokens a chunk, counted likewise.
+        config_hash: fingerprint of what the blocks are made from, recorded in the manifest.
         out: folder for the blocks.
 
     Returns:
@@ -72,6 +74,7 @@ def tokenize(
         heldout_tokens=heldout_tokens,
         train_tokens=train_tokens,
         chunk_tokens=chunk_tokens,
+        config_hash=config_hash,
         out=out,
         bad_rows=bad_rows,
         hint=_ONE_DOCUMENT if corpus["kind"] == "files" and not corpus.get("separator") else "",
@@ -87,6 +90,7 @@ def write_token_set(
     heldout_tokens: int,
     train_tokens: int,
     chunk_tokens: int,
+    config_hash: str = "",
     out: Path,
     bad_rows: BadRows | None = None,
     hint: str = "",
@@ -104,6 +108,7 @@ def write_token_set(
         context_length: tokens a block, special ones included.
         packing: join documents and cut them, or one document a block (cut, or padded at its end).
         heldout_tokens, train_tokens, chunk_tokens: trainable tokens held out, for training, in a chunk.
+        config_hash: fingerprint of what the blocks are made from.
         out: the folder to write into.
         bad_rows: counts rows of the corpus that held no text, for the manifest and the log.
         hint: what may be wrong with a corpus that is too small.
@@ -114,41 +119,52 @@ def write_token_set(
     Raises:
         StudyError: the tokenizer cannot be loaded, blocks are too short for it, or the corpus is too small.
     """
-    out = Path(out)
-    (out / "manifest.json").unlink(missing_ok=True)
     tokenizer = load_tokenizer(source)
     layout = _layout(tokenizer, context_length)
     blocks_of = pack if packing else one_a_block
     bad_rows = bad_rows or BadRows()
     corpus = _Corpus(texts, bad_rows, hint)
     numbered = _tokenized(corpus, tokenizer)
-    with tqdm(total=heldout_tokens + train_tokens, unit=" tokens", unit_scale=True, desc="tokenize") as progress:
+    out = Path(out)
+    with (
+        workplace(out.resolve()) as folder,
+        tqdm(total=heldout_tokens + train_tokens, unit=" tokens", unit_scale=True, desc="tokenize") as progress,
+    ):
         heldout = _write_section(
-            blocks_of(numbered, layout), heldout_tokens, heldout_tokens, ["heldout"], out, progress, "held-out", corpus
+            blocks_of(numbered, layout),
+            heldout_tokens,
+            heldout_tokens,
+            ["heldout"],
+            folder,
+            progress,
+            "held-out",
+            corpus,
         )
         names = [f"chunk-{chunk:04d}" for chunk in range(-(-train_tokens // chunk_tokens))]
         chunks = _write_section(
-            blocks_of(numbered, layout), train_tokens, chunk_tokens, names, out, progress, "training", corpus
+            blocks_of(numbered, layout), train_tokens, chunk_tokens, names, folder, progress, "training", corpus
         )
-    manifest = {
-        "format": FORMAT,
-        "tokenizer": source.name,
-        "revision": source.revision,
-        "context_length": context_length,
-        "packing": packing,
-        "prefix": list(layout.prefix),
-        "suffix": list(layout.suffix),
-        "separator": layout.separator,
-        "pad": layout.pad,
-        "special": sorted(layout.special),
-        "heldout_tokens": heldout_tokens,
-        "train_tokens": train_tokens,
-        "chunk_tokens": chunk_tokens,
-        "bad_rows": bad_rows.counts,
-        "heldout": heldout[0],
-        "chunks": chunks,
-    }
-    write_json(out / "manifest.json", manifest)
+        manifest = {
+            "format": FORMAT,
+            "tokenizer": source.name,
+            "revision": source.revision,
+            "context_length": context_length,
+            "packing": packing,
+            "prefix": list(layout.prefix),
+            "suffix": list(layout.suffix),
+            "separator": layout.separator,
+            "pad": layout.pad,
+            "special": sorted(layout.special),
+            "heldout_tokens": heldout_tokens,
+            "train_tokens": train_tokens,
+            "chunk_tokens": chunk_tokens,
+            "bad_rows": bad_rows.counts,
+            "heldout": heldout[0],
+            "chunks": chunks,
+            "config_hash": config_hash,
+        }
+        write_json(folder / "manifest.json", manifest)
+        publish(folder, out, [*(entry["file"] for entry in (*heldout, *chunks)), "manifest.json"])
     if bad_rows.first:
         print(f"tokenize: {bad_rows}", file=sys.stderr)
     return manifest
@@ -299,13 +315,13 @@ class _Section:
         self.file = None
 
     def close(self) -> None:
-        """Remove a file that is not complete."""
+        """Close a file that is not complete."""
         if self.file is not None:
-            self.file.discard()
+            self.file.close()
 
 
 class _BlockWriter:
-    """Writes one Parquet file of blocks in row groups; it gets its name only when it is complete."""
+    """Writes one Parquet file of blocks in row groups."""
 
     def __init__(self, path: Path, metadata: dict):
         self.path, self.metadata = path, metadata
@@ -313,8 +329,6 @@ class _BlockWriter:
         self.count = 0
         self.last_document = None
         self.writer: pq.ParquetWriter | None = None
-        self.target = atomic_alone(path)
-        self.temporary = self.target.__enter__()
 
     def add(self, block: Blocks) -> None:
         self.waiting.append(block)
@@ -326,7 +340,7 @@ class _BlockWriter:
         table = _table(self.waiting, self.metadata)
         with named(self.path):
             if self.writer is None:
-                self.writer = pq.ParquetWriter(self.temporary, table.schema, compression="zstd")
+                self.writer = pq.ParquetWriter(self.path, table.schema, compression="zstd")
             self.writer.write_table(table, row_group_size=len(self.waiting))
         self.waiting = []
 
@@ -336,15 +350,13 @@ class _BlockWriter:
         assert self.writer is not None
         with named(self.path):
             self.writer.close()
-        self.target.__exit__(None, None, None)
         return {"file": self.path.name, "blocks": self.count, **self.metadata, "sha256": sha256(self.path)}
 
-    def discard(self) -> None:
-        """Remove the incomplete file."""
+    def close(self) -> None:
+        """Close the incomplete file."""
         if self.writer is not None:
             with contextlib.suppress(OSError):  # the disk may be full
                 self.writer.close()
-        discard(self.path)
 
 
 def _table(blocks: list[Blocks], metadata: dict) -> pa.Table:

@@ -41,7 +41,9 @@ def write_summary(
     about: list[tuple[str, str]] = (),
     overlap: list[tuple[str, Path]],
     evaluation: list[tuple[str, Path]] = (),
+    config_hash: str = "",
     out: Path,
+    record: Path | None = None,
 ) -> None:
     """Write the study's key numbers in words, for the report's first page.
 
@@ -51,7 +53,9 @@ def write_summary(
         about: NAME=VALUE of a setting of the base cohort, once for each, in order.
         overlap: COHORT=folder of overlap tables, once for each cohort of the study.
         evaluation: COHORT=evaluation file (JSON), once for each SAE of the study.
+        config_hash: fingerprint of the tables, settings and code behind the numbers.
         out: file for the text, reStructuredText that may pass through Jinja.
+        record: file for the fingerprint and the digest of the text; none if left out.
 
     Raises:
         StudyError: a missing or damaged table, or a base cohort that is not in `overlap`.
@@ -59,6 +63,8 @@ def write_summary(
     text = summary(study=study, base=base, about=about, overlap=overlap, evaluation=evaluation)
     with files.atomic(out) as temporary:
         temporary.write_text(text, encoding="utf-8")
+    if record is not None:
+        files.write_record(file=[out], config_hash=config_hash, out=record)
 
 
 def summary(

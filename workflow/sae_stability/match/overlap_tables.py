@@ -103,6 +103,7 @@ def write_overlap(
     latents: Sequence[tuple[int, Path]] = (),
     sae: Sequence[tuple[int, Path]] = (),
     threshold: Cosine = THRESHOLD,
+    config_hash: str = "",
     out: Path,
 ) -> None:
     """Write a cohort's tables into `out`: `pairs`, `thresholds`, `seeds`, `latents` and `intervals`, as `.parquet`.
@@ -115,6 +116,7 @@ def write_overlap(
         sae: SEED=FOLDER, the SAE of each seed; with them `pairs` also says whether unshared latents span a common
             subspace.
         threshold: the cosine from which a latent counts as shared, in [0, 1].
+        config_hash: fingerprint of the matches, settings and code behind the tables, recorded in them.
         out: folder for the tables.
 
     Raises:
@@ -134,16 +136,18 @@ def write_overlap(
             subspace.table(trained, dict(sae), threshold), how="left", on=["a", "b", "source", "latents"]
         )
     tables = {
-        "pairs": pairs,
         "thresholds": thresholds_table(all_pairs),
         "seeds": seed_counts.table(trained, floors_by_source, sorted(evaluation), threshold),
         "latents": latents_table(trained, evaluation, threshold),
         "intervals": intervals.table(pairs),
+        "pairs": pairs,  # last: by this table a run tells whether all are finished
     }
     for name, table in tables.items():
         if "cohort" not in table:
             table.insert(0, "cohort", cohort)
-        write_table(out / f"{name}.parquet", table, {"cohort": cohort, "threshold": threshold})
+        write_table(
+            out / f"{name}.parquet", table, {"cohort": cohort, "threshold": threshold, "config_hash": config_hash}
+        )
 
 
 def _read(path: Path, source: str) -> Pair:

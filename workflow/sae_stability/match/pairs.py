@@ -1,6 +1,5 @@
 """Match pairs of SAEs, encoder and decoder separately, into match files with one row per latent of the first SAE."""
 
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from sae_stability.errors import StudyError
-from sae_stability.files import read_table, write_table
+from sae_stability.files import read_json, read_table, write_table
 from sae_stability.match.assignment import Assignment, match_rows
 from sae_stability.match.limits import KEPT_BYTES
 from sae_stability.match.rows import Dictionary, prepare
@@ -20,6 +19,7 @@ from sae_stability.one_each import check_one_each
 from sae_stability.ranges import Count
 from sae_stability.sae import formats
 from sae_stability.sae.formats import own
+from sae_stability.sae.formats.untrusted import one_line_errors
 
 SIDES = ("encoder", "decoder")
 
@@ -201,35 +201,15 @@ def dictionaries(path: Path) -> dict[str, np.ndarray]:
     imported.
 
     Raises:
-        StudyError: no such file, a damaged one, or tensors that are missing or disagree in shape.
+        StudyError: as `formats.read`: no SAE, or one that is damaged or not plausible.
     """
     path = Path(path)
     if own.detect(path):
-        return _own_dictionaries(path / "sae.safetensors")
-    weights = formats.read(path)
+        with one_line_errors(path):
+            weights = own.read(path)
+    else:
+        weights = formats.read(path)
     return {side: getattr(weights, side) for side in SIDES}
-
-
-def _own_dictionaries(path: Path) -> dict[str, np.ndarray]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            names = set(file.keys())
-            missing = [side for side in SIDES if side not in names]
-            if missing:
-                raise StudyError(f"{path}: no tensor '{missing[0]}'; expected an SAE in this project's own format")
-            tensors = {side: file.get_tensor(side) for side in SIDES}
-    except FileNotFoundError:
-        raise StudyError(f"{path}: no such file; the folder holds no finished SAE") from None
-    except (SafetensorError, OSError) as error:
-        raise StudyError(f"{path}: not readable as safetensors ({error}); delete it and run again") from None
-    if tensors["encoder"].shape != tensors["decoder"].shape:
-        raise StudyError(
-            f"{path}: encoder {tensors['encoder'].shape} and decoder {tensors['decoder'].shape} differ in shape; "
-            "both must be (n_latents, d_model)"
-        )
-    return tensors
 
 
 def _alive(path: Path | None, n_latents: int) -> np.ndarray:
@@ -244,7 +224,7 @@ def _alive(path: Path | None, n_latents: int) -> np.ndarray:
 def _name(folder: Path) -> dict:
     """Cohort and seed of an SAE folder `.../{cohort}/seed-{seed}`; any other folder is named by its path alone."""
     config = folder / "cfg.json"
-    described = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    described = read_json(config) if config.is_file() else {}
     seed = folder.name.removeprefix("seed-")
     return {
         "cohort": folder.parent.name,

@@ -8,15 +8,17 @@ Snakemake's wildcards, so that each can be called and tested by itself. By conve
 - `command`: the settings of a job and the files that its rule declares, as words of a command line;
 - `memory` (MB), `threads` and `minutes`: what a job asks for;
 - `cost`: what the stage costs, for `plan`;
-- `results`: name -> (files, fingerprint) of every result; only where results record their fingerprint.
+- `results`: what the stage makes, name -> (files, fingerprint). The first file records the fingerprint.
 """
 
 import functools
+from collections.abc import Iterable
 from pathlib import Path
 
 from sae_stability.pipeline import (
     activations,
     corpus,
+    drawings,
     evaluate,
     explain,
     external,
@@ -27,13 +29,14 @@ from sae_stability.pipeline import (
     overlap,
     report,
     score,
+    summary,
     train,
 )
 from sae_stability.pipeline.blocks import blocks_of
 from sae_stability.pipeline.contents import Contents
 from sae_stability.pipeline.fingerprints import Fingerprints
 from sae_stability.pipeline.results import Results
-from sae_stability.pipeline.unfinished import unfinished
+from sae_stability.pipeline.unfinished import Unfinished, note_stale, unfinished
 from sae_stability.study.build import Study
 from sae_stability.study.parts import Cohort, ExternalCohort
 
@@ -55,16 +58,23 @@ STAGES = (
 """Every stage, in the order in which they run."""
 
 FINGERPRINTED = {
+    "corpus": corpus,
+    "activations": activations,
     "train": train,
     "external": external,
     "evaluate": evaluate,
     "match": match,
     "firing": firing,
     "floors": floors,
+    "overlap": overlap,
+    "tables": figures,
+    "drawings": drawings,
+    "summary": summary,
+    "report": report,
     "explain": explain,
     "score": score,
 }
-"""The stages whose results record what they were made from: a finished result has no rule."""
+"""The stages whose results record what they were made from. Most have no rule for a finished result."""
 
 
 class Pipeline:
@@ -81,20 +91,31 @@ class Pipeline:
         return [(cohort, seed) for cohort in self.study.cohorts.values() for seed in cohort.seeds]
 
     def check(self) -> None:
-        """Find out what is unfinished.
+        """Find out what is unfinished, and note what is stale for the rules that `stale` is asked for.
 
         Raises:
             StudyError: as `unfinished` does.
         """
-        _ = self.unfinished
+        note_stale(
+            Path(self.results.stale),
+            [file for stage in self._standing.values() for files in stage.stale.values() for file in files],
+        )
 
     @functools.cached_property
     def unfinished(self) -> dict[str, list]:
         """The names of the results that have still to be made, by stage.
 
         Raises:
-            StudyError: a result was made from something else, and Snakemake does not know it.
+            StudyError: as `unfinished` does.
         """
+        return {name: found.names for name, found in self._standing.items()}
+
+    def is_stale(self, stage: str, names: Iterable) -> bool:
+        """Whether one of these results of a stage is there but is not what the study asks for."""
+        return not self._standing[stage].stale.keys().isdisjoint(names)
+
+    @functools.cached_property
+    def _standing(self) -> dict[str, Unfinished]:
         return {name: unfinished(stage.results(self)) for name, stage in FINGERPRINTED.items()}
 
     @functools.cached_property

@@ -56,6 +56,22 @@ def outputs(pipeline: "Pipeline", pass_: Pass) -> list[str]:
     return [file for chunk in chunks for file in (*manifests(pipeline, pass_, chunk), *shards(pipeline, pass_, chunk))]
 
 
+def results(pipeline: "Pipeline") -> dict:
+    """The manifest of every chunk at each hookpoint, and what it is made from. Shards may be gone after use."""
+    return {
+        (pass_.slug, str(chunk), hook): ([pipeline.results.manifest(pass_, hook, chunk)], made_from)
+        for pass_ in used_passes(pipeline.study)
+        for made_from in [pipeline.fingerprints.activations(pass_)]
+        for chunk in (HELDOUT, *range(pipeline.study.chunks_needed(pass_.slug)))
+        for hook in pass_.hook_slugs
+    }
+
+
+def names(pass_: Pass, chunk: int | str) -> list[tuple[str, str, str]]:
+    """The names of the results of a job."""
+    return [(pass_.slug, str(chunk if chunk == HELDOUT else int(chunk)), hook) for hook in pass_.hook_slugs]
+
+
 def command(pipeline: "Pipeline", pass_: Pass, chunk: int | str) -> str:
     """The chunk, how its rows are made and stored, and a folder for each hookpoint."""
     make = _matrix_command if pass_.matrix else _model_command

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sae_stability.corpus.data_sets import data_set_files
 from sae_stability.corpus.text_files import local_files
-from sae_stability.files import read_json, sha256, write_json
+from sae_stability.files import remembered, sha256, write_json
 from sae_stability.study.parts import Corpus, Model
 
 # What decides a tokenizer's and a model's behaviour beside the weights.
@@ -26,19 +26,27 @@ class Contents:
 
     def __init__(self, memory: Path) -> None:
         self.memory = Path(memory)
-        self.known = read_json(self.memory) if self.memory.exists() else {}
+        self.known: dict[str, list] = remembered(self.memory).get("files", {})
+        self.new = False
 
     def of(self, paths: Iterable[Path]) -> list[str]:
         """The SHA-256 of each file; "missing" where there is no file."""
-        found = []
-        for path in map(str, paths):
-            stat = Path(path).stat() if Path(path).is_file() else None
-            entry = [stat.st_size, stat.st_mtime_ns] if stat else None
-            if stat and self.known.get(path, [])[:2] != entry:
-                self.known[path] = [*entry, sha256(path)]
-                write_json(self.memory, self.known)
-            found.append(self.known[path][2] if stat else "missing")
-        return found
+        try:
+            return [self._of_file(path) for path in map(str, paths)]
+        finally:
+            if self.new:
+                write_json(self.memory, {"files": self.known})
+                self.new = False
+
+    def _of_file(self, path: str) -> str:
+        if not Path(path).is_file():
+            return "missing"
+        stat = Path(path).stat()
+        entry = [stat.st_size, stat.st_mtime_ns]
+        if self.known.get(path, [])[:2] != entry:
+            self.known[path] = [*entry, sha256(path)]
+            self.new = True
+        return self.known[path][2]
 
     def of_model(self, model: Model) -> list:
         """What decides a model's tokens and activations: its name on the hub and revision, or the files' contents."""

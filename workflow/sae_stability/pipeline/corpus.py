@@ -31,7 +31,15 @@ def outputs(pipeline: "Pipeline", tokens: TokenSet) -> list[str]:
     return [results.token_manifest(tokens), results.heldout_tokens(tokens), *results.token_chunks(tokens)]
 
 
-def command(tokens: TokenSet) -> str:
+def results(pipeline: "Pipeline") -> dict:
+    """The blocks of every token set, and what they are made from."""
+    return {
+        slug: (outputs(pipeline, tokens), pipeline.fingerprints.tokens(tokens))
+        for slug, tokens in pipeline.study.tokens.items()
+    }
+
+
+def command(pipeline: "Pipeline", tokens: TokenSet) -> str:
     """The text, the tokenizer and the sizes."""
     return flags(
         corpus=json.dumps(tokens.corpus.documents),
@@ -43,6 +51,7 @@ def command(tokens: TokenSet) -> str:
         heldout_tokens=tokens.heldout_tokens,
         train_tokens=tokens.train_tokens,
         chunk_tokens=tokens.chunk_tokens,
+        config_hash=pipeline.fingerprints.tokens(tokens),
     )
 
 

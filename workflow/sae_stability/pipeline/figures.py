@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 from sae_stability.figures.registry import FIGURES
-from sae_stability.pipeline.code_hash import code_hash
 from sae_stability.pipeline.command import flags, folders, keyed
 from sae_stability.pipeline.cost import Cost
 from sae_stability.study.build import Study
@@ -24,14 +23,13 @@ def inputs(pipeline: "Pipeline", figure: Figure) -> dict[str, list[str]]:
     }
 
 
-def table_code(figure: Figure) -> str:
-    """The hash of the code that makes a figure's table."""
-    return code_hash("figure-table", FIGURES[figure.figure].table)
-
-
-def drawing_code(figure: Figure) -> str:
-    """The hash of the code that draws a figure."""
-    return code_hash("figure", FIGURES[figure.figure].drawing)
+def results(pipeline: "Pipeline") -> dict:
+    """The table of every figure, and what it is made from."""
+    places = pipeline.results
+    return {
+        slug: ([places.figure(slug, ending) for ending in ("parquet", "csv")], pipeline.fingerprints.table(figure))
+        for slug, figure in pipeline.study.figures.items()
+    }
 
 
 def table_command(pipeline: "Pipeline", figure: Figure) -> str:
@@ -43,7 +41,8 @@ def table_command(pipeline: "Pipeline", figure: Figure) -> str:
         sources += zip(cohorts, files["matches"], strict=True)
     if files["quality"]:
         sources += zip((cohort for cohort, _ in _saes(pipeline.study, figure)), files["quality"], strict=True)
-    return " ".join([flags(figure=figure.figure), *(flags(input=keyed(label, path)) for label, path in sources)])
+    first = flags(figure=figure.figure, config_hash=pipeline.fingerprints.table(figure))
+    return " ".join([first, *(flags(input=keyed(label, path)) for label, path in sources)])
 
 
 def cost(study: Study, _rates: dict) -> Cost:

@@ -3,16 +3,18 @@
 import dataclasses
 from collections.abc import Callable, Iterable
 
+from sae_stability.figures.registry import FIGURES
 from sae_stability.fingerprint import key
 from sae_stability.interpret.limits import WITHOUT_EXPLANATION
 from sae_stability.pipeline import activations, judges
 from sae_stability.pipeline.code_hash import code_hash
 from sae_stability.pipeline.contents import Contents
 from sae_stability.pipeline.external import format_of, local_files
+from sae_stability.pipeline.summary import about
 from sae_stability.sae.format_names import FORMATS
 from sae_stability.study.build import Study
 from sae_stability.study.firing import uses_model
-from sae_stability.study.parts import Cohort, ExternalCohort, Pass, TokenSet
+from sae_stability.study.parts import Cohort, ExternalCohort, Figure, Pass, TokenSet
 
 _TOKEN_SIZES = ("context_length", "packing", "heldout_tokens", "train_tokens", "chunk_tokens")
 # Fields of a pass that change no activation: the tokens have a fingerprint of their own.
@@ -79,6 +81,31 @@ class Fingerprints:
         """Of every match of random dictionaries: the seed of each is its place."""
         return key(code_hash("floor"))
 
+    def overlap(self, cohort: Cohort | ExternalCohort) -> str:
+        """Of a cohort's overlap tables."""
+        return self._once(("overlap", cohort.slug), lambda: self._of_overlap(cohort))
+
+    def table(self, figure: Figure) -> str:
+        """Of a figure's table."""
+        return self._once(("table", figure.slug), lambda: self._of_table(figure))
+
+    def drawing(self, figure: Figure) -> str:
+        """Of a figure's pictures and caption."""
+        code = code_hash("figure", FIGURES[figure.figure].drawing)
+        return key(self.table(figure), self._study.style, code)
+
+    def summary(self) -> str:
+        """Of the key numbers in words."""
+        cohorts = list(self._study.cohorts.values())
+        told = [self._study.name, about(self._study, cohorts[0])]
+        tables = [[cohort.slug, self.overlap(cohort)] for cohort in cohorts]
+        return key(told, tables, [self._evaluations(cohort) for cohort in cohorts], code_hash("summary"))
+
+    def report(self) -> str:
+        """Of the report."""
+        figures = [[slug, self.drawing(figure)] for slug, figure in self._study.figures.items()]
+        return key(figures, self.summary())
+
     def explanations(self, explainer: str, cohort: Cohort | ExternalCohort, seed: int) -> str:
         """Of what a judge says of an SAE's latents."""
         return self._once(
@@ -111,6 +138,21 @@ class Fingerprints:
         sae = cohort.saes[seed]
         source = self._contents.of(local_files(sae)) if sae.path else [sae.repo, sae.folder, sae.revision]
         return key(source, format_of(cohort, seed), _import_code(format_of(cohort, seed)))
+
+    def _evaluations(self, cohort: Cohort | ExternalCohort) -> list:
+        return [[seed, self.evaluation(cohort, seed)] for seed in cohort.seeds]
+
+    def _of_overlap(self, cohort: Cohort | ExternalCohort) -> str:
+        matches = [[a, b, self.match(cohort, a, b)] for a, b in cohort.pairs]
+        floors = [cohort.n_latents, cohort.d_model, self._study.floor_repeats, self.floor()]
+        code = code_hash("overlap", *_saved(cohort))
+        return key(cohort.slug, matches, self._evaluations(cohort), floors, self._study.threshold, code)
+
+    def _of_table(self, figure: Figure) -> str:
+        kind = FIGURES[figure.figure]
+        # What is read besides overlap tables is what these tables were made from themselves.
+        tables = [[label, self.overlap(self._study.cohorts[cohort])] for label, cohort in figure.inputs]
+        return key(kind.name, tables, code_hash("figure-table", kind.table))
 
     def _of_explanations(self, explainer: str, cohort: Cohort | ExternalCohort, seed: int) -> str:
         interpret = self._study.interpret

@@ -8,7 +8,9 @@ if TYPE_CHECKING:
     from sae_stability.pipeline import Pipeline
 
 # How the names of a stage's rules begin, where they do not begin with the stage's own name.
-_RULES = {"external": "import_sae", "floors": "floor"}
+_RULES = {"corpus": "tokenize", "external": "import_sae", "floors": "floor", "tables": "figure_table"}
+# These have rules for finished results too.
+_ALWAYS = ("activations", "drawings", "summary")
 
 
 def not_forced(pipeline: "Pipeline", everything: bool, names: Iterable[str]) -> str | None:
@@ -48,6 +50,8 @@ def _finished(pipeline: "Pipeline") -> dict[str, list[str]]:
 
     found = {}
     for name, stage in FINGERPRINTED.items():
+        if name in _ALWAYS:
+            continue
         todo = set(pipeline.unfinished[name])
         found[name] = [files[0] for result, (files, _) in stage.results(pipeline).items() if result not in todo]
     return found

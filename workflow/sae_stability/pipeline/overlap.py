@@ -2,10 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from sae_stability.pipeline.code_hash import code_hash
 from sae_stability.pipeline.command import flags, folders
 from sae_stability.pipeline.cost import Cost
-from sae_stability.pipeline.fingerprints import OWN_FORMAT
 from sae_stability.study.build import Study
 from sae_stability.study.parts import Cohort, ExternalCohort
 
@@ -30,15 +28,19 @@ def outputs(pipeline: "Pipeline") -> list[str]:
     return [file for cohort in pipeline.study.cohorts for file in pipeline.results.overlap_tables(cohort)]
 
 
-def code() -> str:
-    """The hash of the code that makes the tables."""
-    return code_hash("overlap", OWN_FORMAT)
+def results(pipeline: "Pipeline") -> dict:
+    """The tables of every cohort, and what they are made from."""
+    return {
+        slug: (pipeline.results.overlap_tables(slug), pipeline.fingerprints.overlap(cohort))
+        for slug, cohort in pipeline.study.cohorts.items()
+    }
 
 
 def command(pipeline: "Pipeline", cohort: Cohort | ExternalCohort) -> str:
     """The threshold, and each of the job's inputs under its flag."""
     files = inputs(pipeline, cohort)
-    words = [flags(cohort=cohort.slug, threshold=pipeline.study.threshold)]
+    made_from = pipeline.fingerprints.overlap(cohort)
+    words = [flags(cohort=cohort.slug, threshold=pipeline.study.threshold, config_hash=made_from)]
     words += [flags(match=file) for file in files["matches"]] + [flags(floor=file) for file in files["floors"]]
     for seed, latents, sae in zip(cohort.seeds, files["latents"], folders(files["saes"]), strict=True):
         words.append(flags(latents=f"{seed}={latents}", sae=f"{seed}={sae}"))

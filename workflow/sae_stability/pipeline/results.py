@@ -31,6 +31,11 @@ class Results:
         return self.path("contents.json")
 
     @property
+    def stale(self) -> str:
+        """The results that are there but are not what the study asks for."""
+        return self.path("stale.json")
+
+    @property
     def checked(self) -> str:
         """Which hookpoints were found in their models."""
         return self.path("checked.json")
@@ -183,7 +188,7 @@ class Results:
         return self.path("answers", judge)
 
     def figure(self, figure: str, ending: str) -> str:
-        """A figure's table (parquet, csv), picture (svg, pdf, png) or caption (rst)."""
+        """A figure's table (parquet, csv), picture (svg, pdf, png), caption (rst), or record of these (json)."""
         return self.path("figures", f"{figure}.{ending}")
 
     @property
@@ -192,9 +197,19 @@ class Results:
         return self.path("summary.rst")
 
     @property
+    def summary_record(self) -> str:
+        """What the key numbers were made from, with their digest."""
+        return self.path("summary.json")
+
+    @property
     def report(self) -> str:
         """The report."""
         return self.path("report.html")
+
+    @property
+    def report_record(self) -> str:
+        """What the report was made from, with its digest."""
+        return self.path("report.json")
 
 
 def fetched_name(sae: ExternalSae) -> str:

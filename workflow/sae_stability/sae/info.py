@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+from sae_stability.errors import StudyError
+from sae_stability.files import read_json
 from sae_stability.sae import formats
 from sae_stability.sae.formats import own
-from sae_stability.sae.formats.untrusted import read_settings
+from sae_stability.sae.formats.untrusted import one_line_errors
 
 
 def describe(checkpoint: Path) -> str:
@@ -18,12 +20,16 @@ def describe(checkpoint: Path) -> str:
     """
     path = Path(checkpoint)
     if formats.detect(path) == "own":
-        tensors, settings = own.arrays(path), own.read_cfg(path)
+        with one_line_errors(path):
+            tensors, settings = own.arrays(path), own.read_cfg(path)
+            own.weights_of(tensors, settings, path)  # refuses what no other verb reads
     else:
         weights = formats.read(path)
         tensors, settings = weights.tensors, weights.settings | weights.origin
     metrics_file = path / "metrics.json"
-    metrics = read_settings(metrics_file) if metrics_file.exists() else {}
+    metrics = read_json(metrics_file) if metrics_file.exists() else {}
+    if not isinstance(metrics, dict):
+        raise StudyError(f"{metrics_file}: must hold a JSON mapping; delete it")
     shapes = {name: f"{values.dtype} {values.shape}" for name, values in tensors.items()}
     lines = []
     for title, values in (("tensors", shapes), ("settings", settings), ("training", metrics)):

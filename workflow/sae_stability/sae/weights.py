@@ -83,7 +83,7 @@ def checked(weights: Weights, where: object) -> Weights:
         where: path that error messages name.
 
     Raises:
-        StudyError: shapes disagree, values are not finite, k is impossible or a tensor is missing.
+        StudyError: shapes disagree, values are not finite or not plausible, k is impossible or a tensor is missing.
     """
     if weights.encoder.ndim != 2 or not weights.encoder.size:
         raise StudyError(f"{where}: encoder has shape {weights.encoder.shape}; must be (n_latents, d_model)")
@@ -98,7 +98,9 @@ def checked(weights: Weights, where: object) -> Weights:
     if missing:
         raise StudyError(f"{where}: no {' and '.join(missing)}, which a {weights.activation} SAE needs")
     _check_k(weights, where)
-    return dataclasses.replace(weights, **{name: _checked_tensor(weights, name, where) for name in weights.tensors})
+    tensors = {name: _checked_tensor(weights, name, where) for name in weights.tensors}
+    _check_plausible(tensors, where)
+    return dataclasses.replace(weights, **tensors)
 
 
 def fold_norms(weights: Weights) -> Weights:
@@ -137,3 +139,27 @@ def _checked_tensor(weights: Weights, name: str, where: object) -> np.ndarray:
     if not np.isfinite(value).all():
         raise StudyError(f"{where}: {name} holds values that are not finite; the file is damaged")
     return value
+
+
+def _check_plausible(tensors: dict[str, np.ndarray], where: object) -> None:
+    """Refuse finite weights with which no forward pass can be right.
+
+    A row whose product with itself overflows float32 gives infinite activations or errors, and a dictionary of zeros
+    has no directions to match.
+    """
+    for name in ("encoder", "decoder", "skip", "encoder_bias", "decoder_bias"):
+        if name not in tensors:
+            continue
+        rows = np.atleast_2d(tensors[name])
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(np.einsum("ij,ij->i", rows, rows))
+        if not finite.all():
+            place = f"row {int(np.argmin(finite))} of {name}" if tensors[name].ndim == 2 else name
+            largest = np.abs(rows[int(np.argmin(finite))]).max()
+            raise StudyError(f"{where}: {place} holds {largest:.2g}, too large for products; the file is damaged")
+    for name in ("encoder", "decoder"):
+        if not tensors[name].any():
+            raise StudyError(f"{where}: {name} holds zeros alone; the file is damaged")
+    with np.errstate(over="ignore"):
+        if "log_magnitude" in tensors and not np.isfinite(np.exp(tensors["log_magnitude"])).all():
+            raise StudyError(f"{where}: log_magnitude holds values whose exponential is infinite; the file is damaged")

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from sae_stability.corpus.documents import check_documents
-from sae_stability.files import read_json, write_json
+from sae_stability.files import remembered, write_json
 from sae_stability.fingerprint import key
 from sae_stability.study.build import Study
 
@@ -22,11 +22,11 @@ def check_sources(study: Study, memory: Path) -> None:
     models = {slug: model for slug, model in study.models.items() if model.folder}
     passes = [pass_ for pass_ in study.passes.values() if pass_.model in models.values()]
     wanted = key([[pass_.model.name, pass_.model.part, pass_.hookpoints, pass_.d_model] for pass_ in passes])
-    if passes and (not memory.exists() or read_json(memory) != wanted):
+    if passes and remembered(memory) != {"checked": wanted}:
         from sae_stability.study.hookpoints import check_hookpoints
 
         check_hookpoints(dataclasses.replace(study, models=models))
-        write_json(memory, wanted)
+        write_json(memory, {"checked": wanted})
 
 
 def check_corpora(study: Study) -> None:

@@ -13,7 +13,16 @@ if TYPE_CHECKING:
 
 
 def write_figure(
-    *, figure: str, table: Path, style: dict | None = None, svg: Path, pdf: Path, png: Path, caption: Path
+    *,
+    figure: str,
+    table: Path,
+    style: dict | None = None,
+    config_hash: str = "",
+    svg: Path,
+    pdf: Path,
+    png: Path,
+    caption: Path,
+    record: Path | None = None,
 ) -> None:
     """Draw a figure from its tidy table, and write its caption.
 
@@ -24,10 +33,12 @@ def write_figure(
         table: its tidy table, a Parquet file.
         style: settings that differ from the default style, such as width; published: false leaves out the paper's
             values.
+        config_hash: fingerprint of the table, the style and the code behind the picture.
         svg: file for the picture as SVG.
         pdf: file for the picture as PDF.
         png: file for the picture as PNG.
         caption: file for the caption, reStructuredText that may pass through Jinja.
+        record: file for the fingerprint and the digests of the other files; none if left out.
 
     Raises:
         StudyError: no such figure, a setting of the style that does not exist, or a missing or damaged table.
@@ -42,6 +53,8 @@ def write_figure(
         styles.save(picture, out, resolved)
     with files.atomic(caption) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
+    if record is not None:
+        files.write_record(file=[svg, pdf, png, caption], config_hash=config_hash, out=record)
 
 
 def draw(figure: str, table: "pd.DataFrame", style: dict) -> "tuple[Figure, str]":

@@ -72,7 +72,10 @@ def arrays(path: Path, format: str | None = None) -> dict[str, np.ndarray]:
         StudyError: as in `read`.
     """
     if (format or detect(path)) == "own":
-        return own.arrays(path)
+        with one_line_errors(path):
+            tensors = own.arrays(path)
+            own.weights_of(tensors, own.read_cfg(path), path)
+            return tensors
     return read(path, format).tensors
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from sae_stability.errors import StudyError
-from sae_stability.files import atomic, write_json
+from sae_stability.files import atomic, write_plain_json
 from sae_stability.sae.formats.untrusted import (
     check_sizes,
     one_of,
@@ -130,7 +130,7 @@ def write(path: Path, weights: Weights) -> None:
         # Serialised in memory first: on a full disk, torch's own writer names neither the file nor the cause.
         torch.save(state, buffer := io.BytesIO())
         temporary.write_bytes(buffer.getbuffer())
-    write_json(path / "config.json", {"trainer": trainer})
+    write_plain_json(path / "config.json", {"trainer": trainer})
 
 
 def _file(path: Path) -> Path:

@@ -13,12 +13,15 @@ from typing import NamedTuple
 import numpy as np
 
 from sae_stability.errors import StudyError
-from sae_stability.files import atomic_alone, read_json, write_json
+from sae_stability.files import move, named, read_json, sha256, workplace, write_json
 from sae_stability.sae.formats.untrusted import read_settings
 from sae_stability.sae.weights import OPTIONAL, Weights, checked
 
 TENSORS = {"encoder": "nd", "decoder": "nd", "encoder_bias": "n", "decoder_bias": "d"}
 IMPORTED = "imported"
+WEIGHTS = "sae.safetensors"
+# The key of the digest of the weights' file in cfg.json. Folders that other programs write need none.
+_DIGEST = "weights_sha256"
 _SETTINGS = ("activation", "subtract_decoder_bias", "input_norm")
 
 
@@ -100,6 +103,8 @@ def write_trained(path: Path, weights: Weights, cfg: dict) -> None:
 def save(path: Path, tensors: dict[str, np.ndarray], cfg: dict) -> None:
     """Write an SAE folder: `sae.safetensors`, then `cfg.json`, which marks the folder as complete.
 
+    `cfg.json` gets a `weights_sha256`, so new weights beside old settings are never believed.
+
     Args:
         path: the folder.
         tensors: the four of `TENSORS`, and further tensors of the architecture.
@@ -112,10 +117,12 @@ def save(path: Path, tensors: dict[str, np.ndarray], cfg: dict) -> None:
 
     path = Path(path)
     check_shapes(path, tensors, cfg, TENSORS)
-    (path / "cfg.json").unlink(missing_ok=True)
-    with atomic_alone(path / "sae.safetensors") as temporary:
-        save_file({name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}, temporary)
-    write_json(path / "cfg.json", cfg)
+    file = path / WEIGHTS
+    with workplace(file) as folder, named(file):
+        save_file({name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}, folder / WEIGHTS)
+        digest = sha256(folder / WEIGHTS)
+        move(folder / WEIGHTS, file)
+    write_json(path / "cfg.json", cfg | {_DIGEST: digest})
 
 
 def read_cfg(path: Path) -> dict:
@@ -130,6 +137,8 @@ def read_cfg(path: Path) -> dict:
     if missing:
         raise StudyError(f"{path}/cfg.json: no {', '.join(missing)}; is this an SAE folder of this project?")
     kinds = {"architecture": str, "n_latents": int, "d_model": int, "k": int | None}
+    # An SAE trained here states these too.
+    kinds |= {key: kind for key, kind in (("init_seed", int), ("hookpoint", str)) if key in cfg}
     wrong = [key for key, kind in kinds.items() if not isinstance(cfg[key], kind) or isinstance(cfg[key], bool)]
     if wrong:
         raise StudyError(f"{path}/cfg.json: {wrong[0]} is {cfg[wrong[0]]!r}; the file is damaged")
@@ -154,14 +163,19 @@ def arrays(path: Path) -> dict[str, np.ndarray]:
     from safetensors.numpy import load_file
 
     cfg = read_cfg(path)
-    file = Path(path) / "sae.safetensors"
+    file = Path(path) / WEIGHTS
     try:
         tensors = load_file(file)
     except FileNotFoundError:
         raise StudyError(f"{file}: no such file") from None
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise StudyError(f"{file}: not readable as safetensors ({error}); delete the folder and train again") from None
-    check_shapes(path, tensors, cfg, TENSORS)
+        raise StudyError(f"{file}: not readable as safetensors ({error}); delete the folder and run again") from None
+    try:
+        check_shapes(path, tensors, cfg, TENSORS)
+    except StudyError as error:
+        raise StudyError(f"{error}; delete the folder and run again") from None
+    if _DIGEST in cfg and sha256(file) != cfg[_DIGEST]:
+        raise StudyError(f"{file}: damaged or changed, cfg.json states another digest; delete {path} and run again")
     return tensors
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from sae_stability.errors import StudyError
-from sae_stability.files import atomic, write_json
+from sae_stability.files import atomic, write_plain_json
 from sae_stability.sae.formats.untrusted import (
     boolean,
     check_sizes,
@@ -142,7 +142,7 @@ def write(path: Path, weights: Weights) -> None:
         settings["metadata"]["k"] = weights.k  # SAELens keeps this value but does not use it
     with atomic(path / FILE) as temporary:
         save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, temporary)
-    write_json(path / "cfg.json", settings)
+    write_plain_json(path / "cfg.json", settings)
 
 
 def _version_6_settings(path: Path) -> dict:

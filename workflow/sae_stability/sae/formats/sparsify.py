@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from sae_stability.errors import StudyError
-from sae_stability.files import atomic, write_json
+from sae_stability.files import atomic, write_plain_json
 from sae_stability.sae.formats.untrusted import (
     boolean,
     one_of,
@@ -96,7 +96,7 @@ def write(path: Path, weights: Weights) -> None:
     }
     with atomic(path / "sae.safetensors") as temporary:
         save_file(tensors, temporary)
-    write_json(path / "cfg.json", settings)
+    write_plain_json(path / "cfg.json", settings)
 
 
 def _sizes(path: Path) -> tuple[int, int]:

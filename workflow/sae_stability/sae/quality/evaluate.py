@@ -1,5 +1,6 @@
 """Evaluate SAEs on held-out rows, with the same formulas for every SAE."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -105,7 +106,7 @@ def evaluate(
             raise StudyError(f"{folder}: has width {loaded.d_model}, but {chunk} has width {data.d_model}")
         metrics, latents = _unknown_metrics(loaded) if data is None else _reconstruction_metrics(loaded, data, device)
         in_model = _metrics_in_model(spliced, loaded, hookpoint, data)
-        write_table(parquet, latents.assign(**_init_similarity(loaded)))
+        write_table(parquet, latents.assign(**_init_similarity(loaded)), {"config_hash": made_from})
         results.append(metrics | in_model | {"config_hash": made_from})
         write_json(json, results[-1])
     return results
@@ -172,6 +173,11 @@ def _reconstruction_metrics(sae: SAE, data: reader.Chunk, device: str):
             total += (x - shift).sum(0, dtype=torch.float64)
             rows += len(x)
     loss, square = squares.tolist()
+    if not math.isfinite(loss + square + float(activation.sum())):
+        raise StudyError(
+            f"{data.path}: these rows, or what the SAE makes of them, are not finite; delete the folder and the SAE's, "
+            "and run again"
+        )
     variance = square - float(total.square().sum()) / rows
     count, activation = fired.cpu().numpy(), activation.cpu().numpy()
     metrics = {

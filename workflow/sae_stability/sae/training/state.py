@@ -10,11 +10,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from sae_stability.errors import StudyError
-from sae_stability.files import atomic_alone
+from sae_stability.files import atomic
 from sae_stability.sae.training.history import History
 from sae_stability.sae.training.steps.protocol import Step
 
-FORMAT = 2
+FORMAT = 3
 
 
 def write_state(path: Path, training: Step, history: History, about: dict) -> None:
@@ -26,8 +26,9 @@ def write_state(path: Path, training: Step, history: History, about: dict) -> No
     tensors = {f"step.{name}": value for name, value in training.state().items()}
     tensors |= {f"history.{name}": value for name, value in history.state().items()}
     # One metadata key only: the writer orders several keys at random, and equal states must give equal bytes.
-    about = json.dumps(about | {"format": FORMAT, "digest": _digest(tensors)}, sort_keys=True)
-    with atomic_alone(path) as temporary:
+    about = about | {"format": FORMAT}
+    about = json.dumps(about | {"digest": _digest(tensors, about)}, sort_keys=True)
+    with atomic(path) as temporary:
         save_file(tensors, temporary, metadata={"about": about})
 
 
@@ -45,7 +46,11 @@ def load_state(path: Path, training: Step, history: History) -> dict:
         raise StudyError(f"{path}: no such training state") from None
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise StudyError(f"{path}: not a readable training state ({error}); delete it and run again") from None
-    if about.get("format") != FORMAT or about.get("digest") != _digest(tensors):
+    if (
+        not isinstance(about, dict)
+        or about.get("format") != FORMAT
+        or about.pop("digest", None) != _digest(tensors, about)
+    ):
         raise StudyError(f"{path}: damaged, or written by another version; delete it and run again")
     parts = {"step": {}, "history": {}}
     for name, value in tensors.items():
@@ -81,8 +86,8 @@ def resume(path: Path | None, training: Step, history: History, identity: str) -
         return None
 
 
-def _digest(tensors: dict[str, torch.Tensor]) -> str:
-    digest = hashlib.sha256()
+def _digest(tensors: dict[str, torch.Tensor], about: dict) -> str:
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for name in sorted(tensors):
         value = tensors[name].contiguous()
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())

@@ -12,7 +12,7 @@ import torch
 
 from sae_stability.activations import reader
 from sae_stability.errors import StudyError
-from sae_stability.files import discard, sha256, write_json
+from sae_stability.files import clear_workplaces, sha256, write_json
 from sae_stability.sae.training.divergence import Watch
 from sae_stability.sae.training.event_files import EventFiles
 from sae_stability.sae.training.export import export
@@ -146,7 +146,7 @@ def train_block(
     # attempt resumes from the checkpoints.
     for sae in saes:
         if sae.checkpoint is not None:
-            discard(sae.checkpoint)
+            clear_workplaces(sae.checkpoint)
             sae.checkpoint.unlink(missing_ok=True)
 
 
