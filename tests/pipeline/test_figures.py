@@ -13,8 +13,10 @@ def read(pipeline: Pipeline, figure: Figure) -> set[str]:
 
 
 def table_flags(pipeline: Pipeline, figure: Figure) -> dict[str, list[str]]:
-    """The flags of the job that makes a figure's table."""
-    return flags_of(figures.table_command(pipeline, figure))
+    """The flags of the job that makes a figure's table, but for the fingerprint."""
+    flags = flags_of(figures.table_command(pipeline, figure))
+    assert flags.pop("--config-hash") == [pipeline.fingerprints.table(figure)]
+    return flags
 
 
 def test_a_figure_of_a_cohort_reads_its_tables_and_joint_its_first_match(pipeline: Pipeline):
