@@ -24,7 +24,6 @@ def test_a_figure_of_a_cohort_reads_its_tables_and_joint_its_first_match(pipelin
     assert read(pipeline, figure) == {*pipeline.results.overlap_tables("base"), "results/matches/base/0-1.parquet"}
     assert table_flags(pipeline, figure) == {
         "--figure": ["joint"],
-        "--config-hash": [pipeline.fingerprints.table(figure)],
         "--input": ["base=results/overlap/base", "base=results/matches/base/0-1.parquet"],
     }
 
