@@ -1,5 +1,6 @@
 """Atomic writes: a file appears complete or not at all."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sae_stability.files import atomic, clear_workplaces, publish, workplace
+from sae_stability.files import atomic, clear_workplaces, move, publish, workplace
 
 KILLED = """
 import os, signal, sys
@@ -105,6 +106,29 @@ def test_a_new_file_has_the_mode_that_the_umask_gives(tmp_path: Path):
         finally:
             os.umask(before)
         assert (tmp_path / "file").stat().st_mode & 0o777 == mode
+
+
+@contextlib.contextmanager
+def moved(path: Path):
+    """A file written in a workplace and moved, as large files are."""
+    with workplace(path) as folder:
+        yield folder / path.name
+        move(folder / path.name, path)
+
+
+@pytest.mark.parametrize("writer", [atomic, moved])
+def test_the_content_is_on_the_disk_before_the_file_has_its_name(tmp_path: Path, monkeypatch, writer):
+    synced, real = [], os.fsync
+
+    def fsync(descriptor: int) -> None:
+        # The whole content, and no file of the final name yet.
+        synced.append((os.fstat(descriptor).st_ino, os.fstat(descriptor).st_size, (tmp_path / "table").exists()))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with writer(tmp_path / "table") as temporary:
+        temporary.write_text("1,000 rows")
+    assert synced == [((tmp_path / "table").stat().st_ino, len("1,000 rows"), False)]
 
 
 FULL = """

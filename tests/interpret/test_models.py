@@ -54,6 +54,11 @@ def test_the_intruder_is_least_like_the_rest(bert: str):
     assert reply.value == 2
 
 
+def test_nothing_asked_is_nothing_answered(bert: str, neox: str):
+    assert Embedding(bert).detect([]) == Embedding(bert).intruder([]) == []
+    assert Local(neox).detect([]) == Local(neox).fuzz([]) == Local(neox).intruder([]) == []
+
+
 def test_yes_and_no_are_weighed_by_the_next_word(neox: str):
     """Batches with padding give what each prompt gives alone."""
     from transformers import AutoModelForCausalLM, AutoTokenizer

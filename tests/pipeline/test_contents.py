@@ -1,9 +1,12 @@
-"""What a fingerprint hangs on."""
+"""Checksums of files, and the fingerprints that they are part of."""
 
+import os
 from pathlib import Path
 
 import pytest
 
+from sae_stability.files import sha256
+from sae_stability.pipeline import contents
 from sae_stability.pipeline.contents import Contents
 from sae_stability.study.parts import Corpus, Model
 
@@ -18,6 +21,35 @@ def test_another_file_of_a_model_is_another_model(tmp_path: Path, name: str):
         (folder / name).write_text(content)
         found.append(Contents(tmp_path / "memory.json").of_model(model))
     assert found[0] != found[1]
+
+
+def test_a_file_of_the_same_size_and_another_time_is_read_again(tmp_path: Path):
+    file, found = tmp_path / "text", []
+    for time, content in enumerate(("one", "two")):
+        file.write_text(content)
+        os.utime(file, ns=(time, time))
+        found += Contents(tmp_path / "memory.json").of([file])
+    assert found[0] != found[1]
+
+
+def test_an_unchanged_file_is_read_once_and_a_touched_one_keeps_its_checksum(tmp_path: Path, monkeypatch):
+    file = tmp_path / "text"
+    file.write_text("one")
+    read = []
+    monkeypatch.setattr(contents, "sha256", lambda path: read.append(path) or sha256(path))
+    found = [Contents(tmp_path / "memory.json").of([file]) for _ in range(2)]
+    assert read == [str(file)]
+    os.utime(file, ns=(1, 1))
+    found.append(Contents(tmp_path / "memory.json").of([file]))
+    assert len(read) == 2
+    assert found[0] == found[1] == found[2]
+
+
+def test_a_missing_file_is_not_an_empty_one(tmp_path: Path):
+    (tmp_path / "empty").touch()
+    missing, empty = Contents(tmp_path / "memory.json").of([tmp_path / "none", tmp_path / "empty"])
+    assert missing == "missing"
+    assert empty == sha256(tmp_path / "empty")
 
 
 @pytest.mark.parametrize("kind", ["files", "hub"])

@@ -4,7 +4,13 @@ from pathlib import Path
 
 from sae_stability.pipeline import Pipeline, evaluate, external, train
 from sae_stability.pipeline.results import fetched_name
+from sae_stability.study.parts import ExternalCohort
 from tests.pipeline.words import flags_of
+
+
+def command(pipeline: Pipeline, cohort: ExternalCohort, seed: int) -> dict[str, list[str]]:
+    """The flags of the job that reads an SAE."""
+    return flags_of(external.command(pipeline, cohort, seed))
 
 
 def test_a_local_sae_is_read_from_its_own_files(external_pipeline: Pipeline):
@@ -13,7 +19,7 @@ def test_a_local_sae_is_read_from_its_own_files(external_pipeline: Pipeline):
         "checkpoints/sparsify/cfg.json",
         "checkpoints/sparsify/sae.safetensors",
     ]
-    flags = flags_of(external.command(external_pipeline, cohort, 1))
+    flags = command(external_pipeline, cohort, 1)
     assert flags == {
         "--checkpoint": ["checkpoints/saelens"],
         "--format": ["saelens"],
@@ -29,7 +35,7 @@ def test_an_sae_on_the_hub_is_fetched_first(external_pipeline: Pipeline):
     assert list(hub.values()) == list(cohort.saes)
     (folder,) = external.inputs(external_pipeline.results, cohort, 1)
     assert folder == f"results/fetched/{fetched_name(cohort.saes[1])}"
-    flags = flags_of(external.command(external_pipeline, cohort, 1))
+    flags = command(external_pipeline, cohort, 1)
     assert flags["--checkpoint"] == [f"{folder}/layer/1"]
     assert "--format" not in flags, "no file tells it yet"
     assert flags_of(external.fetch_command(hub[Path(folder).name])) == {
@@ -44,7 +50,7 @@ def test_the_stated_format_is_taken(external_pipeline: Pipeline):
 
     cohort = dataclasses.replace(external_pipeline.study.cohorts["hub"], format="gemma_scope")
     assert external.format_of(cohort, 0) == "gemma_scope"
-    assert flags_of(external.command(external_pipeline, cohort, 0))["--format"] == ["gemma_scope"]
+    assert command(external_pipeline, cohort, 0)["--format"] == ["gemma_scope"]
 
 
 def test_they_take_the_place_of_training(external_pipeline: Pipeline):
@@ -59,6 +65,7 @@ def test_without_activations_they_are_evaluated_by_themselves(external_pipeline:
     files = evaluate.inputs(external_pipeline, cohort, (1,))
     assert files == {
         "heldout": [],
+        "tokens": [],
         "saes": ["results/saes/local/seed-1/cfg.json", "results/saes/local/seed-1/sae.safetensors"],
     }
     flags = flags_of(evaluate.command(external_pipeline, cohort, (1,)))

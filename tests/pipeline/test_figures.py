@@ -2,17 +2,28 @@
 
 from sae_stability.figures.registry import FIGURES
 from sae_stability.pipeline import Pipeline, figures
+from sae_stability.study.parts import Figure
 from tests.pipeline.words import flags_of
 from tests.study_config import small_config
 
 
+def read(pipeline: Pipeline, figure: Figure) -> set[str]:
+    """All files that a figure's table is made from."""
+    return {file for files in figures.inputs(pipeline, figure).values() for file in files}
+
+
+def table_flags(pipeline: Pipeline, figure: Figure) -> dict[str, list[str]]:
+    """The flags of the job that makes a figure's table, but for the fingerprint."""
+    flags = flags_of(figures.table_command(pipeline, figure))
+    assert flags.pop("--config-hash") == [pipeline.fingerprints.table(figure)]
+    return flags
+
+
 def test_a_figure_of_a_cohort_reads_its_tables_and_joint_its_first_match(pipeline: Pipeline):
     figure = pipeline.study.figures["joint"]
-    files = figures.inputs(pipeline, figure)
-    assert set(files) == {*pipeline.results.overlap_tables("base"), "results/matches/base/0-1.parquet"}
-    assert flags_of(figures.table_command(pipeline, figure)) == {
+    assert read(pipeline, figure) == {*pipeline.results.overlap_tables("base"), "results/matches/base/0-1.parquet"}
+    assert table_flags(pipeline, figure) == {
         "--figure": ["joint"],
-        "--config-hash": [pipeline.fingerprints.table(figure)],
         "--input": ["base=results/overlap/base", "base=results/matches/base/0-1.parquet"],
     }
 
@@ -20,11 +31,11 @@ def test_a_figure_of_a_cohort_reads_its_tables_and_joint_its_first_match(pipelin
 def test_a_figure_of_a_sweep_reads_each_cohort_under_its_label(pipeline: Pipeline):
     figure = pipeline.study.figures["size"]
     tables = [*pipeline.results.overlap_tables("size-32"), *pipeline.results.overlap_tables("base")]
-    assert sorted(figures.inputs(pipeline, figure)) == sorted(tables)
-    assert flags_of(figures.table_command(pipeline, figure))["--input"] == [
-        "32=results/overlap/size-32",
-        "64=results/overlap/base",
-    ]
+    assert read(pipeline, figure) == set(tables)
+    assert table_flags(pipeline, figure) == {
+        "--figure": ["size"],
+        "--input": ["32=results/overlap/size-32", "64=results/overlap/base"],
+    }
 
 
 def test_a_figure_over_layers_reads_the_quality_of_every_sae(pipeline_of):
@@ -40,10 +51,8 @@ def test_a_figure_over_layers_reads_the_quality_of_every_sae(pipeline_of):
     cohorts = [pipeline.study.cohorts[cohort] for _, cohort in figure.inputs]
     quality = [pipeline.results.quality(cohort.slug, seed) for cohort in cohorts for seed in cohort.seeds]
     assert len(quality) == 3 + 2
-    assert set(quality) <= set(figures.inputs(pipeline, figure))
-    assert [
-        word.partition("=")[2] for word in flags_of(figures.table_command(pipeline, figure))["--input"][2:]
-    ] == quality
+    assert set(quality) <= read(pipeline, figure)
+    assert [word.partition("=")[2] for word in table_flags(pipeline, figure)["--input"][2:]] == quality
 
 
 def test_an_edit_of_a_drawing_makes_no_table_again(pipeline_of, edited: set[str]):

@@ -17,11 +17,12 @@ def test_the_repeats_of_a_shape_are_one_job(pipeline_of):
 
 def test_a_command_has_one_shape_and_a_file_for_each_repeat(pipeline: Pipeline):
     repeats = [(64, 32, 0), (64, 32, 2)]
+    out = ["results/floors/64x32/0.parquet", "results/floors/64x32/2.parquet"]
+    assert floors.outputs(pipeline, repeats) == out
     assert flags_of(floors.command(pipeline, repeats)) == {
         "--n-latents": ["64"],
         "--d-model": ["32"],
         "--config-hash": [pipeline.fingerprints.floor()],
         "--rep": ["0", "2"],
-        "--out": ["results/floors/64x32/0.parquet", "results/floors/64x32/2.parquet"],
+        "--out": out,
     }
-    assert flags_of(floors.command(pipeline, repeats))["--out"] == floors.outputs(pipeline, repeats)

@@ -35,12 +35,17 @@ def test_a_seed_added_at_the_end_leaves_the_batches_before_it_as_they_are(pipeli
 def test_each_sae_is_one_input_and_each_pair_one_set_of_flags(pipeline: Pipeline):
     pairs = match.jobs(pipeline)["base"]
     files = match.inputs(pipeline, pairs)
-    assert len(files) == len(set(files)) == 2 * 3
+    saes = [f"results/saes/base/seed-{seed}" for seed in (0, 1, 2)]
+    assert files == {
+        "saes": [f"{sae}/{name}" for sae in saes for name in ("cfg.json", "sae.safetensors")],
+        "latents": [f"results/evaluation/base/seed-{seed}.parquet" for seed in (0, 1, 2)],
+    }
+    out = match.outputs(pipeline, pairs)
     flags = flags_of(match.command(pipeline, pairs))
     assert flags["--a"] == [f"results/saes/base/seed-{a}" for a in (0, 0, 1)]
     assert flags["--b"] == [f"results/saes/base/seed-{b}" for b in (1, 2, 2)]
     assert flags["--latents-b"] == [f"results/evaluation/base/seed-{b}.parquet" for b in (1, 2, 2)]
-    assert flags["--out"] == match.outputs(pipeline, pairs)
-    assert {*flags["--latents-a"], *flags["--latents-b"]} <= set(files)
+    assert flags["--latents-a"] == [f"results/evaluation/base/seed-{a}.parquet" for a in (0, 0, 1)]
+    assert flags["--out"] == out
     assert len(set(flags["--config-hash"])) == 3
     assert match.shape(pipeline.study, pairs) == (64, 32)

@@ -14,7 +14,7 @@ NAMES = sorted(set(modules.files()) - {"sae_stability.__main__"})
 DECORATORS = {
     *("cache", "functools.cache", "cached_property", "functools.cached_property", "property", "classmethod"),
     *("staticmethod", "contextmanager", "contextlib.contextmanager", "dataclass", "dataclasses.dataclass"),
-    *("cached_njit", "intrinsic", "triton.jit"),
+    *("cached_njit", "intrinsic", "triton.jit", "torch.inference_mode", "functools.lru_cache"),
 }
 
 

@@ -6,7 +6,8 @@ from tests.pipeline.words import flags_of
 
 def test_every_file_on_the_command_line_is_a_declared_input(pipeline: Pipeline):
     cohort = pipeline.study.cohorts["base"]
-    files, flags = overlap.inputs(pipeline, cohort), flags_of(overlap.command(pipeline, cohort))
+    files = overlap.inputs(pipeline, cohort)
+    flags = flags_of(overlap.command(pipeline, cohort))
     assert (
         flags["--match"]
         == files["matches"]
@@ -16,7 +17,8 @@ def test_every_file_on_the_command_line_is_a_declared_input(pipeline: Pipeline):
     assert len(files["floors"]) == pipeline.study.floor_repeats
     assert flags["--latents"] == [f"{seed}={file}" for seed, file in enumerate(files["latents"])]
     assert flags["--sae"] == [f"{seed}=results/saes/base/seed-{seed}" for seed in (0, 1, 2)]
-    assert [f"{sae.partition('=')[2]}/sae.safetensors" for sae in flags["--sae"]] == files["saes"]
+    folders = [sae.partition("=")[2] for sae in flags["--sae"]]
+    assert files["saes"] == [f"{folder}/{name}" for folder in folders for name in ("cfg.json", "sae.safetensors")]
     assert flags["--threshold"] == [str(pipeline.study.threshold)]
 
 

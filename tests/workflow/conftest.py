@@ -4,8 +4,6 @@ import ast
 import os
 import re
 import shutil
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +12,23 @@ import pytest
 import yaml
 from filelock import FileLock
 
+from tests.workflow import forked
+
 ROOT = Path(__file__).parents[2]
 COPIED = ("Snakefile", "workflow", "profiles", "envs", "config.yaml")
+
+
+@dataclass
+class Job:
+    """A job of a dry run with `--printshellcmds`: what its rule declares, and its command after the verb's program."""
+
+    inputs: list[str]
+    outputs: list[str]
+    command: str
+
+    @property
+    def verb(self) -> str:
+        return self.command.partition(" ")[0]
 
 
 @dataclass
@@ -30,6 +43,17 @@ class Run:
         """Rule names of the jobs that ran or, in a dry run, would run. Those of training are given without seeds."""
         names = re.findall(r"^(?:local)?rule (\w+?)(?:_seeds_[\d_]+)?:", self.output, re.MULTILINE)
         return Counter(name for name in names if name != "all")
+
+    @property
+    def commands(self) -> list[Job]:
+        """The jobs that run a verb of the library; for a dry run with `--printshellcmds`."""
+        found = []
+        for block in re.split(r"^(?:local)?rule ", self.output, flags=re.MULTILINE)[1:]:
+            files = [re.search(rf"^    {kind}: (.*)$", block, re.MULTILINE) for kind in ("input", "output")]
+            command = re.search(r"python -m sae_stability (.*) &> ", block)
+            if command:
+                found.append(Job(*(line[1].split(", ") if line else [] for line in files), command[1]))
+        return found
 
     @property
     def matched(self) -> set[str]:
@@ -57,18 +81,16 @@ class Project:
 
     def snakemake(self, *args: str, check: bool = True) -> Run:
         # Targets first: --configfile would take them for files.
-        command = [sys.executable, "-m", "snakemake", *args, "--cores", "2"]
+        command = [*args, "--cores", "2"]
         command += ["--configfile", self.configfile] if self.configfile else []
         # The profile's longer timespan would keep each run waiting at its end.
         command += ["--max-jobs-per-timespan", "100/1s"]
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
         environment.pop("PYTHONPATH", None)
-        result = subprocess.run(
-            command, cwd=self.folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-        if check and result.returncode:
-            pytest.fail(f"{' '.join(command)} gave {result.returncode}:\n{result.stdout[-6000:]}")
-        return Run(result.returncode, result.stdout)
+        returncode, output = forked.snakemake(command, self.folder, environment)
+        if check and returncode:
+            pytest.fail(f"snakemake {' '.join(command)} gave {returncode}:\n{output[-6000:]}")
+        return Run(returncode, output)
 
     def dry(self, *args: str) -> Run:
         return self.snakemake("--dry-run", *args)

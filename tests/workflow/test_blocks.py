@@ -15,7 +15,6 @@ SAES = "saes/base/seed-[01]/*.safetensors"
 def untrained(neox: Project) -> Project:
     """The finished study, with two seeds a job from now on, after the SAEs of the base cohort were deleted."""
     neox.edit(lambda study: study["cohort_defaults"].update(seeds_per_job=2))
-    assert neox.dry().nothing, "no SAE depends on the job that it is trained in"
     for seed in (0, 1):
         shutil.rmtree(neox.folder / "results" / "saes" / "base" / f"seed-{seed}")
     return neox

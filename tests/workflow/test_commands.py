@@ -1,9 +1,7 @@
 """The commands that Snakemake prints, repeated by hand; and what they import."""
 
-import itertools
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -11,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workflow.conftest import Project
+from tests.workflow.conftest import Job, Project
 
 # Importing torch takes seconds, so a job that does not compute with it must not wait for it.
 WITHOUT_TORCH = ("match", "floor", "overlap", "figure-table", "figure", "summary")
@@ -26,8 +24,8 @@ def finished(finished_neox: Project, tmp_path_factory) -> Project:
 
 
 @pytest.fixture(scope="module")
-def commands(finished: Project, tmp_path_factory) -> dict[str, str]:
-    """A command of every verb, as `snakemake -p` prints it for the study before it ran.
+def commands(finished: Project, tmp_path_factory) -> dict[str, Job]:
+    """A job of every verb, with its command as `snakemake -p` prints it for the study before it ran.
 
     What each reads is there in the finished study: so of the commands that train, take one of the first chunk, because
     a state between two chunks is deleted after use.
@@ -37,9 +35,8 @@ def commands(finished: Project, tmp_path_factory) -> dict[str, str]:
         "tokens", "saes", "evaluation", "matches", "floors", "overlap", "figures", "summary.*", "report.*", ".snakemake"
     )
     project = Project(shutil.copytree(finished.folder, folder, symlinks=True, ignore=ignored))
-    output = project.dry("--printshellcmds", "--forceall").output
-    found = re.findall(r"python -m sae_stability (\S+) (.*) &> ", output)
-    return {verb: f"{verb} {rest}" for verb, rest in found if "--previous" not in rest}
+    jobs = project.dry("--printshellcmds", "--forceall").commands
+    return {job.verb: job for job in jobs if "--previous" not in job.command}
 
 
 def run(project: Project, command: str, *python: str) -> subprocess.CompletedProcess:
@@ -52,25 +49,31 @@ def imported(stderr: str) -> set[str]:
     return {line.rpartition("|")[2].strip().partition(".")[0] for line in stderr.splitlines() if "import time:" in line}
 
 
-def outputs(command: str) -> list[str]:
-    """The files and folders that a command writes."""
-    names = {f"--{name}" for name in ("out", "out-json", "out-parquet", "state-out", "svg", "pdf", "png", "caption")}
-    words = shlex.split(command)
-    return [path for flag, path in itertools.pairwise(words) if flag in names]
+def inputs_alone(finished: Project, job: Job, folder: Path) -> Project:
+    """A folder with the code, the model, the text and the job's declared inputs: nothing else of the study."""
+    for name in ("workflow", "model", "corpus.jsonl"):
+        (folder / name).symlink_to(finished.folder / name)
+    for file in job.inputs:
+        if file.startswith("results/"):
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(finished.folder / file, folder / file)
+    return Project(folder)
 
 
-def test_every_stage_is_a_verb(commands: dict[str, str]):
+def test_every_stage_is_a_verb(commands: dict[str, Job]):
     assert {*WITHOUT_TORCH, *WITH_TORCH} <= set(commands)
 
 
 @pytest.mark.parametrize("verb", [*WITHOUT_TORCH, *WITH_TORCH])
-def test_a_printed_command_works_by_hand(finished: Project, commands: dict[str, str], verb: str):
-    result = run(finished, commands[verb], "-X", "importtime")
+def test_a_printed_command_makes_the_outputs_from_the_declared_inputs(
+    finished: Project, commands: dict[str, Job], verb: str, tmp_path: Path
+):
+    job = commands[verb]
+    project = inputs_alone(finished, job, tmp_path)
+    result = run(project, job.command, "-X", "importtime")
     assert result.returncode == 0, result.stderr[-2000:]
-    made = outputs(commands[verb])
-    assert made
-    for path in made:
-        assert (finished.folder / Path(path)).exists()
+    assert job.outputs
+    assert [file for file in job.outputs if not (project.folder / file).is_file()] == []
     modules = imported(result.stderr)
     assert "sae_stability" in modules
     if verb in WITHOUT_TORCH:

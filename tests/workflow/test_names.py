@@ -14,7 +14,7 @@ LABELS = {"第二層": "layers.0.mlp", "-x={y}": "layers.0.mlp:in", "第三層":
 
 def odd_study() -> dict:
     study = tiny_study(f"model {ODD}", "layers.{}.mlp")
-    study["results"] = "results [2] 'q' \"r\" 100% é $HOME a=b"
+    study["results"] = "results [2] 'q' \"r\" 100% é (a)=b"
     study["corpora"] = {"stories": {"kind": "files", "paths": [f"text {ODD}/*.txt"]}}
     study["passes"]["first"]["hookpoints"] = list(LABELS.values())
     study["cohort_defaults"] |= {"n_latents": 32, "tokens": 4000, "epochs": 1}
@@ -51,12 +51,13 @@ def test_a_study_of_odd_names_is_made_whole(project):
     assert project.dry().nothing
 
 
-def test_a_name_that_cannot_be_used_for_results_is_refused_in_one_line(project):
+@pytest.mark.parametrize("sign", "{$")
+def test_a_name_that_cannot_be_used_for_results_is_refused_in_one_line(project, sign):
     path = project.folder / "refused.yaml"
-    path.write_text(yaml.safe_dump({**odd_study(), "results": "results {a}"}))
+    path.write_text(yaml.safe_dump({**odd_study(), "results": f"results {sign}a"}))
     found = Project(project.folder, "refused.yaml").snakemake("--dry-run", check=False)
     assert found.returncode != 0
-    assert "error: results: 'results {a}' cannot be used: Snakemake reads '{' as its own sign" in found.output
+    assert f"error: results: 'results {sign}a' cannot be used: Snakemake reads '{sign}' as its own sign" in found.output
     assert "Traceback" not in found.output
 
 

@@ -15,11 +15,19 @@ def test_a_second_run_does_nothing(neox: Project):
     assert neox.files("**/*") == before
 
 
-def test_touching_every_source_file_and_editing_a_comment_do_nothing(neox: Project):
-    for path in [*neox.folder.glob("workflow/**/*.py"), *neox.folder.glob("workflow/**/*.smk")]:
-        path.touch()
+def test_what_changes_no_result_does_nothing(neox: Project):
+    """Touched sources and texts, a comment, what only the plan uses, and how many seeds a job trains."""
+    for pattern in ("workflow/**/*.py", "workflow/**/*.smk", "corpus.jsonl"):
+        for path in neox.folder.glob(pattern):
+            path.touch()
     train = neox.folder / "workflow" / "sae_stability" / "sae" / "training" / "train.py"
     train.write_text(train.read_text() + "\n# A remark.\n")
+
+    def change(study):
+        study["models"]["tiny"].update(parameters=123_456)
+        study["cohort_defaults"].update(seeds_per_job=2)
+
+    neox.edit(change)
     assert neox.dry().nothing
 
 
@@ -90,17 +98,11 @@ def test_an_edit_of_the_training_code_retrains_and_extracts_nothing(neox: Projec
     assert not any(name.startswith(("tokenize", "extract")) for name in run.jobs)
 
 
-def test_one_more_repeat_of_the_floor_matches_that_one_alone(neox: Project):
-    neox.edit(lambda study: study.update(floor={"repeats": 3}))
+def test_a_threshold_and_one_more_repeat_of_the_floor_change_tables_and_match_that_repeat_alone(neox: Project):
+    neox.edit(lambda study: study.update(threshold=0.6, floor={"repeats": 3}))
     run = neox.dry("--printshellcmds")
     assert {name for name in run.jobs if name.startswith("floor")} == {"floor_32x32", "floor_48x32"}
     assert set(re.findall(r"--rep (\d)", run.output)) == {"2"}
-    assert not run.matched
-
-
-def test_a_threshold_changes_tables_and_no_match(neox: Project):
-    neox.edit(lambda study: study.update(threshold=0.6))
-    run = neox.dry()
     assert run.jobs["overlap"] == 2
     assert not run.matched
     assert run.jobs["train"] == 0
@@ -120,26 +122,19 @@ def test_a_deleted_shard_redoes_only_what_needs_it(neox: Project):
     assert shard.read_bytes() == content
 
 
-@pytest.mark.parametrize(
-    ("file", "rule"),
-    [
-        ("saes/base/seed-0/sae.safetensors", "train"),
-        ("evaluation/base/seed-0.parquet", "evaluate"),
-    ],
-)
-def test_a_deleted_result_is_made_again_when_something_needs_it(neox: Project, file: str, rule: str):
-    (neox.folder / "results" / file).unlink()
-    assert neox.dry().nothing, "the matches that read it are finished"
+def test_a_deleted_result_is_made_again_when_something_needs_it(neox: Project):
+    for file in ("saes/base/seed-0/sae.safetensors", "evaluation/base/seed-1.parquet"):
+        (neox.folder / "results" / file).unlink()
+    assert neox.dry().nothing, "the matches that read them are finished"
     neox.edit(lambda study: study["cohorts"]["base"].update(init_seeds=[0, 1, 2]))
-    jobs = neox.dry().jobs
-    assert jobs[rule] == 2, "the deleted one and the new seed's"
-    assert not any(name.startswith(("tokenize", "extract")) for name in jobs)
+    run = neox.dry()
+    assert run.jobs["train"] == 2, "the deleted one and the new seed's"
+    assert run.evaluated == {"base/seed-1", "base/seed-2"}, "the deleted one and the new seed's"
+    assert not any(name.startswith(("tokenize", "extract")) for name in run.jobs)
 
 
 def test_other_text_under_the_same_name_makes_everything_again(neox: Project):
     corpus = neox.folder / "corpus.jsonl"
-    corpus.touch()
-    assert neox.dry().nothing, "a touch changes no text"
     lines = corpus.read_text().splitlines(keepends=True)
     corpus.write_text("".join(reversed(lines)))
     jobs = neox.dry().jobs
@@ -154,11 +149,6 @@ def test_other_weights_under_the_same_name_make_everything_again(neox: Project):
     content[-4:] = bytes(4)
     weights.write_bytes(content)
     assert neox.dry().jobs["train"] == 4
-
-
-def test_what_only_the_plan_uses_changes_nothing(neox: Project):
-    neox.edit(lambda study: study["models"]["tiny"].update(parameters=123_456))
-    assert neox.dry().nothing
 
 
 def test_without_snakemake_s_records_the_results_say_what_is_stale(neox: Project):
@@ -208,14 +198,12 @@ def test_a_damaged_shard_is_named_and_not_trained_on(neox: Project):
     ("change", "words"),
     [
         (lambda study: study["cohorts"]["base"].update(n_latent=8), ["cohorts.base.n_latent", "n_latents"]),
-        (lambda study: study["cohort_defaults"].update(k=64), ["k", "64", "48"]),
-        (lambda study: study["cohorts"]["base"].update(hookpoint="layers.0.mpl"), ["layers.0.mpl", "layers.0.mlp"]),
         (lambda study: study["passes"]["first"]["hookpoints"].append("layers.9.mlp"), ["layers.9.mlp"]),
-        (lambda study: study["corpora"]["stories"].update(paths=["no-such-*.txt"]), ["no-such-*.txt"]),
     ],
-    ids=["misspelt key", "k above the number of latents", "hookpoint in no pass", "not in the model", "no such text"],
+    ids=["in the study", "in what the study names"],
 )
 def test_a_mistake_stops_before_the_first_job(neox: Project, change, words):
+    """One from each of two checks; tests/study/ has every mistake."""
     neox.edit(change)
     run = neox.snakemake("--dry-run", check=False)
     assert run.returncode != 0

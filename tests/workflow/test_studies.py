@@ -1,6 +1,7 @@
 """The studies beside the embedded one: planned whole, by Snakemake and by `plan` alike."""
 
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import yaml
 
 from sae_stability.pipeline.plan import plan
 from sae_stability.study.build import load_study
-from tests.workflow.conftest import ROOT, new_project
+from tests.workflow.conftest import ROOT, Job, new_project
 
 
 def jobs_of(output: str) -> int:
@@ -29,6 +30,36 @@ def test_the_papers_study_builds_its_graph(tmp_path: Path):
     assert jobs > 1000
     # The target `all` is a job to Snakemake and none to the plan.
     assert jobs_of(run.output) == jobs + 1
+
+
+# What a killed training job goes on from, and event files of any name: no outputs, so that Snakemake keeps them.
+NO_OUTPUTS = ("results/checkpoints/", "results/tensorboard/")
+
+
+def undeclared(job: Job) -> list[str]:
+    """The results that a command names and its rule does not: neither a declared file nor a folder of some."""
+    words = [word.rpartition("=")[2] for word in shlex.split(job.command)]
+    places = [word for word in words if word.startswith("results/") and not word.startswith(NO_OUTPUTS)]
+    assert places
+    files = [*job.inputs, *job.outputs]
+    declared = {*files, *(str(folder) for file in files for folder in Path(file).parents)}
+    return [f"{job.verb}: {place}" for place in places if place not in declared]
+
+
+def test_every_path_in_a_command_of_the_embedded_study_is_a_declared_input_or_output(tmp_path: Path):
+    project = new_project(tmp_path / "project", {})
+    project.configfile = None
+    jobs = project.dry("--printshellcmds").commands
+    verbs = {job.verb for job in jobs}
+    assert {"tokenize", "extract", "train", "evaluate", "match", "firing", "explain", "score", "figure"} <= verbs
+    assert [place for job in jobs for place in undeclared(job)] == []
+
+
+def test_a_path_that_no_rule_declares_is_noticed():
+    job = Job(
+        ["results/saes/a/seed-0/cfg.json"], ["results/out"], "info results/saes/a/seed-0 --other 1=results/saes/b"
+    )
+    assert undeclared(job) == ["info: results/saes/b"]
 
 
 def test_make_checks_a_study_of_ones_own_before_snakemake_reads_it():

@@ -1,8 +1,8 @@
-"""SAEs made elsewhere -> SAEs in the project's own format, in the place of training.
+"""SAEs made elsewhere -> SAEs in the project's own format, instead of training.
 
 INPUTS   checkpoints in the field's formats, local or on the hub
 OUTPUTS  <results>/fetched/..., <results>/saes/COHORT/seed-0/sae.safetensors, cfg.json
-Steps: fetch what lies on the hub; read each SAE, check it and write it as if it had been trained here.
+Steps: fetch SAEs from the hub; read and check each SAE, and write it like one that was trained here.
 """
 
 ON_THE_HUB = stages.external.on_the_hub(study)
@@ -30,7 +30,7 @@ for _cohort, _seeds in stages.external.jobs(pipeline).items():
         name:
             f"import_sae_{_cohort.replace('-', '_')}"
         input:
-            # A file that changed is seen by the fingerprint among the job's settings; one that was only touched is not.
+            # The settings hold checksums of these files, so that changed weights count and a new date does not.
             lambda wildcards, cohort=study.cohorts[_cohort]: ancient(
                 stages.external.inputs(results, cohort, int(wildcards.seed))
             ),

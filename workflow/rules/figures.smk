@@ -3,13 +3,13 @@
 INPUTS   <results>/overlap/COHORT/..., <results>/matches/COHORT/0-1.parquet (joint),
          <results>/evaluation/COHORT/seed-0.json (layer, architecture)
 OUTPUTS  <results>/figures/FIGURE.parquet, .csv, .svg, .pdf, .png, .rst (caption), .json (record)
-Steps: pick the numbers; draw them. A change of style draws again and picks nothing.
+Steps: pick the numbers; draw them. A change of style draws the figures again and leaves their tables.
 """
 
 
 rule figure_table:
     input:
-        tables=lambda wildcards: stages.figures.inputs(pipeline, figure_of(wildcards)),
+        unpack(lambda wildcards: stages.figures.inputs(pipeline, figure_of(wildcards))),
         stale=lambda wildcards: since("tables", wildcards.figure),
     output:
         parquet=results.figure("{figure}", "parquet"),

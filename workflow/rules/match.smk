@@ -2,7 +2,7 @@
 
 INPUTS   <results>/saes/COHORT/seed-0/..., <results>/evaluation/COHORT/seed-0.parquet
 OUTPUTS  <results>/matches/COHORT/0-1.parquet
-Steps: match encoder and decoder apart, with a proof. A job takes pairs that are not there yet: a new seed matches its own.
+Steps: match encoder and decoder separately, with a proof. A job takes pairs without a match: a new seed adds its own.
 """
 
 for _name, _pairs in stages.match.jobs(pipeline).items():
@@ -13,7 +13,7 @@ for _name, _pairs in stages.match.jobs(pipeline).items():
         name:
             f"match_{_name}"
         input:
-            stages.match.inputs(pipeline, _pairs),
+            **stages.match.inputs(pipeline, _pairs),
             stale=since("match", *_pairs),
         output:
             stages.match.outputs(pipeline, _pairs),

@@ -7,8 +7,8 @@ Steps: train on each chunk from the state after the one before; fold in the norm
 
 for _block, _cohorts in stages.train.jobs(pipeline).items():
 
-    # Two rules a block, for all cohorts that train it: a job's outputs must have the same wildcards, so no wildcard for
-    # the seed.
+    # Two rules for each block of seeds, shared by all cohorts that train it. All outputs of a rule need the same
+    # wildcards, and a job writes several seeds, so the seed is no wildcard.
     rule:
         name:
             f"train_chunk_seeds_{'_'.join(map(str, _block))}"

@@ -1,4 +1,4 @@
-"""A matrix that a person already has, in the place of activations of a model."""
+"""A matrix that a person already has, used instead of activations of a model."""
 
 from collections.abc import Iterator
 from pathlib import Path

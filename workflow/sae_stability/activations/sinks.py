@@ -1,4 +1,4 @@
-"""Sink tokens: rows of such extreme norm that they would dominate the variance."""
+"""Sink tokens: rows with a norm so large that they would dominate the variance."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,12 +53,12 @@ def norm_limits(
 
 
 def norms(rows: torch.Tensor) -> torch.Tensor:
-    """The norm that is compared with the limit: over the last axis, in float32."""
+    """The norms of rows (..., width), in float32."""
     return rows.float().norm(dim=-1)
 
 
 def not_sink(rows: torch.Tensor, limit: float) -> torch.Tensor:
-    """Which rows (..., width) are not above the limit, (...) bool. NaN is not above it: the writer refuses it."""
+    """True for each of `rows` (..., width) whose norm is at most `limit`, or NaN, which the writer refuses later."""
     return ~(norms(rows) > limit)
 
 

@@ -29,9 +29,8 @@ _COLUMNS = (
 )
 
 _TRAINING = (
-    "The workflow graph leaves out stages whose results are finished: to the workflow they are given files. How each "
-    "SAE was trained is recorded beside it, in saes/COHORT/seed-N/cfg.json and history.parquet of the results folder; "
-    "what each job printed is in logs."
+    "The workflow graph leaves out stages whose results are finished. How each SAE was trained is recorded beside it, "
+    "in saes/COHORT/seed-N/cfg.json and history.parquet of the results folder; what each job printed is in logs."
 )
 
 

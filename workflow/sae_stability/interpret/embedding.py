@@ -84,6 +84,8 @@ class Embedding:
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """Embeddings of length 1, `(len(texts), width)` float64; of equal texts only one is computed."""
+        if not texts:  # a tokenizer fails on none
+            return np.zeros((0, self._model.config.hidden_size))
         different = list(dict.fromkeys(texts))
         ids = self._tokenizer(different, truncation=True, max_length=self._longest)["input_ids"]
         order = sorted(range(len(different)), key=lambda place: (len(ids[place]), place))

@@ -30,7 +30,7 @@ def explain_latents(
     config_hash: Sequence[str] = (),
     answers: Path | None = None,
     device: Literal["cpu", "cuda"] = "cpu",
-    threads: int = 1,
+    threads: Count = 1,
     dry_run: bool = False,
 ) -> str:
     """Explain in words what latents fire on: a sample of the first SAE's latents, and their counterparts in the others.

@@ -50,7 +50,7 @@ def score_latents(
     config_hash: Sequence[str] = (),
     answers: Path | None = None,
     device: Literal["cpu", "cuda"] = "cpu",
-    threads: int = 1,
+    threads: Count = 1,
     dry_run: bool = False,
 ) -> str:
     """Score how well explanations predict where latents fire, on texts that did not explain them.

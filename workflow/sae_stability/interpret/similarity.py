@@ -7,11 +7,14 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from sae_stability.errors import StudyError
 from sae_stability.files import read_table, write_table
 from sae_stability.interpret.embedding import Embedding
+from sae_stability.interpret.judges import make_judge
 from sae_stability.interpret.outcomes import OK
 from sae_stability.interpret.tables import by_seed
 from sae_stability.random_streams import stream
+from sae_stability.ranges import Count
 
 _COLUMNS = {"seed": "int64", "first_latent": "int64", "counterpart": "int64", "cosine_decoder": "float64"}
 _COLUMNS |= dict.fromkeys(("similarity", "unmatched", "best"), "float64")
@@ -24,7 +27,7 @@ def compare_explanations(
     judge: dict,
     out: Path,
     device: Literal["cpu", "cuda"] = "cpu",
-    threads: int = 1,
+    threads: Count = 1,
 ) -> None:
     """Compare the explanations of the first SAE's latents with those of their counterparts in the others.
 
@@ -41,13 +44,16 @@ def compare_explanations(
         threads: processor cores to use.
 
     Raises:
-        StudyError: a table is missing, or the model cannot be loaded.
+        StudyError: a table is missing, the judge is of another kind, or its model cannot be loaded.
     """
     files = by_seed("explanations", explanations)
     first, *rest = files
     matches = by_seed("match", match, rest)
-    settings = {name: value for name, value in judge.items() if name != "kind"}
-    embedding = Embedding(**settings, device=device, threads=threads)
+    if judge.get("kind") != "embedding":
+        raise StudyError(
+            f"judge: kind {judge.get('kind')!r} given; only a judge of kind 'embedding' compares sentences"
+        )
+    embedding = make_judge(judge, None, device, threads)
     said = {seed: _explained(path) for seed, path in files.items()}
     parts = [_pairs(said[first], said[seed], matches[seed], seed, embedding) for seed in rest]
     table = pd.concat(parts) if parts else pd.DataFrame(columns=list(_COLUMNS))

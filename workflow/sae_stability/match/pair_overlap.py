@@ -166,20 +166,21 @@ def overlap(
     single = "encoder" not in rows_a
     if single:
         assignment = match_rows(rows_a["decoder"], rows_b["decoder"], **options)
-        # The statistics need both sides, so the dictionary serves as both; `_shares` drops those that then say nothing.
+        # The statistics need both sides, so the decoder's assignment stands for the encoder's too. `_shares` leaves out
+        # the statistics that compare the two.
         assignments = dict.fromkeys(SIDES, assignment)
     else:
         assignments = match_sides(rows_a, rows_b, **options)
     certificates = {side: certificate(assignments[side]) for side in SIDES}
     pair = Pair(0, 1, "trained", match_columns(assignments, *flags), certificates)
-    flags_given = alive_a is not None or alive_b is not None
+    any_flags = alive_a is not None or alive_b is not None
     all_shares = _shares(pair, "all", threshold, single)
     return Overlap(
         threshold=threshold,
         n_latents_a=n_a,
         n_latents_b=n_b,
         all=all_shares,
-        live=_shares(pair, "live", threshold, single) if flags_given else None,
+        live=_shares(pair, "live", threshold, single) if any_flags else None,
         pw_mcc_signed=all_shares.mean_cosine_decoder,
         pw_mcc_absolute=mean_absolute_cosine(rows_a["decoder"], rows_b["decoder"], threads),
         encoder=None if single else assignments["encoder"],

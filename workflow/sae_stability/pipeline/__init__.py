@@ -1,11 +1,11 @@
-"""What is made from what, as plain Python: paths, fingerprints, commands, resources and costs of every stage.
+"""Paths, fingerprints, commands, resources and costs of every stage, as plain Python.
 
 A stage is a module here. Its functions take a `Pipeline` and parts of its study (a cohort, a seed, a chunk) and never
 Snakemake's wildcards, so that each can be called and tested by itself. By convention they are:
 
 - `inputs` and `outputs`: the files that a job reads and writes;
-- `jobs`: which jobs there are, where that depends on what is finished;
-- `command`: the settings of a job, as words of its command line;
+- `jobs`: the jobs of the stage; only where they depend on what is finished;
+- `command`: the settings of a job and the files that its rule declares, as words of a command line;
 - `memory` (MB), `threads` and `minutes`: what a job asks for;
 - `cost`: what the stage costs, for `plan`;
 - `results`: what the stage makes, name -> (files, fingerprint). The first file records the fingerprint.
@@ -78,7 +78,7 @@ FINGERPRINTED = {
 
 
 class Pipeline:
-    """A study, where its results lie, what they are made from, and which are not finished."""
+    """A study, the paths and fingerprints of its results, and which results are unfinished."""
 
     def __init__(self, study: Study) -> None:
         self.study = study

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from sae_stability.pipeline import corpus
-from sae_stability.pipeline.command import flags, given_inputs
+from sae_stability.pipeline.command import flags, given_inputs, model_flags
 from sae_stability.pipeline.cost import Cost, forward, hours, used_passes
 from sae_stability.pipeline.resources import gpus, megabytes, shard_bytes
 from sae_stability.study.build import Study
@@ -29,9 +29,9 @@ def source(pipeline: "Pipeline", pass_: Pass) -> list[str]:
 
 
 def waits_for(pipeline: "Pipeline", pass_: Pass, chunk: int | str) -> list[str]:
-    """What must be over before a chunk is made, where shards are deleted after use.
+    """The training states to wait for before a chunk is made, where shards are deleted after use.
 
-    Extraction runs one chunk ahead of training and no further, or every chunk would come to lie on the disk.
+    Extraction stays at most one chunk ahead of training; otherwise the disk would hold all chunks at once.
     """
     if chunk == HELDOUT or pass_.keep_shards:
         return []
@@ -125,17 +125,13 @@ def _in_training(pipeline: "Pipeline", pass_: Pass, chunk: int) -> list[tuple[st
 
 
 def _model_command(study: Study, pass_: Pass) -> str:
-    return flags(
-        model=pass_.model.name,
-        revision=pass_.model.revision,
-        sha256=pass_.model.sha256,
-        model_dtype=pass_.model.dtype,
-        model_part=pass_.model.part,
+    settings = flags(
         chunk_tokens=pass_.chunk_rows,
         keep_special=pass_.keep_special,
         max_norm_multiple=pass_.max_norm_multiple,
         device=study.device,
     )
+    return f"{model_flags(pass_.model)} {settings}"
 
 
 def _matrix_command(_study: Study, pass_: Pass) -> str:

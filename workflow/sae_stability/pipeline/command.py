@@ -1,7 +1,13 @@
-"""Settings as words of a command line."""
+"""Settings and files as words of a command line."""
 
+import os
 import shlex
 from collections.abc import Iterable
+
+from sae_stability.study.parts import Model
+
+# The commands of a stage take files from its `inputs` and `outputs`, as its rule does, and not from the `input` that
+# Snakemake hands to a function: a parameter made from that does not count when Snakemake looks for changed settings.
 
 
 def flags(**settings: object) -> str:
@@ -16,6 +22,22 @@ def flags(**settings: object) -> str:
             joint = "=" if text.startswith("-") else " "
             words.append(f"--{name.replace('_', '-')}{joint}{shlex.quote(text)}")
     return " ".join(words)
+
+
+def model_flags(model: Model) -> str:
+    """Which model a job loads, its number type, and which part of it runs."""
+    return flags(
+        model=model.name,
+        revision=model.revision,
+        sha256=model.sha256,
+        model_dtype=model.dtype,
+        model_part=model.part,
+    )
+
+
+def folders(files: Iterable[str]) -> list[str]:
+    """The folders that these files lie in, each once, in the order of the files."""
+    return list(dict.fromkeys(map(os.path.dirname, files)))
 
 
 def given_inputs(files: Iterable[str]) -> list[str]:

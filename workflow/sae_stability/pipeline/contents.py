@@ -1,6 +1,6 @@
-"""What a study's results were made from: fingerprints of settings, and of the files and packages that they name.
+"""Checksums of the files that a study reads, and versions of the packages: parts of its results' fingerprints.
 
-Two results with one fingerprint have the same bytes; a finished SAE is told by it from one of other settings or data.
+Two results with the same fingerprint have the same bytes. An SAE made from other settings or data has another one.
 """
 
 import functools
@@ -30,7 +30,7 @@ class Contents:
         self.new = False
 
     def of(self, paths: Iterable[Path]) -> list[str]:
-        """The SHA-256 of each file. A missing one counts as such."""
+        """The SHA-256 of each file; "missing" where there is no file."""
         try:
             return [self._of_file(path) for path in map(str, paths)]
         finally:

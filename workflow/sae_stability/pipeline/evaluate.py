@@ -1,10 +1,10 @@
-"""SAEs -> their quality on held-out rows, those of a block one after the other in one job."""
+"""SAEs -> their quality on held-out rows. One job evaluates the SAEs of a block, one after the other."""
 
 from typing import TYPE_CHECKING
 
 from sae_stability.models.headers import has_lm_head
 from sae_stability.pipeline.blocks import by_block
-from sae_stability.pipeline.command import flags
+from sae_stability.pipeline.command import flags, folders, model_flags
 from sae_stability.pipeline.cost import Cost, forward, hours
 from sae_stability.pipeline.resources import sae_memory, sae_threads
 from sae_stability.pipeline.results import Results
@@ -33,11 +33,12 @@ def jobs(pipeline: "Pipeline") -> dict[tuple[int, ...], list[str]]:
 
 
 def inputs(pipeline: "Pipeline", cohort: Cohort | ExternalCohort, seeds: tuple[int, ...]) -> dict[str, list[str]]:
-    """Held-out activations, if there are any, and the SAEs."""
+    """Held-out activations and token blocks, if there are any, and the SAEs."""
     places, pass_ = pipeline.results, cohort.pass_
     at = (pass_, cohort.hook_slug, "heldout")
     return {
         "heldout": [places.manifest(*at), *places.shards(*at)] if pass_ else [],
+        "tokens": [places.heldout_tokens(pass_.tokens)] if pass_ and pass_.model else [],
         "saes": [file(cohort.slug, seed) for seed in seeds for file in (places.settings, places.weights)],
     }
 
@@ -59,11 +60,23 @@ def results(pipeline: "Pipeline") -> dict:
 
 
 def command(pipeline: "Pipeline", cohort: Cohort | ExternalCohort, seeds: tuple[int, ...]) -> str:
-    """The held-out rows and the model for all SAEs of the job, then each SAE."""
-    shared = [flags(device=pipeline.study.device)]
+    """The held-out rows and the model for all SAEs of the job, then each SAE among its inputs, and the files for it."""
+    files = inputs(pipeline, cohort, seeds)
+    words = [flags(device=pipeline.study.device)]
     if cohort.pass_:
-        shared.append(_heldout_command(pipeline, cohort.pass_, cohort))
-    return " ".join([*shared, *(_sae_command(pipeline, cohort, seed) for seed in seeds)])
+        words.append(_heldout_command(pipeline, cohort.pass_, cohort, files))
+    for seed, sae in zip(seeds, folders(files["saes"]), strict=True):
+        quality, latents = outputs(pipeline.results, cohort.slug, seed)
+        words.append(
+            flags(
+                sae=sae,
+                sae_hash=pipeline.fingerprints.sae(cohort, seed),
+                config_hash=pipeline.fingerprints.evaluation(cohort, seed),
+                out_json=quality,
+                out_parquet=latents,
+            )
+        )
+    return " ".join(words)
 
 
 def memory(cohort: Cohort | ExternalCohort) -> int:
@@ -96,32 +109,10 @@ def cost(study: Study, rates: dict) -> Cost:
     return Cost("evaluate", jobs, tokens, written, written, device_hours)
 
 
-def _heldout_command(pipeline: "Pipeline", pass_: Pass, cohort: Cohort | ExternalCohort) -> str:
-    places, model = pipeline.results, pass_.model
-    heldout = flags(
-        chunk=places.activations(pass_, cohort.hook_slug, "heldout"),
-        activations_hash=pipeline.fingerprints.activations(pass_),
-    )
+def _heldout_command(pipeline: "Pipeline", pass_: Pass, cohort: Cohort | ExternalCohort, files: dict) -> str:
+    (chunk,), model = folders(files["heldout"]), pass_.model
+    heldout = flags(chunk=chunk, activations_hash=pipeline.fingerprints.activations(pass_))
     if model is None:
         return heldout
-    spliced = flags(
-        tokens=places.heldout_tokens(pass_.tokens),
-        hookpoint=cohort.hookpoint,
-        model=model.name,
-        revision=model.revision,
-        sha256=model.sha256,
-        model_dtype=model.dtype,
-        model_part=model.part,
-    )
-    return f"{heldout} {spliced}"
-
-
-def _sae_command(pipeline: "Pipeline", cohort: Cohort | ExternalCohort, seed: int) -> str:
-    places, slug = pipeline.results, cohort.slug
-    return flags(
-        sae=places.sae(slug, seed),
-        sae_hash=pipeline.fingerprints.sae(cohort, seed),
-        config_hash=pipeline.fingerprints.evaluation(cohort, seed),
-        out_json=places.quality(slug, seed),
-        out_parquet=places.latents(slug, seed),
-    )
+    spliced = flags(tokens=files["tokens"][0], hookpoint=cohort.hookpoint)
+    return f"{heldout} {spliced} {model_flags(model)}"

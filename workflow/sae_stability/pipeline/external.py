@@ -1,4 +1,4 @@
-"""SAEs made elsewhere -> SAEs in the project's own format, in the place of training."""
+"""SAEs made elsewhere -> SAEs in the project's own format, instead of training."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def jobs(pipeline: "Pipeline") -> dict[str, list[int]]:
-    """The names of the cohorts that have SAEs to read, and the numbers of these."""
+    """The names of the cohorts with unread SAEs, and the numbers of these SAEs."""
     found: dict[str, list[int]] = {}
     for cohort, seed in pipeline.unfinished["external"]:
         found.setdefault(cohort, []).append(seed)
@@ -46,7 +46,7 @@ def results(pipeline: "Pipeline") -> dict:
 def command(pipeline: "Pipeline", cohort: ExternalCohort, seed: int) -> str:
     """The checkpoint, its format, and the size that it must have."""
     sae = cohort.saes[seed]
-    checkpoint = sae.path or str(Path(pipeline.results.fetched(fetched_name(sae)), sae.folder))
+    checkpoint = sae.path or str(Path(*inputs(pipeline.results, cohort, seed), sae.folder))
     return flags(
         format=format_of(cohort, seed),
         n_latents=cohort.n_latents,
@@ -73,9 +73,9 @@ def fetch_command(sae: ExternalSae) -> str:
 
 
 def format_of(cohort: ExternalCohort, seed: int) -> str | None:
-    """The format of an SAE, as the study states it or its files tell; None for one on the hub.
+    """The format of an SAE, stated in the study or recognised by its files; None for an SAE on the hub.
 
-    A job is told the format, so its result hangs on the code of that format alone.
+    The format is a setting of the job, so an edit of another format's code does not start the job again.
 
     Raises:
         StudyError: the files of a local SAE are of no known format.
@@ -89,7 +89,7 @@ def format_of(cohort: ExternalCohort, seed: int) -> str | None:
 
 
 def local_files(sae: ExternalSae) -> list[str]:
-    """The files of a local SAE that decide what is read."""
+    """The files that reading a local SAE depends on."""
     return list(map(str, checkpoint_files(Path(sae.path))))
 
 

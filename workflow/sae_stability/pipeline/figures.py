@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from sae_stability.figures.registry import FIGURES
-from sae_stability.pipeline.command import flags, keyed
+from sae_stability.pipeline.command import flags, folders, keyed
 from sae_stability.pipeline.cost import Cost
 from sae_stability.study.build import Study
 from sae_stability.study.parts import Figure
@@ -12,10 +12,15 @@ if TYPE_CHECKING:
     from sae_stability.pipeline import Pipeline
 
 
-def inputs(pipeline: "Pipeline", figure: Figure) -> list[str]:
-    """The files that a figure's table is made from."""
-    tables = [file for _, cohort in figure.inputs for file in pipeline.results.overlap_tables(cohort)]
-    return [file for _, file in _extra_files(pipeline, figure)] + tables
+def inputs(pipeline: "Pipeline", figure: Figure) -> dict[str, list[str]]:
+    """The files that a figure's table is made from: overlap tables, and what its kind reads besides."""
+    places, wanted = pipeline.results, FIGURES[figure.figure].extra
+    cohorts = [pipeline.study.cohorts[cohort] for _, cohort in figure.inputs]
+    return {
+        "tables": [file for cohort in cohorts for file in places.overlap_tables(cohort.slug)],
+        "matches": [places.match(cohort.slug, *cohort.pairs[0]) for cohort in cohorts if "match" in wanted],
+        "quality": [places.quality(*sae) for sae in _saes(pipeline.study, figure) if "evaluation" in wanted],
+    }
 
 
 def results(pipeline: "Pipeline") -> dict:
@@ -28,9 +33,14 @@ def results(pipeline: "Pipeline") -> dict:
 
 
 def table_command(pipeline: "Pipeline", figure: Figure) -> str:
-    """The kind of figure, and the label and place of every source: a cohort's folder of overlap tables, or a file."""
-    folders = [(label, pipeline.results.overlap(cohort)) for label, cohort in figure.inputs]
-    sources = folders + _extra_files(pipeline, figure)
+    """The kind of figure, and label and place of every source: a cohort's folder of overlap tables, or a file."""
+    files = inputs(pipeline, figure)
+    labels, cohorts = zip(*figure.inputs, strict=True)
+    sources = list(zip(labels, folders(files["tables"]), strict=True))
+    if files["matches"]:
+        sources += zip(cohorts, files["matches"], strict=True)
+    if files["quality"]:
+        sources += zip((cohort for cohort, _ in _saes(pipeline.study, figure)), files["quality"], strict=True)
     first = flags(figure=figure.figure, config_hash=pipeline.fingerprints.table(figure))
     return " ".join([first, *(flags(input=keyed(label, path)) for label, path in sources)])
 
@@ -40,14 +50,6 @@ def cost(study: Study, _rates: dict) -> Cost:
     return Cost("figures", jobs=2 * len(study.figures))
 
 
-def _extra_files(pipeline: "Pipeline", figure: Figure) -> list[tuple[str, str]]:
-    """Cohort and file of what the figure reads besides overlap tables: the first match, or every SAE's quality."""
-    places = pipeline.results
-    cohorts = [pipeline.study.cohorts[cohort] for _, cohort in figure.inputs]
-    found = []
-    for kind in FIGURES[figure.figure].extra:
-        if kind == "match":
-            found += [(cohort.slug, places.match(cohort.slug, *cohort.pairs[0])) for cohort in cohorts]
-        else:
-            found += [(cohort.slug, places.quality(cohort.slug, seed)) for cohort in cohorts for seed in cohort.seeds]
-    return found
+def _saes(study: Study, figure: Figure) -> list[tuple[str, int]]:
+    """Cohort and seed of every SAE that a figure is about."""
+    return [(cohort, seed) for _, cohort in figure.inputs for seed in study.cohorts[cohort].seeds]

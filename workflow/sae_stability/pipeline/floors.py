@@ -40,7 +40,9 @@ def command(pipeline: "Pipeline", repeats: list[Repeat]) -> str:
     """The shape of a job's dictionaries, and the file for each repeat."""
     n_latents, d_model, _ = repeats[0]
     shared = flags(n_latents=n_latents, d_model=d_model, config_hash=pipeline.fingerprints.floor())
-    return " ".join([shared, *(flags(rep=repeat[2], out=pipeline.results.floor(*repeat)) for repeat in repeats)])
+    files = zip(repeats, outputs(pipeline, repeats), strict=True)
+    each = [flags(rep=repeat, out=file) for (_, _, repeat), file in files]
+    return " ".join([shared, *each])
 
 
 def cost(study: Study, rates: dict) -> Cost:

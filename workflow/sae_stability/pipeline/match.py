@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from sae_stability.match.limits import KEPT_BYTES
 from sae_stability.pipeline.batches import jobs_of
-from sae_stability.pipeline.command import flags
+from sae_stability.pipeline.command import flags, folders
 from sae_stability.pipeline.cost import Cost, assignments
 from sae_stability.pipeline.resources import megabytes
 from sae_stability.study.build import Study
@@ -27,10 +27,13 @@ def jobs(pipeline: "Pipeline") -> dict[str, list[Pair]]:
     return found
 
 
-def inputs(pipeline: "Pipeline", pairs: list[Pair]) -> list[str]:
+def inputs(pipeline: "Pipeline", pairs: list[Pair]) -> dict[str, list[str]]:
     """The SAEs of these pairs and their tables of latents, each once."""
-    saes = {(cohort, seed): None for cohort, a, b in pairs for seed in (a, b)}
-    return [file(*sae) for file in (pipeline.results.weights, pipeline.results.latents) for sae in saes]
+    places, saes = pipeline.results, _saes(pairs)
+    return {
+        "saes": [file(*sae) for sae in saes for file in (places.settings, places.weights)],
+        "latents": [places.latents(*sae) for sae in saes],
+    }
 
 
 def outputs(pipeline: "Pipeline", pairs: list[Pair]) -> list[str]:
@@ -48,18 +51,20 @@ def results(pipeline: "Pipeline") -> dict:
 
 
 def command(pipeline: "Pipeline", pairs: list[Pair]) -> str:
-    """The SAEs of each pair, and the file for its match."""
-    places = pipeline.results
+    """The SAEs of each pair among the job's inputs, and the file for its match."""
+    saes, files = _saes(pairs), inputs(pipeline, pairs)
+    folder = dict(zip(saes, folders(files["saes"]), strict=True))
+    latents = dict(zip(saes, files["latents"], strict=True))
     words = [
         flags(
-            a=places.sae(cohort, a),
-            b=places.sae(cohort, b),
-            latents_a=places.latents(cohort, a),
-            latents_b=places.latents(cohort, b),
+            a=folder[cohort, a],
+            b=folder[cohort, b],
+            latents_a=latents[cohort, a],
+            latents_b=latents[cohort, b],
             config_hash=pipeline.fingerprints.match(pipeline.study.cohorts[cohort], a, b),
-            out=places.match(cohort, a, b),
+            out=file,
         )
-        for cohort, a, b in pairs
+        for (cohort, a, b), file in zip(pairs, outputs(pipeline, pairs), strict=True)
     ]
     return " ".join(words)
 
@@ -85,3 +90,8 @@ def cost(study: Study, rates: dict) -> Cost:
     """Every pair of every cohort."""
     groups = [(cohort.n_latents, cohort.d_model, len(cohort.pairs)) for cohort in study.cohorts.values()]
     return assignments("match", groups, rates["match_seconds"])
+
+
+def _saes(pairs: list[Pair]) -> list[tuple[str, int]]:
+    """Cohort and seed of every SAE of these pairs, each once."""
+    return list(dict.fromkeys((cohort, seed) for cohort, a, b in pairs for seed in (a, b)))

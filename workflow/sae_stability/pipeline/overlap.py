@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from sae_stability.pipeline.command import flags
+from sae_stability.pipeline.command import flags, folders
 from sae_stability.pipeline.cost import Cost
 from sae_stability.study.build import Study
 from sae_stability.study.parts import Cohort, ExternalCohort
@@ -19,7 +19,7 @@ def inputs(pipeline: "Pipeline", cohort: Cohort | ExternalCohort) -> dict[str, l
         "matches": [places.match(slug, a, b) for a, b in cohort.pairs],
         "floors": [places.floor(cohort.n_latents, cohort.d_model, repeat) for repeat in repeats],
         "latents": [places.latents(slug, seed) for seed in cohort.seeds],
-        "saes": [places.weights(slug, seed) for seed in cohort.seeds],
+        "saes": [file(slug, seed) for seed in cohort.seeds for file in (places.settings, places.weights)],
     }
 
 
@@ -37,13 +37,12 @@ def results(pipeline: "Pipeline") -> dict:
 
 
 def command(pipeline: "Pipeline", cohort: Cohort | ExternalCohort) -> str:
-    """The threshold, and each input under its flag."""
+    """The threshold, and each of the job's inputs under its flag."""
     files = inputs(pipeline, cohort)
     made_from = pipeline.fingerprints.overlap(cohort)
     words = [flags(cohort=cohort.slug, threshold=pipeline.study.threshold, config_hash=made_from)]
     words += [flags(match=file) for file in files["matches"]] + [flags(floor=file) for file in files["floors"]]
-    for seed, latents in zip(cohort.seeds, files["latents"], strict=True):
-        sae = pipeline.results.sae(cohort.slug, seed)
+    for seed, latents, sae in zip(cohort.seeds, files["latents"], folders(files["saes"]), strict=True):
         words.append(flags(latents=f"{seed}={latents}", sae=f"{seed}={sae}"))
     return " ".join(words)
 

@@ -45,7 +45,7 @@ class Results:
         return self.path("tokens", tokens.slug)
 
     def token_manifest(self, tokens: TokenSet) -> str:
-        """What token blocks there are."""
+        """The list of the files of token blocks."""
         return f"{self.tokens(tokens)}/manifest.json"
 
     def heldout_tokens(self, tokens: TokenSet) -> str:
@@ -61,7 +61,7 @@ class Results:
         return self.path("activations", pass_.slug, hook, _chunk(chunk))
 
     def manifest(self, pass_: Pass, hook: str, chunk: int | str) -> str:
-        """What shards a chunk has, with its mean and scale."""
+        """The list of a chunk's shards, with the mean and scale of its rows."""
         return f"{self.activations(pass_, hook, chunk)}/manifest.json"
 
     def shards(self, pass_: Pass, hook: str, chunk: int | str) -> list[str]:
@@ -84,10 +84,10 @@ class Results:
         return sorted(tuple(map(int, name.split("-"))) for name in names)
 
     def checkpoint(self, cohort: str, seed: int, fingerprint: str, chunk: int) -> str:
-        """What a killed training job goes on from.
+        """The checkpoint from which a killed training job continues.
 
-        It is no output of a rule, because Snakemake deletes those before a job starts. Two cohorts may hold an SAE of
-        the same two seeds, so the fingerprint alone would not tell them apart.
+        It is no output of a rule, because Snakemake deletes outputs before a job starts. Two cohorts may hold an SAE
+        of the same two seeds and so of the same fingerprint: the path names the cohort too.
         """
         return self.path("checkpoints", cohort, f"seed-{seed}", f"{fingerprint}-{chunk:04d}.safetensors")
 
@@ -104,15 +104,15 @@ class Results:
         return f"{self.sae(cohort, seed)}/sae.safetensors"
 
     def settings(self, cohort: str, seed: int | str) -> str:
-        """The settings of an SAE; they say what it was made from."""
+        """The settings of an SAE, with the fingerprint of its sources."""
         return f"{self.sae(cohort, seed)}/cfg.json"
 
     def metrics(self, cohort: str, seed: int | str) -> str:
-        """What an SAE's training came to."""
+        """FVU, L0 and the share of dead latents at the end of an SAE's training."""
         return f"{self.sae(cohort, seed)}/metrics.json"
 
     def history(self, cohort: str, seed: int | str) -> str:
-        """The course of an SAE's training."""
+        """The same numbers during an SAE's training, about 400 times."""
         return f"{self.sae(cohort, seed)}/history.parquet"
 
     def fetched(self, name: str) -> str:
@@ -164,7 +164,7 @@ class Results:
         return self.path("overlap", cohort)
 
     def overlap_tables(self, cohort: str) -> list[str]:
-        """What the matches of a cohort say."""
+        """The overlap tables of a cohort."""
         return [f"{self.overlap(cohort)}/{table}.parquet" for table in OVERLAP_TABLES]
 
     def explanations(self, explainer: str, cohort: str, seed: int | str) -> str:

@@ -9,7 +9,7 @@ from sae_stability.study.parts import Cohort, Pass, TokenSet, without_seeds
 
 def check_results(folder: str) -> None:
     """The results folder stands in patterns of Snakemake and on command lines, where some characters mean else."""
-    taken = [character for character in folder if character in "{}<>" or not character.isprintable()]
+    taken = [character for character in folder if character in "{}<>$" or not character.isprintable()]
     if taken or folder.startswith("-"):
         reason = f"Snakemake reads {taken[0]!r} as its own sign" if taken else "it begins with a dash, as a flag does"
         raise StudyError(f"results: {folder!r} cannot be used: {reason}; name another folder")

@@ -1,4 +1,4 @@
-"""Cohorts that are trained: from settings to a cohort, with its pass found and what follows from the pass filled in."""
+"""Cohorts that are trained: from settings to a cohort, with its pass and the settings that follow from the pass."""
 
 from sae_stability.errors import StudyError
 from sae_stability.study import schema

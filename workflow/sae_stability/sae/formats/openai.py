@@ -13,8 +13,8 @@ from sae_stability.sae.weights import Weights, checked
 
 def detect(path: Path) -> bool:
     """Whether `path` is a `.pt` file of none of the other formats."""
-    others = (dictionary_learning, batchtopk, qwen_scope, goodfire)
-    return path.suffix == ".pt" and not any(format.detect(path) for format in others)
+    others = (dictionary_learning.detect, batchtopk.detect, qwen_scope.detect, goodfire.detect)
+    return path.suffix == ".pt" and not any(detects(path) for detects in others)
 
 
 def read(path: Path) -> Weights:
