@@ -96,7 +96,7 @@ def test_a_training_killed_at_25_random_moments_ends_with_the_same_bytes(planted
 
 
 def files_beside_the_sae(folder: Path) -> list[str]:
-    # A process killed right after the rename leaves the empty workplace, with its lock, until the next write of the file.
+    # A process killed right after the rename leaves its workplace, empty but for the lock, until the next such write.
     files = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
     return [path.name for path in files if path.parent.name != "sae"]
 
