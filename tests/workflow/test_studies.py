@@ -38,7 +38,9 @@ NO_OUTPUTS = ("results/checkpoints/", "results/tensorboard/")
 
 def undeclared(job: Job) -> list[str]:
     """The results that a command names and its rule does not: neither a declared file nor a folder of some."""
-    words = [word.rpartition("=")[2] for word in shlex.split(job.command)]
+    split = shlex.shlex(job.command, posix=True, punctuation_chars=True)
+    split.whitespace_split = True
+    words = [word.rpartition("=")[2] for word in split]
     places = [word for word in words if word.startswith("results/") and not word.startswith(NO_OUTPUTS)]
     assert places
     files = [*job.inputs, *job.outputs]
