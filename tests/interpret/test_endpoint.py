@@ -213,6 +213,10 @@ def test_a_damaged_answer_names_its_file(chat: Chat, tmp_path: Path):
     (path,) = [path for path in tmp_path.rglob("*.json") if path.name != "spent.jsonl"]
     stored = json.loads(path.read_text())
     path.write_text(json.dumps({**stored, "body": {}}))
+    with pytest.raises(StudyError, match=f"{path.name}: damaged or changed"):
+        endpoint(chat, tmp_path).detect([QUESTION])
+    del stored["digest"]
+    path.write_text(json.dumps({**stored, "body": {}}))
     with pytest.raises(StudyError, match=f"{path.name}: not the answer that its name says; delete it and run again"):
         endpoint(chat, tmp_path).detect([QUESTION])
 
