@@ -22,13 +22,15 @@ def export(
     normalisation: Normalisation,
     manifest: dict,
     config_hash: str,
+    timing: dict,
 ) -> None:
-    """Write the SAE folder: weights, history, metrics. `cfg.json` comes last and marks the folder as complete.
+    """Write the SAE folder: weights, history, metrics, times. `cfg.json` comes last and marks the folder as complete.
 
     Args:
         out: the folder.
         manifest: the manifest of the first chunk.
         config_hash: recorded in `cfg.json`.
+        timing: how long training took, and on what.
 
     Raises:
         StudyError: the weights are not finite.
@@ -40,6 +42,7 @@ def export(
     metrics |= {"steps": int(last["step"]), "tokens": int(last["tokens"]), "spikes": history.spikes.count}
     metrics |= {"batches_sha256": history.digest.hex()}
     write_json(out / "metrics.json", metrics)
+    write_json(out / "timing.json", timing)
     write_table(out / "history.parquet", table)
     own.save(out, weights, _cfg(settings, normalisation, manifest) | {"config_hash": config_hash})
 

@@ -12,7 +12,7 @@ import torch
 
 from sae_stability.activations import reader
 from sae_stability.errors import StudyError
-from sae_stability.files import clear_workplaces, sha256, write_json
+from sae_stability.files import clear_workplaces, sha256
 from sae_stability.sae.training.divergence import Watch
 from sae_stability.sae.training.event_files import EventFiles
 from sae_stability.sae.training.export import export
@@ -138,10 +138,10 @@ def train_block(
             if run.sae.out is not None:
                 run.watch.report_missed_target(run.history.last_l0())
                 out, config_hash = Path(run.sae.out), run.sae.config_hash
-                export(out, run.training, run.history, run.settings, normalisation, first_manifest, config_hash)
                 seconds = time.perf_counter() - started
                 timing = {"seconds": seconds, "tokens_per_second": loop.speed(), "threads": threads, "device": device}
-                write_json(out / "timing.json", timing | {"saes_in_the_job": len(runs)})
+                timing["saes_in_the_job"] = len(runs)
+                export(out, run.training, run.history, run.settings, normalisation, first_manifest, config_hash, timing)
     # Checkpoints are removed only once all outputs exist: if a job fails, Snakemake deletes its outputs, and the next
     # attempt resumes from the checkpoints.
     for sae in saes:
