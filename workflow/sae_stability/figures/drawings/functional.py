@@ -19,7 +19,7 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
     threshold = table["threshold"].iloc[0]
     for axes, (statistic, label), colour in zip(panels, STATISTICS.items(), style["palette"], strict=False):
         _draw_panel(axes, rows_where(table, statistic=statistic), colour, threshold)
-        axes.set_title(label)
+        axes.set_title(label.partition(" of ")[0])
     panels[0].set(ylabel="mean over live latents", ylim=(-0.05, 1.03))
     picture.supxlabel("matched decoder cosine", fontsize=style["font_size"])
     handles = [

@@ -17,6 +17,14 @@ NAMES = {
     "initial_distance": "distance to initial value",
     "decoder_density": "decoder density",
 }
+# Below a panel of a third of the width.
+_TWO_LINES = {
+    "log_rate": ("firing rate", "(log10)"),
+    "token_entropy": ("token entropy", "(bits)"),
+    "encoder_norm": ("encoder", "norm"),
+    "initial_distance": ("distance to", "initial value"),
+    "decoder_density": ("decoder", "density"),
+}
 
 
 def draw(table: pd.DataFrame, style: dict) -> Figure:
@@ -53,7 +61,7 @@ def _draw_coefficients(axes: Axes, fitted: pd.DataFrame, names: list[str], style
         over_pairs.draw_row(axes, rows_where(rows, source="shuffled"), place + 0.16, styles.FLOOR)
     axes.axvline(0, linewidth=0.6, color=styles.NEUTRAL, zorder=0)
     axes.set_yticks(range(len(names)), [NAMES[name] for name in names])
-    axes.set(ylim=(len(names) - 0.5, -0.5), xlabel="log odds of being shared, for one standard deviation")
+    axes.set(ylim=(max(len(names), 1) - 0.5, -0.5), xlabel="log odds for one standard deviation")
 
 
 def _draw_curve(axes: Axes, table: pd.DataFrame, name: str, colour: str) -> None:
@@ -64,7 +72,7 @@ def _draw_curve(axes: Axes, table: pd.DataFrame, name: str, colour: str) -> None
     axes.axhline(overall, color=styles.NEUTRAL, linewidth=0.8, linestyle="--", zorder=1)
     axes.axhline(rows_where(whole, source="floor", latents="all")["value"].mean(), color=styles.FLOOR, zorder=1)
     axes.xaxis.set_major_locator(MaxNLocator(3))
-    axes.set_xlabel(NAMES[name], fontsize=axes.xaxis.get_ticklabels()[0].get_fontsize())
+    axes.set_xlabel("\n".join(_TWO_LINES[name]))
 
 
 def caption(table: pd.DataFrame) -> str:

@@ -20,7 +20,7 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
         rows = rows_where(table, latents=latents).dropna(subset=["value"])
         live = {"markerfacecolor": "white"} if latents == "live" else {}
         over_pairs.draw_row(axes, rows_where(rows, source="trained"), place - 0.15, colour, **live)
-        over_pairs.draw_row(axes, rows_where(rows, source="random"), place + 0.15, styles.FLOOR, **live)
+        over_pairs.draw_row(axes, rows_where(rows, source="floor"), place + 0.15, styles.FLOOR, **live)
     axes.set_yticks(range(len(LATENTS)), LATENTS.values())
     axes.set(ylim=(1.5, -0.5), xlabel="overlap of the two subspaces (1: the same)")
     axes.margins(x=0.08)
@@ -52,7 +52,7 @@ def caption(table: pd.DataFrame) -> str:
 
 
 def _in_words(rows: pd.DataFrame) -> str:
-    unshared, random = rows_where(rows, source="trained"), rows_where(rows, source="random")
+    unshared, random = rows_where(rows, source="trained"), rows_where(rows, source="floor")
     measured = unshared.dropna(subset=["value"])
     if measured.empty:
         return phrases.NOT_MEASURED

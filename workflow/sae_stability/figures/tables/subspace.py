@@ -21,9 +21,9 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
         inputs: (any label, overlap folder) of one cohort.
 
     Returns:
-        Columns `COLUMNS`. `source` is "trained" (unshared latents) or "random"; `value` is the overlap of the two
-        subspaces of dimension `rank`, in [0, 1]; `std` is over the random draws (NaN for "trained"); `n` counts A's
-        unshared latents; `mean`, `low` and `high` are over the pairs.
+        Columns `COLUMNS`. `source` is "trained" (unshared latents) or "floor" (random latents); `value` is the overlap
+        of the two subspaces of dimension `rank`, in [0, 1]; `std` is over the random draws (NaN for "trained"); `n`
+        counts A's unshared latents; `mean`, `low` and `high` are over the pairs.
 
     Raises:
         StudyError: a missing or damaged table, or one without subspaces.
@@ -32,11 +32,12 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
     columns = [*keys, "source", "n", "shared", *_MEASURED]
     pairs, threshold = overlap.read(overlap.only_folder(inputs), "pairs", columns)
     pairs = pairs[pairs["source"] == "trained"]
-    rows = pairs[keys].assign(rank=pairs["subspace_rank"], n=(pairs["n"] * (1 - pairs["shared"])).round())
+    unshared = (pairs["n"] * (1 - pairs["shared"])).round().fillna(0).astype(int)  # no live latents, no fraction
+    rows = pairs[keys].assign(rank=pairs["subspace_rank"], n=unshared)
     rows = rows.assign(series="this run", threshold=threshold)
     both = [
         rows.assign(source="trained", value=pairs["subspace_overlap"], std=float("nan")),
-        rows.assign(source="random", value=pairs["subspace_random"], std=pairs["subspace_random_std"]),
+        rows.assign(source="floor", value=pairs["subspace_random"], std=pairs["subspace_random_std"]),
     ]
     found = with_intervals(pd.concat(both, ignore_index=True), ["source", "latents"])
     return found.astype({"a": str, "b": str})[list(COLUMNS)]
