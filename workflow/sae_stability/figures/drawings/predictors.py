@@ -17,7 +17,7 @@ NAMES = {
     "initial_distance": "distance to initial value",
     "decoder_density": "decoder density",
 }
-# Below a panel of a third of the width.
+# As a label in the picture.
 _TWO_LINES = {
     "log_rate": ("firing rate", "(log10)"),
     "token_entropy": ("token entropy", "(bits)"),
@@ -29,8 +29,8 @@ _TWO_LINES = {
 
 def draw(table: pd.DataFrame, style: dict) -> Figure:
     """Above, the coefficients of the regression; below, the shared fraction at each tenth of each predictor."""
-    picture = styles.figure(style, 4.6)
-    grid = picture.add_gridspec(3, 6, height_ratios=(1.25, 1, 1))
+    picture = styles.figure(style, 5.2)
+    grid = picture.add_gridspec(3, 6, height_ratios=(1.7, 1, 1))
     fitted = rows_where(table, statistic="coefficient")
     names = [name for name in NAMES if name in set(table["predictor"])]
     _draw_coefficients(picture.add_subplot(grid[0, :]), fitted, names, style)
@@ -42,7 +42,8 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
         _draw_curve(axes, table, name, style["palette"][0])
         axes.tick_params(labelleft=column == 0)
     if first is not None:
-        styles.fraction_axis(first.yaxis)
+        highest = rows_where(table, statistic="shared")["value"].max()
+        styles.fraction_axis(first.yaxis, limit=min(1.0, max(1.1 * highest, 0.1)))
         first.set_ylabel("shared fraction")
     handles = [
         styles.mark("being shared", color=style["palette"][0], linewidth=1.8),
@@ -60,7 +61,7 @@ def _draw_coefficients(axes: Axes, fitted: pd.DataFrame, names: list[str], style
         over_pairs.draw_row(axes, rows_where(rows, source="trained"), place - 0.16, style["palette"][0])
         over_pairs.draw_row(axes, rows_where(rows, source="shuffled"), place + 0.16, styles.FLOOR)
     axes.axvline(0, linewidth=0.6, color=styles.NEUTRAL, zorder=0)
-    axes.set_yticks(range(len(names)), [NAMES[name] for name in names])
+    axes.set_yticks(range(len(names)), ["\n".join(_TWO_LINES[name]) for name in names])
     axes.set(ylim=(max(len(names), 1) - 0.5, -0.5), xlabel="log odds for one standard deviation")
 
 
@@ -71,7 +72,7 @@ def _draw_curve(axes: Axes, table: pd.DataFrame, name: str, colour: str) -> None
     overall = rows_where(whole, source="trained", latents="live")["value"].mean()
     axes.axhline(overall, color=styles.NEUTRAL, linewidth=0.8, linestyle="--", zorder=1)
     axes.axhline(rows_where(whole, source="floor", latents="all")["value"].mean(), color=styles.FLOOR, zorder=1)
-    axes.xaxis.set_major_locator(MaxNLocator(3))
+    axes.xaxis.set_major_locator(MaxNLocator(2))
     axes.set_xlabel("\n".join(_TWO_LINES[name]))
 
 
@@ -81,8 +82,9 @@ def caption(table: pd.DataFrame) -> str:
     run = rows_where(fitted, source="trained")
     largest = run.groupby("predictor")["mean"].first().abs().sort_values(ascending=False).index
     said = [f"{NAMES[name]} {over_pairs.mean_in_words(rows_where(run, predictor=name), '{:+.2f}')}" for name in largest]
-    shuffled = rows_where(fitted, source="shuffled")["value"].abs().max()
-    chance = f" (with outcomes in random order at most {shuffled:.2f})" if shuffled == shuffled else ""
+    shuffled = rows_where(fitted, source="shuffled")["mean"]
+    ends = f"{shuffled.min():+.2f} to {shuffled.max():+.2f}"
+    chance = f" (with outcomes in random order {ends})" if len(shuffled) else ""
     fractions = {
         latents: phrases.percent(rows_where(whole, source="trained", latents=latents)["value"].mean())
         for latents in ("all", "live")
