@@ -163,9 +163,15 @@ class Fingerprints:
 
     def _of_table(self, figure: Figure) -> str:
         kind = FIGURES[figure.figure]
-        # What is read besides overlap tables is what these tables were made from themselves.
+        # Matches and evaluations are what the overlap tables were made from themselves.
         tables = [[label, self.overlap(self._study.cohorts[cohort])] for label, cohort in figure.inputs]
-        return key(kind.name, tables, code_hash("figure-table", kind.table))
+        cohorts = [self._study.cohorts[cohort] for _, cohort in figure.inputs]
+        besides = []
+        if "firing" in kind.extra:
+            besides += [self.firing(cohort, seed) for cohort in cohorts for seed in cohort.seeds]
+        if "cofiring" in kind.extra:
+            besides += [self.cofiring(cohort, *pair) for cohort in cohorts for pair in cohort.pairs]
+        return key(kind.name, tables, code_hash("figure-table", kind.table), *besides)
 
     def _of_explanations(self, explainer: str, cohort: Cohort | ExternalCohort, seed: int) -> str:
         interpret = self._study.interpret
