@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sae_stability.pipeline import Pipeline, modules
+from sae_stability.pipeline import Pipeline, fingerprints, modules
 from sae_stability.study.build import Study
 from tests.pipeline.planted import Planted, forget
 from tests.study_config import small_config
