@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sae_stability.corpus.blocks import BlockFile, metadata
 from sae_stability.corpus.documents import documents
-from sae_stability.corpus.packing import Blocks, Layout, one_a_block, pack
+from sae_stability.corpus.packing import Blocks, Layout, joined, one_a_block, pack
 from sae_stability.corpus.tokenize import tokenize, write_token_set
 from sae_stability.errors import StudyError
 from sae_stability.files import read_json
@@ -42,11 +42,6 @@ def write(out: Path, model: Path, **changes) -> dict:
         "out": out,
     }
     return write_token_set(**{**arguments, **changes})
-
-
-def joined(blocks: list[Blocks]) -> Blocks:
-    fields = ("tokens", "document_id", "position", "special")
-    return Blocks(*(np.concatenate([getattr(block, field) for block in blocks]) for field in fields))
 
 
 def text_tokens(folder: Path, chunk: int | str) -> list[tuple[int, int, int]]:
@@ -132,6 +127,40 @@ def test_chunks_divide_the_same_tokens_wherever_the_borders_fall(models, tmp_pat
     found = [text_tokens(tmp_path / "parts", chunk) for chunk in chunks]
     assert [token for part in found for token in part] == text_tokens(tmp_path / "whole", 0)
     assert [len(part) for part in found] == [min(chunk_tokens, 1000 - chunk * chunk_tokens) for chunk in chunks]
+
+
+@pytest.mark.parametrize("packing", [True, False])
+def test_shuffled_text_has_the_same_tokens_in_another_order_and_all_else_in_its_place(models, tmp_path, packing):
+    def blocks(name: str, chunk: int | str) -> Blocks:
+        return joined([some for _, some in BlockFile(tmp_path / name, chunk).read()])
+
+    seeds = {"plain": None, "shuffled": 0, "again": 0, "otherwise": 1}
+    manifests = {
+        name: write(tmp_path / name, models["bert"], packing=packing, shuffle_seed=seed) for name, seed in seeds.items()
+    }
+    assert [manifest["shuffled"] for manifest in manifests.values()] == [False, True, True, True]
+    for chunk in ("heldout", 0, 1, 2, 3):
+        plain, shuffled, again, otherwise = (blocks(name, chunk) for name in seeds)
+        text = plain.trainable
+        for name in ("document_id", "position", "special"):
+            assert np.array_equal(getattr(plain, name), getattr(shuffled, name))
+        assert np.array_equal(plain.tokens[~text], shuffled.tokens[~text])
+        assert np.array_equal(np.sort(plain.tokens[text]), np.sort(shuffled.tokens[text]))
+        # Frequent tokens meet themselves by chance.
+        assert (plain.tokens[text] == shuffled.tokens[text]).mean() < 0.2
+        assert np.array_equal(shuffled.tokens, again.tokens)
+        assert not np.array_equal(shuffled.tokens, otherwise.tokens)
+    assert manifests["shuffled"]["chunks"] == manifests["again"]["chunks"]
+
+
+def test_tokens_are_shuffled_within_a_row_group(monkeypatch, models, tmp_path):
+    monkeypatch.setattr("sae_stability.corpus.tokenize._ROW_GROUP_TOKENS", 160)
+    write(tmp_path / "plain", models["gpt_neox"])
+    write(tmp_path / "shuffled", models["gpt_neox"], shuffle_seed=0)
+    plain, shuffled = ([some for _, some in BlockFile(tmp_path / name, 0).read()] for name in ("plain", "shuffled"))
+    assert len(shuffled) == len(plain) > 1
+    for before, after in zip(plain, shuffled, strict=True):
+        assert np.array_equal(np.sort(before.tokens, axis=None), np.sort(after.tokens, axis=None))
 
 
 def test_special_tokens_are_divided_without_loss_or_repetition(models, tmp_path):

@@ -23,6 +23,22 @@ def test_another_file_of_a_model_is_another_model(tmp_path: Path, name: str):
     assert found[0] != found[1]
 
 
+def test_random_weights_are_known_by_their_seed_and_not_by_a_file(tmp_path: Path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+
+    def found(seed: int | None) -> list:
+        model = Model(str(folder), random_seed=seed, slug="own", d_model=8, parameters=None, max_positions=None)
+        return Contents(tmp_path / "memory.json").of_model(model)
+
+    (folder / "model.safetensors").write_text("one")
+    before = [found(seed) for seed in (None, 0, 1)]
+    assert all(a != b for i, a in enumerate(before) for b in before[:i])
+    (folder / "model.safetensors").write_text("other")
+    after = [found(seed) for seed in (None, 0, 1)]
+    assert [a != b for a, b in zip(before, after, strict=True)] == [True, False, False]
+
+
 def test_a_file_of_the_same_size_and_another_time_is_read_again(tmp_path: Path):
     file, found = tmp_path / "text", []
     for time, content in enumerate(("one", "two")):

@@ -55,6 +55,11 @@ def edit(path: str, value: object):
     return change
 
 
+def _as_by_default(config: dict) -> None:
+    config["models"]["tiny"] |= {"weights": "trained", "seed": None}
+    config["tokens"]["tiny-web"]["shuffle_tokens"] = False
+
+
 CHANGES = {
     "a longer context": (edit("tokens.tiny-web.context_length", 8), FROM_ACTIVATIONS | {"tokens"}),
     "another shuffle": (edit("passes.mlp.shuffle_seed", 3), FROM_ACTIVATIONS),
@@ -65,6 +70,9 @@ CHANGES = {
     "TensorBoard": (edit("cohorts.base.tensorboard", True), set()),
     "the model's size, for the plan": (edit("models.tiny.parameters", 7), set()),
     "another revision of the model": (edit("models.tiny.revision", "abc"), FROM_ACTIVATIONS | {"tokens"}),
+    "random weights": (edit("models.tiny.weights", "random"), FROM_ACTIVATIONS | {"tokens"}),
+    "shuffled tokens": (edit("tokens.tiny-web.shuffle_tokens", True), FROM_ACTIVATIONS | {"tokens"}),
+    "what both are by default": (_as_by_default, set()),
     "another device": (edit("device", "cuda"), FROM_ACTIVATIONS),
     "another threshold": (edit("threshold", 0.5), FROM_OVERLAP),
     "one floor more": (edit("floor", {"repeats": 7}), FROM_OVERLAP),

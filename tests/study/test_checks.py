@@ -41,6 +41,17 @@ MISTAKES = {
     "one group": ("cohorts.base.groups", 1, "cohorts.base.groups: 1 given; it must be from 2 to 16"),
     "dtype": ("passes.mlp.dtype", "fp16", "Allowed: float32, float16, bfloat16"),
     "sha256": ("models.tiny.sha256", "53aa", "64 hexadecimal digits"),
+    "seed of trained weights": (
+        "models.tiny.seed",
+        1,
+        "models.tiny.seed: trained weights have none; leave it out, or write `weights: random` beside it",
+    ),
+    "checksum of random weights": (
+        "models.tiny",
+        {"name": "nobody/tiny", "d_model": 32, "weights": "random", "sha256": "0" * 64},
+        "models.tiny.sha256: random weights come from no file; leave it out",
+    ),
+    "weights": ("models.tiny.weights", "randon", "did you mean random?"),
     "name with a capital": ("cohorts.Base", {"n_latents": 8}, "cohorts.Base: a name here must be lower-case"),
     "study without cohorts": ("cohorts", ..., "cohorts: missing"),
     "no cohorts": ("cohorts", {}, "cohorts: is empty"),

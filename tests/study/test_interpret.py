@@ -82,6 +82,16 @@ def test_a_mistake_is_said_with_its_place(path: str, value: object, words: str):
     assert words in broken(path, value)
 
 
+@pytest.mark.parametrize("judge", ["sentences", "small"])
+def test_a_model_with_random_weights_is_no_judge(judge: str):
+    study = config()
+    study["models"]["noise"] = {**study["models"]["tiny"], "weights": "random"}
+    judges = {**SECTION["judges"], judge: {**SECTION["judges"][judge], "model": "noise"}}
+    study["interpret"] = {**SECTION, "judges": judges}
+    expected = f"interpret.judges.{judge}.model: noise has random weights, so it has no answers; name a trained model"
+    assert message(study) == expected
+
+
 def test_a_cohort_that_reads_no_text_is_refused(tmp_path, monkeypatch):
     import numpy as np
 

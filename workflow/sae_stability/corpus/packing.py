@@ -1,7 +1,7 @@
 """Token ids of documents to blocks of equal length: packed, or one document a block."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -75,6 +75,19 @@ def one_a_block(documents: Iterable[Document], layout: Layout) -> Iterator[Block
     """One document a block, truncated to the block or padded at its end."""
     for number, ids in documents:
         yield from _with_text(_blocks(_padded_document(number, ids, layout)[:, None], layout))
+
+
+def joined(parts: Sequence[Blocks]) -> Blocks:
+    """All blocks as one."""
+    names = [field.name for field in fields(Blocks)]
+    return Blocks(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+def with_text_shuffled(blocks: Blocks, random: np.random.Generator) -> Blocks:
+    """The blocks with the tokens of their text in random order; `document_id` and `position` stay with the place."""
+    tokens, text = blocks.tokens.copy(), blocks.trainable
+    tokens[text] = random.permutation(tokens[text])
+    return replace(blocks, tokens=tokens)
 
 
 def _packed_document(number: int, ids: list[int], layout: Layout) -> np.ndarray:

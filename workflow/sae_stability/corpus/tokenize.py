@@ -10,15 +10,17 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.random import default_rng
 from tqdm import tqdm
 
 from sae_stability.corpus.bad_rows import BadRows
 from sae_stability.corpus.documents import documents
-from sae_stability.corpus.packing import Blocks, Document, Layout, one_a_block, pack
+from sae_stability.corpus.packing import Blocks, Document, Layout, joined, one_a_block, pack, with_text_shuffled
 from sae_stability.errors import StudyError, one_line
 from sae_stability.files import named, publish, sha256, workplace, write_json
 from sae_stability.models.source import ModelSource
 from sae_stability.models.tokenizer import load_tokenizer
+from sae_stability.random_streams import stream
 from sae_stability.ranges import Count, Index
 
 FORMAT = "sae-stability tokens 1"
@@ -41,6 +43,7 @@ def tokenize(
     heldout_tokens: Count,
     train_tokens: Count,
     chunk_tokens: Count,
+    shuffle_tokens: bool = False,
     config_hash: str = "",
     out: Path,
 ) -> dict:
@@ -56,6 +59,8 @@ def tokenize(
         heldout_tokens: tokens kept for evaluation; special tokens and padding do not count.
         train_tokens: tokens for training, counted likewise.
         chunk_tokens: training tokens a chunk, counted likewise.
+        shuffle_tokens: put the tokens of a file in random order, about a million at a time; special tokens and padding
+            stay where they are. What is left of the text is how often each token occurs.
         config_hash: fingerprint of what the blocks are made from, recorded in the manifest.
         out: folder for the blocks.
 
@@ -74,6 +79,7 @@ def tokenize(
         heldout_tokens=heldout_tokens,
         train_tokens=train_tokens,
         chunk_tokens=chunk_tokens,
+        shuffle_seed=corpus_seed if shuffle_tokens else None,
         config_hash=config_hash,
         out=out,
         bad_rows=bad_rows,
@@ -90,6 +96,7 @@ def write_token_set(
     heldout_tokens: int,
     train_tokens: int,
     chunk_tokens: int,
+    shuffle_seed: int | None = None,
     config_hash: str = "",
     out: Path,
     bad_rows: BadRows | None = None,
@@ -108,6 +115,7 @@ def write_token_set(
         context_length: tokens a block, special ones included.
         packing: join documents and cut them, or one document a block (cut, or padded at its end).
         heldout_tokens, train_tokens, chunk_tokens: trainable tokens held out, for training, in a chunk.
+        shuffle_seed: seed of a random order of the trainable tokens in each row group of a file; None keeps theirs.
         config_hash: fingerprint of what the blocks are made from.
         out: the folder to write into.
         bad_rows: counts rows of the corpus that held no text, for the manifest and the log.
@@ -139,10 +147,19 @@ def write_token_set(
             progress,
             "held-out",
             corpus,
+            shuffle_seed,
         )
         names = [f"chunk-{chunk:04d}" for chunk in range(-(-train_tokens // chunk_tokens))]
         chunks = _write_section(
-            blocks_of(numbered, layout), train_tokens, chunk_tokens, names, folder, progress, "training", corpus
+            blocks_of(numbered, layout),
+            train_tokens,
+            chunk_tokens,
+            names,
+            folder,
+            progress,
+            "training",
+            corpus,
+            shuffle_seed,
         )
         manifest = {
             "format": FORMAT,
@@ -158,6 +175,7 @@ def write_token_set(
             "heldout_tokens": heldout_tokens,
             "train_tokens": train_tokens,
             "chunk_tokens": chunk_tokens,
+            "shuffled": shuffle_seed is not None,
             "bad_rows": bad_rows.counts,
             "heldout": heldout[0],
             "chunks": chunks,
@@ -228,9 +246,10 @@ def _write_section(
     progress: tqdm,
     what: str,
     corpus: "_Corpus",
+    shuffle_seed: int | None,
 ) -> list[dict]:
     """Write blocks of `total` trainable tokens into files of `file_tokens` each; return the files' manifest entries."""
-    section = _Section(out, names, total, file_tokens)
+    section = _Section(out, names, total, file_tokens, shuffle_seed)
     try:
         while section.seen < total:
             some = next(blocks, None)
@@ -275,8 +294,9 @@ class _Section:
         entries: manifest entries of the finished files.
     """
 
-    def __init__(self, out: Path, names: list[str], total: int, file_tokens: int):
+    def __init__(self, out: Path, names: list[str], total: int, file_tokens: int, shuffle_seed: int | None):
         self.out, self.names, self.total, self.file_tokens = out, names, total, file_tokens
+        self.shuffle_seed = shuffle_seed
         self.seen = 0
         self.blocks = 0
         self.entries: list[dict] = []
@@ -305,9 +325,8 @@ class _Section:
         self.blocks += 1
 
     def _open(self, chunk: int, skip: int, tokens: int) -> "_BlockWriter":
-        return _BlockWriter(
-            self.out / f"{self.names[chunk]}.parquet", {"first_block": self.blocks, "skip": skip, "tokens": tokens}
-        )
+        metadata = {"first_block": self.blocks, "skip": skip, "tokens": tokens}
+        return _BlockWriter(self.out / f"{self.names[chunk]}.parquet", metadata, self.shuffle_seed)
 
     def _close_file(self) -> None:
         assert self.file is not None
@@ -321,10 +340,11 @@ class _Section:
 
 
 class _BlockWriter:
-    """Writes one Parquet file of blocks in row groups."""
+    """Writes one Parquet file of blocks in row groups, with `shuffle_seed` the text of each in random order."""
 
-    def __init__(self, path: Path, metadata: dict):
+    def __init__(self, path: Path, metadata: dict, shuffle_seed: int | None):
         self.path, self.metadata = path, metadata
+        self.random = None if shuffle_seed is None else default_rng(stream("shuffle-tokens", shuffle_seed, path.name))
         self.waiting: list[Blocks] = []
         self.count = 0
         self.last_document = None
@@ -337,11 +357,14 @@ class _BlockWriter:
             self._flush()
 
     def _flush(self) -> None:
-        table = _table(self.waiting, self.metadata)
+        blocks = joined(self.waiting)
+        if self.random is not None:
+            blocks = with_text_shuffled(blocks, self.random)
+        table = _table(blocks, self.metadata)
         with named(self.path):
             if self.writer is None:
                 self.writer = pq.ParquetWriter(self.path, table.schema, compression="zstd")
-            self.writer.write_table(table, row_group_size=len(self.waiting))
+            self.writer.write_table(table, row_group_size=len(blocks))
         self.waiting = []
 
     def finish(self) -> dict:
@@ -359,11 +382,14 @@ class _BlockWriter:
                 self.writer.close()
 
 
-def _table(blocks: list[Blocks], metadata: dict) -> pa.Table:
+def _table(blocks: Blocks, metadata: dict) -> pa.Table:
     columns = {}
-    for name, kind in (("tokens", pa.int32()), ("document_id", pa.int32()), ("position", pa.int32())):
-        values = np.concatenate([getattr(block, name) for block in blocks])
+    for name, kind in (
+        ("tokens", pa.int32()),
+        ("document_id", pa.int32()),
+        ("position", pa.int32()),
+        ("special", pa.bool_()),
+    ):
+        values = getattr(blocks, name)
         columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel(), kind), values.shape[1])
-    special = np.concatenate([block.special for block in blocks])
-    columns["special"] = pa.FixedSizeListArray.from_arrays(pa.array(special.ravel()), special.shape[1])
     return pa.table(columns).replace_schema_metadata({"sae_stability": json.dumps(metadata)})

@@ -46,6 +46,7 @@ def write_fresh_tokens(
         heldout_tokens=count,
         train_tokens=0,
         chunk_tokens=count,
+        shuffle_seed=corpus_seed if manifest["shuffled"] else None,
         config_hash=config_hash,
         out=out,
     )

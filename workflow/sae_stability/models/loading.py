@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Iterator
 
 import huggingface_hub
+import torch
 import transformers
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -14,6 +15,7 @@ from sae_stability.models.dtypes import torch_dtype
 from sae_stability.models.parts import part_of
 from sae_stability.models.source import ModelSource
 from sae_stability.models.unloaded import check_head, check_switched_off, mark_missing
+from sae_stability.random_streams import stream
 
 
 def model_config(source: ModelSource) -> transformers.PretrainedConfig:
@@ -47,7 +49,8 @@ def load_model(source: ModelSource, device: str, *, lm_head: bool = False) -> tr
     """The model with its weights in evaluation mode, exactly as saved: nothing is folded or centred.
 
     Weights that the files do not have are NaN (transformers would draw them at random), so that nothing computed from
-    them passes for an activation; `missing_weights` names them.
+    them passes for an activation; `missing_weights` names them. With a `random_seed`, all weights are drawn as the
+    model's own code draws them before training, and only the configuration comes from the files.
 
     Args:
         source: which model; its `dtype` is that of weights and computation.
@@ -61,6 +64,8 @@ def load_model(source: ModelSource, device: str, *, lm_head: bool = False) -> tr
     source.check_weights()
     config = model_config(source)
     factory = _factory(config, source) if lm_head else transformers.AutoModel
+    if source.random_seed is not None:
+        return part_of(_random_model(config, factory, source), source).to(device).eval()
     with loading("model", source), _quiet():
         # weights_only: a checkpoint that is a pickle may hold tensors and nothing else.
         model, report = factory.from_pretrained(
@@ -79,6 +84,22 @@ def load_model(source: ModelSource, device: str, *, lm_head: bool = False) -> tr
         mark_missing(model, missing, unused)
         model.config.use_cache = False
         return part_of(model, source).to(device).eval()
+
+
+def _random_model(
+    config: transformers.PretrainedConfig, factory: type, source: ModelSource
+) -> transformers.PreTrainedModel:
+    """A model of weights that were never trained: the same on every device, with and without its head."""
+    with loading("model", source), _quiet(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream("random-weights", source.random_seed))
+        model = base = transformers.AutoModel.from_config(
+            config, dtype=torch.float32, trust_remote_code=False, **_without_pooler(config)
+        )
+        if factory is not transformers.AutoModel:
+            model = factory.from_config(config, dtype=torch.float32, trust_remote_code=False)
+            model.base_model.load_state_dict(base.state_dict())
+    model.config.use_cache = False
+    return model.to(torch_dtype(source.dtype))
 
 
 def skeleton(config: transformers.PretrainedConfig) -> transformers.PreTrainedModel:

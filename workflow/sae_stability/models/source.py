@@ -29,6 +29,9 @@ class ModelSource:
     part: str | None = dataclasses.field(default=None, metadata={"flag": "model-part"})
     """Module that is run by itself in place of the whole model, such as encoder or text_model"""
 
+    random_seed: int | None = dataclasses.field(default=None, metadata={"flag": "model-random-seed"})
+    """Seed of random weights in place of those in the files, as before any training; those in the files if not given"""
+
     @property
     def folder(self) -> Path | None:
         """The folder of a local model or of one in an installed package; None for a model on the hub.

@@ -25,13 +25,14 @@ def flags(**settings: object) -> str:
 
 
 def model_flags(model: Model) -> str:
-    """Which model a job loads, its number type, and which part of it runs."""
+    """Which model a job loads, with which weights, its number type, and which part of it runs."""
     return flags(
         model=model.name,
         revision=model.revision,
         sha256=model.sha256,
         model_dtype=model.dtype,
         model_part=model.part,
+        model_random_seed=model.random_seed,
     )
 
 

@@ -51,12 +51,16 @@ class Contents:
     def of_model(self, model: Model) -> list:
         """What decides a model's tokens and activations: its name on the hub and revision, or the files' contents."""
         facts = [model.revision, model.sha256, model.dtype]
+        is_random = model.random_seed is not None
+        if is_random:
+            facts += ["random weights", model.random_seed]
         folder = model.folder
         if folder is None:
             return [model.name, *facts]
         small = sorted(file for pattern in _MODEL_FILES for file in folder.glob(pattern))
         # Weights whose checksum the study states are checked against it by every job that loads them.
-        weights = [] if model.sha256 else sorted(file for pattern in _WEIGHTS for file in folder.glob(pattern))
+        unread = is_random or model.sha256
+        weights = [] if unread else sorted(file for pattern in _WEIGHTS for file in folder.glob(pattern))
         names = [file.name for file in (*small, *weights)]
         return [*facts, names, self.of([*small, *weights])]
 

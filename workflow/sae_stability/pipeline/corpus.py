@@ -51,6 +51,7 @@ def command(pipeline: "Pipeline", tokens: TokenSet) -> str:
         heldout_tokens=tokens.heldout_tokens,
         train_tokens=tokens.train_tokens,
         chunk_tokens=tokens.chunk_tokens,
+        shuffle_tokens=tokens.shuffle_tokens or None,
         config_hash=pipeline.fingerprints.tokens(tokens),
     )
 

@@ -132,7 +132,8 @@ class Fingerprints:
 
     def _of_tokens(self, tokens: TokenSet) -> str:
         sources = [self._contents.of_model(tokens.model), self._contents.of_corpus(tokens.corpus)]
-        return key(sources, [getattr(tokens, size) for size in _TOKEN_SIZES], code_hash("tokenize"))
+        shuffled = ["shuffled"] if tokens.shuffle_tokens else []
+        return key(sources, [getattr(tokens, size) for size in _TOKEN_SIZES], code_hash("tokenize"), *shuffled)
 
     def _of_activations(self, pass_: Pass) -> str:
         names = [field.name for field in dataclasses.fields(pass_) if field.name not in _NOT_ACTIVATIONS]

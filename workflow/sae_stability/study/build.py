@@ -162,7 +162,10 @@ def _model(slug: str, given: dict) -> Model:
             f"models.{slug}.d_model: missing, and {given['name']} is no local folder to read it from; "
             "write the model's width (hidden_size, n_embd or d_model in its config.json on the hub)"
         )
-    return Model(slug=slug, **{**given, **known})
+    checks.check_weights(f"models.{slug}", given)
+    rest = {key: value for key, value in given.items() if key not in ("weights", "seed")}
+    random_seed = (given["seed"] or 0) if given["weights"] == "random" else None
+    return Model(slug=slug, random_seed=random_seed, **{**rest, **known})
 
 
 def _corpus(slug: str, given: dict) -> Corpus:

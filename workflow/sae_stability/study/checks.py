@@ -35,6 +35,14 @@ def check_chunks(where: str, unit: str, train: int, chunk: int) -> None:
         )
 
 
+def check_weights(where: str, given: dict) -> None:
+    """A seed is that of random weights, and these have no checksum."""
+    if given["weights"] == "trained" and given["seed"] is not None:
+        raise StudyError(f"{where}.seed: trained weights have none; leave it out, or write `weights: random` beside it")
+    if given["weights"] == "random" and given["sha256"] is not None:
+        raise StudyError(f"{where}.sha256: random weights come from no file; leave it out")
+
+
 def check_context(tokens: TokenSet) -> None:
     """A block must fit into the model's positions."""
     limit = tokens.model.max_positions

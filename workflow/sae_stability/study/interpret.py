@@ -59,7 +59,8 @@ def interpret_of(
     judges = given["judges"]
     for name, judge in judges.items():
         if judge["kind"] in ("local", "embedding"):
-            look_up(f"interpret.judges.{name}.model", judge["model"], models)
+            where = f"interpret.judges.{name}.model"
+            _check_trained(where, look_up(where, judge["model"], models))
     if WITHOUT_EXPLANATION in judges:
         raise StudyError(f"interpret.judges.{WITHOUT_EXPLANATION}: this name stands for no explainer; choose another")
     for place, name in enumerate(given["cohorts"]):
@@ -77,6 +78,11 @@ def interpret_of(
         "scorers": {name: Scorer(**scorer) for name, scorer in given["scorers"].items()},
     }
     return Interpret(**{**given, **own})
+
+
+def _check_trained(where: str, model: Model) -> None:
+    if model.random_seed is not None:
+        raise StudyError(f"{where}: {model.slug} has random weights, so it has no answers; name a trained model")
 
 
 def _check_cohort(where: str, cohort: Cohort | ExternalCohort, firing: Sequence[str]) -> None:

@@ -33,7 +33,10 @@ class Corpus:
 
 @dataclasses.dataclass(frozen=True)
 class TokenSet:
-    """A corpus cut into token blocks for one model. Counts leave out special tokens."""
+    """A corpus cut into token blocks for one model. Counts leave out special tokens.
+
+    With `shuffle_tokens`, the tokens are those of the corpus in random order.
+    """
 
     slug: str
     model: Model
@@ -43,6 +46,7 @@ class TokenSet:
     heldout_tokens: int
     train_tokens: int
     chunk_tokens: int
+    shuffle_tokens: bool
 
     @property
     def chunks(self) -> int:
