@@ -7,6 +7,7 @@ from contextlib import contextmanager
 _EXTRAS = {
     **dict.fromkeys(("datasets", "tensorboard", "tokenizers", "torch", "transformers"), "train"),
     **dict.fromkeys(("matplotlib", "scipy", "seaborn", "snakemake"), "workflow"),
+    **dict.fromkeys(("accelerate", "gguf"), "language-model"),
 }
 
 

@@ -37,6 +37,7 @@ VERBS = {
     "contexts": Verb("firing.show:show_contexts", "show texts on which a latent fires, shaded by its activation"),
     "convert": Verb("sae.convert:convert", "convert an SAE from one library's format to another's"),
     "fetch": Verb("sae.hub:fetch", "download an SAE from the Hugging Face hub"),
+    "convert-gguf": Verb("models.gguf:convert_gguf", "convert a quantised model of llama.cpp to one that studies name"),
     "info": Verb("sae.info:describe", "show what an SAE is: shapes, settings, quality"),
     "tokenize": Verb("corpus.tokenize:tokenize", "stage: documents to token blocks"),
     "extract": Verb("activations.extraction:extract", "stage: token blocks to shards of activations"),
