@@ -106,7 +106,7 @@ def test_every_declared_figure_has_its_modules_and_its_check(kind):
     assert callable(registry.load(kind.name, "drawing").draw)
     assert callable(registry.load(kind.name, "drawing").caption)
     assert kind.check in CHECKS
-    assert set(kind.extra) <= {"match", "evaluation"}
+    assert set(kind.extra) <= {"match", "evaluation", "scores"}
 
 
 def test_every_check_is_some_figures():

@@ -29,14 +29,14 @@ class FigureKind:
             sweep gives the cohort.
         check: which check of `study/figures.py` the sweep must pass.
         extra: what is read besides overlap tables: "match" (the first pair's match file), "evaluation" (the
-            evaluation of every SAE).
+            evaluation of every SAE), "scores" (the scores of every SAE that has some).
     """
 
     name: str
     swept: str | None = None
     labels: Literal["value", "name"] = "value"
-    check: Literal["values", "layers", "names", "randomness", "architectures"] = "values"
-    extra: tuple[Literal["match", "evaluation"], ...] = ()
+    check: Literal["values", "layers", "names", "randomness", "architectures", "controls"] = "values"
+    extra: tuple[Literal["match", "evaluation", "scores"], ...] = ()
 
     @property
     def draws(self) -> Literal["cohort", "sweep"]:
@@ -67,6 +67,7 @@ FIGURES: dict[str, FigureKind] = {
         FigureKind("layer", swept="hookpoint", check="layers", extra=("evaluation",)),
         FigureKind("position", swept="hookpoint", labels="name", check="names"),
         FigureKind("randomness", swept="varied", check="randomness"),
+        FigureKind("controls", swept="control", labels="name", check="controls", extra=("evaluation", "scores")),
         FigureKind("architecture", swept="architecture", check="architectures", extra=("evaluation",)),
     )
 }

@@ -20,6 +20,7 @@ def inputs(pipeline: "Pipeline", figure: Figure) -> dict[str, list[str]]:
         "tables": [file for cohort in cohorts for file in places.overlap_tables(cohort.slug)],
         "matches": [places.match(cohort.slug, *cohort.pairs[0]) for cohort in cohorts if "match" in wanted],
         "quality": [places.quality(*sae) for sae in _saes(pipeline.study, figure) if "evaluation" in wanted],
+        "scores": [places.scores(*names) for names in scored(pipeline.study, figure)],
     }
 
 
@@ -41,6 +42,8 @@ def table_command(pipeline: "Pipeline", figure: Figure) -> str:
         sources += zip(cohorts, files["matches"], strict=True)
     if files["quality"]:
         sources += zip((cohort for cohort, _ in _saes(pipeline.study, figure)), files["quality"], strict=True)
+    names = ("/".join(names[:3]) for names in scored(pipeline.study, figure))
+    sources += zip(names, files["scores"], strict=True)
     first = flags(figure=figure.figure, config_hash=pipeline.fingerprints.table(figure))
     return " ".join([first, *(flags(input=keyed(label, path)) for label, path in sources)])
 
@@ -48,6 +51,18 @@ def table_command(pipeline: "Pipeline", figure: Figure) -> str:
 def cost(study: Study, _rates: dict) -> Cost:
     """A table and a drawing for each figure."""
     return Cost("figures", jobs=2 * len(study.figures))
+
+
+def scored(study: Study, figure: Figure) -> list[tuple[str, str, str, int]]:
+    """Explainer, scorer, cohort and seed of every table of scores that a figure reads."""
+    if "scores" not in FIGURES[figure.figure].extra:
+        return []
+    return [
+        (*names, cohort, seed)
+        for names in study.interpret.scores
+        for cohort, seed in _saes(study, figure)
+        if cohort in study.interpret.cohorts
+    ]
 
 
 def _saes(study: Study, figure: Figure) -> list[tuple[str, int]]:
