@@ -19,6 +19,7 @@ def pair_row(a, b, source, latents, n, shared, **other) -> dict:
     """A row of pairs.parquet; what is not given follows from `shared`."""
     row = {"cohort": "base", "a": a, "b": b, "source": source, "latents": latents, "n": n, "shared": shared}
     row |= {"same_counterpart": float(np.minimum(1.0, shared + 0.4)), "joint": shared + 0.01, "max": shared + 0.03}
+    row |= {"subspace_rank": 9.0, "subspace_overlap": 0.4, "subspace_random": 0.3, "subspace_random_std": 0.01}
     row |= {"decoder_only": shared + 0.1, "mean_cosine_decoder": 0.6, "mean_cosine_encoder": 0.5}
     return row | other
 
@@ -99,6 +100,41 @@ class Maker:
         )
         path = self.root / "matches" / name / "0-1.parquet"
         files.write_table(path, table, {"a": {"cohort": name, "seed": 0}, "b": {"cohort": name, "seed": 1}})
+        return path
+
+    def measured(
+        self, name: str, *, size: int = 384, seeds: int = 5, shared: float = 0.3, live: bool = True, **_
+    ) -> dict[str, list[Path]]:
+        """Matches and co-firing of every pair, firing of every SAE, and the table of latents of the cohort."""
+        generator = np.random.default_rng(size)
+        entropy, alive = generator.uniform(0, 8, size), np.full(size, live)
+        found = {"matches": [], "cofiring": [], "firing": []}
+        latents = {"cohort": name, "latent": np.arange(size), "init_similarity_decoder": generator.random(size)}
+        latents |= {"encoder_norm": generator.random(size), "decoder_density": generator.random(size)}
+        for seed in range(seeds):
+            rate = 10 ** generator.uniform(-4, -1, size) if live else np.zeros(size)
+            table = pd.DataFrame({"latent": np.arange(size), "rate": rate, "token_entropy": entropy if live else NAN})
+            found["firing"].append(self._stage("firing", name, f"seed-{seed}", table))
+        for a, b in itertools.combinations(range(seeds), 2):
+            # Latents that fire on few tokens are shared.
+            cosine = np.where(entropy + generator.normal(0, 1, size) < 8 * shared, 0.9, generator.uniform(0, 0.6, size))
+            match = {"latent": np.arange(size), "alive": alive, "alive_b": alive}
+            match |= {f"counterpart_{side}": np.arange(size) for side in ("encoder", "decoder")}
+            match |= {f"cosine_{side}": cosine for side in ("encoder", "decoder")}
+            found["matches"].append(self._stage("matches", name, f"{a}-{b}", pd.DataFrame(match)))
+            pairings = [
+                {"pairing": pairing, "latent": np.arange(size), "correlation": value, "jaccard": value}
+                for pairing, value in (("decoder", cosine**2 if live else NAN), ("shuffled", 0.01 if live else NAN))
+            ]
+            cofiring = pd.concat([pd.DataFrame(pairing) for pairing in pairings])
+            found["cofiring"].append(self._stage("cofiring", name, f"{a}-{b}", cofiring))
+        table = pd.concat([pd.DataFrame(latents | {"seed": seed}) for seed in range(seeds)])
+        files.write_table(self.root / "overlap" / name / "latents.parquet", table)
+        return found
+
+    def _stage(self, stage: str, name: str, file: str, table: pd.DataFrame) -> Path:
+        path = self.root / stage / name / f"{file}.parquet"
+        files.write_table(path, table)
         return path
 
     def evaluation(self, name: str, **values: float) -> Path:
@@ -192,9 +228,6 @@ def study_inputs_fixture():
     return study_inputs
 
 
-# Figures that draw the paper's values, too.
-PUBLISHED = [name for name in FIGURES if name != "controls"]
-
 HOOK = "encoder.layer.{}.output.dense:in"
 # Label, number of latents and shared fraction of the cohorts beside the base; layers are out of order on purpose.
 SWEEPS = {
@@ -223,6 +256,8 @@ BASE_LABEL = {
     "controls": "trained",
     "architecture": "jumprelu",
 }
+# The stages whose tables a figure of one cohort reads.
+MEASURED = {"predictors": ("matches", "firing"), "functional": ("matches", "cofiring")}
 
 
 def study_inputs(make: Maker, figure: str, **options) -> list[tuple[str, Path]]:
@@ -236,6 +271,9 @@ def study_inputs(make: Maker, figure: str, **options) -> list[tuple[str, Path]]:
     base = make.cohort("base", **{"seeds": 5, **options})
     if figure == "joint":
         return [("0-1", base.match), ("base", base.overlap)]
+    if MEASURED.get(figure):
+        tables = make.measured("base", **options)
+        return [("base", base.overlap), *(("base", file) for stage in MEASURED[figure] for file in tables[stage])]
     inputs = [*cohorts, (BASE_LABEL.get(figure, "base"), base.overlap)]
     if figure == "controls":
         inputs = [inputs[-1], *inputs[:-1]]

@@ -88,8 +88,10 @@ def study(url: str) -> dict:
             "architecture": {"cohort": "matrix", "vary": {"architecture": ["topk", "relu"], "k": [2, 4]}},
         },
         "figures": {
-            "draw": {name: {"cohort": "base"} for name in ("joint", "seeds", "sharing", "thresholds")}
-            | {name: {"sweep": name} for name in FIGURES if name not in ("joint", "seeds", "sharing", "thresholds")}
+            "draw": {
+                name: {"cohort": "base"} if kind.draws == "cohort" else {"sweep": name}
+                for name, kind in FIGURES.items()
+            }
         },
         "floor": {"repeats": 1},
         # More than `stories` holds out, so that further text is read, and fewer than `docs` holds out.

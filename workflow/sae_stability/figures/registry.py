@@ -16,6 +16,9 @@ from typing import Literal
 
 from sae_stability.errors import StudyError
 
+Extra = Literal["match", "matches", "evaluation", "firing", "cofiring", "scores"]
+"""What a figure may read besides overlap tables."""
+
 
 @dataclass(frozen=True)
 class FigureKind:
@@ -28,15 +31,16 @@ class FigureKind:
         labels: where the label of a sweep's cohort comes from: the value of the field `swept`, or the name that the
             sweep gives the cohort.
         check: which check of `study/figures.py` the sweep must pass.
-        extra: what is read besides overlap tables: "match" (the first pair's match file), "evaluation" (the
-            evaluation of every SAE), "scores" (the scores of every SAE that has some).
+        extra: what is read besides overlap tables: "match" (the first pair's match file), "matches" (every pair's),
+            "evaluation" (the evaluation of every SAE), "firing" (what every SAE's latents fire on), "cofiring" (how far
+            the matched latents of every pair fire together), "scores" (the scores of every SAE that has some).
     """
 
     name: str
     swept: str | None = None
     labels: Literal["value", "name"] = "value"
     check: Literal["values", "layers", "names", "randomness", "architectures", "controls"] = "values"
-    extra: tuple[Literal["match", "evaluation", "scores"], ...] = ()
+    extra: tuple[Extra, ...] = ()
 
     @property
     def draws(self) -> Literal["cohort", "sweep"]:
@@ -61,6 +65,9 @@ FIGURES: dict[str, FigureKind] = {
         FigureKind("seeds"),
         FigureKind("sharing"),
         FigureKind("thresholds"),
+        FigureKind("predictors", extra=("matches", "firing")),
+        FigureKind("functional", extra=("matches", "cofiring")),
+        FigureKind("subspace"),
         FigureKind("size", swept="n_latents"),
         FigureKind("k", swept="k"),
         FigureKind("tokens", swept="tokens"),

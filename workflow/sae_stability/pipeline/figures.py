@@ -19,6 +19,14 @@ def inputs(pipeline: "Pipeline", figure: Figure) -> dict[str, list[str]]:
     return {
         "tables": [file for cohort in cohorts for file in places.overlap_tables(cohort.slug)],
         "matches": [places.match(cohort.slug, *cohort.pairs[0]) for cohort in cohorts if "match" in wanted],
+        "pairs": [
+            make(cohort.slug, *pair)
+            for name, make in (("matches", places.match), ("cofiring", places.cofiring))
+            for cohort in cohorts
+            for pair in cohort.pairs
+            if name in wanted
+        ],
+        "firing": [places.firing(*sae) for sae in _saes(pipeline.study, figure) if "firing" in wanted],
         "quality": [places.quality(*sae) for sae in _saes(pipeline.study, figure) if "evaluation" in wanted],
         "scores": [places.scores(*names) for names in scored(pipeline.study, figure)],
     }
@@ -42,6 +50,9 @@ def table_command(pipeline: "Pipeline", figure: Figure) -> str:
         sources += zip(cohorts, files["matches"], strict=True)
     if files["quality"]:
         sources += zip((cohort for cohort, _ in _saes(pipeline.study, figure)), files["quality"], strict=True)
+    if files["pairs"] or files["firing"]:
+        # Only figures of one cohort read these.
+        sources += [(cohorts[0], file) for file in (*files["pairs"], *files["firing"])]
     names = ("/".join(names[:3]) for names in scored(pipeline.study, figure))
     sources += zip(names, files["scores"], strict=True)
     first = flags(figure=figure.figure, config_hash=pipeline.fingerprints.table(figure))

@@ -154,9 +154,14 @@ class Fingerprints:
         kind = FIGURES[figure.figure]
         # Matches and evaluations are what the overlap tables were made from themselves.
         tables = [[label, self.overlap(self._study.cohorts[cohort])] for label, cohort in figure.inputs]
-        scores = [[*names, self.scores(*names)] for names in scored(self._study, figure)]
-        # Without scores nothing is added, so that the figures that read none keep their fingerprints.
-        return key(kind.name, tables, code_hash("figure-table", kind.table), *([scores] if scores else []))
+        cohorts = [self._study.cohorts[cohort] for _, cohort in figure.inputs]
+        besides = []
+        if "firing" in kind.extra:
+            besides += [self.firing(cohort, seed) for cohort in cohorts for seed in cohort.seeds]
+        if "cofiring" in kind.extra:
+            besides += [self.cofiring(cohort, *pair) for cohort in cohorts for pair in cohort.pairs]
+        besides += [[*names, self.scores(*names)] for names in scored(self._study, figure)]
+        return key(kind.name, tables, code_hash("figure-table", kind.table), *besides)
 
     def _of_explanations(self, explainer: str, cohort: Cohort | ExternalCohort, seed: int) -> str:
         interpret = self._study.interpret
