@@ -119,6 +119,19 @@ class Fingerprints:
         name = ("scores", explainer, scorer, cohort, seed)
         return self._once(name, lambda: self._of_scores(explainer, scorer, cohort, seed))
 
+    def similarity(self, explainer: str, cohort: str) -> str:
+        """Of the comparison of explanations of matched latents."""
+        found = self._study.cohorts[cohort]
+        said = [[seed, self.explanations(explainer, found, seed)] for seed in found.seeds]
+        judge = self._judge(self._study.interpret.similarity)
+        return key(said, self._matched(found, found.seeds), judge, code_hash("explanation-similarity"))
+
+    def score_summary(self, explainer: str, scorer: str, cohort: str) -> str:
+        """Of what the scores of a cohort come to."""
+        seeds = self._study.cohorts[cohort].seeds
+        scores = [[seed, self.scores(explainer, scorer, cohort, seed)] for seed in seeds]
+        return key(scores, code_hash("score-summary"))
+
     def _of_tokens(self, tokens: TokenSet) -> str:
         sources = [self._contents.of_model(tokens.model), self._contents.of_corpus(tokens.corpus)]
         return key(sources, [getattr(tokens, size) for size in _TOKEN_SIZES], code_hash("tokenize"))
