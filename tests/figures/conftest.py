@@ -11,6 +11,7 @@ import pytest
 
 from sae_stability import files
 from sae_stability.figures.registry import FIGURES
+from sae_stability.interpret.samples import NEAR
 
 NAN = float("nan")
 
@@ -153,7 +154,7 @@ class Maker:
             | {"balanced_accuracy": generator.uniform(0.4, 0.6) + 0.3 * (by != "shuffled") if status == "ok" else NAN}
             for latent in range(20)
             for by in said_of
-            for negatives in ("random", "hard")
+            for negatives in ("random", NEAR)
             for status in ["failed" if latent == 19 else "ok"]
         ]
         path = self.root / "scores" / "lexical" / scorer / name / f"seed-{seed}.parquet"

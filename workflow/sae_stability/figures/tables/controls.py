@@ -7,6 +7,7 @@ import pandas as pd
 from sae_stability import files
 from sae_stability.errors import StudyError
 from sae_stability.figures.tables import overlap
+from sae_stability.interpret.samples import NEAR
 
 COLUMNS = (*overlap.PAIR_COLUMNS, "scorer")
 _SOURCES = {"own": "trained", "none": "trained", "shuffled": "shuffled"}
@@ -24,7 +25,7 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
 
         - "fvu": `fraction` is the FVU of SAE `a` on `n` held-out rows; `latents` is "all".
         - "balanced_accuracy": `fraction` is the mean over the `n` scored latents of SAE `a`, which all fire, so
-          `latents` is "live"; negatives are random. `scorer` is EXPLAINER/SCORER; source "shuffled" has the
+          `latents` is "live"; negatives are random, or for fuzzing the wrong tokens. `scorer` is EXPLAINER/SCORER; source "shuffled" has the
           explanations of other latents, the chance level.
 
     Raises:
@@ -61,7 +62,7 @@ def _scores(label: str, path: Path) -> list[dict]:
     explainer, scorer, cohort = label.split("/")
     columns = ["latent", "explained_by", "negatives", "status", "balanced_accuracy"]
     found, _ = files.read_table(path, columns)
-    good = found[(found["status"] == "ok") & (found["negatives"] == "random")]
+    good = found[(found["status"] == "ok") & (found["negatives"] != NEAR)]
     about = {"cohort": cohort, "a": _seed(path), "b": "", "latents": "live", "statistic": "balanced_accuracy"}
     about |= {"scorer": f"{explainer}/{scorer}"}
     rows = []
