@@ -25,8 +25,8 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
 
         - "fvu": `fraction` is the FVU of SAE `a` on `n` held-out rows; `latents` is "all".
         - "balanced_accuracy": `fraction` is the mean over the `n` scored latents of SAE `a`, which all fire, so
-          `latents` is "live"; negatives are random, or for fuzzing the wrong tokens. `scorer` is EXPLAINER/SCORER; source "shuffled" has the
-          explanations of other latents, the chance level.
+          `latents` is "live"; negatives are random, or for fuzzing the wrong tokens. `scorer` is EXPLAINER/SCORER;
+          source "shuffled" has the explanations of other latents, the chance level.
 
     Raises:
         StudyError: a missing or damaged input, or a score of a cohort without overlap tables.
