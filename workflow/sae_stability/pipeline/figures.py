@@ -28,6 +28,7 @@ def inputs(pipeline: "Pipeline", figure: Figure) -> dict[str, list[str]]:
         ],
         "firing": [places.firing(*sae) for sae in _saes(pipeline.study, figure) if "firing" in wanted],
         "quality": [places.quality(*sae) for sae in _saes(pipeline.study, figure) if "evaluation" in wanted],
+        "scores": [places.scores(*names) for names in scored(pipeline.study, figure)],
     }
 
 
@@ -52,6 +53,8 @@ def table_command(pipeline: "Pipeline", figure: Figure) -> str:
     if files["pairs"] or files["firing"]:
         # Only figures of one cohort read these.
         sources += [(cohorts[0], file) for file in (*files["pairs"], *files["firing"])]
+    names = ("/".join(names[:3]) for names in scored(pipeline.study, figure))
+    sources += zip(names, files["scores"], strict=True)
     first = flags(figure=figure.figure, config_hash=pipeline.fingerprints.table(figure))
     return " ".join([first, *(flags(input=keyed(label, path)) for label, path in sources)])
 
@@ -59,6 +62,18 @@ def table_command(pipeline: "Pipeline", figure: Figure) -> str:
 def cost(study: Study, _rates: dict) -> Cost:
     """A table and a drawing for each figure."""
     return Cost("figures", jobs=2 * len(study.figures))
+
+
+def scored(study: Study, figure: Figure) -> list[tuple[str, str, str, int]]:
+    """Explainer, scorer, cohort and seed of every table of scores that a figure reads."""
+    if "scores" not in FIGURES[figure.figure].extra:
+        return []
+    return [
+        (*names, cohort, seed)
+        for names in study.interpret.scores
+        for cohort, seed in _saes(study, figure)
+        if cohort in study.interpret.cohorts
+    ]
 
 
 def _saes(study: Study, figure: Figure) -> list[tuple[str, int]]:
