@@ -101,6 +101,28 @@ class Maker:
         files.write_table(path, table, {"a": {"cohort": name, "seed": 0}, "b": {"cohort": name, "seed": 1}})
         return path
 
+    def substitution(self, name: str, seeds: int = 5, **_) -> list[tuple[str, Path]]:
+        """The tables of substitution and pooling of every pair."""
+        found, rng = [], np.random.default_rng(0)
+        for a, b in itertools.combinations(range(seeds), 2):
+            cosine = rng.uniform(0.1, 1, 60)
+            ablation = rng.uniform(0.001, 0.002, 60)
+            latents = {"latent": np.arange(60), "cosine_decoder": cosine, "shared": cosine > 0.7, "fired": 5}
+            latents |= {"ablation": ablation, "swap": ablation * (1.1 - cosine), "floor": ablation * 1.8}
+            curve = [(change, x, 0.2 + x * s) for change, s in (("ablation", 1), ("swap", 0.3), ("floor", 1.7))
+                     for x in (0, 0.5, 1)]  # fmt: skip
+            pools = [("none", 0, 0.2), ("unshared", 20, 0.19), ("shared", 20, 0.2), ("random directions", 20, 0.198)]
+            pools = [(*pool, 20.0, 16.0) for pool in (*pools, ("all unshared", 40, 0.18))]
+            tables = {
+                "": pd.DataFrame(latents),
+                "-curve": pd.DataFrame(curve, columns=["change", "fraction", "fvu"]),
+                "-pooling": pd.DataFrame(pools, columns=["pool", "n_added", "fvu", "candidates", "l0"]),
+            }
+            for part, table in tables.items():
+                found.append((name, self.root / "substitution" / name / f"{a}-{b}{part}.parquet"))
+                files.write_table(found[-1][1], table, {"threshold": 0.7})
+        return found
+
     def evaluation(self, name: str, **values: float) -> Path:
         """An evaluation JSON."""
         path = self.root / "evaluation" / f"{name}.json"
@@ -209,6 +231,8 @@ def study_inputs(make: Maker, figure: str, **options) -> list[tuple[str, Path]]:
     base = make.cohort("base", **{"seeds": 5, **options})
     if figure == "joint":
         return [("0-1", base.match), ("base", base.overlap)]
+    if figure in ("substitution", "pooling"):
+        return [("base", base.overlap), *make.substitution("base", **options)]
     inputs = [*cohorts, (BASE_LABEL.get(figure, "base"), base.overlap)]
     if figure == "architecture":
         names = [path.name for _, path in inputs]

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sae_stability.figures.registry import FIGURES
+from sae_stability.figures.registry import FIGURES, names
 from sae_stability.pipeline import Pipeline, code_hash, explain, modules, score
 from sae_stability.pipeline.code_hash import CHECKS, definitions
 from sae_stability.pipeline.definitions import Definition, reached
@@ -88,8 +88,8 @@ def study(url: str) -> dict:
             "architecture": {"cohort": "matrix", "vary": {"architecture": ["topk", "relu"], "k": [2, 4]}},
         },
         "figures": {
-            "draw": {name: {"cohort": "base"} for name in ("joint", "seeds", "sharing", "thresholds")}
-            | {name: {"sweep": name} for name in FIGURES if name not in ("joint", "seeds", "sharing", "thresholds")}
+            "draw": {name: {"cohort": "base"} for name in names("cohort")}
+            | {name: {"sweep": name} for name in FIGURES if name not in names("cohort")}
         },
         "floor": {"repeats": 1},
         # More than `stories` holds out, so that further text is read, and fewer than `docs` holds out.
@@ -254,7 +254,7 @@ def outside(trace: Trace, covered: list[Definition]) -> list[str]:
 
 def test_every_stage_ran(traces):
     stages = {"tokenize", "extract", "import-matrix", "train", "evaluate", "convert", "match", "floor", "overlap"}
-    stages |= {"fresh-tokens", "firing", "explain", "score", "score-summary", "explanation-similarity"}
+    stages |= {"fresh-tokens", "firing", "substitution", "explain", "score", "score-summary", "explanation-similarity"}
     assert stages | {"figure-table", "figure", "summary"} <= {trace.verb for trace in traces}
     given = [(trace.verb, flags(trace.words)) for trace in traces]
     assert {words["--architecture"] for verb, words in given if verb == "train"} == set(REGISTRY)

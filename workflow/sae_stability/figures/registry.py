@@ -29,14 +29,15 @@ class FigureKind:
             sweep gives the cohort.
         check: which check of `study/figures.py` the sweep must pass.
         extra: what is read besides overlap tables: "match" (the first pair's match file), "evaluation" (the
-            evaluation of every SAE).
+            evaluation of every SAE), "substitution" (the tables of substitution and pooling of every pair, which this
+            makes the study measure).
     """
 
     name: str
     swept: str | None = None
     labels: Literal["value", "name"] = "value"
     check: Literal["values", "layers", "names", "randomness", "architectures"] = "values"
-    extra: tuple[Literal["match", "evaluation"], ...] = ()
+    extra: tuple[Literal["match", "evaluation", "substitution"], ...] = ()
 
     @property
     def draws(self) -> Literal["cohort", "sweep"]:
@@ -61,6 +62,8 @@ FIGURES: dict[str, FigureKind] = {
         FigureKind("seeds"),
         FigureKind("sharing"),
         FigureKind("thresholds"),
+        FigureKind("substitution", extra=("substitution",)),
+        FigureKind("pooling", extra=("substitution",)),
         FigureKind("size", swept="n_latents"),
         FigureKind("k", swept="k"),
         FigureKind("tokens", swept="tokens"),

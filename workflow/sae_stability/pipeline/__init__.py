@@ -29,6 +29,7 @@ from sae_stability.pipeline import (
     overlap,
     report,
     score,
+    substitution,
     summary,
     train,
 )
@@ -48,6 +49,7 @@ STAGES = (
     evaluate,
     match,
     firing,
+    substitution,
     floors,
     overlap,
     explain,
@@ -65,6 +67,7 @@ FINGERPRINTED = {
     "evaluate": evaluate,
     "match": match,
     "firing": firing,
+    "substitution": substitution,
     "floors": floors,
     "overlap": overlap,
     "tables": figures,

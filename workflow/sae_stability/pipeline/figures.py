@@ -20,6 +20,13 @@ def inputs(pipeline: "Pipeline", figure: Figure) -> dict[str, list[str]]:
         "tables": [file for cohort in cohorts for file in places.overlap_tables(cohort.slug)],
         "matches": [places.match(cohort.slug, *cohort.pairs[0]) for cohort in cohorts if "match" in wanted],
         "quality": [places.quality(*sae) for sae in _saes(pipeline.study, figure) if "evaluation" in wanted],
+        "substitution": [
+            file
+            for cohort in cohorts
+            for pair in cohort.pairs
+            for file in places.substitution(cohort.slug, *pair)
+            if "substitution" in wanted
+        ],
     }
 
 
@@ -41,6 +48,8 @@ def table_command(pipeline: "Pipeline", figure: Figure) -> str:
         sources += zip(cohorts, files["matches"], strict=True)
     if files["quality"]:
         sources += zip((cohort for cohort, _ in _saes(pipeline.study, figure)), files["quality"], strict=True)
+    for file in files["substitution"]:
+        sources.append((cohorts[0], file))
     first = flags(figure=figure.figure, config_hash=pipeline.fingerprints.table(figure))
     return " ".join([first, *(flags(input=keyed(label, path)) for label, path in sources)])
 

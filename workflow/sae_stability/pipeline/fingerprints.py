@@ -77,6 +77,13 @@ class Fingerprints:
         """Of how far matched latents of two SAEs fire together."""
         return key(self.firing(cohort, a), self.firing(cohort, b), self.match(cohort, a, b))
 
+    def substitution(self, cohort: Cohort | ExternalCohort, a: int, b: int) -> str:
+        """Of what a pair's latents are worth beside their counterparts."""
+        rows = [self.activations(cohort.pass_), cohort.hookpoint, self._study.device]
+        code = code_hash("substitution", *_saved(cohort))
+        saes = [self.sae(cohort, seed) for seed in (a, b)]
+        return key(saes, self.match(cohort, a, b), rows, self._study.threshold, code)
+
     def floor(self) -> str:
         """Of every match of random dictionaries: the seed of each is its place."""
         return key(code_hash("floor"))
@@ -152,7 +159,11 @@ class Fingerprints:
         kind = FIGURES[figure.figure]
         # What is read besides overlap tables is what these tables were made from themselves.
         tables = [[label, self.overlap(self._study.cohorts[cohort])] for label, cohort in figure.inputs]
-        return key(kind.name, tables, code_hash("figure-table", kind.table))
+        pairs = []
+        if "substitution" in kind.extra:
+            drawn = [self._study.cohorts[cohort] for _, cohort in figure.inputs]
+            pairs = [self.substitution(cohort, *pair) for cohort in drawn for pair in cohort.pairs]
+        return key(kind.name, tables, code_hash("figure-table", kind.table), *pairs)
 
     def _of_explanations(self, explainer: str, cohort: Cohort | ExternalCohort, seed: int) -> str:
         interpret = self._study.interpret

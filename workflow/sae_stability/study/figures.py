@@ -32,6 +32,8 @@ def figure_of(slug: str, given: dict, cohorts: dict, sweeps: dict) -> Figure:
     kind = registry.FIGURES[name]
     entry = look_up(f"{where}.{draws}", given[draws], cohorts if draws == "cohort" else sweeps)
     if draws == "cohort":
+        if "substitution" in kind.extra and entry.pass_ is None:
+            raise StudyError(f"{where}: cohort {entry.slug} has no activations to measure on; give it a pass")
         inputs = ((entry.slug, entry.slug),)
     else:
         compared = [cohorts[cohort] for cohort in dict.fromkeys(point.cohort for point in entry.points)]
