@@ -56,7 +56,8 @@ def caption(table: pd.DataFrame) -> str:
             f"in its place: {quality['random latent']}. Only latents that fire are counted; means over fewer than "
             f"{FEWEST} latents are not drawn, nor values below -1.5.",
             "Below, FVU as more and more latents are changed; its rise, averaged over the curve, is "
-            f"{area['swap']} when swapped, {area['ablation']} when taken away, and {area['floor']} when swapped for random latents.",
+            f"{area['swap']} when swapped, {area['ablation']} when taken away, and {area['floor']} when swapped "
+            "for random latents.",
             phrases.definition(table["threshold"].iloc[0]),
         ]
     )
