@@ -7,12 +7,17 @@ import pandas as pd
 import pytest
 
 from sae_stability import files
+from sae_stability.activations.matrix import import_matrix
 from sae_stability.figures import drawings, registry, summary
+from sae_stability.firing.substitution_job import measure_substitution
 from sae_stability.match.floors import write_floor
 from sae_stability.match.overlap_tables import write_overlap
 from sae_stability.match.pairs import write_match
+from sae_stability.sae import formats
+from sae_stability.sae.weights import Weights
 
 N, D, COMMON = 40, 16, 15
+IMPORTED = {"chunk": "heldout", "heldout_rows": 150, "train_rows": 50, "chunk_rows": 50, "shard_rows": 100}
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +44,29 @@ def cohort(tmp_path_factory):
         write_floor(n_latents=N, d_model=D, rep=rep, out=out)
     overlap = root / "overlap"
     write_overlap(cohort="base", match=matches, floor=floors, latents=list(latents.items()), threshold=0.7, out=overlap)
+    for pair, path in zip(itertools.combinations(range(3), 2), matches, strict=True):
+        write_substitution(root, rows, pair, path)
     files.write_json(root / "seed-0.json", {"fvu": 0.2, "l0": 4.0, "dead_fraction": 0.1})
-    return {"match": matches[0], "overlap": overlap, "evaluation": root / "seed-0.json"}
+    return {"match": matches[0], "overlap": overlap, "evaluation": root / "seed-0.json", "root": root}
+
+
+def write_substitution(root, rows: dict, pair: tuple[int, int], match) -> None:
+    """The tables of a pair, measured on rows that the first SAE's dictionary made."""
+    chunk = root / "heldout"
+    if not chunk.exists():
+        matrix = np.abs(np.random.default_rng(1).normal(size=(200, N))) @ rows[0]["decoder"]
+        np.save(root / "rows.npy", matrix.astype(np.float32))
+        import_matrix(matrix=root / "rows.npy", out=chunk, **IMPORTED)
+    saes = []
+    for seed in pair:
+        saes.append((str(seed), root / f"sae-{seed}"))
+        weights = [rows[seed][side].astype(np.float32) for side in ("encoder", "decoder")]
+        zeros = np.zeros(N, np.float32), np.zeros(D, np.float32)
+        formats.write(saes[-1][1], Weights(*weights, *zeros, activation="topk", k=4), "own")
+    name, folder = "{}-{}".format(*pair), root / "substitution" / "base"
+    parts = {"out": "", "curve_out": "-curve", "pooling_out": "-pooling"}
+    outs = {flag: [(name, folder / f"{name}{part}.parquet")] for flag, part in parts.items()}
+    measure_substitution(sae=saes, chunk=chunk, match=[(name, match)], **outs)
 
 
 def test_the_joint_figure_counts_as_the_overlap_table_does(cohort):
@@ -58,8 +84,11 @@ def test_the_joint_figure_counts_as_the_overlap_table_does(cohort):
 @pytest.mark.parametrize("figure", registry.FIGURES)
 def test_every_figure_is_drawn_and_captioned(figure, cohort):
     folder = cohort["overlap"]
+    swapped = [("base", file) for file in sorted(cohort["root"].glob("substitution/base/*.parquet"))]
     inputs = {
         "joint": [("0-1", cohort["match"]), ("base", folder)],
+        "substitution": swapped,
+        "pooling": swapped,
         "layer": [("layers.2.mlp", folder)],
         "randomness": [("init", folder), ("order", folder)],
         "architecture": [("topk", folder), ("base", cohort["evaluation"])],

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import get_args
 
 import pandas as pd
 import pytest
@@ -106,7 +107,7 @@ def test_every_declared_figure_has_its_modules_and_its_check(kind):
     assert callable(registry.load(kind.name, "drawing").draw)
     assert callable(registry.load(kind.name, "drawing").caption)
     assert kind.check in CHECKS
-    assert set(kind.extra) <= {"match", "evaluation"}
+    assert set(kind.extra) <= set(get_args(registry.Extra))
 
 
 def test_every_check_is_some_figures():

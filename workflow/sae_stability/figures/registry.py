@@ -16,6 +16,9 @@ from typing import Literal
 
 from sae_stability.errors import StudyError
 
+Extra = Literal["match", "evaluation", "substitution"]
+"""What a figure may read besides overlap tables."""
+
 
 @dataclass(frozen=True)
 class FigureKind:
@@ -37,7 +40,7 @@ class FigureKind:
     swept: str | None = None
     labels: Literal["value", "name"] = "value"
     check: Literal["values", "layers", "names", "randomness", "architectures"] = "values"
-    extra: tuple[Literal["match", "evaluation", "substitution"], ...] = ()
+    extra: tuple[Extra, ...] = ()
 
     @property
     def draws(self) -> Literal["cohort", "sweep"]:

@@ -34,6 +34,7 @@ class Seen:
         rows, latents: (firings,) int64 tensors, ordered by row.
         values: (firings,) float32 tensor: what each adds to the reconstruction, in units of its decoder row.
         error: (rows, d_model) float32: the activations less their reconstruction.
+        along: (firings,) float32 tensor: the error of the row times the decoder row of the latent.
     """
 
     sae: SAE
@@ -41,6 +42,7 @@ class Seen:
     latents: torch.Tensor
     values: torch.Tensor
     error: torch.Tensor
+    along: torch.Tensor
 
 
 def see(sae: SAE, x: torch.Tensor) -> Seen:
@@ -54,11 +56,11 @@ def see(sae: SAE, x: torch.Tensor) -> Seen:
         values = values * x.std(-1)[rows]
     elif sae.input_norm == "unit":
         values = values * (x.norm(dim=-1) / x.shape[-1] ** 0.5)[rows]
-    return Seen(sae, rows, latents, values, error)
+    return Seen(sae, rows, latents, values, error, _products(error, sae.decoder, rows, latents))
 
 
 class Substitution:
-    """Adds up the changes for one pair of SAEs, a block of rows at a time.
+    """Adds up the changes for one pair of SAEs, a block of rows at a time; those of the curve of fewer rows.
 
     Args:
         matches: their match: `latent`, `counterpart_decoder` (-1: none), `counterpart_encoder`, `cosine_decoder`,
@@ -90,20 +92,38 @@ class Substitution:
         self.losses = {name: np.zeros(STEPS + 1) for name in CHANGES}
 
     def add(self, a: Seen, b: Seen) -> None:
-        """Add a block of rows that both SAEs have seen."""
+        """Add a block of rows that both SAEs have seen to the sums over single latents."""
         size_a, size_b = (side.sae.decoder.square().sum(1) for side in (a, b))
         for latents, totals, amounts in (
-            (a.latents, self._own, a.values * _products(a.error, a)),
+            (a.latents, self._own, a.values * a.along),
             (a.latents, self._square, a.values**2 * size_a[a.latents]),
             (a.latents, self._fired, torch.ones_like(a.values)),
-            (b.latents, self._against, b.values * _products(a.error, b)),
+            (b.latents, self._against, b.values * _products(a.error, b.sae.decoder, b.rows, b.latents)),
             (b.latents, self._square_b, b.values**2 * size_b[b.latents]),
             (b.latents, self._fired_b, torch.ones_like(b.values)),
         ):
             totals += _sums(latents, amounts, len(totals))
         for name, of_a in self._of_a.items():
             self._common[name] += self._overlap(a, b, of_a)
-        self._add_losses(a, b)
+
+    def add_to_curve(self, a: Seen, b: Seen) -> None:
+        """Add the squared errors of a block after each step, for each change."""
+        device = a.rows.device
+        part = torch.from_numpy(self._part).to(device)
+        parts = {"ablation": part[a.latents]}
+        for name, of_a in self._of_a.items():
+            own = torch.from_numpy(of_a).to(device)[b.latents]
+            parts[name] = torch.where(own >= 0, part[own], STEPS)
+        errors = {name: a.error.clone() for name in CHANGES}
+        for step in range(STEPS + 1):
+            for name in CHANGES:
+                self.losses[name][step] += float(errors[name].square().sum(dtype=torch.float64))
+            if step < STEPS:
+                taken = _contribution(a, parts["ablation"] == step)
+                for name in CHANGES:
+                    errors[name] += taken
+                    if name != "ablation":
+                        errors[name] -= _contribution(b, parts[name] == step)
 
     def table(self, variance: float) -> pd.DataFrame:
         """A row for each latent of A that has a counterpart; changes are parts of the rows' `variance` sum.
@@ -133,7 +153,10 @@ class Substitution:
         return pd.DataFrame(columns).iloc[self._matched].reset_index(drop=True)
 
     def curve(self, variance: float) -> pd.DataFrame:
-        """FVU after the best matched latents have been changed: `change`, `fraction` of those matched, `fvu`."""
+        """FVU after the best matched latents have been changed: `change`, `fraction` of those matched, `fvu`.
+
+        `variance` is the variance sum of the rows that were added to the curve.
+        """
         sizes = np.bincount(self._part, minlength=STEPS)[:STEPS]
         fraction = np.concatenate([[0], np.cumsum(sizes) / max(sizes.sum(), 1)])
         parts = [
@@ -157,25 +180,6 @@ class Substitution:
             amounts[part] = (rows_a * rows_b).sum(1)
         return _sums(a.latents[i], amounts * a.values[i] * b.values[j], self._n[0])
 
-    def _add_losses(self, a: Seen, b: Seen) -> None:
-        """The squared errors of a block after each step, for each change."""
-        device = a.rows.device
-        part = torch.from_numpy(self._part).to(device)
-        parts = {"ablation": part[a.latents]}
-        for name, of_a in self._of_a.items():
-            own = torch.from_numpy(of_a).to(device)[b.latents]
-            parts[name] = torch.where(own >= 0, part[own], STEPS)
-        errors = {name: a.error.clone() for name in CHANGES}
-        for step in range(STEPS + 1):
-            for name in CHANGES:
-                self.losses[name][step] += float(errors[name].square().sum(dtype=torch.float64))
-            if step < STEPS:
-                taken = _contribution(a, parts["ablation"] == step)
-                for name in CHANGES:
-                    errors[name] += taken
-                    if name != "ablation":
-                        errors[name] -= _contribution(b, parts[name] == step)
-
 
 def _contribution(side: Seen, chosen: torch.Tensor) -> torch.Tensor:
     """What the chosen firings add to the reconstruction, (rows, d_model)."""
@@ -189,12 +193,12 @@ def _contribution(side: Seen, chosen: torch.Tensor) -> torch.Tensor:
     return torch.sparse.mm(sparse, side.sae.decoder)
 
 
-def _products(error: torch.Tensor, side: Seen) -> torch.Tensor:
+def _products(error: torch.Tensor, decoder: torch.Tensor, rows: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
     """For each firing of an SAE: error of its row times decoder row of its latent."""
-    found = torch.empty_like(side.values)
+    found = torch.empty(len(rows), device=error.device)
     for start in range(0, len(found), _ENTRIES):
         part = slice(start, start + _ENTRIES)
-        found[part] = (error[side.rows[part]] * side.sae.decoder[side.latents[part]]).sum(1)
+        found[part] = (error[rows[part]] * decoder[latents[part]]).sum(1)
     return found
 
 

@@ -19,7 +19,7 @@ from sae_stability.sae.model import SAE, load_own
 
 _BLOCK_ENTRIES = 1 << 20  # dense activations held at once, 4 MiB
 _BLOCK_ROWS = 256  # at least this many rows, so that matrix products stay efficient
-_POOLED_ROWS = 4096  # about as many rows, evenly spaced, show what pooling does; each costs much more than a swap
+_SAMPLED_ROWS = 2048  # about as many rows, evenly spaced, for curves and pools; each costs much more than for a swap
 _COLUMNS = ["counterpart_decoder", "counterpart_encoder", "cosine_decoder", "cosine_encoder"]
 
 
@@ -82,12 +82,12 @@ def measure_substitution(
         shared[swaps[pair].partner["swap"][swaps[pair].shared]] = True
         pools[pair] = Pooling(shared, decoder)
     with torch.inference_mode():
-        variance, pooled_variance = _pass(saes, swaps, pools, data, device)
+        variance, sampled = _pass(saes, swaps, pools, data, device)
     hashes = dict(config_hash)
     for files, make in (
         (out, lambda pair: swaps[pair].table(variance)),
-        (curve_out, lambda pair: swaps[pair].curve(variance)),
-        (pooling_out, lambda pair: pools[pair].table(pooled_variance)),
+        (curve_out, lambda pair: swaps[pair].curve(sampled)),
+        (pooling_out, lambda pair: pools[pair].table(sampled)),
     ):
         for pair, file in files:
             write_table(file, make(pair), {"config_hash": hashes.get(pair, ""), "threshold": threshold})
@@ -96,22 +96,25 @@ def measure_substitution(
 def _pass(
     saes: dict[str, SAE], swaps: dict[str, Substitution], pools: dict[str, Pooling], data: reader.Chunk, device: str
 ) -> tuple[float, float]:
-    """Pass all rows through all pairs: the variance sum of the rows, and of those that are pooled."""
-    spread, pooled_spread = _Variance(data.mean.to(device)), _Variance(data.mean.to(device))
-    step = max(1, data.rows // _POOLED_ROWS)
+    """Pass all rows through all pairs: the variance sum of the rows, and of the sampled ones."""
+    spread, sampled_spread = _Variance(data.mean.to(device)), _Variance(data.mean.to(device))
+    step, first = max(1, data.rows // _SAMPLED_ROWS), 0
     for x in _blocks(data, max(sae.n_latents for sae in saes.values())):
         x = x.to(device)
         seen = {name: see(sae, x) for name, sae in saes.items()}
         spread.add(x)
         for pair, swap in swaps.items():
             swap.add(*(seen[name] for name in pair.split("-")))
-        if pools:
-            some = torch.arange(0, len(x), step, device=device)
-            pooled_spread.add(x[some])
-            fewer = {name: _at(side, some) for name, side in seen.items()}
-            for pair, pool in pools.items():
-                pool.add(*(fewer[name] for name in pair.split("-")))
-    return spread.total(), pooled_spread.total()
+        # The sampled rows go on evenly from block to block.
+        some = torch.arange(-first % step, len(x), step, device=device)
+        first += len(x)
+        sampled_spread.add(x[some])
+        fewer = {name: _at(side, some) for name, side in seen.items()}
+        for pair, swap in swaps.items():
+            swap.add_to_curve(*(fewer[name] for name in pair.split("-")))
+        for pair, pool in pools.items():
+            pool.add(*(fewer[name] for name in pair.split("-")))
+    return spread.total(), sampled_spread.total()
 
 
 def _blocks(data: reader.Chunk, n_latents: int) -> Iterator[torch.Tensor]:
@@ -124,7 +127,8 @@ def _at(side: Seen, chosen: torch.Tensor) -> Seen:
     number = torch.full((len(side.error),), -1, device=chosen.device)
     number[chosen] = torch.arange(len(chosen), device=chosen.device)
     kept = number[side.rows] >= 0
-    return Seen(side.sae, number[side.rows[kept]], side.latents[kept], side.values[kept], side.error[chosen])
+    firings = (number[side.rows], side.latents, side.values)
+    return Seen(side.sae, *(part[kept] for part in firings), side.error[chosen], side.along[kept])
 
 
 class _Variance:

@@ -47,7 +47,8 @@ def caption(table: pd.DataFrame) -> str:
             f"{alone['fvu'].mean():.3f}), chosen among all that fire by orthogonal least squares; the SAE alone gets "
             "the same least squares.",
             "The controls have as many added latents as *unshared*: shared latents of the other seed, and random "
-            "directions that fire where the unshared latents do. More choice alone lowers the error a little, so only "
-            "what goes below the random directions is due to the latents.",
+            "directions that fire where the unshared latents do. Only live latents can be chosen. More choice "
+            "alone lowers the error, so what an added latent of the seed is worth is what goes below the controls.",
+            phrases.definition(table["threshold"].iloc[0]),
         ]
     )

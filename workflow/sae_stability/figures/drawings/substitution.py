@@ -11,7 +11,7 @@ from sae_stability.figures.selection import rows_where
 
 GROUPS = ("shared", "unshared")
 FEWEST = 5  # latents of a bin, over all pairs, for a mean that is drawn
-CURVES = {"ablation": "taken away", "swap": "swapped for the counterpart", "floor": "swapped for a random latent"}
+CURVES = ("ablation", "swap", "floor")
 
 
 def draw(table: pd.DataFrame, style: dict) -> Figure:
@@ -31,7 +31,7 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
     for change, colour in zip(("ablation", "swap", "floor"), (colours[2], colours[0], styles.FLOOR), strict=True):
         _line(below, _of(table, "curve", change), colour, linestyle="--" if change == "ablation" else "-")
     handles.append(styles.mark("taken away (below)", color=colours[2], linestyle="--"))
-    handles.append(styles.mark("all matched, swapped (below)", color=colours[0]))
+    handles.append(styles.mark("swapped (below)", color=colours[0]))
     styles.fraction_axis(below.xaxis)
     below.set(xlabel="latents changed, best matched first", ylabel="FVU", ylim=(0, None))
     styles.key(picture, handles, columns=2)
@@ -53,11 +53,11 @@ def caption(table: pd.DataFrame) -> str:
             "itself, 0 no better than nothing, below 0 harm.",
             f"Shared latents (n = {sizes.get('shared', 0):,} over all pairs): {quality['shared']}; unshared "
             f"(n = {sizes.get('unshared', 0):,}): {quality['unshared']}; the floor, a random latent of the other SAE "
-            f"in its place: {quality['random latent']}. Only latents that fire are counted; means over fewer than "
+            f"in its place: {quality['random latent']}. Only live latents are counted; means over fewer than "
             f"{FEWEST} latents are not drawn, nor values below -1.5.",
             "Below, FVU as more and more latents are changed; its rise, averaged over the curve, is "
             f"{area['swap']} when swapped, {area['ablation']} when taken away, and {area['floor']} when swapped "
-            "for random latents.",
+            "for random latents. Once all are swapped, the two are the same.",
             phrases.definition(table["threshold"].iloc[0]),
         ]
     )

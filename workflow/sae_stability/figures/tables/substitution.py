@@ -14,7 +14,7 @@ COLUMNS = (
 
 
 def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
-    """Four panels for each pair; `mean`, `low` and `high` are over pairs.
+    """Four panels for each pair, random latents with the source "floor"; `mean`, `low` and `high` are over pairs.
 
     - `cosine`: the quality, 1 - swap / ablation with both summed over the latents of a bin of the matched decoder
       cosine; `x` is the middle of the bin, `n` its latents, `group` is "shared", "unshared" or "random latent".
@@ -48,9 +48,8 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
         rows.append((a, b, "area", change, np.nan, np.trapezoid(fvu - fvu[0], curve["fraction"]), n))
     found = pd.DataFrame(rows, columns=["a", "b", "panel", "group", "x", "value", "n"])
     found = with_intervals(found, ["panel", "group", "x"]).astype({"a": str, "b": str})
-    found = found.assign(
-        series="this run", source="trained", cohort=cohort, threshold=float(latents["threshold"].iloc[0])
-    )
+    source = np.where(found["group"].isin(("random latent", "floor")), "floor", "trained")
+    found = found.assign(series="this run", source=source, cohort=cohort, threshold=float(latents["threshold"].iloc[0]))
     return found[list(COLUMNS)]
 
 
