@@ -19,6 +19,7 @@ def pair_row(a, b, source, latents, n, shared, **other) -> dict:
     """A row of pairs.parquet; what is not given follows from `shared`."""
     row = {"cohort": "base", "a": a, "b": b, "source": source, "latents": latents, "n": n, "shared": shared}
     row |= {"same_counterpart": float(np.minimum(1.0, shared + 0.4)), "joint": shared + 0.01, "max": shared + 0.03}
+    row |= {"subspace_rank": 9.0, "subspace_overlap": 0.4, "subspace_random": 0.3, "subspace_random_std": 0.01}
     row |= {"decoder_only": shared + 0.1, "mean_cosine_decoder": 0.6, "mean_cosine_encoder": 0.5}
     return row | other
 
@@ -123,6 +124,41 @@ class Maker:
                 files.write_table(found[-1][1], table, {"threshold": 0.7})
         return found
 
+    def measured(
+        self, name: str, *, size: int = 384, seeds: int = 5, shared: float = 0.3, live: bool = True, **_
+    ) -> dict[str, list[Path]]:
+        """Matches and co-firing of every pair, firing of every SAE, and the table of latents of the cohort."""
+        generator = np.random.default_rng(size)
+        entropy, alive = generator.uniform(0, 8, size), np.full(size, live)
+        found = {"matches": [], "cofiring": [], "firing": []}
+        latents = {"cohort": name, "latent": np.arange(size), "init_similarity_decoder": generator.random(size)}
+        latents |= {"encoder_norm": generator.random(size), "decoder_density": generator.random(size)}
+        for seed in range(seeds):
+            rate = 10 ** generator.uniform(-4, -1, size) if live else np.zeros(size)
+            table = pd.DataFrame({"latent": np.arange(size), "rate": rate, "token_entropy": entropy if live else NAN})
+            found["firing"].append(self._stage("firing", name, f"seed-{seed}", table))
+        for a, b in itertools.combinations(range(seeds), 2):
+            # Latents that fire on few tokens are shared.
+            cosine = np.where(entropy + generator.normal(0, 1, size) < 8 * shared, 0.9, generator.uniform(0, 0.6, size))
+            match = {"latent": np.arange(size), "alive": alive, "alive_b": alive}
+            match |= {f"counterpart_{side}": np.arange(size) for side in ("encoder", "decoder")}
+            match |= {f"cosine_{side}": cosine for side in ("encoder", "decoder")}
+            found["matches"].append(self._stage("matches", name, f"{a}-{b}", pd.DataFrame(match)))
+            pairings = [
+                {"pairing": pairing, "latent": np.arange(size), "correlation": value, "jaccard": value}
+                for pairing, value in (("decoder", cosine**2 if live else NAN), ("shuffled", 0.01 if live else NAN))
+            ]
+            cofiring = pd.concat([pd.DataFrame(pairing) for pairing in pairings])
+            found["cofiring"].append(self._stage("cofiring", name, f"{a}-{b}", cofiring))
+        table = pd.concat([pd.DataFrame(latents | {"seed": seed}) for seed in range(seeds)])
+        files.write_table(self.root / "overlap" / name / "latents.parquet", table)
+        return found
+
+    def _stage(self, stage: str, name: str, file: str, table: pd.DataFrame) -> Path:
+        path = self.root / stage / name / f"{file}.parquet"
+        files.write_table(path, table)
+        return path
+
     def evaluation(self, name: str, **values: float) -> Path:
         """An evaluation JSON."""
         path = self.root / "evaluation" / f"{name}.json"
@@ -217,6 +253,8 @@ SWEEPS = {
 # FVU and L0 of the cohorts of the figure over architectures; the last one, the base, is reached by no other's FVU.
 QUALITY = [(0.17, 8.0), (0.15, 16.1), (0.12, 31.8), (0.2, 8.3), (0.16, 15.8), (0.13, 33), (0.19, 7.9), (0.14, 32.5)]
 QUALITY += [(0.4, 16.4)]
+# The stages whose tables a figure of one cohort reads.
+MEASURED = {"predictors": ("matches", "firing"), "functional": ("matches", "cofiring")}
 BASE_LABEL = {"size": "384", "k": "16", "tokens": "2400000", "randomness": "init", "architecture": "jumprelu"}
 
 
@@ -233,6 +271,9 @@ def study_inputs(make: Maker, figure: str, **options) -> list[tuple[str, Path]]:
         return [("0-1", base.match), ("base", base.overlap)]
     if figure in ("substitution", "pooling"):
         return [("base", base.overlap), *make.substitution("base", **options)]
+    if MEASURED.get(figure):
+        tables = make.measured("base", **options)
+        return [("base", base.overlap), *(("base", file) for stage in MEASURED[figure] for file in tables[stage])]
     inputs = [*cohorts, (BASE_LABEL.get(figure, "base"), base.overlap)]
     if figure == "architecture":
         names = [path.name for _, path in inputs]

@@ -16,7 +16,7 @@ from typing import Literal
 
 from sae_stability.errors import StudyError
 
-Extra = Literal["match", "evaluation", "substitution"]
+Extra = Literal["match", "matches", "evaluation", "firing", "cofiring", "substitution"]
 """What a figure may read besides overlap tables."""
 
 
@@ -31,9 +31,10 @@ class FigureKind:
         labels: where the label of a sweep's cohort comes from: the value of the field `swept`, or the name that the
             sweep gives the cohort.
         check: which check of `study/figures.py` the sweep must pass.
-        extra: what is read besides overlap tables: "match" (the first pair's match file), "evaluation" (the
-            evaluation of every SAE), "substitution" (the tables of substitution and pooling of every pair, which this
-            makes the study measure).
+        extra: what is read besides overlap tables: "match" (the first pair's match file), "matches" (every pair's),
+            "evaluation" (the evaluation of every SAE), "firing" (what every SAE's latents fire on), "cofiring" (how far
+            the matched latents of every pair fire together), "substitution" (the tables of
+            substitution and pooling of every pair, which this makes the study measure).
     """
 
     name: str
@@ -67,6 +68,9 @@ FIGURES: dict[str, FigureKind] = {
         FigureKind("thresholds"),
         FigureKind("substitution", extra=("substitution",)),
         FigureKind("pooling", extra=("substitution",)),
+        FigureKind("predictors", extra=("matches", "firing")),
+        FigureKind("functional", extra=("matches", "cofiring")),
+        FigureKind("subspace"),
         FigureKind("size", swept="n_latents"),
         FigureKind("k", swept="k"),
         FigureKind("tokens", swept="tokens"),

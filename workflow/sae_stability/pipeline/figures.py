@@ -19,6 +19,14 @@ def inputs(pipeline: "Pipeline", figure: Figure) -> dict[str, list[str]]:
     return {
         "tables": [file for cohort in cohorts for file in places.overlap_tables(cohort.slug)],
         "matches": [places.match(cohort.slug, *cohort.pairs[0]) for cohort in cohorts if "match" in wanted],
+        "pairs": [
+            make(cohort.slug, *pair)
+            for name, make in (("matches", places.match), ("cofiring", places.cofiring))
+            for cohort in cohorts
+            for pair in cohort.pairs
+            if name in wanted
+        ],
+        "firing": [places.firing(*sae) for sae in _saes(pipeline.study, figure) if "firing" in wanted],
         "quality": [places.quality(*sae) for sae in _saes(pipeline.study, figure) if "evaluation" in wanted],
         "substitution": [
             file
@@ -48,8 +56,8 @@ def table_command(pipeline: "Pipeline", figure: Figure) -> str:
         sources += zip(cohorts, files["matches"], strict=True)
     if files["quality"]:
         sources += zip((cohort for cohort, _ in _saes(pipeline.study, figure)), files["quality"], strict=True)
-    for file in files["substitution"]:
-        sources.append((cohorts[0], file))
+    # Only figures of one cohort read these.
+    sources += [(cohorts[0], file) for file in (*files["pairs"], *files["firing"], *files["substitution"])]
     first = flags(figure=figure.figure, config_hash=pipeline.fingerprints.table(figure))
     return " ".join([first, *(flags(input=keyed(label, path)) for label, path in sources)])
 

@@ -124,6 +124,19 @@ class Fingerprints:
         name = ("scores", explainer, scorer, cohort, seed)
         return self._once(name, lambda: self._of_scores(explainer, scorer, cohort, seed))
 
+    def similarity(self, explainer: str, cohort: str) -> str:
+        """Of the comparison of explanations of matched latents."""
+        found = self._study.cohorts[cohort]
+        said = [[seed, self.explanations(explainer, found, seed)] for seed in found.seeds]
+        judge = self._judge(self._study.interpret.similarity)
+        return key(said, self._matched(found, found.seeds), judge, code_hash("explanation-similarity"))
+
+    def score_summary(self, explainer: str, scorer: str, cohort: str) -> str:
+        """Of what the scores of a cohort come to."""
+        seeds = self._study.cohorts[cohort].seeds
+        scores = [[seed, self.scores(explainer, scorer, cohort, seed)] for seed in seeds]
+        return key(scores, code_hash("score-summary"))
+
     def _of_tokens(self, tokens: TokenSet) -> str:
         sources = [self._contents.of_model(tokens.model), self._contents.of_corpus(tokens.corpus)]
         return key(sources, [getattr(tokens, size) for size in _TOKEN_SIZES], code_hash("tokenize"))
@@ -157,13 +170,17 @@ class Fingerprints:
 
     def _of_table(self, figure: Figure) -> str:
         kind = FIGURES[figure.figure]
-        # What is read besides overlap tables is what these tables were made from themselves.
+        # Matches and evaluations are what the overlap tables were made from themselves.
         tables = [[label, self.overlap(self._study.cohorts[cohort])] for label, cohort in figure.inputs]
-        pairs = []
+        cohorts = [self._study.cohorts[cohort] for _, cohort in figure.inputs]
+        besides = []
+        if "firing" in kind.extra:
+            besides += [self.firing(cohort, seed) for cohort in cohorts for seed in cohort.seeds]
+        if "cofiring" in kind.extra:
+            besides += [self.cofiring(cohort, *pair) for cohort in cohorts for pair in cohort.pairs]
         if "substitution" in kind.extra:
-            drawn = [self._study.cohorts[cohort] for _, cohort in figure.inputs]
-            pairs = [self.substitution(cohort, *pair) for cohort in drawn for pair in cohort.pairs]
-        return key(kind.name, tables, code_hash("figure-table", kind.table), *pairs)
+            besides += [self.substitution(cohort, *pair) for cohort in cohorts for pair in cohort.pairs]
+        return key(kind.name, tables, code_hash("figure-table", kind.table), *besides)
 
     def _of_explanations(self, explainer: str, cohort: Cohort | ExternalCohort, seed: int) -> str:
         interpret = self._study.interpret

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 
 from sae_stability.errors import StudyError
 from sae_stability.figures import registry
@@ -17,11 +18,19 @@ Cohorts = list[Cohort | ExternalCohort]
 MAY_DIFFER = ("architecture", "k", "learning_rate", *OPTIONAL)
 
 
-def figure_of(slug: str, given: dict, cohorts: dict, sweeps: dict) -> Figure:
+def figure_of(slug: str, given: dict, cohorts: dict, sweeps: dict, firing: Sequence[str] = ()) -> Figure:
     """A figure from its settings, with defaults filled in.
 
+    Args:
+        slug: its name.
+        given: its settings.
+        cohorts: those of the study, by name.
+        sweeps: those of the study, by name.
+        firing: the cohorts whose latents' firing is measured.
+
     Raises:
-        StudyError: no such kind of figure, no such cohort or sweep, or a sweep that this kind cannot draw.
+        StudyError: no such kind of figure, no such cohort or sweep, a sweep that this kind cannot draw, or a cohort
+            that lacks what this kind needs.
     """
     where = f"figures.draw.{slug}"
     draws = "cohort" if "cohort" in given else "sweep"
@@ -34,12 +43,22 @@ def figure_of(slug: str, given: dict, cohorts: dict, sweeps: dict) -> Figure:
     if draws == "cohort":
         if "substitution" in kind.extra and entry.pass_ is None:
             raise StudyError(f"{where}: cohort {entry.slug} has no activations to measure on; give it a pass")
+        _check_measured(where, kind, entry, firing)
         inputs = ((entry.slug, entry.slug),)
     else:
         compared = [cohorts[cohort] for cohort in dict.fromkeys(point.cohort for point in entry.points)]
         CHECKS[kind.check](where, kind, entry, compared)
         inputs = tuple((_label(kind, point, cohorts[point.cohort]), point.cohort) for point in entry.points)
     return Figure(slug, name, given.get("cohort"), given.get("sweep"), inputs)
+
+
+def _check_measured(where: str, kind: FigureKind, cohort: Cohort | ExternalCohort, firing: Sequence[str]) -> None:
+    """A figure of what latents fire on needs a cohort for which that is measured."""
+    if {"firing", "cofiring"} & set(kind.extra) and cohort.slug not in firing:
+        raise StudyError(
+            f"{where}: figure {kind.name} needs what the latents of cohort {cohort.slug} fire on; add {cohort.slug} to "
+            "firing.cohorts"
+        )
 
 
 def _label(kind: FigureKind, point: Point, cohort: Cohort | ExternalCohort) -> str:
