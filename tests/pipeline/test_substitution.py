@@ -1,5 +1,7 @@
 """The jobs that swap latents for their counterparts."""
 
+from pathlib import Path
+
 import pytest
 
 from sae_stability.errors import StudyError
@@ -46,9 +48,12 @@ def test_the_threshold_counts(pipeline_of, drawn: Pipeline):
     assert first != second
 
 
-def test_a_cohort_without_activations_is_refused(pipeline_of):
+def test_a_cohort_without_activations_is_refused(pipeline_of, tmp_path):
     config = small_config()
-    config["cohorts"]["elsewhere"] = {"saes": ["one", "two"], "n_latents": 64, "d_model": 32}
+    saes = [str(tmp_path / name) for name in ("one", "two")]
+    for folder in saes:
+        Path(folder).mkdir()
+    config["cohorts"]["elsewhere"] = {"saes": saes, "format": "own", "n_latents": 64, "d_model": 32}
     config["figures"]["draw"] = {"pooling": {"cohort": "elsewhere"}}
     with pytest.raises(StudyError, match=r"draw\.pooling: cohort elsewhere has no activations .*; give it a pass"):
         pipeline_of(config)

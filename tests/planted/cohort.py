@@ -74,7 +74,7 @@ class PlantedCohort:
         return read_table(self.folder.joinpath(*parts))[0]
 
     def sae(self, seed: int) -> Path:
-        return self.folder / "saes" / f"seed-{seed}"
+        return self.folder / "saes" / "base" / f"seed-{seed}"
 
     def by_seed(self, stage: str, seeds=SEEDS) -> list[tuple[int, Path]]:
         return [(seed, self.folder / stage / f"seed-{seed}.parquet") for seed in seeds]
@@ -170,7 +170,7 @@ def _run(cohort: PlantedCohort) -> None:
     floors = [folder / "floors" / f"{rep}.parquet" for rep in range(3)]
     write_floors(n_latents=N_LATENTS, d_model=D, rep=range(3), out=floors)
     write_overlap(
-        cohort="seed", match=list(matches.values()), floor=floors, latents=list(latents.items()), out=folder / "overlap"
+        cohort="base", match=list(matches.values()), floor=floors, latents=list(latents.items()), out=folder / "overlap"
     )
     files = {"{}-{}".format(*pair): path for pair, path in matches.items()}
     measure_firing(
@@ -191,7 +191,7 @@ def _run(cohort: PlantedCohort) -> None:
         chunk=chunk,
         match=list(files.items()),
         **{
-            flag: [(name, folder / "substitution" / "seed" / f"{name}{part}.parquet") for name in files]
+            flag: [(name, folder / "substitution" / "base" / f"{name}{part}.parquet") for name in files]
             for flag, part in outs.items()
         },
     )

@@ -133,14 +133,14 @@ def test_shared_latents_fire_together_at_any_cosine(cohort: PlantedCohort):
 def test_the_worth_of_a_counterpart_is_the_square_of_its_cosine(cohort: PlantedCohort):
     """The counterpart adds c a (c d + sqrt(1 - c²) w) in the place of a d, which leaves (1 - c²) of its square."""
     for b in SEEDS[1:]:
-        table = cohort.table("substitution", "seed", f"0-{b}.parquet").set_index("latent").loc[cohort.places[0]]
+        table = cohort.table("substitution", "base", f"0-{b}.parquet").set_index("latent").loc[cohort.places[0]]
         assert np.allclose(table.quality, COSINES**2, atol=5e-3)
         assert np.array_equal(table.shared, COSINES > 0.7)
         assert (table.floor_quality[table.random != table.counterpart] < 0.1).all()
 
 
 def test_the_figure_of_substitution_gives_the_planted_quality(cohort: PlantedCohort):
-    files = [("seed", cohort.folder / "substitution" / "seed" / f"0-{b}{part}.parquet")
+    files = [("base", cohort.folder / "substitution" / "base" / f"0-{b}{part}.parquet")
              for b in SEEDS[1:] for part in ("", "-curve", "-pooling")]  # fmt: skip
     table = registry.load("substitution", "table").table(files)
     near = table[(table.panel == "cosine") & (table.group == "shared") & (table.a == "0") & (table.b == "1")]
@@ -152,7 +152,7 @@ def test_the_figure_of_substitution_gives_the_planted_quality(cohort: PlantedCoh
 
 def test_pooling_finds_the_directions_that_the_first_sae_lacks(cohort: PlantedCohort):
     for b in SEEDS[1:]:
-        fvu = cohort.table("substitution", "seed", f"0-{b}-pooling.parquet").set_index("pool").fvu
+        fvu = cohort.table("substitution", "base", f"0-{b}-pooling.parquet").set_index("pool").fvu
         assert fvu["all unshared"] <= fvu["unshared"] < fvu["none"] - 0.005
         # Shared latents of B are ours and a direction that no row has; random directions hold little of any row.
         assert fvu["shared"] == pytest.approx(fvu["none"], abs=1e-4)

@@ -11,6 +11,7 @@ Each is measured by how much it raises the squared error. The *quality* of the c
 where it does as well as the latent itself, 0 where it is worth no more than nothing, below 0 where it does harm.
 """
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +24,6 @@ from sae_stability.sae.sparse import firings
 
 STEPS = 10  # points of a curve, besides its start
 CHANGES = ("ablation", "swap", "floor")
-_ENTRIES = 4096  # firings whose rows of activations are gathered at once
 
 
 @dataclass
@@ -173,12 +173,12 @@ class Substitution:
         place = torch.searchsorted(keys, wanted).clamp(max=max(len(keys) - 1, 0))
         found = (partner >= 0) & (keys[place] == wanted) if len(keys) else torch.zeros_like(partner, dtype=torch.bool)
         i, j = order[place[found]], found.nonzero(as_tuple=True)[0]
-        amounts = torch.zeros(len(j), device=a.values.device)
-        for start in range(0, len(j), _ENTRIES):
-            part = slice(start, start + _ENTRIES)
-            rows_a, rows_b = a.sae.decoder[a.latents[i[part]]], b.sae.decoder[b.latents[j[part]]]
-            amounts[part] = (rows_a * rows_b).sum(1)
-        return _sums(a.latents[i], amounts * a.values[i] * b.values[j], self._n[0])
+        # All products of a pair of latents have the same two decoder rows.
+        given = (of_a >= 0).nonzero()[0]
+        rows_a, rows_b = a.sae.decoder[torch.from_numpy(of_a[given])], b.sae.decoder[torch.from_numpy(given)]
+        inner = np.zeros(self._n[0])
+        inner[of_a[given]] = (rows_a * rows_b).sum(1).numpy(force=True)
+        return inner * _sums(a.latents[i], a.values[i] * b.values[j], self._n[0])
 
 
 def _contribution(side: Seen, chosen: torch.Tensor) -> torch.Tensor:
@@ -195,11 +195,15 @@ def _contribution(side: Seen, chosen: torch.Tensor) -> torch.Tensor:
 
 def _products(error: torch.Tensor, decoder: torch.Tensor, rows: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
     """For each firing of an SAE: error of its row times decoder row of its latent."""
-    found = torch.empty(len(rows), device=error.device)
-    for start in range(0, len(found), _ENTRIES):
-        part = slice(start, start + _ENTRIES)
-        found[part] = (error[rows[part]] * decoder[latents[part]]).sum(1)
-    return found
+    ends = torch.bincount(rows, minlength=len(error)).cumsum(0)
+    starts = torch.cat([torch.zeros_like(ends[:1]), ends])
+    size = len(error), len(decoder)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+        wanted = torch.sparse_csr_tensor(
+            starts, latents, torch.zeros_like(error[rows, 0]), size, check_invariants=False
+        )
+    return torch.sparse.sampled_addmm(wanted, error, decoder.T, beta=0).values()
 
 
 def _sums(places: torch.Tensor, amounts: torch.Tensor, size: int) -> np.ndarray:
