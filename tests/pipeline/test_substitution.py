@@ -1,10 +1,7 @@
 """The jobs that swap latents for their counterparts."""
 
-from pathlib import Path
-
 import pytest
 
-from sae_stability.errors import StudyError
 from sae_stability.pipeline import Pipeline, figures, substitution
 from tests.pipeline.words import flags_of
 from tests.study_config import small_config
@@ -46,14 +43,3 @@ def test_the_threshold_counts(pipeline_of, drawn: Pipeline):
     other = pipeline_of(config)
     first, second = (some.fingerprints.substitution(some.study.cohorts["base"], 0, 1) for some in (drawn, other))
     assert first != second
-
-
-def test_a_cohort_without_activations_is_refused(pipeline_of, tmp_path):
-    config = small_config()
-    saes = [str(tmp_path / name) for name in ("one", "two")]
-    for folder in saes:
-        Path(folder).mkdir()
-    config["cohorts"]["elsewhere"] = {"saes": saes, "format": "own", "n_latents": 64, "d_model": 32}
-    config["figures"]["draw"] = {"pooling": {"cohort": "elsewhere"}}
-    with pytest.raises(StudyError, match=r"draw\.pooling: cohort elsewhere has no activations .*; give it a pass"):
-        pipeline_of(config)

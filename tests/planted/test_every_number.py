@@ -136,7 +136,12 @@ def test_the_worth_of_a_counterpart_is_the_square_of_its_cosine(cohort: PlantedC
         table = cohort.table("substitution", "base", f"0-{b}.parquet").set_index("latent").loc[cohort.places[0]]
         assert np.allclose(table.quality, COSINES**2, atol=5e-3)
         assert np.array_equal(table.shared, COSINES > 0.7)
-        assert (table.floor_quality[table.random != table.counterpart] < 0.1).all()
+        other = table[table.random != table.counterpart]
+        kind = cohort.kinds[b][other.random]
+        # A second copy of what the first SAE has does harm, a dead latent nothing, and what it lacks is worth something.
+        assert (other.floor_quality[kind == "shared"] < 0).all()
+        assert np.allclose(other.floor_quality[kind == "dead"], 0, atol=1e-6)
+        assert (other.floor_quality[kind == "own"] > 0).all()
 
 
 def test_the_figure_of_substitution_gives_the_planted_quality(cohort: PlantedCohort):
@@ -145,9 +150,9 @@ def test_the_figure_of_substitution_gives_the_planted_quality(cohort: PlantedCoh
     table = registry.load("substitution", "table").table(files)
     near = table[(table.panel == "cosine") & (table.group == "shared") & (table.a == "0") & (table.b == "1")]
     assert near.set_index("x").value.to_dict() == {0.95: pytest.approx(0.95**2, abs=5e-3)}
-    # Latents of the other SAE's own in the place of ours do harm: the unshared ones are not worth anything.
-    unshared = table[(table.panel == "all") & (table.group == "unshared")]
-    assert (unshared.value < 0.36).all()
+    below = table[(table.panel == "cosine") & (table.group == "unshared") & ((table.x - 0.6).abs() < 0.06)]
+    assert np.allclose(below.value, 0.6**2, atol=5e-3)
+    assert len(below) == 2
 
 
 def test_pooling_finds_the_directions_that_the_first_sae_lacks(cohort: PlantedCohort):
@@ -177,5 +182,5 @@ def test_words_are_explained_by_the_word_and_chance_scores_by_chance(cohort: Pla
         assert mean[latent] > 0.95
     by_chance = np.concatenate([cohort.places[seed][WORDS : WORDS + 3], np.flatnonzero(cohort.kinds[seed] == "own")])
     values = mean.reindex(by_chance).dropna()
-    assert len(values) >= OWN
+    assert len(values) > OWN / 2
     assert abs(values.mean() - 0.5) < STRONG * values.std() / len(values) ** 0.5 + 0.02
