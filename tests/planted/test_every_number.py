@@ -138,7 +138,7 @@ def test_the_worth_of_a_counterpart_is_the_square_of_its_cosine(cohort: PlantedC
         assert np.array_equal(table.shared, COSINES > 0.7)
         other = table[table.random != table.counterpart]
         kind = cohort.kinds[b][other.random]
-        # A second copy of what the first SAE has does harm, a dead latent nothing, and what it lacks is worth something.
+        # A second copy of what the first SAE has does harm, a dead latent nothing, and what it lacks does good.
         assert (other.floor_quality[kind == "shared"] < 0).all()
         assert np.allclose(other.floor_quality[kind == "dead"], 0, atol=1e-6)
         assert (other.floor_quality[kind == "own"] > 0).all()

@@ -16,7 +16,7 @@ from typing import Literal
 
 from sae_stability.errors import StudyError
 
-Extra = Literal["match", "matches", "evaluation", "firing", "cofiring", "substitution"]
+Extra = Literal["match", "matches", "evaluation", "firing", "cofiring", "scores", "substitution"]
 """What a figure may read besides overlap tables."""
 
 
@@ -33,14 +33,14 @@ class FigureKind:
         check: which check of `study/figures.py` the sweep must pass.
         extra: what is read besides overlap tables: "match" (the first pair's match file), "matches" (every pair's),
             "evaluation" (the evaluation of every SAE), "firing" (what every SAE's latents fire on), "cofiring" (how far
-            the matched latents of every pair fire together), "substitution" (the tables of
-            substitution and pooling of every pair, which this makes the study measure).
+            the matched latents of every pair fire together), "scores" (the scores of every SAE that has some),
+            "substitution" (the tables of substitution and pooling of every pair, which this makes the study measure).
     """
 
     name: str
     swept: str | None = None
     labels: Literal["value", "name"] = "value"
-    check: Literal["values", "layers", "names", "randomness", "architectures"] = "values"
+    check: Literal["values", "layers", "names", "randomness", "architectures", "controls"] = "values"
     extra: tuple[Extra, ...] = ()
 
     @property
@@ -77,6 +77,7 @@ FIGURES: dict[str, FigureKind] = {
         FigureKind("layer", swept="hookpoint", check="layers", extra=("evaluation",)),
         FigureKind("position", swept="hookpoint", labels="name", check="names"),
         FigureKind("randomness", swept="varied", check="randomness"),
+        FigureKind("controls", swept="control", labels="name", check="controls", extra=("evaluation", "scores")),
         FigureKind("architecture", swept="architecture", check="architectures", extra=("evaluation",)),
     )
 }

@@ -35,6 +35,7 @@ def inputs(pipeline: "Pipeline", figure: Figure) -> dict[str, list[str]]:
             for file in places.substitution(cohort.slug, *pair)
             if "substitution" in wanted
         ],
+        "scores": [places.scores(*names) for names in scored(pipeline.study, figure)],
     }
 
 
@@ -58,6 +59,8 @@ def table_command(pipeline: "Pipeline", figure: Figure) -> str:
         sources += zip((cohort for cohort, _ in _saes(pipeline.study, figure)), files["quality"], strict=True)
     # Only figures of one cohort read these.
     sources += [(cohorts[0], file) for file in (*files["pairs"], *files["firing"], *files["substitution"])]
+    names = ("/".join(names[:3]) for names in scored(pipeline.study, figure))
+    sources += zip(names, files["scores"], strict=True)
     first = flags(figure=figure.figure, config_hash=pipeline.fingerprints.table(figure))
     return " ".join([first, *(flags(input=keyed(label, path)) for label, path in sources)])
 
@@ -65,6 +68,18 @@ def table_command(pipeline: "Pipeline", figure: Figure) -> str:
 def cost(study: Study, _rates: dict) -> Cost:
     """A table and a drawing for each figure."""
     return Cost("figures", jobs=2 * len(study.figures))
+
+
+def scored(study: Study, figure: Figure) -> list[tuple[str, str, str, int]]:
+    """Explainer, scorer, cohort and seed of every table of scores that a figure reads."""
+    if "scores" not in FIGURES[figure.figure].extra:
+        return []
+    return [
+        (*names, cohort, seed)
+        for names in study.interpret.scores
+        for cohort, seed in _saes(study, figure)
+        if cohort in study.interpret.cohorts
+    ]
 
 
 def _saes(study: Study, figure: Figure) -> list[tuple[str, int]]:
