@@ -1,7 +1,7 @@
 """Every kind of figure, declared in one place.
 
 To add a figure, write a line in `FIGURES` and two modules: `tables/NAME.py` with `table(inputs)`, and
-`drawings/NAME.py` with `draw(table, style)` and `caption(table)`. The schema of a study, the checks of a sweep and the
+`drawings/NAME.py` with `draw(table, style)` and `caption(table)`. A hyphen of the name is an underscore of the modules. The schema of a study, the checks of a sweep and the
 workflow read the rest from the line.
 
 The two modules import nothing from each other, so a change to a drawing or a style never remakes a table. This module
@@ -29,14 +29,16 @@ class FigureKind:
             sweep gives the cohort.
         check: which check of `study/figures.py` the sweep must pass.
         extra: what is read besides overlap tables: "match" (the first pair's match file), "evaluation" (the
-            evaluation of every SAE).
+            evaluation of every SAE), "scores" (explanations and scores of every SAE by the study's first explainer and
+            the first scorer of its explanations, and the first SAE's matches), "similarity" (how alike that explainer's
+            explanations of matched latents are).
     """
 
     name: str
     swept: str | None = None
     labels: Literal["value", "name"] = "value"
     check: Literal["values", "layers", "names", "randomness", "architectures"] = "values"
-    extra: tuple[Literal["match", "evaluation"], ...] = ()
+    extra: tuple[Literal["match", "evaluation", "scores", "similarity"], ...] = ()
 
     @property
     def draws(self) -> Literal["cohort", "sweep"]:
@@ -61,6 +63,12 @@ FIGURES: dict[str, FigureKind] = {
         FigureKind("seeds"),
         FigureKind("sharing"),
         FigureKind("thresholds"),
+        FigureKind("firing-similarity", extra=("evaluation",)),
+        FigureKind("score-similarity", extra=("scores",)),
+        FigureKind("score-sharers", extra=("scores",)),
+        FigureKind("score-partner", extra=("scores",)),
+        FigureKind("pairs-table", extra=("scores",)),
+        FigureKind("explanation-similarity", extra=("similarity",)),
         FigureKind("size", swept="n_latents"),
         FigureKind("k", swept="k"),
         FigureKind("tokens", swept="tokens"),
@@ -79,7 +87,7 @@ def names(draws: Literal["cohort", "sweep"]) -> list[str]:
 
 def module_name(figure: str, step: Literal["table", "drawing"]) -> str:
     """The dotted name of the module of `figure` for `step`."""
-    return f"{__package__}.{step}s.{figure}"
+    return f"{__package__}.{step}s.{figure.replace('-', '_')}"
 
 
 def load(figure: str, step: Literal["table", "drawing"]) -> ModuleType:

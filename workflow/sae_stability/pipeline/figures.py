@@ -3,10 +3,11 @@
 from typing import TYPE_CHECKING
 
 from sae_stability.figures.registry import FIGURES
+from sae_stability.pipeline import explain
 from sae_stability.pipeline.command import flags, folders, keyed
 from sae_stability.pipeline.cost import Cost
 from sae_stability.study.build import Study
-from sae_stability.study.parts import Figure
+from sae_stability.study.parts import Cohort, ExternalCohort, Figure
 
 if TYPE_CHECKING:
     from sae_stability.pipeline import Pipeline
@@ -20,6 +21,10 @@ def inputs(pipeline: "Pipeline", figure: Figure) -> dict[str, list[str]]:
         "tables": [file for cohort in cohorts for file in places.overlap_tables(cohort.slug)],
         "matches": [places.match(cohort.slug, *cohort.pairs[0]) for cohort in cohorts if "match" in wanted],
         "quality": [places.quality(*sae) for sae in _saes(pipeline.study, figure) if "evaluation" in wanted],
+        "scores": [file for c in cohorts for file in interpreted_files(pipeline, c) if "scores" in wanted],
+        "similarity": [
+            places.similarity(pipeline.study.interpret.drawn[0], c.slug) for c in cohorts if "similarity" in wanted
+        ],
     }
 
 
@@ -41,6 +46,8 @@ def table_command(pipeline: "Pipeline", figure: Figure) -> str:
         sources += zip(cohorts, files["matches"], strict=True)
     if files["quality"]:
         sources += zip((cohort for cohort, _ in _saes(pipeline.study, figure)), files["quality"], strict=True)
+    # Only figures of one cohort read these.
+    sources += [(cohorts[0], file) for file in (*files["scores"], *files["similarity"])]
     first = flags(figure=figure.figure, config_hash=pipeline.fingerprints.table(figure))
     return " ".join([first, *(flags(input=keyed(label, path)) for label, path in sources)])
 
@@ -48,6 +55,16 @@ def table_command(pipeline: "Pipeline", figure: Figure) -> str:
 def cost(study: Study, _rates: dict) -> Cost:
     """A table and a drawing for each figure."""
     return Cost("figures", jobs=2 * len(study.figures))
+
+
+def interpreted_files(pipeline: "Pipeline", cohort: Cohort | ExternalCohort) -> list[str]:
+    """Explanations and scores of every SAE of a cohort, and the first one's matches."""
+    places, (explainer, scorer) = pipeline.results, pipeline.study.interpret.drawn
+    return [
+        *(places.explanations(explainer, cohort.slug, seed) for seed in cohort.seeds),
+        *(places.scores(explainer, scorer, cohort.slug, seed) for seed in cohort.seeds),
+        *explain.matches(pipeline, cohort, list(cohort.seeds)).values(),
+    ]
 
 
 def _saes(study: Study, figure: Figure) -> list[tuple[str, int]]:

@@ -150,9 +150,20 @@ class Fingerprints:
 
     def _of_table(self, figure: Figure) -> str:
         kind = FIGURES[figure.figure]
-        # What is read besides overlap tables is what these tables were made from themselves.
+        # Matches and evaluations are what the overlap tables were made from themselves.
         tables = [[label, self.overlap(self._study.cohorts[cohort])] for label, cohort in figure.inputs]
-        return key(kind.name, tables, code_hash("figure-table", kind.table))
+        besides = [self._interpreted(self._study.cohorts[cohort], kind.extra) for _, cohort in figure.inputs]
+        return key(kind.name, tables, code_hash("figure-table", kind.table), *filter(None, besides))
+
+    def _interpreted(self, cohort: Cohort | ExternalCohort, extra: tuple[str, ...]) -> list[str]:
+        """Of the scores, or of the comparison of explanations, that a figure of a cohort reads."""
+        if "scores" in extra:
+            return [self.scores(*self._study.interpret.drawn, cohort.slug, seed) for seed in cohort.seeds]
+        if "similarity" not in extra:
+            return []
+        interpret = self._study.interpret
+        said = [self.explanations(interpret.drawn[0], cohort, seed) for seed in cohort.seeds]
+        return [*said, key(self._judge(interpret.similarity), code_hash("explanation-similarity"))]
 
     def _of_explanations(self, explainer: str, cohort: Cohort | ExternalCohort, seed: int) -> str:
         interpret = self._study.interpret
