@@ -66,7 +66,8 @@ rule all:
         results.report,
         stages.firing.all_outputs(pipeline),
         stages.explain.targets(pipeline),
-        stages.score.targets(pipeline),
+        stages.similarity.targets(pipeline),
+        stages.score_summary.targets(pipeline),
 
 
 rule activations:

@@ -19,6 +19,7 @@ def pair_row(a, b, source, latents, n, shared, **other) -> dict:
     """A row of pairs.parquet; what is not given follows from `shared`."""
     row = {"cohort": "base", "a": a, "b": b, "source": source, "latents": latents, "n": n, "shared": shared}
     row |= {"same_counterpart": float(np.minimum(1.0, shared + 0.4)), "joint": shared + 0.01, "max": shared + 0.03}
+    row |= {"subspace_rank": 9.0, "subspace_overlap": 0.4, "subspace_random": 0.3, "subspace_random_std": 0.01}
     row |= {"decoder_only": shared + 0.1, "mean_cosine_decoder": 0.6, "mean_cosine_encoder": 0.5}
     return row | other
 
@@ -101,12 +102,91 @@ class Maker:
         files.write_table(path, table, {"a": {"cohort": name, "seed": 0}, "b": {"cohort": name, "seed": 1}})
         return path
 
+    def measured(
+        self, name: str, *, size: int = 384, seeds: int = 5, shared: float = 0.3, live: bool = True, **_
+    ) -> dict[str, list[Path]]:
+        """Matches and co-firing of every pair, firing of every SAE, and the table of latents of the cohort."""
+        generator = np.random.default_rng(size)
+        entropy, alive = generator.uniform(0, 8, size), np.full(size, live)
+        found = {"matches": [], "cofiring": [], "firing": []}
+        latents = {"cohort": name, "latent": np.arange(size), "init_similarity_decoder": generator.random(size)}
+        latents |= {"encoder_norm": generator.random(size), "decoder_density": generator.random(size)}
+        for seed in range(seeds):
+            rate = 10 ** generator.uniform(-4, -1, size) if live else np.zeros(size)
+            table = pd.DataFrame({"latent": np.arange(size), "rate": rate, "token_entropy": entropy if live else NAN})
+            found["firing"].append(self._stage("firing", name, f"seed-{seed}", table))
+        for a, b in itertools.combinations(range(seeds), 2):
+            # Latents that fire on few tokens are shared.
+            cosine = np.where(entropy + generator.normal(0, 1, size) < 8 * shared, 0.9, generator.uniform(0, 0.6, size))
+            match = {"latent": np.arange(size), "alive": alive, "alive_b": alive}
+            match |= {f"counterpart_{side}": np.arange(size) for side in ("encoder", "decoder")}
+            match |= {f"cosine_{side}": cosine for side in ("encoder", "decoder")}
+            found["matches"].append(self._stage("matches", name, f"{a}-{b}", pd.DataFrame(match)))
+            pairings = [
+                {"pairing": pairing, "latent": np.arange(size), "correlation": value, "jaccard": value}
+                for pairing, value in (("decoder", cosine**2 if live else NAN), ("shuffled", 0.01 if live else NAN))
+            ]
+            cofiring = pd.concat([pd.DataFrame(pairing) for pairing in pairings])
+            found["cofiring"].append(self._stage("cofiring", name, f"{a}-{b}", cofiring))
+        table = pd.concat([pd.DataFrame(latents | {"seed": seed}) for seed in range(seeds)])
+        files.write_table(self.root / "overlap" / name / "latents.parquet", table)
+        return found
+
+    def scored(
+        self, name: str, *, size: int = 384, seeds: int = 5, shared: float = 0.3, live: bool = True, **_
+    ) -> dict[str, list[Path]]:
+        """Explanations and scores of 40 latents of every SAE, the first SAE's matches, similarity, and evaluations.
+
+        Latent i of an SAE is the counterpart of latent i of any other. Shared ones score higher.
+        """
+        generator = np.random.default_rng(seeds)
+        latent, sample = np.arange(size), np.arange(40)
+        common = generator.random(size) < shared
+        cosine = np.where(common, 0.9, generator.uniform(0.1, 0.69, size))
+        found = {"explanations": [], "scores": [], "matches": [], "similarity": [], "evaluation": []}
+        for seed in range(seeds):
+            said = {"latent": sample, "first_latent": sample, "explanation": f'fires on "{seed}", _any* <word>'}
+            table = pd.DataFrame(said | {"status": "ok" if live else "too_rare"})
+            found["explanations"].append(self._stage("explanations/lexical", name, f"seed-{seed}", table))
+            table = pd.concat([self._scores(sample, by, draw, common, live, generator) for by, draw in DRAWS])
+            found["scores"].append(self._stage("scores/lexical/detection", name, f"seed-{seed}", table))
+        for b in range(1, seeds):
+            match = {f"counterpart_{side}": latent for side in ("encoder", "decoder")}
+            match |= {f"cosine_{side}": cosine for side in ("encoder", "decoder")}
+            found["matches"].append(self._stage("matches", name, f"0-{b}", pd.DataFrame(match)))
+        values = {"seed": 1, "first_latent": sample, "counterpart": sample, "cosine_decoder": cosine[sample]}
+        values |= {"similarity": 0.8, "unmatched": 0.5, "best": 0.9}
+        path = self.root / "explanations" / "lexical" / name / "similarity.parquet"
+        files.write_table(path, pd.DataFrame(values)[: 40 if live else 0], {"first": 0})
+        found["similarity"].append(path)
+        found["evaluation"].append(self.evaluation(name, n_rows=10_000))
+        row = {"cohort": name, "latent": latent, "shared_with": common * (seeds - 1), "n_others": seeds - 1}
+        row |= {"mean_cosine": cosine, "rate": generator.uniform(0.01, 0.1, size) * live}
+        latents = pd.concat([pd.DataFrame(row | {"seed": seed}) for seed in range(seeds)])
+        files.write_table(self.root / "overlap" / name / "latents.parquet", latents)
+        return found
+
+    def _scores(self, sample, by: str, draw: int, common, live: bool, generator) -> pd.DataFrame:
+        score = 0.5 + 0.3 * common[sample] * (by == "own") + generator.normal(0, 0.05, len(sample))
+        row = {"latent": sample, "first_latent": sample, "draw": draw, "explained_by": by, "negatives": "random"}
+        row |= {"balanced_accuracy": score if live else NAN, "status": "ok" if live else "too_rare"}
+        return pd.DataFrame(row)
+
+    def _stage(self, stage: str, name: str, file: str, table: pd.DataFrame) -> Path:
+        path = self.root / stage / name / f"{file}.parquet"
+        files.write_table(path, table)
+        return path
+
     def evaluation(self, name: str, **values: float) -> Path:
         """An evaluation JSON."""
         path = self.root / "evaluation" / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"fvu": 0.15, "l0": 16.0, "dead_fraction": 0.02, "n_rows": 1000, **values}))
         return path
+
+
+# Whose explanation, and number of the draw.
+DRAWS = (("own", 0), ("own", 1), ("shuffled", 0))
 
 
 def _without(values: dict, key: str) -> dict:
@@ -195,6 +275,12 @@ SWEEPS = {
 # FVU and L0 of the cohorts of the figure over architectures; the last one, the base, is reached by no other's FVU.
 QUALITY = [(0.17, 8.0), (0.15, 16.1), (0.12, 31.8), (0.2, 8.3), (0.16, 15.8), (0.13, 33), (0.19, 7.9), (0.14, 32.5)]
 QUALITY += [(0.4, 16.4)]
+# What a figure of explanations and scores reads.
+SCORED = dict.fromkeys(("score-similarity", "score-sharers", "score-partner"), ("explanations", "scores", "matches"))
+SCORED |= {"pairs-table": ("explanations", "scores", "matches"), "explanation-similarity": ("similarity",)}
+SCORED["firing-similarity"] = ("evaluation",)
+# The stages whose tables a figure of one cohort reads.
+MEASURED = {"predictors": ("matches", "firing"), "functional": ("matches", "cofiring")}
 BASE_LABEL = {"size": "384", "k": "16", "tokens": "2400000", "randomness": "init", "architecture": "jumprelu"}
 
 
@@ -209,6 +295,12 @@ def study_inputs(make: Maker, figure: str, **options) -> list[tuple[str, Path]]:
     base = make.cohort("base", **{"seeds": 5, **options})
     if figure == "joint":
         return [("0-1", base.match), ("base", base.overlap)]
+    if MEASURED.get(figure):
+        tables = make.measured("base", **options)
+        return [("base", base.overlap), *(("base", file) for stage in MEASURED[figure] for file in tables[stage])]
+    if SCORED.get(figure):
+        tables = make.scored("base", **options)
+        return [("base", base.overlap), *(("base", file) for stage in SCORED[figure] for file in tables[stage])]
     inputs = [*cohorts, (BASE_LABEL.get(figure, "base"), base.overlap)]
     if figure == "architecture":
         names = [path.name for _, path in inputs]

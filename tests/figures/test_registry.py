@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import get_args
 
 import pandas as pd
 import pytest
@@ -99,6 +100,13 @@ def test_an_added_figure_is_checked_by_what_it_declares(toy):
         figure_of("toy", {"cohort": "a", "figure": None}, cohorts(a=4), {})
 
 
+def test_a_figure_of_what_fires_needs_a_cohort_for_which_that_is_measured():
+    given = {"cohort": "one", "figure": "functional"}
+    assert figure_of("mine", given, cohorts(one=4), {}, firing=["one"]).figure == "functional"
+    with pytest.raises(StudyError, match=r"mine: figure functional needs .*; add one to firing\.cohorts"):
+        figure_of("mine", given, cohorts(one=4), {}, firing=["other"])
+
+
 @pytest.mark.parametrize("kind", FIGURES.values(), ids=lambda kind: kind.name)
 def test_every_declared_figure_has_its_modules_and_its_check(kind):
     assert FIGURES[kind.name] is kind
@@ -106,7 +114,7 @@ def test_every_declared_figure_has_its_modules_and_its_check(kind):
     assert callable(registry.load(kind.name, "drawing").draw)
     assert callable(registry.load(kind.name, "drawing").caption)
     assert kind.check in CHECKS
-    assert set(kind.extra) <= {"match", "evaluation"}
+    assert set(kind.extra) <= set(get_args(registry.Extra))
 
 
 def test_every_check_is_some_figures():

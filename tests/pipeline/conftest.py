@@ -1,17 +1,14 @@
 """Pipelines of small studies: objects alone, without Snakemake."""
 
-import importlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from sae_stability.pipeline import Pipeline, modules
+from sae_stability.pipeline import Pipeline, fingerprints, modules
 from sae_stability.study.build import Study
 from tests.pipeline.planted import Planted, forget
 from tests.study_config import small_config
-
-HASHING = ("fingerprints", "explain", "score")
 
 
 @pytest.fixture
@@ -39,8 +36,7 @@ def edited(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     def code_hash(verb: str, *loaded: str) -> str:
         return " ".join([verb, *loaded, *(f"edited {name}" for name in (verb, *loaded) if name in names)])
 
-    for name in HASHING:
-        monkeypatch.setattr(importlib.import_module(f"sae_stability.pipeline.{name}"), "code_hash", code_hash)
+    monkeypatch.setattr(fingerprints, "code_hash", code_hash)
     return names
 
 

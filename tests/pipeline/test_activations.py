@@ -50,17 +50,29 @@ def test_a_matrix_stands_in_for_model_and_text(pipeline_of, matrix_config: dict)
     pass_ = pipeline.study.passes["own"]
     flags = flags_of(activations.command(pipeline, pass_, "heldout"))
     assert activations.verb(pass_) == "import-matrix"
-    assert activations.source(pipeline, pass_) == ["rows.npy"]
+    assert activations.source(pipeline, pass_, 0) == ["rows.npy"]
     assert flags["--out"] == ["results/activations/own/matrix/heldout"]
     assert flags["--chunk"] == ["heldout"]
     assert not {"--hookpoint", "--model", "--device"} & set(flags)
 
 
-def test_a_chunk_is_made_from_all_token_blocks(pipeline: Pipeline):
+def test_a_chunk_is_made_from_its_own_token_blocks(pipeline: Pipeline):
     pass_ = pipeline.study.passes["mlp"]
-    found = activations.source(pipeline, pass_)
-    assert found == corpus.outputs(pipeline, pass_.tokens)
-    assert found[0].endswith("manifest.json"), "its folder goes on the command line"
+    manifest, heldout, *chunks = corpus.outputs(pipeline, pass_.tokens)
+    assert activations.source(pipeline, pass_, "0001") == [manifest, chunks[1]]
+    assert activations.source(pipeline, pass_, "heldout") == [manifest, heldout]
+    assert manifest.endswith("manifest.json"), "its folder goes on the command line"
+
+
+def test_a_limit_on_norms_reads_the_first_chunk_too(pipeline_of):
+    config = small_config()
+    config["passes"]["mlp"]["max_norm_multiple"] = 10
+    pipeline = pipeline_of(config)
+    pass_ = pipeline.study.passes["mlp"]
+    manifest, heldout, first, *others = corpus.outputs(pipeline, pass_.tokens)
+    assert activations.source(pipeline, pass_, 0) == [manifest, first]
+    assert activations.source(pipeline, pass_, 1) == [manifest, others[0], first]
+    assert activations.source(pipeline, pass_, "heldout") == [manifest, heldout, first]
 
 
 @pytest.fixture

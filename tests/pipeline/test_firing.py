@@ -5,7 +5,7 @@ import shlex
 import pytest
 
 from sae_stability import cli
-from sae_stability.pipeline import Pipeline, firing
+from sae_stability.pipeline import Pipeline, firing, fresh_tokens
 from sae_stability.pipeline.plan import plan
 from sae_stability.study.build import Study
 from sae_stability.verbs import VERBS
@@ -83,10 +83,10 @@ def test_more_tokens_than_are_stored_come_from_further_text_and_the_model(pipeli
     inputs = firing.inputs(pipeline, names)
     assert "results/fresh-tokens/tiny-web/heldout.parquet" in inputs
     assert not any("shard" in file for file in inputs)
-    (tokens,) = firing.fresh(pipeline.study)
-    assert flags_of(firing.fresh_command(pipeline.study, tokens))["--count"] == ["501"]
+    (tokens,) = fresh_tokens.token_sets(pipeline.study)
+    assert flags_of(fresh_tokens.command(pipeline, tokens))["--count"] == ["501"]
     fewer = pipeline_of(config(tokens=400))
-    assert firing.fresh(fewer.study) == []
+    assert fresh_tokens.token_sets(fewer.study) == []
     assert flags_of(firing.command(fewer, firing.jobs(fewer)["base"]))["--rows"] == ["400"]
 
 

@@ -33,6 +33,7 @@ BROKEN = [
     ("groups", 17, "from 2 to 16", {"architecture": "matryoshka"}),
     ("product_dtype", "float16", "float32, bfloat16", {}),
     ("normalisation", "centre", "none, centre-scale", {}),
+    ("control", "frozen", "frozen-decoder, frozen-encoder, soft-frozen-decoder, untrained", {}),
     # Settings that do not go together.
     ("k", 65, "above n_latents = 64; lower k", {}),
     ("groups", 9, "above n_latents = 8; lower groups", {"architecture": "matryoshka", "n_latents": 8}),

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from sae_stability.figures.registry import FIGURES
-from sae_stability.pipeline import Pipeline, code_hash, explain, modules, score
+from sae_stability.pipeline import Pipeline, code_hash, modules
 from sae_stability.pipeline.code_hash import CHECKS, definitions
 from sae_stability.pipeline.definitions import Definition, reached
 from sae_stability.pipeline.fingerprints import Fingerprints
@@ -88,8 +88,10 @@ def study(url: str) -> dict:
             "architecture": {"cohort": "matrix", "vary": {"architecture": ["topk", "relu"], "k": [2, 4]}},
         },
         "figures": {
-            "draw": {name: {"cohort": "base"} for name in ("joint", "seeds", "sharing", "thresholds")}
-            | {name: {"sweep": name} for name in FIGURES if name not in ("joint", "seeds", "sharing", "thresholds")}
+            "draw": {
+                name: {"cohort": "base"} if kind.draws == "cohort" else {"sweep": name}
+                for name, kind in FIGURES.items()
+            }
         },
         "floor": {"repeats": 1},
         # More than `stories` holds out, so that further text is read, and fewer than `docs` holds out.
@@ -209,10 +211,10 @@ def hashed_by_the_pipeline(folder: Path) -> dict[tuple[str, str], tuple[str, ...
         for cohort in map(pipeline.study.cohorts.get, pipeline.study.interpret.cohorts):
             for explainer in pipeline.study.interpret.explainers:
                 record(of.explanations, explainer, cohort, cohort.seeds[0])
+                record(of.similarity, explainer, cohort.slug)
             for names in pipeline.study.interpret.scores:
                 record(of.scores, *names, cohort.slug, cohort.seeds[0])
-        for code in (explain.similarity_code, score.summary_code):
-            record(code)
+                record(of.score_summary, *names, cohort.slug)
     return found
 
 

@@ -6,7 +6,6 @@ Steps: forward pass up to the last hookpoint; drop special tokens; shuffle over 
 """
 
 for _pass in study.passes.values():
-    _source = stages.activations.source(pipeline, _pass)
     # Two rules a pass: the held-out rows have their own number of shards, and their shards always stay.
     for _name, _chunk in [("chunk", "{chunk}"), ("heldout", "heldout")]:
         _shards = stages.activations.shards(pipeline, _pass, _chunk)
@@ -16,7 +15,9 @@ for _pass in study.passes.values():
                 f"{'import' if _pass.matrix else 'extract'}_{_name}_{_pass.slug.replace('-', '_')}"
             input:
                 # As for a corpus, a matrix that changed is seen by the fingerprint among the job's settings.
-                source=ancient(_source) if _pass.matrix else _source,
+                source=lambda wildcards, pass_=_pass: (ancient if pass_.matrix else list)(
+                    stages.activations.source(pipeline, pass_, wildcards.get("chunk", "heldout"))
+                ),
                 stale=lambda wildcards, pass_=_pass: since(
                     "activations", *stages.activations.names(pass_, wildcards.get("chunk", "heldout"))
                 ),

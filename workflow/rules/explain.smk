@@ -31,7 +31,8 @@ for _job in stages.explain.jobs(pipeline):
 
 rule explanation_similarity:
     input:
-        unpack(lambda wildcards: stages.explain.similarity_inputs(pipeline, wildcards.explainer, wildcards.cohort)),
+        unpack(lambda wildcards: stages.similarity.inputs(pipeline, wildcards.explainer, wildcards.cohort)),
+        stale=lambda wildcards: since("similarity", (wildcards.explainer, wildcards.cohort)),
     output:
         results.similarity("{explainer}", "{cohort}"),
     log:
@@ -44,7 +45,6 @@ rule explanation_similarity:
         mem_mb=6000,
         runtime=60,
     params:
-        code=stages.explain.similarity_code(),
-        settings=lambda wildcards: stages.explain.similarity_command(pipeline, wildcards.explainer, wildcards.cohort),
+        settings=lambda wildcards: stages.similarity.command(pipeline, wildcards.explainer, wildcards.cohort),
     shell:
         "python -m sae_stability explanation-similarity {params.settings} --out {output:q} --threads {threads} &> {log:q}"

@@ -8,15 +8,16 @@ OUTPUTS  <results>/firing/COHORT/seed-0.parquet, <results>/contexts/COHORT/seed-
 Steps: pass the rows once through all SAEs; sort firings by latent; measure, choose contexts, compare matched latents.
 """
 
-for _tokens in stages.firing.fresh(study):
+for _tokens in stages.fresh_tokens.token_sets(study):
 
     rule:
         name:
             f"fresh_tokens_{_tokens.slug.replace('-', '_')}"
         input:
             stages.corpus.outputs(pipeline, _tokens),
+            stale=since("fresh_tokens", _tokens.slug),
         output:
-            stages.firing.fresh_outputs(pipeline, _tokens),
+            stages.fresh_tokens.outputs(pipeline, _tokens),
         log:
             f"<logs>/fresh-tokens/{_tokens.slug}.log",
         conda:
@@ -26,10 +27,9 @@ for _tokens in stages.firing.fresh(study):
             mem_mb=stages.corpus.MEMORY,
             runtime=stages.corpus.minutes(_tokens),
         params:
-            made_from=pipeline.fingerprints.fresh_tokens(_tokens),
             tokens=subpath(input[0], parent=True),
             out=subpath(output[0], parent=True),
-            settings=stages.firing.fresh_command(study, _tokens),
+            settings=stages.fresh_tokens.command(pipeline, _tokens),
         shell:
             "python -m sae_stability fresh-tokens {params.settings} --tokens {params.tokens:q} --out {params.out:q} "
             "&> {log:q}"

@@ -31,7 +31,8 @@ for _job in stages.score.jobs(pipeline):
 
 rule score_summary:
     input:
-        lambda wildcards: stages.score.summary_inputs(pipeline, wildcards.explainer, wildcards.scorer, wildcards.cohort),
+        lambda wildcards: stages.score_summary.inputs(pipeline, wildcards.explainer, wildcards.scorer, wildcards.cohort),
+        stale=lambda wildcards: since("score_summary", (wildcards.explainer, wildcards.scorer, wildcards.cohort)),
     output:
         results.score_summary("{explainer}", "{scorer}", "{cohort}"),
     log:
@@ -42,8 +43,7 @@ rule score_summary:
         mem_mb=2000,
         runtime=10,
     params:
-        code=stages.score.summary_code(),
-        settings=lambda wildcards: stages.score.summary_command(
+        settings=lambda wildcards: stages.score_summary.command(
             pipeline, wildcards.explainer, wildcards.scorer, wildcards.cohort
         ),
     shell:
@@ -53,4 +53,5 @@ rule score_summary:
 rule scores:
     input:
         stages.explain.targets(pipeline),
-        stages.score.targets(pipeline),
+        stages.similarity.targets(pipeline),
+        stages.score_summary.targets(pipeline),

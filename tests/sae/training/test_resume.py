@@ -68,8 +68,12 @@ def kill_at_a_random_moment(process, folder: Path, awaited: str | None, pause: f
 
 @pytest.mark.parametrize(
     "change",
-    [{"n_latents": 128, "auxk_alpha": 1 / 32, "dead_tokens": 300}, {"architecture": "jumprelu", "bandwidth": 0.1}],
-    ids=["topk with auxk", "jumprelu"],
+    [
+        {"n_latents": 128, "auxk_alpha": 1 / 32, "dead_tokens": 300},
+        {"architecture": "jumprelu", "bandwidth": 0.1},
+        {"control": "soft-frozen-decoder", "learning_rate": 1e-2},
+    ],
+    ids=["topk with auxk", "jumprelu", "soft-frozen decoder"],
 )
 def test_a_training_killed_at_25_random_moments_ends_with_the_same_bytes(planted, processes, tmp_path, change) -> None:
     settings = replace(planted.settings, **change)

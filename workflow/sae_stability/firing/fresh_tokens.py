@@ -15,7 +15,9 @@ from sae_stability.ranges import Count, Index
 _DOCUMENTS_A_BATCH = 1000
 
 
-def write_fresh_tokens(*, corpus: dict, corpus_seed: Index, tokens: Path, count: Count, out: Path) -> None:
+def write_fresh_tokens(
+    *, corpus: dict, corpus_seed: Index, tokens: Path, count: Count, out: Path, config_hash: str = ""
+) -> None:
     """Cut the documents that follow those of a token set into blocks, in the same way as its own.
 
     Documents up to the last one of the token set are tokenised again, to see where they end, and left out. So no SAE
@@ -27,6 +29,7 @@ def write_fresh_tokens(*, corpus: dict, corpus_seed: Index, tokens: Path, count:
         tokens: folder of the token set.
         count: tokens to write, without special tokens and padding.
         out: folder for the blocks, as a token set with held-out blocks alone.
+        config_hash: fingerprint of what the blocks are made from, recorded in the manifest.
 
     Raises:
         StudyError: there is no such token set, or the corpus is too small.
@@ -43,6 +46,7 @@ def write_fresh_tokens(*, corpus: dict, corpus_seed: Index, tokens: Path, count:
         heldout_tokens=count,
         train_tokens=0,
         chunk_tokens=count,
+        config_hash=config_hash,
         out=out,
     )
 

@@ -26,6 +26,7 @@ def compare_explanations(
     match: Sequence[tuple[int, Path]],
     judge: dict,
     out: Path,
+    config_hash: str = "",
     device: Literal["cpu", "cuda"] = "cpu",
     threads: Count = 1,
 ) -> None:
@@ -40,6 +41,7 @@ def compare_explanations(
         match: SEED=FILE, the first SAE's match with each other one.
         judge: settings of a judge of kind embedding.
         out: table to write.
+        config_hash: fingerprint of what the table is made from, recorded in it.
         device: where to compute.
         threads: processor cores to use.
 
@@ -57,7 +59,7 @@ def compare_explanations(
     said = {seed: _explained(path) for seed, path in files.items()}
     parts = [_pairs(said[first], said[seed], matches[seed], seed, embedding) for seed in rest]
     table = pd.concat(parts) if parts else pd.DataFrame(columns=list(_COLUMNS))
-    write_table(out, table.astype(_COLUMNS), {"first": first})
+    write_table(out, table.astype(_COLUMNS), {"first": first, "config_hash": config_hash})
 
 
 def _explained(path: Path) -> pd.DataFrame:

@@ -16,12 +16,13 @@ _RESAMPLES = 2000
 _STATUSES = (OK, TOO_RARE, NO_EXPLANATION, *(status for status in dict.fromkeys(STATUSES.values()) if status != OK))
 
 
-def summarise_scores(*, scores: Sequence[tuple[int, Path]], out: Path) -> None:
+def summarise_scores(*, scores: Sequence[tuple[int, Path]], out: Path, config_hash: str = "") -> None:
     """Summarise the scores of a cohort: a row for each SAE, explanation and kind of negatives.
 
     Args:
         scores: SEED=FILE, table of scores of each SAE.
         out: table to write.
+        config_hash: fingerprint of what the table is made from, recorded in it.
 
     Raises:
         StudyError: a table is missing.
@@ -34,7 +35,7 @@ def summarise_scores(*, scores: Sequence[tuple[int, Path]], out: Path) -> None:
             for explained_by, group in some.groupby("explained_by", sort=True):
                 key = {"seed": seed, "explained_by": explained_by, "negatives": negatives}
                 rows.append(key | _summary(group, chance if explained_by == "own" else chance[:0]))
-    write_table(out, pd.DataFrame(rows))
+    write_table(out, pd.DataFrame(rows), {"config_hash": config_hash})
 
 
 def _summary(group: pd.DataFrame, chance: pd.Series) -> dict:

@@ -22,7 +22,7 @@ import pandas as pd
 
 from sae_stability.errors import StudyError
 from sae_stability.files import read_table, write_table
-from sae_stability.match import intervals, seed_counts, subspace
+from sae_stability.match import intervals, row_geometry, seed_counts, subspace
 from sae_stability.match.threshold import THRESHOLD
 from sae_stability.ranges import Cosine
 
@@ -114,7 +114,7 @@ def write_overlap(
         floor: match file of random dictionaries of the same shape; once for every repeat.
         latents: SEED=FILE, the evaluation's table of latents of each seed.
         sae: SEED=FOLDER, the SAE of each seed; with them `pairs` also says whether unshared latents span a common
-            subspace.
+            subspace, and `latents` how long each encoder row is and how close other decoder rows lie.
         threshold: the cosine from which a latent counts as shared, in [0, 1].
         config_hash: fingerprint of the matches, settings and code behind the tables, recorded in them.
         out: folder for the tables.
@@ -135,10 +135,11 @@ def write_overlap(
         pairs = pairs.merge(
             subspace.table(trained, dict(sae), threshold), how="left", on=["a", "b", "source", "latents"]
         )
+    geometry = {seed: row_geometry.of(path) for seed, path in sae}
     tables = {
         "thresholds": thresholds_table(all_pairs),
         "seeds": seed_counts.table(trained, floors_by_source, sorted(evaluation), threshold),
-        "latents": latents_table(trained, evaluation, threshold),
+        "latents": latents_table(trained, evaluation, threshold, geometry),
         "intervals": intervals.table(pairs),
         "pairs": pairs,  # last: by this table a run tells whether all are finished
     }
@@ -256,7 +257,9 @@ def thresholds_table(pairs: list[Pair]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def latents_table(pairs: list[Pair], evaluation: dict[int, pd.DataFrame], threshold: float) -> pd.DataFrame:
+def latents_table(
+    pairs: list[Pair], evaluation: dict[int, pd.DataFrame], threshold: float, geometry: dict[int, pd.DataFrame]
+) -> pd.DataFrame:
     """One row per seed and latent.
 
     `stability` is the fraction of the other seeds in which the latent is shared (per-feature stability, after
@@ -264,6 +267,7 @@ def latents_table(pairs: list[Pair], evaluation: dict[int, pd.DataFrame], thresh
     `mean_cosine` is the mean over other seeds of the mean of its matched decoder and encoder cosine (arXiv 2501.16615,
     Fig. 3).
     `init_similarity_*` is the cosine of the trained row with its initial value: near 1, training hardly moved it.
+    `geometry` gives the columns of `row_geometry.of` of each seed; none for a seed without.
     """
     seeds = sorted(evaluation)
     n = len(pairs[0].columns["latent"]) if pairs else len(evaluation[seeds[0]])
@@ -284,6 +288,8 @@ def latents_table(pairs: list[Pair], evaluation: dict[int, pd.DataFrame], thresh
         for column in ("rate", "alive", "init_similarity_encoder", "init_similarity_decoder"):
             if column in evaluation[seed]:
                 table[column] = evaluation[seed][column].to_numpy()
+        if seed in geometry:
+            table = pd.concat([table, geometry[seed]], axis=1)
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
 

@@ -25,10 +25,13 @@ from sae_stability.pipeline import (
     figures,
     firing,
     floors,
+    fresh_tokens,
     match,
     overlap,
     report,
     score,
+    score_summary,
+    similarity,
     summary,
     train,
 )
@@ -73,6 +76,9 @@ FINGERPRINTED = {
     "report": report,
     "explain": explain,
     "score": score,
+    "fresh_tokens": fresh_tokens,
+    "similarity": similarity,
+    "score_summary": score_summary,
 }
 """The stages whose results record what they were made from. Most have no rule for a finished result."""
 

@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from sae_stability.pipeline import corpus
 from sae_stability.pipeline.command import flags, given_inputs, model_flags
 from sae_stability.pipeline.cost import Cost, forward, hours, used_passes
 from sae_stability.pipeline.resources import gpus, megabytes, shard_bytes
@@ -23,9 +22,15 @@ def verb(pass_: Pass) -> str:
     return "import-matrix" if pass_.matrix else "extract"
 
 
-def source(pipeline: "Pipeline", pass_: Pass) -> list[str]:
-    """What every chunk of a pass is made from. The first file is the matrix, or the manifest of the tokens."""
-    return given_inputs([pass_.matrix]) if pass_.matrix else corpus.outputs(pipeline, pass_.tokens)
+def source(pipeline: "Pipeline", pass_: Pass, chunk: int | str) -> list[str]:
+    """What a chunk of a pass is made from. The first file is the matrix, or the manifest of the tokens."""
+    if pass_.matrix:
+        return given_inputs([pass_.matrix])
+    results, tokens = pipeline.results, pass_.tokens
+    own = [results.heldout_tokens(tokens)] if chunk == HELDOUT else [results.token_chunks(tokens)[int(chunk)]]
+    # The limit on norms is estimated on the first chunk, whichever chunk a job extracts.
+    first = results.token_chunks(tokens)[:1] if pass_.max_norm_multiple is not None else []
+    return [results.token_manifest(tokens), *dict.fromkeys(own + first)]
 
 
 def waits_for(pipeline: "Pipeline", pass_: Pass, chunk: int | str) -> list[str]:

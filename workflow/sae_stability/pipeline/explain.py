@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 from sae_stability.pipeline import judges
-from sae_stability.pipeline.code_hash import code_hash
 from sae_stability.pipeline.command import flags
 from sae_stability.pipeline.cost import Cost
 from sae_stability.pipeline.resources import megabytes
@@ -74,37 +73,10 @@ def matches(pipeline: "Pipeline", cohort: Cohort | ExternalCohort, seeds: list[i
     return {seed: pipeline.results.match(cohort.slug, first, seed) for seed in seeds if seed != first}
 
 
-def similarity_inputs(pipeline: "Pipeline", explainer: str, cohort: str) -> dict[str, list[str]]:
-    """The explanations of every SAE of a cohort, and the first one's matches."""
-    found = pipeline.study.cohorts[cohort]
-    return {
-        "explanations": [pipeline.results.explanations(explainer, cohort, seed) for seed in found.seeds],
-        "matches": list(matches(pipeline, found, list(found.seeds)).values()),
-    }
-
-
-def similarity_command(pipeline: "Pipeline", explainer: str, cohort: str) -> str:
-    """The judge, and each input under its flag."""
-    study, found = pipeline.study, pipeline.study.cohorts[cohort]
-    words = [judges.command(study, pipeline.results, study.interpret.similarity)]
-    for seed in found.seeds:
-        words.append(flags(explanations=f"{seed}={pipeline.results.explanations(explainer, cohort, seed)}"))
-    words += [flags(match=f"{seed}={file}") for seed, file in matches(pipeline, found, list(found.seeds)).items()]
-    return " ".join(words)
-
-
-def similarity_code() -> str:
-    """The hash of the code that compares explanations."""
-    return code_hash("explanation-similarity")
-
-
 def targets(pipeline: "Pipeline") -> list[str]:
     """All that this stage makes."""
     study, places = pipeline.study, pipeline.results
-    found = [places.explanations(explainer, c.slug, seed) for explainer, c in _all(study) for seed in c.seeds]
-    if study.interpret.similarity:
-        found += [places.similarity(explainer, c.slug) for explainer, c in _all(study) if len(c.seeds) > 1]
-    return found
+    return [places.explanations(explainer, c.slug, seed) for explainer, c in _all(study) for seed in c.seeds]
 
 
 def memory(pipeline: "Pipeline", cohort: str, judge: str) -> int:

@@ -20,8 +20,16 @@ def inputs(pipeline: "Pipeline", figure: Figure) -> dict[str, list[str]]:
     return {
         "tables": [file for cohort in cohorts for file in places.overlap_tables(cohort.slug)],
         "matches": [places.match(cohort.slug, *cohort.pairs[0]) for cohort in cohorts if "match" in wanted],
+        "pairs": [
+            make(cohort.slug, *pair)
+            for name, make in (("matches", places.match), ("cofiring", places.cofiring))
+            for cohort in cohorts
+            for pair in cohort.pairs
+            if name in wanted
+        ],
+        "firing": [places.firing(*sae) for sae in _saes(pipeline.study, figure) if "firing" in wanted],
         "quality": [places.quality(*sae) for sae in _saes(pipeline.study, figure) if "evaluation" in wanted],
-        "scores": [file for c in cohorts for file in interpreted_files(pipeline, c) if "scores" in wanted],
+        "scores": [file for c in cohorts if "scores" in wanted for file in interpreted_files(pipeline, c)],
         "similarity": [
             places.similarity(pipeline.study.interpret.drawn[0], c.slug) for c in cohorts if "similarity" in wanted
         ],
@@ -47,7 +55,7 @@ def table_command(pipeline: "Pipeline", figure: Figure) -> str:
     if files["quality"]:
         sources += zip((cohort for cohort, _ in _saes(pipeline.study, figure)), files["quality"], strict=True)
     # Only figures of one cohort read these.
-    sources += [(cohorts[0], file) for file in (*files["scores"], *files["similarity"])]
+    sources += [(cohorts[0], file) for name in ("pairs", "firing", "scores", "similarity") for file in files[name]]
     first = flags(figure=figure.figure, config_hash=pipeline.fingerprints.table(figure))
     return " ".join([first, *(flags(input=keyed(label, path)) for label, path in sources)])
 

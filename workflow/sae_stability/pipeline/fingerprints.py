@@ -117,6 +117,19 @@ class Fingerprints:
         name = ("scores", explainer, scorer, cohort, seed)
         return self._once(name, lambda: self._of_scores(explainer, scorer, cohort, seed))
 
+    def similarity(self, explainer: str, cohort: str) -> str:
+        """Of the comparison of explanations of matched latents."""
+        found = self._study.cohorts[cohort]
+        said = [[seed, self.explanations(explainer, found, seed)] for seed in found.seeds]
+        judge = self._judge(self._study.interpret.similarity)
+        return key(said, self._matched(found, found.seeds), judge, code_hash("explanation-similarity"))
+
+    def score_summary(self, explainer: str, scorer: str, cohort: str) -> str:
+        """Of what the scores of a cohort come to."""
+        seeds = self._study.cohorts[cohort].seeds
+        scores = [[seed, self.scores(explainer, scorer, cohort, seed)] for seed in seeds]
+        return key(scores, code_hash("score-summary"))
+
     def _of_tokens(self, tokens: TokenSet) -> str:
         sources = [self._contents.of_model(tokens.model), self._contents.of_corpus(tokens.corpus)]
         return key(sources, [getattr(tokens, size) for size in _TOKEN_SIZES], code_hash("tokenize"))
@@ -152,18 +165,22 @@ class Fingerprints:
         kind = FIGURES[figure.figure]
         # Matches and evaluations are what the overlap tables were made from themselves.
         tables = [[label, self.overlap(self._study.cohorts[cohort])] for label, cohort in figure.inputs]
-        besides = [self._interpreted(self._study.cohorts[cohort], kind.extra) for _, cohort in figure.inputs]
-        return key(kind.name, tables, code_hash("figure-table", kind.table), *filter(None, besides))
+        cohorts = [self._study.cohorts[cohort] for _, cohort in figure.inputs]
+        besides = []
+        if "firing" in kind.extra:
+            besides += [self.firing(cohort, seed) for cohort in cohorts for seed in cohort.seeds]
+        if "cofiring" in kind.extra:
+            besides += [self.cofiring(cohort, *pair) for cohort in cohorts for pair in cohort.pairs]
+        besides += [one for cohort in cohorts for one in self._interpreted(cohort, kind.extra)]
+        return key(kind.name, tables, code_hash("figure-table", kind.table), *besides)
 
     def _interpreted(self, cohort: Cohort | ExternalCohort, extra: tuple[str, ...]) -> list[str]:
         """Of the scores, or of the comparison of explanations, that a figure of a cohort reads."""
         if "scores" in extra:
             return [self.scores(*self._study.interpret.drawn, cohort.slug, seed) for seed in cohort.seeds]
-        if "similarity" not in extra:
-            return []
-        interpret = self._study.interpret
-        said = [self.explanations(interpret.drawn[0], cohort, seed) for seed in cohort.seeds]
-        return [*said, key(self._judge(interpret.similarity), code_hash("explanation-similarity"))]
+        if "similarity" in extra:
+            return [self.similarity(self._study.interpret.drawn[0], cohort.slug)]
+        return []
 
     def _of_explanations(self, explainer: str, cohort: Cohort | ExternalCohort, seed: int) -> str:
         interpret = self._study.interpret

@@ -1,15 +1,15 @@
 """SAEs -> what their latents fire on, contexts of them, and how far matched latents fire together; one job a cohort."""
 
-import json
 from typing import TYPE_CHECKING
 
+from sae_stability.pipeline import fresh_tokens
 from sae_stability.pipeline.activations import HELDOUT
 from sae_stability.pipeline.command import flags
 from sae_stability.pipeline.cost import Cost, forward, hours
 from sae_stability.pipeline.resources import megabytes, sae_threads, shard_bytes
 from sae_stability.study.build import Study
 from sae_stability.study.firing import uses_model
-from sae_stability.study.parts import Cohort, ExternalCohort, Pass, TokenSet
+from sae_stability.study.parts import Cohort, ExternalCohort, Pass
 
 if TYPE_CHECKING:
     from sae_stability.pipeline import Pipeline
@@ -41,7 +41,7 @@ def inputs(pipeline: "Pipeline", names: list[Name]) -> list[str]:
     pass_ = cohort.pass_
     files = [places.manifest(pass_, cohort.hook_slug, HELDOUT)]
     if uses_model(pipeline.study.firing, pass_):
-        files += fresh_outputs(pipeline, pass_.tokens)
+        files += fresh_tokens.outputs(pipeline, pass_.tokens)
     else:
         files += places.shards(pass_, cohort.hook_slug, HELDOUT)
         files += [places.token_manifest(pass_.tokens), places.heldout_tokens(pass_.tokens)] if pass_.tokens else []
@@ -112,24 +112,6 @@ def threads(pipeline: "Pipeline", names: list[Name]) -> int:
     return sae_threads(pipeline.study.cohorts[names[0][0]], len(_seeds(names)))
 
 
-def fresh(study: Study) -> list[TokenSet]:
-    """The token sets that need further text for firing."""
-    passes = [cohort.pass_ for cohort in _cohorts(study) if uses_model(study.firing, cohort.pass_)]
-    return list({pass_.tokens.slug: pass_.tokens for pass_ in passes}.values())
-
-
-def fresh_outputs(pipeline: "Pipeline", tokens: TokenSet) -> list[str]:
-    """The files of further token blocks."""
-    folder = pipeline.results.fresh_tokens(tokens)
-    return [f"{folder}/manifest.json", f"{folder}/heldout.parquet"]
-
-
-def fresh_command(study: Study, tokens: TokenSet) -> str:
-    """The text of a token set, and how many tokens behind its own are wanted."""
-    corpus = json.dumps(tokens.corpus.documents)
-    return flags(corpus=corpus, corpus_seed=tokens.corpus.seed, count=study.firing.tokens)
-
-
 def cost(study: Study, rates: dict) -> Cost | None:
     """The rows go through each SAE and, where further text is read, through the model. None where nothing is asked for.
 
@@ -150,9 +132,17 @@ def cost(study: Study, rates: dict) -> Cost | None:
         operations += seeds * rows * 2 * cohort.n_latents * cohort.d_model
         if uses_model(study.firing, cohort.pass_):
             forwards += rows * forward(cohort.pass_)
-    stored = len(fresh(study)) * (study.firing.tokens or 0) * _STORED_TOKEN_BYTES
+    further = len(fresh_tokens.token_sets(study))
+    stored = further * (study.firing.tokens or 0) * _STORED_TOKEN_BYTES
     device_hours = hours(forwards, rates["model_tflops"]) + hours(operations, rates["sae_tflops"])
-    return Cost("firing", jobs + len(fresh(study)), tokens, written + stored, peak + written + stored, device_hours)
+    return Cost(
+        "firing",
+        jobs + len(fresh_tokens.token_sets(study)),
+        tokens,
+        written + stored,
+        peak + written + stored,
+        device_hours,
+    )
 
 
 def _cohorts(study: Study) -> list[Cohort | ExternalCohort]:

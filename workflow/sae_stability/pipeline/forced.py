@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 # How the names of a stage's rules begin, where they do not begin with the stage's own name.
 _RULES = {"corpus": "tokenize", "external": "import_sae", "floors": "floor", "tables": "figure_table"}
 # These have rules for finished results too.
-_ALWAYS = ("activations", "drawings", "summary")
+_ALWAYS = ("activations", "drawings", "summary", "fresh_tokens", "similarity", "score_summary")
 
 
 def not_forced(pipeline: "Pipeline", everything: bool, names: Iterable[str]) -> str | None:

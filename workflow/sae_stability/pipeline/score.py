@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 from sae_stability.interpret.limits import WITHOUT_EXPLANATION
 from sae_stability.pipeline import explain, judges
-from sae_stability.pipeline.code_hash import code_hash
 from sae_stability.pipeline.command import flags
 from sae_stability.pipeline.cost import Cost
 from sae_stability.study.build import Study
@@ -21,7 +20,7 @@ def jobs(pipeline: "Pipeline") -> list[Job]:
     todo = pipeline.unfinished["score"]
     found = [
         (*names, [seed for seed in pipeline.study.cohorts[names[2]].seeds if (*names, seed) in todo])
-        for names in _all(pipeline.study)
+        for names in combinations(pipeline.study)
     ]
     return [job for job in found if job[3]]
 
@@ -52,7 +51,7 @@ def results(pipeline: "Pipeline") -> dict:
     """Every table of scores, and what it is made from."""
     return {
         (*names, seed): ([pipeline.results.scores(*names, seed)], pipeline.fingerprints.scores(*names, seed))
-        for names in _all(pipeline.study)
+        for names in combinations(pipeline.study)
         for seed in pipeline.study.cohorts[names[2]].seeds
     }
 
@@ -79,33 +78,11 @@ def command(pipeline: "Pipeline", job: Job) -> str:
     return " ".join(words)
 
 
-def summary_inputs(pipeline: "Pipeline", explainer: str, scorer: str, cohort: str) -> list[str]:
-    """The scores of every SAE of a cohort."""
-    return [pipeline.results.scores(explainer, scorer, cohort, seed) for seed in pipeline.study.cohorts[cohort].seeds]
-
-
-def summary_command(pipeline: "Pipeline", explainer: str, scorer: str, cohort: str) -> str:
-    """Each SAE's scores under their flag."""
-    seeds = pipeline.study.cohorts[cohort].seeds
-    files = summary_inputs(pipeline, explainer, scorer, cohort)
-    return " ".join(flags(scores=f"{seed}={file}") for seed, file in zip(seeds, files, strict=True))
-
-
-def summary_code() -> str:
-    """The hash of the code that summarises."""
-    return code_hash("score-summary")
-
-
-def targets(pipeline: "Pipeline") -> list[str]:
-    """The summary of every table of scores."""
-    return [pipeline.results.score_summary(*names) for names in _all(pipeline.study)]
-
-
 def cost(study: Study, _rates: dict) -> Cost | None:
     """One job an explainer, scorer and cohort."""
-    return Cost("score", jobs=len(_all(study))) if _all(study) else None
+    return Cost("score", jobs=len(combinations(study))) if combinations(study) else None
 
 
-def _all(study: Study) -> list[tuple[str, str, str]]:
+def combinations(study: Study) -> list[tuple[str, str, str]]:
     """Every explainer with every scorer and cohort."""
     return [(*names, cohort) for names in study.interpret.scores for cohort in study.interpret.cohorts]

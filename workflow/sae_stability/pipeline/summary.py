@@ -47,6 +47,7 @@ def about(study: Study, cohort: Cohort | ExternalCohort) -> dict[str, object]:
         return told | {"SAEs": "made elsewhere", "seeds": len(cohort.seeds)}
     return told | {
         "architecture": cohort.architecture,
+        "control": cohort.control,
         "k": cohort.k,
         "training tokens": f"{cohort.tokens:,}",
         "epochs": cohort.epochs,

@@ -74,7 +74,10 @@ class Study:
             passes=passes,
             cohorts=cohorts,
             sweeps=sweeps,
-            figures={slug: figure_of(slug, given, cohorts, sweeps) for slug, given in figures["draw"].items()},
+            figures={
+                slug: figure_of(slug, given, cohorts, sweeps, config["firing"]["cohorts"])
+                for slug, given in figures["draw"].items()
+            },
             style=figures["style"],
             floor_repeats=config["floor"]["repeats"],
             firing=firing_of(config["firing"], cohorts),

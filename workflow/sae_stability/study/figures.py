@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 
 from sae_stability.errors import StudyError
 from sae_stability.figures import registry
@@ -18,11 +19,19 @@ Cohorts = list[Cohort | ExternalCohort]
 MAY_DIFFER = ("architecture", "k", "learning_rate", *OPTIONAL)
 
 
-def figure_of(slug: str, given: dict, cohorts: dict, sweeps: dict) -> Figure:
+def figure_of(slug: str, given: dict, cohorts: dict, sweeps: dict, firing: Sequence[str] = ()) -> Figure:
     """A figure from its settings, with defaults filled in.
 
+    Args:
+        slug: its name.
+        given: its settings.
+        cohorts: those of the study, by name.
+        sweeps: those of the study, by name.
+        firing: the cohorts whose latents' firing is measured.
+
     Raises:
-        StudyError: no such kind of figure, no such cohort or sweep, or a sweep that this kind cannot draw.
+        StudyError: no such kind of figure, no such cohort or sweep, a sweep that this kind cannot draw, or a cohort
+            that lacks what this kind needs.
     """
     where = f"figures.draw.{slug}"
     draws = "cohort" if "cohort" in given else "sweep"
@@ -33,12 +42,22 @@ def figure_of(slug: str, given: dict, cohorts: dict, sweeps: dict) -> Figure:
     kind = registry.FIGURES[name]
     entry = look_up(f"{where}.{draws}", given[draws], cohorts if draws == "cohort" else sweeps)
     if draws == "cohort":
+        _check_measured(where, kind, entry, firing)
         inputs = ((entry.slug, entry.slug),)
     else:
         compared = [cohorts[cohort] for cohort in dict.fromkeys(point.cohort for point in entry.points)]
         CHECKS[kind.check](where, kind, entry, compared)
         inputs = tuple((_label(kind, point, cohorts[point.cohort]), point.cohort) for point in entry.points)
     return Figure(slug, name, given.get("cohort"), given.get("sweep"), inputs)
+
+
+def _check_measured(where: str, kind: FigureKind, cohort: Cohort | ExternalCohort, firing: Sequence[str]) -> None:
+    """A figure of what latents fire on needs a cohort for which that is measured."""
+    if {"firing", "cofiring"} & set(kind.extra) and cohort.slug not in firing:
+        raise StudyError(
+            f"{where}: figure {kind.name} needs what the latents of cohort {cohort.slug} fire on; add {cohort.slug} to "
+            "firing.cohorts"
+        )
 
 
 def check_interpreted(figure: Figure, interpret: Interpret, cohorts: dict) -> None:
@@ -56,7 +75,9 @@ def check_interpreted(figure: Figure, interpret: Interpret, cohorts: dict) -> No
     if interpret.drawn is None:
         raise StudyError(f"{needs}, with scores; name a judge in interpret.explainers and a scorer of kind detection")
     if len(cohorts[figure.cohort].seeds) < 2:
-        raise StudyError(f"{where}: figure {figure.figure} compares SAEs; give cohort {figure.cohort} two seeds or more")
+        raise StudyError(
+            f"{where}: figure {figure.figure} compares SAEs; give cohort {figure.cohort} two seeds or more"
+        )
     if "similarity" in wanted and interpret.similarity is None:
         raise StudyError(f"{needs}, compared; name a judge of kind embedding in interpret.similarity")
 

@@ -119,6 +119,7 @@ class Cohort:
     groups: int | None
     product_dtype: str
     normalisation: str
+    control: str | None
     init_seeds: tuple[int, ...]
     order_seeds: tuple[int, ...]
     seeds_per_job: int
@@ -181,8 +182,8 @@ class Cohort:
 
     @property
     def training(self) -> dict:
-        """What decides the weights, apart from the two seeds: the other arguments of `TrainSettings`."""
-        others = {*_NOT_TRAINING, *_SEEDS, "pass_"}
+        """What decides the weights, apart from the two seeds: the other arguments of `TrainSettings` that are given."""
+        others = {*_NOT_TRAINING, *_SEEDS, "pass_", *([] if self.control else ["control"])}
         names = [field.name for field in dataclasses.fields(self) if field.name not in others]
         return {**{name: getattr(self, name) for name in names}, "chunk_tokens": self.pass_.chunk_rows}
 

@@ -27,12 +27,12 @@ class DenseReference:
 
     unit_decoder = True
 
-    def __init__(self, weights: dict[str, np.ndarray], settings, normalisation) -> None:
+    def __init__(self, weights: dict[str, np.ndarray], settings, normalisation, frozen: str | None = None) -> None:
         self.settings, self.normalisation = settings, normalisation
         self.p = {name: torch.tensor(v, dtype=torch.float64) for name, v in self.initial(dict(weights)).items()}
-        for value in self.p.values():
-            value.requires_grad_()
-        self.optimiser = torch.optim.Adam(self.p.values(), lr=1.0)
+        self.unit_decoder = self.unit_decoder and frozen != "decoder"
+        self.trained = {name: value.requires_grad_() for name, value in self.p.items() if name != frozen}
+        self.optimiser = torch.optim.Adam(self.trained.values(), lr=1.0)
         self.silent = torch.zeros(settings.n_latents, dtype=torch.int64)
 
     def initial(self, weights):
@@ -71,7 +71,7 @@ class DenseReference:
         decoder = self.p["decoder"]
         if self.unit_decoder:
             decoder.grad -= (decoder.grad * decoder.data).sum(1, keepdim=True) * decoder.data
-        self.gradients = {name: value.grad.clone() for name, value in self.p.items()}
+        self.gradients = {name: value.grad.clone() for name, value in self.trained.items()}
         self.optimiser.param_groups[0]["lr"] = rate
         self.optimiser.step()
         if self.unit_decoder:

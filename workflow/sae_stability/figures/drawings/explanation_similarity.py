@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from sae_stability.figures import phrases
 from sae_stability.figures.drawings import marks, score_marks
 from sae_stability.figures.drawings import style as styles
-from sae_stability.figures.published import PAPER
+from sae_stability.figures.published import PAPER, THRESHOLD
 from sae_stability.figures.selection import rows_where
 
 _PLACES = {"unmatched": "another\nlatent", "matched": "matched", "best": "best\npossible"}
@@ -17,8 +17,8 @@ _WIDTH = 0.3
 
 def draw(table: pd.DataFrame, style: dict) -> Figure:
     """A dot for each pair and its mean with an interval: below the threshold of the cosine, and above it."""
-    threshold = table["threshold"].iloc[0]
-    pairs, means = rows_where(table, row="pair"), rows_where(table, row="mean", source="trained")
+    threshold = _threshold(table)
+    pairs, means = rows_where(table, row="pair"), rows_where(table, row="mean", series="this run")
     picture = styles.figure(style, 3.0)
     axes = picture.subplots()
     handles = []
@@ -49,13 +49,15 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
 
 def caption(table: pd.DataFrame) -> str:
     """What the figure shows in this run, as reStructuredText."""
-    means = rows_where(table, row="mean", source="trained")
+    means = rows_where(table, row="mean", series="this run")
     every = rows_where(means, above="all").set_index("pairing")
     said = {
         name: f"{score_marks.estimate(row['similarity'], row['low'], row['high'])}, standard deviation "
         + (phrases.NOT_MEASURED if pd.isna(row["spread"]) else f"{row['spread']:.2f}")
         for name, row in every.iterrows()
     }
+    if every.empty:
+        return score_marks.nothing(_threshold(table))
     halves = [
         f"{'at least' if above == 'yes' else 'below'} {table['threshold'].iloc[0]:g}: "
         f"{_mean(means, 'matched', above)} against {_mean(means, 'unmatched', above)}"
@@ -63,20 +65,32 @@ def caption(table: pd.DataFrame) -> str:
     ]
     first = rows_where(table, row="pair").iloc[0]
     sentences = [
-        f"How alike explanations are (by {phrases.escape(first['explainer'])}), as the cosine of their embeddings: matched "
-        f"latents {said['matched']}; with the explanation of another latent of the same SAE, which is what chance gives, "
-        f"{said.get('unmatched', phrases.NOT_MEASURED)}; with the most similar explanation of the other SAE {said['best']} "
-        f"(n = {phrases.count(int(every['n']['matched']), 'pair')} with the first SAE). Intervals are over its latents.",
+        f"How alike explanations are (by {phrases.escape(first['explainer'])}), as the cosine of their "
+        "embeddings: matched "
+        f"latents {said['matched']}; with the explanation of another latent of the same SAE, which is what "
+        "chance gives, "
+        f"{said.get('unmatched', phrases.NOT_MEASURED)}; with the most similar explanation of the other SAE "
+        f"{said['best']} "
+        f"(n = {phrases.count(int(every['n']['matched']), 'pair')} with the first SAE). Intervals are over its "
+        "latents.",
         f"By decoder cosine, matched against another latent: {'; '.join(halves)}.",
-        "The best is over the latents that were explained, so it grows with their number.",
+        "The best is over the live latents that were explained, so it grows with their number; the other "
+        "latent is drawn at "
+        f"random. {phrases.definition(table['threshold'].iloc[0])}",
     ]
     if len(published := rows_where(table, source="published").set_index("pairing")):
         sentences.append(
-            f"Black squares: {PAPER}, Pythia-160M, another explainer and sentence encoder, so only the order and the gaps "
+            f"Black squares: {PAPER}, Pythia-160M, another explainer and sentence encoder, so only the order "
+            "and the gaps "
             f"compare: {published['similarity']['matched']:.2f} matched, {published['similarity']['unmatched']:.2f} "
             f"unmatched, {published['similarity']['best']:.2f} best."
         )
     return " ".join(sentences)
+
+
+def _threshold(table: pd.DataFrame) -> float:
+    """The study's threshold; that of the paper if no latent is explained."""
+    return table["threshold"].iloc[0] if len(table) else THRESHOLD
 
 
 def _mean(means: pd.DataFrame, pairing: str, above: str) -> str:

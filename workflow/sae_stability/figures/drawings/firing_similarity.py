@@ -1,16 +1,17 @@
 """The figure `firing-similarity`: how often a latent fires against its similarity across seeds."""
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from sae_stability.figures import phrases
 from sae_stability.figures.drawings import style as styles
+from sae_stability.figures.published import FIRING_MEAN, PAPER
 from sae_stability.figures.selection import rows_where
 
-_MAP = "viridis"
 _BINS = 25
 _MOST_VECTOR_POINTS = 3000
 
@@ -24,8 +25,8 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
     grid = picture.add_gridspec(2, 2, width_ratios=(4, 1), height_ratios=(1, 4))
     axes = picture.add_subplot(grid[1, 0])
     top, right = picture.add_subplot(grid[0, 0], sharex=axes), picture.add_subplot(grid[1, 1], sharey=axes)
-    n_others = int(latents["n_others"].max())
-    colours = matplotlib.colormaps[_MAP](np.linspace(0, 0.95, n_others + 1))
+    n_others = int(rows_where(table, row="latent")["n_others"].max())
+    colours = LinearSegmentedColormap.from_list("sharers", style["palette"][:2])(np.linspace(0, 1, n_others + 1))
     groups = [rows_where(latents, shared_with=number) for number in range(n_others + 1)]
     shrink = min(1.0, (_MOST_VECTOR_POINTS / max(len(latents), 1)) ** 0.5)
     for rows, colour in zip(groups, colours, strict=True):
@@ -34,20 +35,33 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
     axes.set(yscale="log", xlabel="mean matched cosine", ylabel="rows in which the latent fires")
     _draw_histograms(top, right, groups, colours)
     handles = [
-        styles.mark(_label(number, n_others), color=colour, linewidth=4)
-        for number, colour in enumerate(colours)
+        styles.mark(_label(number, n_others), color=colour, linewidth=4) for number, colour in enumerate(colours)
     ]
     if len(floor):
         for panel in (axes, top):
             panel.axvline(floor.mean(), color=styles.FLOOR, linewidth=1.4)
         handles.append(styles.mark("random floor", color=styles.FLOOR, linewidth=1.4))
+    handles += _draw_published(axes, rows_where(table, source="published"), latents["fired"].mean())
     styles.key(picture, handles, columns=2)
     return picture
+
+
+def _draw_published(axes: Axes, rows: pd.DataFrame, mean_fired: float) -> list[Line2D]:
+    """The paper's two clusters as boxes, at the same multiples of the mean number of firings; returns the key entry."""
+    if rows.empty or not mean_fired > 0:
+        return []
+    look = {"color": styles.PUBLISHED, "linewidth": 0.9, "linestyle": (0, (3, 1.5))}
+    for _, ends in rows.groupby("shared_with"):
+        (left, right), (low, high) = ends["mean_cosine"], ends["fired"] / FIRING_MEAN * mean_fired
+        axes.plot([left, right, right, left, left], [low, low, high, high, low], zorder=5, **look)
+    return [styles.mark(f"{PAPER}", **look)]
 
 
 def _draw_histograms(top: Axes, right: Axes, groups: list[pd.DataFrame], colours: np.ndarray) -> None:
     """Latents by similarity (above) and by firing count (right), those of each number of sharers on the ones before."""
     every = pd.concat(groups)
+    if every.empty:
+        return
     cosines = np.linspace(min(0.0, every["mean_cosine"].min()), 1, _BINS + 1)
     counts = np.geomspace(every["fired"].min(), every["fired"].max() + 1, _BINS + 1)
     look = {"stacked": True, "color": list(colours)}
@@ -75,17 +89,24 @@ def caption(table: pd.DataFrame) -> str:
         f"{rows['fired'].quantile(0.25):,.0f} to {rows['fired'].quantile(0.75):,.0f})"
         for number, rows in fired.groupby("shared_with")
     ]
-    return " ".join(
-        [
-            f"Each dot is a latent of seed {first['seed']} of cohort {phrases.escape(first['cohort'])}: in how many of "
-            f"{first['n_rows']:,} held-out rows it fires, and its similarity, the mean over the {first['n_others']} other "
-            "SAEs of the matched decoder and encoder cosine. Colour: how many of them share it.",
-            f"Rows by number of sharers: {'; '.join(groups)}. {phrases.count(len(latents) - len(fired), 'latent')} never "
-            "fired and cannot be drawn.",
-            f"The random floor of the similarity is {floor.mean():.2f} (n = {phrases.count(len(floor), 'repetition')}, "
-            f"{floor.min():.2f} to {floor.max():.2f})." if len(floor) else "No random floor was computed.",
-            phrases.definition(first["threshold"]),
-            "In the paper (Figure 3, Pythia-160M, 9,994,240 tokens) the unshared latents gather at similarity 0.25 to 0.35 "
-            "with 10,000 to 30,000 firings, those shared with all 8 others at 0.85 to 0.97 with 1,000 to 4,000.",
-        ]
-    )
+    sentences = [
+        f"Each dot is a latent of seed {first['seed']} of cohort {phrases.escape(first['cohort'])}: in how many of "
+        f"{first['n_rows']:,} held-out rows it fires, and its similarity, the mean over the "
+        f"{first['n_others']} other "
+        "SAEs of the matched decoder and encoder cosine. Colour: how many of them share it.",
+        f"Rows by number of sharers: {'; '.join(groups) or 'no latent is live'}. "
+        f"{phrases.count(len(latents) - len(fired), 'latent')} never "
+        "fired (not live) and cannot be drawn.",
+        f"The random floor of the similarity is {floor.mean():.2f} (n = {phrases.count(len(floor), 'repetition')}, "
+        f"{floor.min():.2f} to {floor.max():.2f})."
+        if len(floor)
+        else "No random floor was computed.",
+        phrases.definition(first["threshold"]),
+    ]
+    if len(rows_where(table, source="published")):
+        sentences.append(
+            f"Boxes: where latents gather in {PAPER}, Figure 3, Pythia-160M, read off the plot and drawn at the same "
+            "multiples of the mean number of firings: on the left those of one SAE alone, on the right those "
+            "shared with all 8 others."
+        )
+    return " ".join(sentences)

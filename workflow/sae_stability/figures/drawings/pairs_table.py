@@ -7,7 +7,6 @@ from matplotlib.figure import Figure
 
 from sae_stability.figures import phrases
 from sae_stability.figures.drawings import score_marks
-from sae_stability.figures.drawings import style as styles
 from sae_stability.figures.published import PAPER
 from sae_stability.figures.selection import rows_where
 
@@ -25,6 +24,9 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
     # A character of this font is about 0.58 of its size wide.
     characters = int((1 - _COLUMNS[-1]) * style["width"] / (0.58 * size / 72))
     blocks = [_block(row, characters) for _, row in rows_where(table, source="trained").iterrows()]
+    for _, row in rows_where(table, source="floor").iterrows():
+        text = _wrapped(f"another latent's explanation, mean; 95% at most {row['chance']:.2f}", characters)
+        blocks.append(_beside(("", "chance", f"{row['score']:.2f}"), text) if row["n"] else [("", "no scores", "", "")])
     published = rows_where(table, source="published")
     if len(published):
         blocks.append([(PAPER, "", "", "")])
@@ -36,7 +38,7 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
     axes.axis("off")
     place = _write(axes, [_HEADINGS], 0.2, size, weight="bold")
     for block in blocks:
-        axes.axhline(place + 0.15, color=styles.FLOOR, linewidth=0.4)
+        axes.axhline(place + 0.15, color=style["palette"][0], linewidth=0.4)
         place = _write(axes, block, place + 0.4, size)
     return picture
 
@@ -71,6 +73,9 @@ def _wrapped(text: str, characters: int) -> list[str]:
 def caption(table: pd.DataFrame) -> str:
     """What the figure shows in this run, as reStructuredText."""
     run = rows_where(table, source="trained")
+    if run.empty:
+        return score_marks.nothing(table["threshold"].iloc[0])
+    threshold = run["threshold"].iloc[0]
     bins = [
         f"{row['bin']:.1f} to {row['bin'] + 0.2:.1f}: n = {row['n']}, mean scores {row['mean_score']:.2f} and "
         f"{row['mean_score_counterpart']:.2f}"
@@ -79,11 +84,12 @@ def caption(table: pd.DataFrame) -> str:
     sentences = [
         "One pair of matched latents for each bin of the mean of their decoder and encoder cosine: below 0.6 the pair "
         "whose scores differ most, the first SAE's being the higher one; from 0.6 on the pair with the highest scores. "
-        "So these are extremes and not typical pairs. Latents are written SEED: LATENT.",
+        "So these are extremes and not typical pairs; latents are written SEED: LATENT.",
         f"All pairs by bin: {'; '.join(bins)}.",
         score_marks.origin_in_words(run.iloc[0]),
-        f"Of 100 chance scores, by another latent's explanation, 95 are at most {run['chance'].iloc[0]:.2f}.",
-        "Long explanations are cut; the table beside the figure holds them whole.",
+        f"Of 100 chance scores, by another latent's explanation, 95 are at most {run['chance'].iloc[0]:.2f}; long "
+        "explanations are cut, and the table beside the figure holds them whole.",
+        phrases.definition(threshold),
     ]
     if len(rows_where(table, source="published")):
         sentences.append(f"Below: Table 1 of {PAPER}, chosen the same way, without its explanations.")

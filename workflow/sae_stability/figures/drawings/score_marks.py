@@ -41,7 +41,16 @@ def origin_in_words(first: pd.Series) -> str:
     return (
         f"Scores are balanced accuracy of scorer {phrases.escape(first['scorer'])} on explanations by "
         f"{phrases.escape(first['explainer'])}, against {against.get(first['negatives'], 'other texts')}, mean over "
-        "draws."
+        "draws, of live latents only."
+    )
+
+
+def nothing(threshold: float) -> str:
+    """The caption of a figure without a score."""
+    return (
+        "No latent has a score: n = 0. A latent is scored if it is live and fires in enough texts, against "
+        "random ones. "
+        f"{phrases.definition(threshold)}"
     )
 
 

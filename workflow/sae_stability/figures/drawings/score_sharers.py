@@ -64,6 +64,9 @@ def caption(table: pd.DataFrame) -> str:
     """What the figure shows in this run, as reStructuredText."""
     own = rows_where(table, source="trained", explained_by="own")
     latents, means = rows_where(own, row="latent"), rows_where(own, row="mean")
+    threshold = table["threshold"].iloc[0]
+    if latents.empty:
+        return score_marks.nothing(threshold)
     values = [
         f"{row['shared_with']}: {score_marks.estimate(row['score'], row['low'], row['high'])}, standard deviation "
         f"{_deviation(row['spread'])}, n = {row['n']}"
@@ -71,18 +74,20 @@ def caption(table: pd.DataFrame) -> str:
     ]
     sentences = [
         f"Scores of the explanations of {phrases.count(len(latents), 'latent')} by how many of the other "
-        f"{means['n_others'].max()} SAEs share the latent. Mean at each number: {'; '.join(values)}. Intervals are over "
-        "the first SAE's latents, each drawn with its counterparts.",
-        score_marks.origin_in_words(latents.iloc[0]) if len(latents) else "No latent has a score.",
+        f"{means['n_others'].max()} SAEs share the latent. Mean at each number: {'; '.join(values)} "
+        "(intervals over the first SAE's latents, each drawn with its counterparts).",
+        score_marks.origin_in_words(latents.iloc[0]),
         score_marks.chance_in_words(rows_where(table, row="chance").iloc[0]),
+        phrases.definition(threshold),
     ]
     published = rows_where(table, source="published").set_index("shared_with")
     if len(published):
         sentences.append(
             f"Black squares: {PAPER}, Pythia-160M, another explainer and scorer, so only the shape compares: "
-            f"{published['score'][0]:.2f} for latents of one SAE alone (standard deviation {published['spread'][0]:.2f}, n "
-            f"= {published['n'][0]:,}), {published['score'][8]:.2f} for those of all nine. There a latent counts as found "
-            "by joint cosines."
+            f"{published['score'][0]:.2f} for latents of one SAE alone (standard deviation "
+            f"{published['spread'][0]:.2f}, n "
+            f"= {published['n'][0]:,}), {published['score'][8]:.2f} for those of all nine; there a latent "
+            "counts as found by joint cosines."
         )
     return " ".join(sentences)
 

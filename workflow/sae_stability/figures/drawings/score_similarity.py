@@ -43,17 +43,23 @@ def _limits(scores: pd.Series) -> tuple[float, float]:
 def caption(table: pd.DataFrame) -> str:
     """What the figure shows in this run, as reStructuredText."""
     latents = rows_where(table, row="latent", explained_by="own")
+    threshold = table["threshold"].iloc[0]
+    if latents.empty:
+        return score_marks.nothing(threshold)
     found = rows_where(table, row="correlation").set_index("explained_by")
     said = {by: score_marks.estimate(*row[["score", "low", "high"]]) for by, row in found.iterrows()}
     return " ".join(
         [
-            "The score of a latent's explanation against its similarity across seeds, the mean over the other SAEs of the "
+            "The score of a latent's explanation against its similarity across seeds, the mean over the other "
+            "SAEs of the "
             f"matched decoder and encoder cosine: n = {phrases.count(len(latents), 'latent')} of "
-            f"{phrases.count(latents['seed'].nunique(), 'SAE')}, those sampled from the first SAE and their counterparts.",
+            f"{phrases.count(latents['seed'].nunique(), 'SAE')}, those sampled from the first SAE and their "
+            "counterparts.",
             f"Spearman's rank correlation is {said.get('own', phrases.NOT_MEASURED)}; for the same latents with other "
             f"latents' explanations it is {said.get('shuffled', phrases.NOT_MEASURED)}. Intervals are over the first "
             "SAE's latents, each drawn with its counterparts.",
-            score_marks.origin_in_words(latents.iloc[0]) if len(latents) else "No latent has a score.",
+            score_marks.origin_in_words(latents.iloc[0]),
             score_marks.chance_in_words(rows_where(table, row="chance").iloc[0]),
+            phrases.definition(threshold),
         ]
     )

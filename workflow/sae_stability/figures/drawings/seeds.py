@@ -1,7 +1,10 @@
 """The figure `seeds`: the fraction of latents found only in the base SAE against the number of SAEs."""
 
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from sae_stability.figures import phrases
@@ -9,6 +12,12 @@ from sae_stability.figures.drawings import marks, seed_counts
 from sae_stability.figures.drawings import style as styles
 from sae_stability.figures.published import PAPER
 from sae_stability.figures.selection import all_and_live, rows_where
+
+# Form of the power law -> its name, what is taken from k, and its line.
+FORMS = {
+    "k": ("a k^-b + c", 0, {"linestyle": "-"}),
+    "k_minus_1": ("a (k-1)^-b + c", 1, {"linestyle": "--"}),
+}
 
 
 def draw(table: pd.DataFrame, style: dict) -> Figure:
@@ -30,12 +39,57 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
         look = {"color": styles.PUBLISHED, "zorder": 2, **marks.PUBLISHED_LINE, **marks.PUBLISHED_DOT}
         seed_counts.error_bars(axes, published, **look)
         handles.append(marks.published_key("joint"))
+    series = ((every, colour), (published, styles.PUBLISHED))
+    if drawn := [_draw_fits(axes, rows, look) for rows, look in series if _fitted(rows)]:
+        handles += drawn[0]
     styles.fraction_axis(axes.yaxis)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlim=(1.5, table["m"].max() + 0.5))
     axes.set(xlabel="number of SAEs compared", ylabel="fraction of the base's latents")
     styles.key(picture, handles)
     return picture
+
+
+def _fitted(rows: pd.DataFrame) -> bool:
+    return bool(len(rows) and rows[[f"{form}_c" for form in FORMS]].notna().all(axis=None))
+
+
+def _draw_fits(axes: Axes, rows: pd.DataFrame, colour: str) -> list[Line2D]:
+    """Both power laws through the points, with their limits at the right edge; returns their key entries."""
+    first = rows.iloc[0]
+    k = np.linspace(rows["m"].min(), rows["m"].max(), 60)
+    handles = []
+    for form, (label, shift, look) in FORMS.items():
+        a, b, c = (first[f"{form}_{name}"] for name in "abc")
+        look = {"color": colour, "linewidth": 0.8, **look}
+        axes.plot(k, a * (k - shift) ** -b + c, zorder=1, **look)
+        axes.plot([0.97, 1.0], [c, c], transform=axes.get_yaxis_transform(), clip_on=False, **look)
+        handles.append(styles.mark(f"{label} (at the edge: its limit)", **{**look, "color": styles.NEUTRAL}))
+    return handles
+
+
+def _fits_in_words(rows: pd.DataFrame) -> str:
+    """The limits of both forms and how well they fit, as a clause."""
+    first = rows.iloc[0]
+    found = [
+        f"{label} gives a limit of {phrases.percent(first[f'{form}_c'])} (b = {first[f'{form}_b']:.2f}, error "
+        f"{100 * first[f'{form}_rmse']:.2f} points)"
+        for form, (label, _, _) in FORMS.items()
+    ]
+    return " and ".join(found)
+
+
+def _power_laws(every: pd.DataFrame, published: pd.DataFrame) -> list[str]:
+    """Sentences on the power laws: where they lead, that this depends on the form, or why there are none."""
+    fitted = {"here": every, "through the paper's values": published}
+    said = [f"{where}, {_fits_in_words(rows)}" for where, rows in fitted.items() if _fitted(rows)]
+    few = "" if _fitted(every) else f"This run has {phrases.count(len(every), 'point')}, too few for a fit. "
+    if not said:
+        return [few.strip()] if few else []
+    return [
+        f"{few}Least-squares power laws: {'; '.join(said)}. Both fit about equally well but lead to other limits, so "
+        "the limit is a property of the formula as much as of the SAEs."
+    ]
 
 
 def caption(table: pd.DataFrame) -> str:
@@ -60,4 +114,5 @@ def caption(table: pd.DataFrame) -> str:
         sentences.append(
             f"Black squares: {PAPER}, Figure 2, Pythia-160M, 32,768 latents, 9 seeds; {phrases.PAPER_IS_JOINT}."
         )
+    sentences += _power_laws(every, rows_where(table, source="published"))
     return " ".join(sentences)

@@ -31,22 +31,21 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
         pairs, `low` and `high` the mean's 95 % interval over the first SAE's latents.
 
     Raises:
-        StudyError: not these two inputs, a damaged one, or no pair in it.
+        StudyError: not these two inputs, or a damaged one.
     """
     compared = [Path(path) for _, path in inputs if Path(path).name == "similarity.parquet"]
     if len(compared) != 1:
         raise StudyError("this figure needs one table of explanation similarity, explanations/EXPLAINER/COHORT")
     pairs, threshold = overlap.read(scored.folder_of(inputs), "pairs", ["cohort"])
     found, metadata = files.read_table(compared[0])
-    if found.empty:
-        raise StudyError(f"{compared[0]}: no two matched latents are both explained, so there is nothing to draw")
     rows = found.rename(columns={"first_latent": "latent"}).melt(
         ["seed", "latent", "counterpart", "cosine_decoder"], PAIRINGS.values(), "pairing", "value"
     )
     names = {column: pairing for pairing, column in PAIRINGS.items()}
     above = np.where(rows["cosine_decoder"] >= threshold, "yes", "no")
     rows = rows.assign(pairing=rows["pairing"].map(names), above=above, similarity=rows["value"], row="pair")
-    rows = rows.assign(a=str(metadata["first"]), b=rows["seed"].astype(str), source="trained", n=1)
+    rows = rows.assign(a=str(metadata["first"]), b=rows["seed"].astype(str), n=1)
+    rows["source"] = np.where(rows["pairing"] == "unmatched", "floor", "trained")
     common = {"series": "this run", "cohort": pairs["cohort"].iloc[0], "threshold": threshold}
     whole = pd.concat([rows, pd.DataFrame(_means(rows))], ignore_index=True)
     whole = whole.assign(**common, explainer=compared[0].parts[-3]).reindex(columns=COLUMNS)
@@ -60,7 +59,7 @@ def _means(rows: pd.DataFrame) -> list[dict]:
         values, groups = some["similarity"].to_numpy(), some["latent"].to_numpy()
         low, high = scored.interval(values, groups, np.mean, f"explanation-similarity {pairing} {above}")
         mean = {"similarity": values.mean(), "spread": some["similarity"].std(), "low": low, "high": high}
-        mean |= {"row": "mean", "source": "trained", "a": "", "b": "", "latent": -1, "counterpart": -1}
+        mean |= {"row": "mean", "source": some["source"].iloc[0], "a": "", "b": "", "latent": -1, "counterpart": -1}
         found.append(mean | {"pairing": pairing, "above": above, "n": len(some)})
     return found
 

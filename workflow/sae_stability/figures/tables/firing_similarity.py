@@ -7,6 +7,7 @@ import pandas as pd
 
 from sae_stability import files
 from sae_stability.errors import StudyError
+from sae_stability.figures import published
 from sae_stability.figures.tables import overlap, scored
 
 COLUMNS = (
@@ -22,9 +23,9 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
         inputs: (any label, path) of a cohort's overlap folder, and (cohort, evaluation JSON) of each SAE.
 
     Returns:
-        Columns `COLUMNS`. `row` is "latent" or "mean". `fired` counts held-out rows, of `n_rows`; `mean_cosine` is the
-        mean over the other SAEs of the mean of the matched decoder and encoder cosine. The paper's Figure 3 is the
-        same for `n_rows` = 9,994,240.
+        Columns `COLUMNS`. `row` is "latent", "mean" (of the floor), or, for the ends of the paper's clusters, "low" and
+        "high". `fired` counts held-out rows, of `n_rows`; `mean_cosine` is the mean over the other SAEs of the mean of
+        the matched decoder and encoder cosine.
 
     Raises:
         StudyError: a missing or damaged table, or SAEs that were shown no activations.
@@ -44,4 +45,16 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
     blank |= dict.fromkeys(("seed", "latent", "fired", "shared_with", "n_others"), -1)
     rows = [base, pd.DataFrame([blank | {"mean_cosine": mean} for mean in means])]
     whole = pd.concat(rows, ignore_index=True).assign(series="this run", n_rows=n_rows, threshold=threshold)
-    return whole[list(COLUMNS)]
+    return overlap.with_published(whole[list(COLUMNS)], _published())
+
+
+def _published() -> list[dict]:
+    return [
+        {
+            **{"series": published.MODEL, "row": row, "source": "published", "cohort": "", "seed": 1, "latent": -1},
+            **{"mean_cosine": cosine, "fired": fired, "n_rows": published.FIRING_ROWS, "shared_with": sharers},
+            **{"n_others": published.SEEDS - 1, "threshold": published.THRESHOLD},
+        }
+        for sharers, ends in published.FIRING_CLUSTERS.items()
+        for row, cosine, fired in zip(("low", "high"), *ends, strict=True)
+    ]

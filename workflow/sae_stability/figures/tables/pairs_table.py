@@ -29,7 +29,8 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
 
     Returns:
         Columns `COLUMNS`. `bin` is a bin's lower end; cosines below 0 are in the lowest. `n`, `mean_score` and
-        `mean_score_counterpart` are of all pairs of the bin. The paper's explanations are not kept here.
+        `mean_score_counterpart` are of all pairs of the bin. The row of source "floor" holds the mean score by
+        other latents' explanations. The paper's explanations are not kept here.
     """
     rows = scored.latents(inputs)
     pairs = partners.pairs(inputs, rows)
@@ -45,7 +46,14 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
         }
         means = {"mean_score": some["score"].mean(), "mean_score_counterpart": some["score_counterpart"].mean()}
         found.append(chosen | texts | means | {"n": len(some), "series": "this run", "source": "trained"})
-    run = pd.DataFrame(found).assign(chance=scored.chance_row(rows)["high"])[list(COLUMNS)]
+    chance = scored.chance_row(rows)
+    kept = {
+        name: chance[name] for name in ("cohort", "series", "source", "n", "score", "explainer", "scorer", "negatives")
+    }
+    blank = {"bin": np.nan, "latent": -1, "counterpart": -1, "shared": False, "a": "", "b": ""}
+    blank |= {"explanation": "", "explanation_counterpart": ""}
+    run = pd.DataFrame([*found, blank | kept], columns=COLUMNS).assign(chance=chance["high"])
+    run["threshold"] = partners.threshold(inputs)
     return pd.concat([run, pd.DataFrame(_published(), columns=COLUMNS)], ignore_index=True)
 
 
@@ -62,7 +70,11 @@ def _published() -> list[dict]:
         {
             **blank,
             **{"series": published.MODEL, "source": "published", "a": "1", "b": "2", "n": 0, "shared": False},
-            **{"bin": max(low for low in BINS if low <= cosine), "mean_cosine": cosine, "threshold": published.THRESHOLD},
+            **{
+                "bin": max(low for low in BINS if low <= cosine),
+                "mean_cosine": cosine,
+                "threshold": published.THRESHOLD,
+            },
             **{"latent": latent, "counterpart": counterpart, "score": score, "score_counterpart": other},
         }
         for latent, counterpart, cosine, score, other in published.PAIRS

@@ -22,21 +22,26 @@ def pairs(inputs: list[tuple[str, Path]], rows: pd.DataFrame) -> pd.DataFrame:
         `mean_cosine` (of the matched decoder and encoder cosine), `threshold`, `explainer`, `scorer`, `negatives`.
 
     Raises:
-        StudyError: no match is given, one is damaged, or no latent has a score with its counterpart.
+        StudyError: no match is given, or one is damaged.
     """
-    _, threshold = overlap.read(scored.folder_of(inputs), "latents", ["latent"])
+    least = threshold(inputs)
     own = rows[rows["explained_by"] == "own"]
     parts = []
     for path in (Path(path) for _, path in inputs if Path(path).parts[-3:-2] == ("matches",)):
         a, b = map(int, path.stem.split("-"))
         first, other = own[own["seed"] == a], own[own["seed"] == b]
         both = first.merge(other, on="first_latent", suffixes=("", "_counterpart"))
-        parts.append(_with_cosines(both, path, threshold).assign(a=str(a), b=str(b)))
-    if not parts or not sum(map(len, parts)):
-        raise StudyError("this figure needs a cohort in which latents of two matched SAEs have scores; there are none")
+        parts.append(_with_cosines(both, path, least).assign(a=str(a), b=str(b)))
+    if not parts:
+        raise StudyError("this figure needs the first SAE's matches in matches/COHORT/")
     found = pd.concat(parts, ignore_index=True).rename(columns={"latent_counterpart": "counterpart"})
     names = ["cohort", "a", "b", "latent", "counterpart", "score", "score_counterpart", "shared", "mean_cosine"]
-    return found.assign(threshold=threshold)[[*names, "threshold", "explainer", "scorer", "negatives"]]
+    return found.assign(threshold=least)[[*names, "threshold", "explainer", "scorer", "negatives"]]
+
+
+def threshold(inputs: list[tuple[str, Path]]) -> float:
+    """The least cosine of a shared pair."""
+    return overlap.read(scored.folder_of(inputs), "latents", ["latent"])[1]
 
 
 def _with_cosines(both: pd.DataFrame, path: Path, threshold: float) -> pd.DataFrame:

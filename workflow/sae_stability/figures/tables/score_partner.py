@@ -9,7 +9,20 @@ from sae_stability.figures.tables import partners, scored
 from sae_stability.random_streams import stream
 
 COLUMNS = (
-    *("series", "row", "pairing", "cohort", "a", "b", "latent", "counterpart", "score", "score_counterpart", "shared"),
+    *(
+        "series",
+        "row",
+        "source",
+        "pairing",
+        "cohort",
+        "a",
+        "b",
+        "latent",
+        "counterpart",
+        "score",
+        "score_counterpart",
+        "shared",
+    ),
     *("mean_cosine", "correlation", "low", "high", "n", "chance", "threshold", "explainer", "scorer", "negatives"),
 )
 
@@ -35,10 +48,20 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
     shuffled = np.column_stack([scores[:, 0], scores[order, 1]])
     for pairing, values in (("matched", scores), ("shuffled", shuffled)):
         low, high = scored.interval(values, groups, scored.correlation, f"score-partner {pairing}")
-        found = {"row": "correlation", "pairing": pairing, "correlation": scored.correlation(values), "n": len(pairs)}
+        source = "trained" if pairing == "matched" else "floor"
+        found = {
+            "row": "correlation",
+            "source": source,
+            "pairing": pairing,
+            "correlation": scored.correlation(values),
+            "n": len(pairs),
+        }
         correlations.append(found | {"low": low, "high": high, "latent": -1, "counterpart": -1, "shared": False})
-    pairs = pairs.assign(row="pair", pairing="matched", correlation=np.nan, low=np.nan, high=np.nan, n=1)
+    pairs = pairs.assign(
+        row="pair", source="trained", pairing="matched", correlation=np.nan, low=np.nan, high=np.nan, n=1
+    )
     whole = pd.concat([pairs, pd.DataFrame(correlations)], ignore_index=True).assign(series="this run", chance=chance)
-    common = ["cohort", "threshold", "explainer", "scorer", "negatives"]
-    whole[common] = whole[common].ffill()
+    common = scored.one_row(rows)
+    whole = whole.assign(**{name: common[name] for name in ("cohort", "explainer", "scorer", "negatives")})
+    whole["threshold"] = partners.threshold(inputs)
     return whole.astype({"shared": bool})[list(COLUMNS)]

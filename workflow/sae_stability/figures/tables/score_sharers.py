@@ -33,4 +33,4 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
         spread, number = published.SCORE_SPREAD.get(m, (np.nan, 0))
         value = {"score": mean, "spread": spread, "n": number, "series": published.MODEL, "source": "published"}
         found.append(scored.one_row(rows, row="mean", **blank, **place, **value))
-    return pd.concat([rows, pd.DataFrame(found, columns=rows.columns)], ignore_index=True)
+    return scored.with_rows(rows, inputs, found)

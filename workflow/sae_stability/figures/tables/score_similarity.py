@@ -24,4 +24,4 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
         low, high = scored.interval(pairs, groups, scored.correlation, f"score-similarity {explained_by}")
         value = {"score": scored.correlation(pairs), "low": low, "high": high, "n": len(pairs)}
         found.append(scored.one_row(rows, row="correlation", explained_by=explained_by, **value))
-    return pd.concat([rows, pd.DataFrame(found, columns=rows.columns)], ignore_index=True)
+    return scored.with_rows(rows, inputs, found)

@@ -21,6 +21,7 @@ CHANCE = 0.95
 COLUMNS = (
     *("series", "row", "source", "cohort", "seed", "latent", "first_latent", "explained_by", "score", "spread"),
     *("low", "high", "n", "shared_with", "n_others", "mean_cosine", "explainer", "scorer", "negatives"),
+    "threshold",
 )
 
 _RESAMPLES = 1000
@@ -57,16 +58,18 @@ def latents(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
     Returns:
         Columns `COLUMNS`, `row` being "latent". `score` is balanced accuracy, the mean over draws; `spread` the
         standard deviation over draws (NaN for one draw). `explained_by` is "own", or "shuffled" for another latent's
-        explanation.
+        explanation: what chance gives, so its
+        `source` is "floor".
 
     Raises:
         StudyError: a missing or damaged table.
     """
     columns = ["seed", "latent", "shared_with", "n_others", "mean_cosine", "cohort"]
-    places, _ = overlap.read(folder_of(inputs), "latents", columns)
+    places, threshold = overlap.read(folder_of(inputs), "latents", columns)
     parts = [_of_sae(seed, path) for seed, path in of_seeds(inputs, "scores").items()]
     rows = pd.concat(parts).merge(places[columns], how="left", on=["seed", "latent"])
-    rows = rows.assign(series="this run", row="latent", source="trained", low=np.nan, high=np.nan)
+    source = np.where(rows["explained_by"] == "own", "trained", "floor")
+    rows = rows.assign(series="this run", row="latent", source=source, low=np.nan, high=np.nan, threshold=threshold)
     return rows.sort_values(["explained_by", "seed", "latent"], ignore_index=True)[list(COLUMNS)]
 
 
@@ -84,7 +87,8 @@ def _of_sae(seed: int, path: Path) -> pd.DataFrame:
 def one_row(rows: pd.DataFrame, **values: object) -> dict:
     """A row beside those of latents, such as a mean, with what they have in common filled in."""
     blank = dict.fromkeys(("spread", "low", "high", "mean_cosine", "score"), float("nan"))
-    blank |= {"series": "this run", "source": "trained", "seed": -1, "latent": -1, "first_latent": -1}
+    source = "trained" if values.get("explained_by", "own") == "own" else "floor"
+    blank |= {"series": "this run", "source": source, "seed": -1, "latent": -1, "first_latent": -1}
     blank |= {"shared_with": -1, "n_others": -1, "n": 0, "explained_by": "own"}
     common = {name: rows[name].iloc[0] if len(rows) else "" for name in ("cohort", "explainer", "scorer", "negatives")}
     return blank | common | values
@@ -97,6 +101,13 @@ def chance_row(rows: pd.DataFrame) -> dict:
     if len(values):
         found = {"score": values.mean(), "low": np.quantile(values, 1 - CHANCE), "high": np.quantile(values, CHANCE)}
     return one_row(rows, row="chance", explained_by="shuffled", n=len(values), **found)
+
+
+def with_rows(rows: pd.DataFrame, inputs: list[tuple[str, Path]], found: list[dict]) -> pd.DataFrame:
+    """The rows of latents followed by `found`, with the study's threshold of a shared latent in each."""
+    threshold = overlap.read(folder_of(inputs), "latents", ["latent"])[1]
+    whole = pd.concat([rows, pd.DataFrame(found, columns=rows.columns)], ignore_index=True)
+    return whole.assign(threshold=threshold)
 
 
 def interval(
@@ -125,5 +136,7 @@ def interval(
 
 def correlation(pairs: np.ndarray) -> float:
     """Spearman's rank correlation of two columns `(n, 2)`; NaN where one of them does not vary."""
+    if not len(pairs):
+        return float("nan")
     a, b = rankdata(pairs, axis=0).T
     return float(np.corrcoef(a, b)[0, 1]) if np.ptp(a) and np.ptp(b) else float("nan")

@@ -110,7 +110,8 @@ class Watch:
     def _resampled(self, chunk_step: int) -> bool:
         settings = self.settings
         step = settings.steps_before(self.chunk_index) + chunk_step
-        return settings.architecture == "gated" and resampling.just_resampled(step, settings.total_steps)
+        resamples = settings.architecture == "gated" and settings.control is None
+        return resamples and resampling.just_resampled(step, settings.total_steps)
 
     def _where(self, chunk_step: int) -> str:
         step = self.settings.steps_before(self.chunk_index) + chunk_step

@@ -1,6 +1,5 @@
 """Write a finished training as an SAE folder."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +53,7 @@ def _cfg(settings: TrainSettings, normalisation: Normalisation, manifest: dict) 
     cfg = {"architecture": settings.architecture, "n_latents": settings.n_latents, "d_model": manifest["d_model"]}
     cfg |= {"k": settings.k, "hookpoint": settings.hookpoint, "model": manifest["model"]}
     cfg |= {"revision": manifest.get("revision")}
-    cfg |= asdict(settings) | {"effective_learning_rate": settings.peak_learning_rate}
+    cfg |= settings.record() | {"effective_learning_rate": settings.peak_learning_rate}
     cfg |= {"schedule": "linear warm-up, linear decay to 0", "normalisation_scale": normalisation.scale}
     versions = {package.__name__: package.__version__ for package in (np, numba, safetensors, torch)}
     return cfg | {"versions": versions}

@@ -12,6 +12,7 @@ from sae_stability.sae.training.budget import Budget
 
 ProductDtype = Literal["float32", "bfloat16"]
 InputNormalisation = Literal["none", "centre-scale"]
+Control = Literal["frozen-decoder", "frozen-encoder", "soft-frozen-decoder", "untrained"]
 
 LIMITS: dict[str, dict] = {
     "architecture": {"enum": list(REGISTRY)},
@@ -29,6 +30,7 @@ LIMITS: dict[str, dict] = {
     "groups": {"minimum": 2, "maximum": 16},
     "product_dtype": {"enum": list(get_args(ProductDtype))},
     "normalisation": {"enum": list(get_args(InputNormalisation))},
+    "control": {"enum": [*get_args(Control), None]},
 }
 """Setting -> its limits, in the keywords of JSON Schema. A `$comment` gives the reason and is part of the error."""
 
@@ -39,7 +41,7 @@ def setting_fault(settings: Mapping) -> str | None:
         value = settings[name]
         if "enum" in limits:
             if value not in limits["enum"]:
-                return f"{name}: {value!r} given; allowed: {', '.join(limits['enum'])}"
+                return f"{name}: {value!r} given; allowed: {', '.join(map(str, limits['enum']))}"
         elif value is not None and (fault := range_fault(value, limits)):
             return f"{name}: {fault}"
     return None

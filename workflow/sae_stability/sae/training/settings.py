@@ -10,7 +10,13 @@ from typing import get_args
 
 from sae_stability.errors import StudyError
 from sae_stability.sae.training.budget import Budget
-from sae_stability.sae.training.limits import InputNormalisation, ProductDtype, combination_fault, setting_fault
+from sae_stability.sae.training.limits import (
+    Control,
+    InputNormalisation,
+    ProductDtype,
+    combination_fault,
+    setting_fault,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +77,11 @@ class TrainSettings:
     """`centre-scale`: train on (x - mean) / scale, with mean and scale of the first chunk. Both are folded into the
     saved weights."""
 
+    control: Control | None = None
+    """A part of the weights that keeps its initial values (`sae.training.controls`). `frozen-decoder` and
+    `frozen-encoder` hold these rows; `soft-frozen-decoder` holds each decoder row at a cosine of at least 0.8 with its
+    initial direction; `untrained` holds everything. Gated SAEs then resample no dead latents. None: all are trained."""
+
     init_seed: int = 0
     """Seed of the initial weights and, for Gated SAEs, of the inputs that resampling draws; of nothing else."""
 
@@ -125,9 +136,14 @@ class TrainSettings:
             return self.peak_learning_rate * step / self.warmup_steps
         return self.peak_learning_rate * (self.total_steps - step) / (self.total_steps - self.warmup_steps)
 
+    def record(self) -> dict:
+        """All fields by name, for files that record them; without `control` if there is none."""
+        fields = asdict(self)
+        return fields if self.control else {name: value for name, value in fields.items() if name != "control"}
+
     def digest(self) -> str:
-        """Hash of all fields. States and checkpoints record it, so that those of other settings are recognised."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+        """Hash of the `record`. States and checkpoints record it, so that those of other settings are recognised."""
+        return hashlib.sha256(json.dumps(self.record(), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _plain_number(name: str, value: object, kind: object) -> object:

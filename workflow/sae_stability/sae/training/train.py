@@ -13,6 +13,7 @@ import torch
 from sae_stability.activations import reader
 from sae_stability.errors import StudyError
 from sae_stability.files import clear_workplaces, sha256
+from sae_stability.sae.training.controls import controlled
 from sae_stability.sae.training.divergence import Watch
 from sae_stability.sae.training.event_files import EventFiles
 from sae_stability.sae.training.export import export
@@ -316,6 +317,7 @@ class _Start:
         weights["decoder_bias"] = self.decoder_bias
         make_step = architecture(settings.architecture).make_step
         training = make_step(weights, settings, self.normalisation, self.device, self.workers)
+        training = controlled(training, settings.control)
         history = History(settings)
         if sae.previous is not None:
             about = load_state(sae.previous, training, history)

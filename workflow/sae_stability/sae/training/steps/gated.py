@@ -59,8 +59,8 @@ class GatedStep(PenalisedStep):
         return Loss(fvu, error, entries.count(fires), gradients, sums)
 
     def revive(self, inputs: torch.Tensor, error: torch.Tensor) -> None:
-        """Resample dead latents at the steps that `resampling` names."""
-        if resampling.is_due(self.steps, self.settings.total_steps):
+        """Resample dead latents at the steps that `resampling` names; under a control, which holds rows, none."""
+        if self.settings.control is None and resampling.is_due(self.steps, self.settings.total_steps):
             resampling.resample(self, inputs, error)
 
 

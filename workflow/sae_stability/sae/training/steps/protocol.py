@@ -39,6 +39,18 @@ class Step(Protocol):
         """Restore what `state` returned; the tensors are copied."""
         ...
 
+    def parameter_names(self) -> list[str]:
+        """The names of the parameters that Adam updates; every step has `encoder` and `decoder`."""
+        ...
+
+    def parameter(self, name: str) -> torch.Tensor:
+        """A parameter, on the device that trains it; not a copy."""
+        ...
+
+    def put(self, name: str, value: torch.Tensor) -> None:
+        """Replace the values of a parameter, in place: kernels and captured steps keep its address."""
+        ...
+
     def weights(self) -> dict[str, torch.Tensor]:
         """Copies on the CPU of the SAE's parameters, in the form that is saved."""
         ...

@@ -220,6 +220,18 @@ class CpuTopKStep:
         self.silent[:], self.touched[:] = state["silent"].numpy(), state["touched"].numpy()
         self.steps = int(state["steps"][0])
 
+    def parameter_names(self) -> list[str]:
+        """The names of the parameters."""
+        return list(self.parameters)
+
+    def parameter(self, name: str) -> torch.Tensor:
+        """A parameter; not a copy."""
+        return torch.from_numpy(self.parameters[name])
+
+    def put(self, name: str, value: torch.Tensor) -> None:
+        """Replace the values of a parameter, in place."""
+        self.parameters[name][...] = value.numpy()
+
     def weights(self) -> dict[str, torch.Tensor]:
         """Encoder, decoder and both biases."""
         return {name: torch.from_numpy(value.copy()) for name, value in self.parameters.items()}

@@ -57,6 +57,12 @@ class TritonTopKStep(TorchTopKStep):
         for name, copy in self.copies.items():
             copy.copy_(self.parameters[name])
 
+    def put(self, name: str, value: torch.Tensor) -> None:
+        """Replace the values of a parameter and of the copy that products read, in place."""
+        super().put(name, value)
+        if name in self.copies:
+            self.copies[name].copy_(self.parameters[name])
+
     def step(self, batch: torch.Tensor, rate: float) -> StepResult:
         """Train on one batch (batch_size, d_model) at learning rate `rate`."""
         settings = self.settings

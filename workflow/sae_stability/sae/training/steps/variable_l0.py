@@ -205,6 +205,18 @@ class EntryStep:
         self.memory[:] = state["memory"].numpy()
         self.steps = int(state["steps"][0])
 
+    def parameter_names(self) -> list[str]:
+        """The names of the parameters."""
+        return list(self.parameters)
+
+    def parameter(self, name: str) -> torch.Tensor:
+        """A parameter; not a copy."""
+        return self.parameters[name]
+
+    def put(self, name: str, value: torch.Tensor) -> None:
+        """Replace the values of a parameter, in place."""
+        self.parameters[name].copy_(value)
+
     def weights(self) -> dict[str, torch.Tensor]:
         """The parameters. Subclasses convert them to the form that is saved."""
         return {name: value.detach().cpu().clone() for name, value in self.parameters.items()}
