@@ -11,6 +11,7 @@ import pytest
 
 from sae_stability import files
 from sae_stability.figures.registry import FIGURES
+from sae_stability.interpret.samples import NEAR
 
 NAN = float("nan")
 
@@ -184,6 +185,22 @@ class Maker:
         path.write_text(json.dumps({"fvu": 0.15, "l0": 16.0, "dead_fraction": 0.02, "n_rows": 1000, **values}))
         return path
 
+    def scores(self, scorer: str, name: str, seed: int) -> Path:
+        """The scores of an SAE: 20 latents, three draws, and the explanations of other latents on the first."""
+        generator = np.random.default_rng(seed)
+        said_of = ("none",) if scorer == "intruder" else ("own", "own", "own", "shuffled")
+        rows = [
+            {"latent": latent, "explained_by": by, "negatives": negatives, "status": status}
+            | {"balanced_accuracy": generator.uniform(0.4, 0.6) + 0.3 * (by != "shuffled") if status == "ok" else NAN}
+            for latent in range(20)
+            for by in said_of
+            for negatives in ("random", NEAR)
+            for status in ["failed" if latent == 19 else "ok"]
+        ]
+        path = self.root / "scores" / "lexical" / scorer / name / f"seed-{seed}.parquet"
+        files.write_table(path, pd.DataFrame(rows))
+        return path
+
 
 # Whose explanation, and number of the draw.
 DRAWS = (("own", 0), ("own", 1), ("shuffled", 0))
@@ -266,6 +283,7 @@ SWEEPS = {
     + [(HOOK.format(layer), 1536, 0.02 + 0.03 * layer) for layer in range(6)],
     "position": [("residual stream", 384, 0.35), ("MLP output", 384, 0.3), ("attention output", 384, 0.22)],
     "randomness": [("order", 384, 0.42), ("both", 384, 0.28)],
+    "controls": [("frozen decoder", 384, 0.0), ("soft-frozen decoder", 384, 0.02), ("random model", 384, 0.1)],
     "architecture": [
         *(("topk", 384, shared) for shared in (0.4, 0.3, 0.2)),
         *(("gated", 384, shared) for shared in (0.5, 0.42, 0.3)),
@@ -275,13 +293,20 @@ SWEEPS = {
 # FVU and L0 of the cohorts of the figure over architectures; the last one, the base, is reached by no other's FVU.
 QUALITY = [(0.17, 8.0), (0.15, 16.1), (0.12, 31.8), (0.2, 8.3), (0.16, 15.8), (0.13, 33), (0.19, 7.9), (0.14, 32.5)]
 QUALITY += [(0.4, 16.4)]
+BASE_LABEL = {
+    "size": "384",
+    "k": "16",
+    "tokens": "2400000",
+    "randomness": "init",
+    "controls": "trained",
+    "architecture": "jumprelu",
+}
 # What a figure of explanations and scores reads.
 SCORED = dict.fromkeys(("score-similarity", "score-sharers", "score-partner"), ("explanations", "scores", "matches"))
 SCORED |= {"pairs-table": ("explanations", "scores", "matches"), "explanation-similarity": ("similarity",)}
 SCORED["firing-similarity"] = ("evaluation",)
 # The stages whose tables a figure of one cohort reads.
 MEASURED = {"predictors": ("matches", "firing"), "functional": ("matches", "cofiring")}
-BASE_LABEL = {"size": "384", "k": "16", "tokens": "2400000", "randomness": "init", "architecture": "jumprelu"}
 
 
 def study_inputs(make: Maker, figure: str, **options) -> list[tuple[str, Path]]:
@@ -302,6 +327,18 @@ def study_inputs(make: Maker, figure: str, **options) -> list[tuple[str, Path]]:
         tables = make.scored("base", **options)
         return [("base", base.overlap), *(("base", file) for stage in SCORED[figure] for file in tables[stage])]
     inputs = [*cohorts, (BASE_LABEL.get(figure, "base"), base.overlap)]
+    if figure == "controls":
+        inputs = [inputs[-1], *inputs[:-1]]
+        names = [path.name for _, path in inputs]
+        inputs += [
+            (c, make.evaluation(f"{c}/seed-{seed}", fvu=0.1 + 0.1 * i)) for i, c in enumerate(names) for seed in (0, 1)
+        ]
+        inputs += [
+            (f"lexical/{s}/{c}", make.scores(s, c, seed))
+            for s in ("detection", "intruder")
+            for c in names[:2]
+            for seed in (0, 1)
+        ]
     if figure == "architecture":
         names = [path.name for _, path in inputs]
         inputs += [(c, make.evaluation(c, fvu=fvu, l0=l0)) for c, (fvu, l0) in zip(names, QUALITY, strict=True)]

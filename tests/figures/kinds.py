@@ -1,7 +1,7 @@
 """What the tests of every kind of figure must know of some."""
 
 # The paper has no such numbers.
-UNPUBLISHED = {"predictors", "functional", "subspace", "score-similarity", "score-partner"}
+UNPUBLISHED = {"controls", "predictors", "functional", "subspace", "score-similarity", "score-partner"}
 
 # It is text, without axes.
 WITHOUT_AXES = {"pairs-table"}

@@ -90,7 +90,7 @@ def test_the_joint_figure_counts_as_the_overlap_table_does(cohort):
     assert 0 < shared["live"] < 1
 
 
-INTERPRETED = [name for name, kind in registry.FIGURES.items() if {"scores", "similarity"} & set(kind.extra)]
+INTERPRETED = [name for name, kind in registry.FIGURES.items() if {"explained", "similarity"} & set(kind.extra)]
 
 
 # What judges say is tested in tests/interpret and tests/workflow/test_interpret.py.

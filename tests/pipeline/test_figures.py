@@ -1,9 +1,10 @@
 """The jobs that make figures."""
 
 from sae_stability.figures.registry import FIGURES
-from sae_stability.pipeline import Pipeline, figures
+from sae_stability.pipeline import Pipeline, figures, summary
 from sae_stability.study.parts import Figure
 from tests.pipeline.words import flags_of
+from tests.study.test_interpret import config as interpreted
 from tests.study_config import small_config
 
 
@@ -67,3 +68,39 @@ def test_an_edit_of_a_drawing_makes_no_table_again(pipeline_of, edited: set[str]
     assert prints()[1] != before[1]
     edited.add(FIGURES["joint"].table)
     assert prints()[0] != before[0]
+
+
+def test_the_figure_of_controls_reads_the_scores_that_there_are_and_is_made_again_with_them(pipeline_of, edited):
+    def pipeline() -> Pipeline:
+        config = interpreted()
+        config["cohorts"]["held"] = {"hookpoint": "layers.0.mlp", "n_latents": 64, "control": "frozen-decoder"}
+        config["sweeps"]["controls"] = {"cohorts": {"trained": "base", "held decoder": "held"}}
+        config["figures"]["draw"]["controls"] = {"sweep": "controls"}
+        return pipeline_of(config)
+
+    first = pipeline()
+    figure = first.study.figures["controls"]
+    names = ("words/detection", "far/detection", "none/intruder")
+    scores = [f"{name}/base=results/scores/{name}/base/seed-{seed}.parquet" for name in names for seed in (0, 1, 2)]
+    assert table_flags(first, figure)["--input"][2 + 5 :] == scores
+    assert {word.partition("=")[2] for word in scores} <= read(first, figure)
+    assert summary.inputs(first)[-1] == "results/figures/controls.parquet"
+    assert flags_of(summary.command(first))["--controls"] == ["results/figures/controls.parquet"]
+    edited.add("score")
+    second = pipeline()
+    assert second.fingerprints.table(figure) != first.fingerprints.table(figure)
+    assert second.fingerprints.summary() != first.fingerprints.summary()
+
+
+def test_a_control_is_another_sae_and_none_leaves_the_fingerprint_as_it_is(pipeline_of):
+    config = small_config()
+    config["cohorts"]["base"]["control"] = None
+    plain = pipeline_of()
+    base = plain.study.cohorts["base"]
+    same = pipeline_of(config)
+    assert same.fingerprints.sae(same.study.cohorts["base"], 0) == plain.fingerprints.sae(base, 0)
+    assert "control" not in base.training
+    config["cohorts"]["base"]["control"] = "untrained"
+    other = pipeline_of(config)
+    assert other.study.cohorts["base"].training == {**base.training, "control": "untrained"}
+    assert other.fingerprints.sae(other.study.cohorts["base"], 0) != plain.fingerprints.sae(base, 0)

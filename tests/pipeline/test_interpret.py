@@ -128,7 +128,7 @@ def test_figures_read_the_first_explainer_and_scorer_and_follow_their_settings(p
     study["figures"] = {"draw": {name: {"cohort": "base"} for name in ("score-sharers", "explanation-similarity")}}
     pipeline = pipeline_of(study)
     scores, alike = pipeline.study.figures.values()
-    read = figures.inputs(pipeline, scores)["scores"]
+    read = figures.inputs(pipeline, scores)["explained"]
     assert read == [
         *(f"results/explanations/words/base/seed-{seed}.parquet" for seed in (0, 1, 2)),
         *(f"results/scores/words/detection/base/seed-{seed}.parquet" for seed in (0, 1, 2)),

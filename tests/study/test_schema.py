@@ -79,7 +79,7 @@ def bare_keys(text: str) -> list[str]:
     for path, line in entries(yaml.compose(text)):
         depth = next((len(section) for section in NAMED if path[: len(section)] == section), len(path))
         general = (*path[:depth], *("*" for _ in path[depth : depth + 1]), *path[depth + 1 :])
-        if general[-1] != "*" and "vary" not in general[:-1]:
+        if general[-1] != "*" and not {"vary", "cohorts"} & {*general[1:-1]}:
             first.setdefault(general, line)
     return [".".join(path) for path, line in first.items() if not lines[line - 1].lstrip().startswith("#")]
 

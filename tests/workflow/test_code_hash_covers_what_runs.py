@@ -22,7 +22,7 @@ from sae_stability.pipeline import Pipeline, code_hash, modules
 from sae_stability.pipeline.code_hash import CHECKS, definitions
 from sae_stability.pipeline.definitions import Definition, reached
 from sae_stability.pipeline.fingerprints import Fingerprints
-from sae_stability.pipeline.firing import fresh
+from sae_stability.pipeline.fresh_tokens import token_sets
 from sae_stability.pipeline.modules import PACKAGE
 from sae_stability.sae import formats
 from sae_stability.sae.architectures import REGISTRY
@@ -201,7 +201,7 @@ def hashed_by_the_pipeline(folder: Path) -> dict[tuple[str, str], tuple[str, ...
             record(of.overlap, cohort)
         for cohort in map(pipeline.study.cohorts.get, pipeline.study.firing.cohorts):
             record(of.firing, cohort, cohort.seeds[0])
-        for tokens in fresh(pipeline.study):
+        for tokens in token_sets(pipeline.study):
             record(of.fresh_tokens, tokens)
         record(of.floor)
         for figure in pipeline.study.figures.values():

@@ -16,7 +16,7 @@ from typing import Literal
 
 from sae_stability.errors import StudyError
 
-Extra = Literal["match", "matches", "evaluation", "firing", "cofiring", "scores", "similarity"]
+Extra = Literal["match", "matches", "evaluation", "firing", "cofiring", "scores", "explained", "similarity"]
 """What a figure may read besides overlap tables."""
 
 
@@ -33,15 +33,16 @@ class FigureKind:
         check: which check of `study/figures.py` the sweep must pass.
         extra: what is read besides overlap tables: "match" (the first pair's match file), "matches" (every pair's),
             "evaluation" (the evaluation of every SAE), "firing" (what every SAE's latents fire on), "cofiring" (how far
-            the matched latents of every pair fire together), "scores" (explanations and scores of every SAE by the
-            study's first explainer and the first scorer of its explanations, and the first SAE's matches), "similarity"
-            (how alike that explainer's explanations of matched latents are).
+            the matched latents of every pair fire together), "scores" (the scores of every SAE that has some),
+            "explained" (explanations and scores of every SAE by the study's first explainer and the first scorer of its
+            explanations, and the first SAE's matches), "similarity" (how alike that explainer's explanations of matched
+            latents are).
     """
 
     name: str
     swept: str | None = None
     labels: Literal["value", "name"] = "value"
-    check: Literal["values", "layers", "names", "randomness", "architectures"] = "values"
+    check: Literal["values", "layers", "names", "randomness", "architectures", "controls"] = "values"
     extra: tuple[Extra, ...] = ()
 
     @property
@@ -71,10 +72,10 @@ FIGURES: dict[str, FigureKind] = {
         FigureKind("functional", extra=("matches", "cofiring")),
         FigureKind("subspace"),
         FigureKind("firing-similarity", extra=("evaluation",)),
-        FigureKind("score-similarity", extra=("scores",)),
-        FigureKind("score-sharers", extra=("scores",)),
-        FigureKind("score-partner", extra=("scores",)),
-        FigureKind("pairs-table", extra=("scores",)),
+        FigureKind("score-similarity", extra=("explained",)),
+        FigureKind("score-sharers", extra=("explained",)),
+        FigureKind("score-partner", extra=("explained",)),
+        FigureKind("pairs-table", extra=("explained",)),
         FigureKind("explanation-similarity", extra=("similarity",)),
         FigureKind("size", swept="n_latents"),
         FigureKind("k", swept="k"),
@@ -82,6 +83,7 @@ FIGURES: dict[str, FigureKind] = {
         FigureKind("layer", swept="hookpoint", check="layers", extra=("evaluation",)),
         FigureKind("position", swept="hookpoint", labels="name", check="names"),
         FigureKind("randomness", swept="varied", check="randomness"),
+        FigureKind("controls", swept="control", labels="name", check="controls", extra=("evaluation", "scores")),
         FigureKind("architecture", swept="architecture", check="architectures", extra=("evaluation",)),
     )
 }

@@ -1,12 +1,13 @@
 """The study's key numbers in words, for the first page of the report."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from sae_stability import files
 from sae_stability.errors import StudyError
-from sae_stability.figures import phrases
+from sae_stability.figures import control_words, phrases
 from sae_stability.figures.selection import rows_where
 from sae_stability.figures.tables import overlap as overlap_tables
 from sae_stability.figures.tables import seed_counts
@@ -41,6 +42,7 @@ def write_summary(
     about: list[tuple[str, str]] = (),
     overlap: list[tuple[str, Path]],
     evaluation: list[tuple[str, Path]] = (),
+    controls: Sequence[Path] = (),
     config_hash: str = "",
     out: Path,
     record: Path | None = None,
@@ -53,6 +55,7 @@ def write_summary(
         about: NAME=VALUE of a setting of the base cohort, once for each, in order.
         overlap: COHORT=folder of overlap tables, once for each cohort of the study.
         evaluation: COHORT=evaluation file (JSON), once for each SAE of the study.
+        controls: table of a figure of controls, once for each.
         config_hash: fingerprint of the tables, settings and code behind the numbers.
         out: file for the text, reStructuredText that may pass through Jinja.
         record: file for the fingerprint and the digest of the text; none if left out.
@@ -60,7 +63,7 @@ def write_summary(
     Raises:
         StudyError: a missing or damaged table, or a base cohort that is not in `overlap`.
     """
-    text = summary(study=study, base=base, about=about, overlap=overlap, evaluation=evaluation)
+    text = summary(study=study, base=base, about=about, overlap=overlap, evaluation=evaluation, controls=controls)
     with files.atomic(out) as temporary:
         temporary.write_text(text, encoding="utf-8")
     if record is not None:
@@ -74,6 +77,7 @@ def summary(
     about: list[tuple[str, str]] = (),
     overlap: list[tuple[str, Path]],
     evaluation: list[tuple[str, Path]] = (),
+    controls: Sequence[Path] = (),
 ) -> str:
     """What was studied, key numbers of the base cohort, quality of every cohort, how to read them and their limits.
 
@@ -98,6 +102,7 @@ def summary(
         *_settings(base, about),
         _table([("", *(heading for heading, _ in _COLUMNS)), *_overlap_rows(pairs, seeds, n_seeds)]),
         _how_to_read(pairs, threshold),
+        *(control_words.what_is_left(files.read_table(path)[0]) for path in controls),
         *_quality(quality),
         _limits(pairs, n_seeds),
         _TRAINING,

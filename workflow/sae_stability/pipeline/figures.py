@@ -29,7 +29,8 @@ def inputs(pipeline: "Pipeline", figure: Figure) -> dict[str, list[str]]:
         ],
         "firing": [places.firing(*sae) for sae in _saes(pipeline.study, figure) if "firing" in wanted],
         "quality": [places.quality(*sae) for sae in _saes(pipeline.study, figure) if "evaluation" in wanted],
-        "scores": [file for c in cohorts if "scores" in wanted for file in interpreted_files(pipeline, c)],
+        "scores": [places.scores(*names) for names in scored(pipeline.study, figure)],
+        "explained": [file for c in cohorts if "explained" in wanted for file in interpreted_files(pipeline, c)],
         "similarity": [
             places.similarity(pipeline.study.interpret.drawn[0], c.slug) for c in cohorts if "similarity" in wanted
         ],
@@ -55,7 +56,9 @@ def table_command(pipeline: "Pipeline", figure: Figure) -> str:
     if files["quality"]:
         sources += zip((cohort for cohort, _ in _saes(pipeline.study, figure)), files["quality"], strict=True)
     # Only figures of one cohort read these.
-    sources += [(cohorts[0], file) for name in ("pairs", "firing", "scores", "similarity") for file in files[name]]
+    sources += [(cohorts[0], file) for name in ("pairs", "firing", "explained", "similarity") for file in files[name]]
+    names = ("/".join(names[:3]) for names in scored(pipeline.study, figure))
+    sources += zip(names, files["scores"], strict=True)
     first = flags(figure=figure.figure, config_hash=pipeline.fingerprints.table(figure))
     return " ".join([first, *(flags(input=keyed(label, path)) for label, path in sources)])
 
@@ -72,6 +75,18 @@ def interpreted_files(pipeline: "Pipeline", cohort: Cohort | ExternalCohort) -> 
         *(places.explanations(explainer, cohort.slug, seed) for seed in cohort.seeds),
         *(places.scores(explainer, scorer, cohort.slug, seed) for seed in cohort.seeds),
         *explain.matches(pipeline, cohort, list(cohort.seeds)).values(),
+    ]
+
+
+def scored(study: Study, figure: Figure) -> list[tuple[str, str, str, int]]:
+    """Explainer, scorer, cohort and seed of every table of scores that a figure reads."""
+    if "scores" not in FIGURES[figure.figure].extra:
+        return []
+    return [
+        (*names, cohort, seed)
+        for names in study.interpret.scores
+        for cohort, seed in _saes(study, figure)
+        if cohort in study.interpret.cohorts
     ]
 
 

@@ -10,7 +10,8 @@ from sae_stability.pipeline import activations, judges
 from sae_stability.pipeline.code_hash import code_hash
 from sae_stability.pipeline.contents import Contents
 from sae_stability.pipeline.external import format_of, local_files
-from sae_stability.pipeline.summary import about
+from sae_stability.pipeline.figures import scored
+from sae_stability.pipeline.summary import about, control_figures
 from sae_stability.sae.format_names import FORMATS
 from sae_stability.study.build import Study
 from sae_stability.study.firing import uses_model
@@ -99,7 +100,8 @@ class Fingerprints:
         cohorts = list(self._study.cohorts.values())
         told = [self._study.name, about(self._study, cohorts[0])]
         tables = [[cohort.slug, self.overlap(cohort)] for cohort in cohorts]
-        return key(told, tables, [self._evaluations(cohort) for cohort in cohorts], code_hash("summary"))
+        controls = [self.table(figure) for figure in control_figures(self._study)]
+        return key(told, tables, [self._evaluations(cohort) for cohort in cohorts], controls, code_hash("summary"))
 
     def report(self) -> str:
         """Of the report."""
@@ -171,12 +173,13 @@ class Fingerprints:
             besides += [self.firing(cohort, seed) for cohort in cohorts for seed in cohort.seeds]
         if "cofiring" in kind.extra:
             besides += [self.cofiring(cohort, *pair) for cohort in cohorts for pair in cohort.pairs]
+        besides += [[*names, self.scores(*names)] for names in scored(self._study, figure)]
         besides += [one for cohort in cohorts for one in self._interpreted(cohort, kind.extra)]
         return key(kind.name, tables, code_hash("figure-table", kind.table), *besides)
 
     def _interpreted(self, cohort: Cohort | ExternalCohort, extra: tuple[str, ...]) -> list[str]:
         """Of the scores, or of the comparison of explanations, that a figure of a cohort reads."""
-        if "scores" in extra:
+        if "explained" in extra:
             return [self.scores(*self._study.interpret.drawn, cohort.slug, seed) for seed in cohort.seeds]
         if "similarity" in extra:
             return [self.similarity(self._study.interpret.drawn[0], cohort.slug)]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from sae_stability.pipeline import overlap
 from sae_stability.pipeline.command import flags, keyed
 from sae_stability.study.build import Study
-from sae_stability.study.parts import Cohort, ExternalCohort, Pass
+from sae_stability.study.parts import Cohort, ExternalCohort, Figure, Pass
 
 if TYPE_CHECKING:
     from sae_stability.pipeline import Pipeline
@@ -14,8 +14,10 @@ _SEEDS_OF = {"init": "the initial weights", "order": "the order of the data", "b
 
 
 def inputs(pipeline: "Pipeline") -> list[str]:
-    """Every cohort's overlap tables and every SAE's quality."""
-    return overlap.outputs(pipeline) + [pipeline.results.quality(cohort.slug, seed) for cohort, seed in pipeline.saes]
+    """Every cohort's overlap tables, every SAE's quality, and the tables of the figures of controls."""
+    places = pipeline.results
+    quality = [places.quality(cohort.slug, seed) for cohort, seed in pipeline.saes]
+    return [*overlap.outputs(pipeline), *quality, *_control_tables(pipeline)]
 
 
 def results(pipeline: "Pipeline") -> dict:
@@ -36,7 +38,17 @@ def command(pipeline: "Pipeline") -> str:
     ]
     words += [flags(overlap=f"{cohort}={places.overlap(cohort)}") for cohort in cohorts]
     words += [flags(evaluation=f"{cohort.slug}={places.quality(cohort.slug, seed)}") for cohort, seed in pipeline.saes]
+    words += [flags(controls=file) for file in _control_tables(pipeline)]
     return " ".join(words)
+
+
+def control_figures(study: Study) -> list[Figure]:
+    """The figures that hold a cohort against its controls."""
+    return [figure for figure in study.figures.values() if figure.figure == "controls"]
+
+
+def _control_tables(pipeline: "Pipeline") -> list[str]:
+    return [pipeline.results.figure(figure.slug, "parquet") for figure in control_figures(pipeline.study)]
 
 
 def about(study: Study, cohort: Cohort | ExternalCohort) -> dict[str, object]:

@@ -67,7 +67,7 @@ def check_interpreted(figure: Figure, interpret: Interpret, cohorts: dict) -> No
         StudyError: it is not.
     """
     where, wanted = f"figures.draw.{figure.slug}", registry.FIGURES[figure.figure].extra
-    if not {"scores", "similarity"} & set(wanted):
+    if not {"explained", "similarity"} & set(wanted):
         return
     needs = f"{where}: figure {figure.figure} needs explanations of the latents of cohort {figure.cohort}"
     if figure.cohort not in interpret.cohorts:
@@ -216,11 +216,28 @@ def _refuse(where: str, kind: FigureKind, sweep: Sweep, needs: str, found: str) 
     )
 
 
+def _check_controls(where: str, kind: FigureKind, sweep: Sweep, cohorts: Cohorts) -> None:
+    """The first cohort is the base. Every other one is a control, or reads another model or other text."""
+    base, *others = cohorts
+    alike = [c.slug for c in others if getattr(c, "control", None) is None and c.pass_ == base.pass_]
+    if getattr(base, "control", None):
+        found = f"begins with {base.slug}, a control itself"
+    elif not others:
+        found = f"has {base.slug} alone"
+    elif alike:
+        found = f"has {alike[0]}, which sets no `control` and reads the same as {base.slug}"
+    else:
+        return
+    needs = "holds its first cohort against controls: cohorts with `control`, or of another pass"
+    _refuse(where, kind, sweep, needs, found)
+
+
 CHECKS = {
     "values": _check_values,
     "layers": _check_layers,
     "names": _check_names,
     "randomness": _check_randomness,
     "architectures": _check_architectures,
+    "controls": _check_controls,
 }
 """The checks that a kind of figure may name, each called with (where, kind, sweep, its cohorts)."""
