@@ -183,7 +183,16 @@ class Fingerprints:
         if "substitution" in kind.extra:
             besides += [self.substitution(cohort, *pair) for cohort in cohorts for pair in cohort.pairs]
         besides += [[*names, self.scores(*names)] for names in scored(self._study, figure)]
+        besides += [one for cohort in cohorts for one in self._interpreted(cohort, kind.extra)]
         return key(kind.name, tables, code_hash("figure-table", kind.table), *besides)
+
+    def _interpreted(self, cohort: Cohort | ExternalCohort, extra: tuple[str, ...]) -> list[str]:
+        """Of the scores, or of the comparison of explanations, that a figure of a cohort reads."""
+        if "explained" in extra:
+            return [self.scores(*self._study.interpret.drawn, cohort.slug, seed) for seed in cohort.seeds]
+        if "similarity" in extra:
+            return [self.similarity(self._study.interpret.drawn[0], cohort.slug)]
+        return []
 
     def _of_explanations(self, explainer: str, cohort: Cohort | ExternalCohort, seed: int) -> str:
         interpret = self._study.interpret
