@@ -103,6 +103,28 @@ class Maker:
         files.write_table(path, table, {"a": {"cohort": name, "seed": 0}, "b": {"cohort": name, "seed": 1}})
         return path
 
+    def substitution(self, name: str, seeds: int = 5, **_) -> list[tuple[str, Path]]:
+        """The tables of substitution and pooling of every pair."""
+        found, rng = [], np.random.default_rng(0)
+        for a, b in itertools.combinations(range(seeds), 2):
+            cosine = rng.uniform(0.1, 1, 60)
+            ablation = rng.uniform(0.001, 0.002, 60)
+            latents = {"latent": np.arange(60), "cosine_decoder": cosine, "shared": cosine > 0.7, "fired": 5}
+            latents |= {"ablation": ablation, "swap": ablation * (1.1 - cosine), "floor": ablation * 1.8}
+            curve = [(change, x, 0.2 + x * s) for change, s in (("ablation", 1), ("swap", 0.3), ("floor", 1.7))
+                     for x in (0, 0.5, 1)]  # fmt: skip
+            pools = [("none", 0, 0.2), ("unshared", 20, 0.19), ("shared", 20, 0.2), ("random directions", 20, 0.198)]
+            pools = [(*pool, 20.0, 16.0) for pool in (*pools, ("all unshared", 40, 0.18))]
+            tables = {
+                "": pd.DataFrame(latents),
+                "-curve": pd.DataFrame(curve, columns=["change", "fraction", "fvu"]),
+                "-pooling": pd.DataFrame(pools, columns=["pool", "n_added", "fvu", "candidates", "l0"]),
+            }
+            for part, table in tables.items():
+                found.append((name, self.root / "substitution" / name / f"{a}-{b}{part}.parquet"))
+                files.write_table(found[-1][1], table, {"threshold": 0.7})
+        return found
+
     def measured(
         self, name: str, *, size: int = 384, seeds: int = 5, shared: float = 0.3, live: bool = True, **_
     ) -> dict[str, list[Path]]:
@@ -133,6 +155,46 @@ class Maker:
         files.write_table(self.root / "overlap" / name / "latents.parquet", table)
         return found
 
+    def scored(
+        self, name: str, *, size: int = 384, seeds: int = 5, shared: float = 0.3, live: bool = True, **_
+    ) -> dict[str, list[Path]]:
+        """Explanations and scores of 40 latents of every SAE, the first SAE's matches, similarity, and evaluations.
+
+        Latent i of an SAE is the counterpart of latent i of any other. Shared ones score higher.
+        """
+        generator = np.random.default_rng(seeds)
+        latent, sample = np.arange(size), np.arange(40)
+        common = generator.random(size) < shared
+        cosine = np.where(common, 0.9, generator.uniform(0.1, 0.69, size))
+        found = {"explanations": [], "scores": [], "matches": [], "similarity": [], "evaluation": []}
+        for seed in range(seeds):
+            said = {"latent": sample, "first_latent": sample, "explanation": f'fires on "{seed}", _any* <word>'}
+            table = pd.DataFrame(said | {"status": "ok" if live else "too_rare"})
+            found["explanations"].append(self._stage("explanations/lexical", name, f"seed-{seed}", table))
+            table = pd.concat([self._scores(sample, by, draw, common, live, generator) for by, draw in DRAWS])
+            found["scores"].append(self._stage("scores/lexical/detection", name, f"seed-{seed}", table))
+        for b in range(1, seeds):
+            match = {f"counterpart_{side}": latent for side in ("encoder", "decoder")}
+            match |= {f"cosine_{side}": cosine for side in ("encoder", "decoder")}
+            found["matches"].append(self._stage("matches", name, f"0-{b}", pd.DataFrame(match)))
+        values = {"seed": 1, "first_latent": sample, "counterpart": sample, "cosine_decoder": cosine[sample]}
+        values |= {"similarity": 0.8, "unmatched": 0.5, "best": 0.9}
+        path = self.root / "explanations" / "lexical" / name / "similarity.parquet"
+        files.write_table(path, pd.DataFrame(values)[: 40 if live else 0], {"first": 0})
+        found["similarity"].append(path)
+        found["evaluation"].append(self.evaluation(name, n_rows=10_000))
+        row = {"cohort": name, "latent": latent, "shared_with": common * (seeds - 1), "n_others": seeds - 1}
+        row |= {"mean_cosine": cosine, "rate": generator.uniform(0.01, 0.1, size) * live}
+        latents = pd.concat([pd.DataFrame(row | {"seed": seed}) for seed in range(seeds)])
+        files.write_table(self.root / "overlap" / name / "latents.parquet", latents)
+        return found
+
+    def _scores(self, sample, by: str, draw: int, common, live: bool, generator) -> pd.DataFrame:
+        score = 0.5 + 0.3 * common[sample] * (by == "own") + generator.normal(0, 0.05, len(sample))
+        row = {"latent": sample, "first_latent": sample, "draw": draw, "explained_by": by, "negatives": "random"}
+        row |= {"balanced_accuracy": score if live else NAN, "status": "ok" if live else "too_rare"}
+        return pd.DataFrame(row)
+
     def _stage(self, stage: str, name: str, file: str, table: pd.DataFrame) -> Path:
         path = self.root / stage / name / f"{file}.parquet"
         files.write_table(path, table)
@@ -160,6 +222,10 @@ class Maker:
         path = self.root / "scores" / "lexical" / scorer / name / f"seed-{seed}.parquet"
         files.write_table(path, pd.DataFrame(rows))
         return path
+
+
+# Whose explanation, and number of the draw.
+DRAWS = (("own", 0), ("own", 1), ("shuffled", 0))
 
 
 def _without(values: dict, key: str) -> dict:
@@ -257,6 +323,10 @@ BASE_LABEL = {
     "controls": "trained",
     "architecture": "jumprelu",
 }
+# What a figure of explanations and scores reads.
+SCORED = dict.fromkeys(("score-similarity", "score-sharers", "score-partner"), ("explanations", "scores", "matches"))
+SCORED |= {"pairs-table": ("explanations", "scores", "matches"), "explanation-similarity": ("similarity",)}
+SCORED["firing-similarity"] = ("evaluation",)
 # The stages whose tables a figure of one cohort reads.
 MEASURED = {"predictors": ("matches", "firing"), "functional": ("matches", "cofiring")}
 
@@ -272,9 +342,14 @@ def study_inputs(make: Maker, figure: str, **options) -> list[tuple[str, Path]]:
     base = make.cohort("base", **{"seeds": 5, **options})
     if figure == "joint":
         return [("0-1", base.match), ("base", base.overlap)]
+    if figure in ("substitution", "pooling"):
+        return [("base", base.overlap), *make.substitution("base", **options)]
     if MEASURED.get(figure):
         tables = make.measured("base", **options)
         return [("base", base.overlap), *(("base", file) for stage in MEASURED[figure] for file in tables[stage])]
+    if SCORED.get(figure):
+        tables = make.scored("base", **options)
+        return [("base", base.overlap), *(("base", file) for stage in SCORED[figure] for file in tables[stage])]
     inputs = [*cohorts, (BASE_LABEL.get(figure, "base"), base.overlap)]
     if figure == "controls":
         inputs = [inputs[-1], *inputs[:-1]]

@@ -6,7 +6,7 @@ import pytest
 
 from sae_stability import files
 from sae_stability.errors import StudyError
-from sae_stability.figures import registry
+from sae_stability.figures import drawings, registry
 from sae_stability.figures.control_words import claims, what_is_left
 from sae_stability.figures.selection import rows_where
 from sae_stability.figures.summary import summary
@@ -110,3 +110,12 @@ def test_every_cohort_but_the_base_must_be_a_control(cohorts, fault):
     else:
         with pytest.raises(StudyError, match=f"holds its first cohort against controls.*but sweep some {fault}"):
             figure_of(*arguments)
+
+
+def test_more_scorers_than_colours_are_told_apart_by_shape(make):
+    inputs = [("trained", folder_of(make, "base", 0.3)), ("frozen", folder_of(make, "held", 0.0))]
+    scores = [(f"e/s{n}/base", make.scores(f"s{n}", "base", 0)) for n in range(8)]
+    picture, _ = drawings.draw("controls", table_of(inputs + scores), {})
+    (key,) = picture.legends
+    looks = [(mark.get_color(), mark.get_marker()) for mark in key.legend_handles][-8:]
+    assert len(set(looks)) == 8

@@ -107,6 +107,12 @@ def test_a_figure_of_what_fires_needs_a_cohort_for_which_that_is_measured():
         figure_of("mine", given, cohorts(one=4), {}, firing=["other"])
 
 
+def test_a_figure_of_substitution_needs_rows_to_measure_on():
+    cohorts = {"one": SimpleNamespace(slug="one", pass_=None)}
+    with pytest.raises(StudyError, match=r"draw\.pooling: cohort one has no activations .*; give it a pass"):
+        figure_of("pooling", {"cohort": "one", "figure": None}, cohorts, {}, firing=[])
+
+
 @pytest.mark.parametrize("kind", FIGURES.values(), ids=lambda kind: kind.name)
 def test_every_declared_figure_has_its_modules_and_its_check(kind):
     assert FIGURES[kind.name] is kind

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sae_stability.pipeline import Pipeline, explain, score, score_summary, similarity
+from sae_stability.pipeline import Pipeline, explain, figures, score, score_summary, similarity
 from tests.pipeline.words import flags_of
 from tests.study.test_interpret import config
 
@@ -121,3 +121,24 @@ def test_all_that_is_made_is_a_target(pipeline: Pipeline):
         f"results/scores/{names}/base/summary.parquet"
         for names in ("words/detection", "far/detection", "none/intruder")
     ]
+
+
+def test_figures_read_the_first_explainer_and_scorer_and_follow_their_settings(pipeline_of):
+    study = config()
+    study["figures"] = {"draw": {name: {"cohort": "base"} for name in ("score-sharers", "explanation-similarity")}}
+    pipeline = pipeline_of(study)
+    scores, alike = pipeline.study.figures.values()
+    read = figures.inputs(pipeline, scores)["explained"]
+    assert read == [
+        *(f"results/explanations/words/base/seed-{seed}.parquet" for seed in (0, 1, 2)),
+        *(f"results/scores/words/detection/base/seed-{seed}.parquet" for seed in (0, 1, 2)),
+        *(f"results/matches/base/0-{seed}.parquet" for seed in (1, 2)),
+    ]
+    assert figures.inputs(pipeline, alike)["similarity"] == ["results/explanations/words/base/similarity.parquet"]
+    given = flags_of(figures.table_command(pipeline, scores))["--input"]
+    assert given == ["base=results/overlap/base", *(f"base={file}" for file in read)]
+    before = [pipeline.fingerprints.table(figure) for figure in (scores, alike)]
+    study["interpret"] = {**study["interpret"], "draws": 2}
+    after = pipeline_of(study)
+    assert after.fingerprints.table(scores) != before[0]
+    assert after.fingerprints.table(alike) == before[1]

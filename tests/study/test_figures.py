@@ -82,7 +82,9 @@ def test_the_figures_are_those_that_have_a_table_and_a_drawing():
     kinds = [schema()["$defs"][f"{what}_figure"]["properties"]["figure"]["enum"] for what in ("cohort", "sweep")]
     allowed = {name for names in kinds for name in names if name}
     modules = {
-        folder: {path.stem: path.read_text() for path in (PACKAGE / "figures" / folder).glob("[a-z]*.py")}
+        folder: {
+            path.stem.replace("_", "-"): path.read_text() for path in (PACKAGE / "figures" / folder).glob("[a-z]*.py")
+        }
         for folder in ("tables", "drawings")
     }
     assert {name for name, code in modules["tables"].items() if "\ndef table(" in code} == allowed

@@ -102,3 +102,20 @@ def test_a_cohort_that_reads_no_text_is_refused(tmp_path, monkeypatch):
     study["firing"] = {"cohorts": ["mine"]}
     study["interpret"] = {"cohorts": ["mine"]}
     assert "interpret.cohorts[0]: mine reads no text, so there is nothing to explain; take it off" in message(study)
+
+
+@pytest.mark.parametrize(
+    ("figure", "section", "said"),
+    [
+        ("score-sharers", {"cohorts": []}, "add base to interpret.cohorts, and to firing.cohorts if it is not there"),
+        ("pairs-table", {"explainers": []}, "name a judge in interpret.explainers and a scorer of kind detection"),
+        ("explanation-similarity", {"similarity": None}, "name a judge of kind embedding in interpret.similarity"),
+    ],
+)
+def test_a_figure_needs_the_explanations_that_it_draws(figure, section, said):
+    study = config()
+    study["figures"] = {"draw": {figure: {"cohort": "base"}}}
+    study["interpret"] = {**SECTION, **section}
+    text = message(study)
+    assert f"figures.draw.{figure}: figure {figure} needs explanations of the latents of cohort base" in text
+    assert said in text

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from sae_stability.pipeline.fresh_tokens import token_sets
 from sae_stability.pipeline.modules import PACKAGE
 from sae_stability.sae import formats
 from sae_stability.sae.architectures import REGISTRY
+from sae_stability.sae.training.limits import Control
 from sae_stability.study.build import Study, complete
 from sae_stability.study.schema import load_yaml
 from sae_stability.verbs import VERBS
@@ -36,6 +38,8 @@ from tests.workflow.conftest import new_project
 LAYERS = ["layers.0.mlp", "layers.1.mlp", "layers.1"]
 KINDS = ("detection", "fuzzing", "intruder")
 OWN = {"batchtopk": {"auxk_alpha": 0.03}, "matryoshka": {"groups": 2}, "jumprelu": {"bandwidth": 0.01}}
+
+CONTROLS = {name: name for name in get_args(Control)}
 
 
 def study(url: str) -> dict:
@@ -85,6 +89,7 @@ def study(url: str) -> dict:
             "layer": {"cohort": "base", "vary": {"hookpoint": LAYERS[:2]}, **seeds},
             "position": {"cohort": "base", "vary": {"hookpoint": {"MLP": LAYERS[1], "residual": LAYERS[2]}}, **seeds},
             "randomness": {"cohorts": {"init": "base", "order": "order"}},
+            "controls": {"cohort": "base", "vary": {"control": {"trained": None, **CONTROLS}}, **seeds},
             "architecture": {"cohort": "matrix", "vary": {"architecture": ["topk", "relu"], "k": [2, 4]}},
         },
         "figures": {
@@ -256,7 +261,7 @@ def outside(trace: Trace, covered: list[Definition]) -> list[str]:
 
 def test_every_stage_ran(traces):
     stages = {"tokenize", "extract", "import-matrix", "train", "evaluate", "convert", "match", "floor", "overlap"}
-    stages |= {"fresh-tokens", "firing", "explain", "score", "score-summary", "explanation-similarity"}
+    stages |= {"fresh-tokens", "firing", "substitution", "explain", "score", "score-summary", "explanation-similarity"}
     assert stages | {"figure-table", "figure", "summary"} <= {trace.verb for trace in traces}
     given = [(trace.verb, flags(trace.words)) for trace in traces]
     assert {words["--architecture"] for verb, words in given if verb == "train"} == set(REGISTRY)

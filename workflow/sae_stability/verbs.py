@@ -44,6 +44,9 @@ VERBS = {
     "import-matrix": Verb("activations.matrix:import_matrix", "stage: a matrix of your own to shards of activations"),
     "evaluate": Verb("sae.quality.evaluate:evaluate", "stage: quality of SAEs on held-out activations"),
     "firing": Verb("firing.job:measure_firing", "stage: what latents fire on, contexts, and co-firing of matches"),
+    "substitution": Verb(
+        "firing.substitution_job:measure_substitution", "stage: what latents are worth beside their counterparts"
+    ),
     "fresh-tokens": Verb("firing.fresh_tokens:write_fresh_tokens", "stage: text behind a token set's own to blocks"),
     "floor": Verb("match.floors:write_floors", "stage: match pairs of random dictionaries"),
     "overlap": Verb("match.overlap_tables:write_overlap", "stage: matches of a cohort to overlap tables"),

@@ -85,3 +85,29 @@ THRESHOLDS = {
     0.80: (0.292, 0.292, 0.292),
     0.90: (0.116, 0.116, 0.116),
 }
+
+# Figure 3, read off the plot: other SAEs that share a latent -> where those latents gather, as (lowest, highest) mean
+# cosine and number of firings. They are of FIRING_ROWS tokens, in which a latent fires FIRING_MEAN times on average.
+FIRING_CLUSTERS = {0: ((0.25, 0.35), (10_000, 30_000)), 8: ((0.85, 0.97), (1_000, 4_000))}
+FIRING_ROWS = 9_994_240
+FIRING_MEAN = 9760
+
+# Section 4 (`sae_scores_hist.svg`), base seed 1: in how many of 9 SAEs a latent is found -> mean score of its
+# explanation (balanced accuracy, detection and fuzzing, Llama 3.1 70B Instruct); and where known (standard deviation,
+# latents).
+SCORE_BY_SHARERS = {1: 0.648, 2: 0.723, 3: 0.732, 4: 0.730, 5: 0.732, 6: 0.732, 7: 0.734, 8: 0.736, 9: 0.735}
+SCORE_SPREAD = {1: (0.119, 10886), 9: (0.111, 5359)}
+
+# Table 1, seeds 1 and 2: (latent, counterpart, mean of decoder and encoder cosine, score, counterpart's score). The
+# pairs were chosen for the largest difference of scores in the low bins and for the largest sum in the high ones.
+PAIRS = (
+    (12314, 6026, 0.195, 0.785, 0.45),
+    (21463, 3361, 0.265, 0.91, 0.455),
+    (5888, 6649, 0.439, 0.85, 0.49),
+    (14931, 5456, 0.754, 0.945, 0.97),
+    (1817, 66, 0.969, 0.938, 0.985),
+)
+
+# Similarity of explanations of seeds 1 and 2 (`stella_en_1.5B_v5`): pairing -> (mean, latents). Unmatched ones have the
+# same index; the best is over all explanations of the other SAE.
+EXPLANATION_SIMILARITY = {"matched": (0.770, 28823), "unmatched": (0.558, 28681), "best": (0.898, 30119)}

@@ -1,8 +1,8 @@
 """Every kind of figure, declared in one place.
 
 To add a figure, write a line in `FIGURES` and two modules: `tables/NAME.py` with `table(inputs)`, and
-`drawings/NAME.py` with `draw(table, style)` and `caption(table)`. The schema of a study, the checks of a sweep and the
-workflow read the rest from the line.
+`drawings/NAME.py` with `draw(table, style)` and `caption(table)`, with underscores for the hyphens of the name. The
+schema of a study, the checks of a sweep and the workflow read the rest from the line.
 
 The two modules import nothing from each other, so a change to a drawing or a style never remakes a table. This module
 imports no library, so that reading a study stays fast.
@@ -16,7 +16,9 @@ from typing import Literal
 
 from sae_stability.errors import StudyError
 
-Extra = Literal["match", "matches", "evaluation", "firing", "cofiring", "scores"]
+Extra = Literal[
+    "match", "matches", "evaluation", "firing", "cofiring", "scores", "explained", "similarity", "substitution"
+]
 """What a figure may read besides overlap tables."""
 
 
@@ -25,7 +27,7 @@ class FigureKind:
     """One kind of figure: what it draws, and what it needs for that.
 
     Attributes:
-        name: the kind, as a study names it, and the name of both modules.
+        name: the kind, as a study names it, and, with underscores for hyphens, the name of both modules.
         swept: for a figure of a sweep, the field of a cohort that the sweep must vary and that gives each cohort its
             place; None for a figure of one cohort.
         labels: where the label of a sweep's cohort comes from: the value of the field `swept`, or the name that the
@@ -33,7 +35,11 @@ class FigureKind:
         check: which check of `study/figures.py` the sweep must pass.
         extra: what is read besides overlap tables: "match" (the first pair's match file), "matches" (every pair's),
             "evaluation" (the evaluation of every SAE), "firing" (what every SAE's latents fire on), "cofiring" (how far
-            the matched latents of every pair fire together), "scores" (the scores of every SAE that has some).
+            the matched latents of every pair fire together), "scores" (the scores of every SAE that has some),
+            "explained" (explanations and scores of every SAE by the study's first explainer and the first scorer of its
+            explanations, and the first SAE's matches), "similarity" (how alike that explainer's explanations of matched
+            latents are),
+            "substitution" (the tables of substitution and pooling of every pair, which this makes the study measure).
     """
 
     name: str
@@ -65,9 +71,17 @@ FIGURES: dict[str, FigureKind] = {
         FigureKind("seeds"),
         FigureKind("sharing"),
         FigureKind("thresholds"),
+        FigureKind("substitution", extra=("substitution",)),
+        FigureKind("pooling", extra=("substitution",)),
         FigureKind("predictors", extra=("matches", "firing")),
         FigureKind("functional", extra=("matches", "cofiring")),
         FigureKind("subspace"),
+        FigureKind("firing-similarity", extra=("evaluation",)),
+        FigureKind("score-similarity", extra=("explained",)),
+        FigureKind("score-sharers", extra=("explained",)),
+        FigureKind("score-partner", extra=("explained",)),
+        FigureKind("pairs-table", extra=("explained",)),
+        FigureKind("explanation-similarity", extra=("similarity",)),
         FigureKind("size", swept="n_latents"),
         FigureKind("k", swept="k"),
         FigureKind("tokens", swept="tokens"),
@@ -87,7 +101,7 @@ def names(draws: Literal["cohort", "sweep"]) -> list[str]:
 
 def module_name(figure: str, step: Literal["table", "drawing"]) -> str:
     """The dotted name of the module of `figure` for `step`."""
-    return f"{__package__}.{step}s.{figure}"
+    return f"{__package__}.{step}s.{figure.replace('-', '_')}"
 
 
 def load(figure: str, step: Literal["table", "drawing"]) -> ModuleType:

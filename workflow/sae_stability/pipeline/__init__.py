@@ -32,6 +32,7 @@ from sae_stability.pipeline import (
     score,
     score_summary,
     similarity,
+    substitution,
     summary,
     train,
 )
@@ -51,6 +52,7 @@ STAGES = (
     evaluate,
     match,
     firing,
+    substitution,
     floors,
     overlap,
     explain,
@@ -68,6 +70,7 @@ FINGERPRINTED = {
     "evaluate": evaluate,
     "match": match,
     "firing": firing,
+    "substitution": substitution,
     "floors": floors,
     "overlap": overlap,
     "tables": figures,

@@ -3,10 +3,11 @@
 from typing import TYPE_CHECKING
 
 from sae_stability.figures.registry import FIGURES
+from sae_stability.pipeline import explain
 from sae_stability.pipeline.command import flags, folders, keyed
 from sae_stability.pipeline.cost import Cost
 from sae_stability.study.build import Study
-from sae_stability.study.parts import Figure
+from sae_stability.study.parts import Cohort, ExternalCohort, Figure
 
 if TYPE_CHECKING:
     from sae_stability.pipeline import Pipeline
@@ -28,7 +29,18 @@ def inputs(pipeline: "Pipeline", figure: Figure) -> dict[str, list[str]]:
         ],
         "firing": [places.firing(*sae) for sae in _saes(pipeline.study, figure) if "firing" in wanted],
         "quality": [places.quality(*sae) for sae in _saes(pipeline.study, figure) if "evaluation" in wanted],
+        "substitution": [
+            file
+            for cohort in cohorts
+            for pair in cohort.pairs
+            for file in places.substitution(cohort.slug, *pair)
+            if "substitution" in wanted
+        ],
         "scores": [places.scores(*names) for names in scored(pipeline.study, figure)],
+        "explained": [file for c in cohorts if "explained" in wanted for file in interpreted_files(pipeline, c)],
+        "similarity": [
+            places.similarity(pipeline.study.interpret.drawn[0], c.slug) for c in cohorts if "similarity" in wanted
+        ],
     }
 
 
@@ -50,9 +62,9 @@ def table_command(pipeline: "Pipeline", figure: Figure) -> str:
         sources += zip(cohorts, files["matches"], strict=True)
     if files["quality"]:
         sources += zip((cohort for cohort, _ in _saes(pipeline.study, figure)), files["quality"], strict=True)
-    if files["pairs"] or files["firing"]:
-        # Only figures of one cohort read these.
-        sources += [(cohorts[0], file) for file in (*files["pairs"], *files["firing"])]
+    # Only figures of one cohort read these.
+    alone = ("pairs", "firing", "explained", "similarity", "substitution")
+    sources += [(cohorts[0], file) for name in alone for file in files[name]]
     names = ("/".join(names[:3]) for names in scored(pipeline.study, figure))
     sources += zip(names, files["scores"], strict=True)
     first = flags(figure=figure.figure, config_hash=pipeline.fingerprints.table(figure))
@@ -62,6 +74,16 @@ def table_command(pipeline: "Pipeline", figure: Figure) -> str:
 def cost(study: Study, _rates: dict) -> Cost:
     """A table and a drawing for each figure."""
     return Cost("figures", jobs=2 * len(study.figures))
+
+
+def interpreted_files(pipeline: "Pipeline", cohort: Cohort | ExternalCohort) -> list[str]:
+    """Explanations and scores of every SAE of a cohort, and the first one's matches."""
+    places, (explainer, scorer) = pipeline.results, pipeline.study.interpret.drawn
+    return [
+        *(places.explanations(explainer, cohort.slug, seed) for seed in cohort.seeds),
+        *(places.scores(explainer, scorer, cohort.slug, seed) for seed in cohort.seeds),
+        *explain.matches(pipeline, cohort, list(cohort.seeds)).values(),
+    ]
 
 
 def scored(study: Study, figure: Figure) -> list[tuple[str, str, str, int]]:

@@ -78,6 +78,13 @@ class Fingerprints:
         """Of how far matched latents of two SAEs fire together."""
         return key(self.firing(cohort, a), self.firing(cohort, b), self.match(cohort, a, b))
 
+    def substitution(self, cohort: Cohort | ExternalCohort, a: int, b: int) -> str:
+        """Of what a pair's latents are worth beside their counterparts."""
+        rows = [self.activations(cohort.pass_), cohort.hookpoint, self._study.device]
+        code = code_hash("substitution", *_saved(cohort))
+        saes = [self.sae(cohort, seed) for seed in (a, b)]
+        return key(saes, self.match(cohort, a, b), rows, self._study.threshold, code)
+
     def floor(self) -> str:
         """Of every match of random dictionaries: the seed of each is its place."""
         return key(code_hash("floor"))
@@ -174,8 +181,19 @@ class Fingerprints:
             besides += [self.firing(cohort, seed) for cohort in cohorts for seed in cohort.seeds]
         if "cofiring" in kind.extra:
             besides += [self.cofiring(cohort, *pair) for cohort in cohorts for pair in cohort.pairs]
+        if "substitution" in kind.extra:
+            besides += [self.substitution(cohort, *pair) for cohort in cohorts for pair in cohort.pairs]
         besides += [[*names, self.scores(*names)] for names in scored(self._study, figure)]
+        besides += [one for cohort in cohorts for one in self._interpreted(cohort, kind.extra)]
         return key(kind.name, tables, code_hash("figure-table", kind.table), *besides)
+
+    def _interpreted(self, cohort: Cohort | ExternalCohort, extra: tuple[str, ...]) -> list[str]:
+        """Of the scores, or of the comparison of explanations, that a figure of a cohort reads."""
+        if "explained" in extra:
+            return [self.scores(*self._study.interpret.drawn, cohort.slug, seed) for seed in cohort.seeds]
+        if "similarity" in extra:
+            return [self.similarity(self._study.interpret.drawn[0], cohort.slug)]
+        return []
 
     def _of_explanations(self, explainer: str, cohort: Cohort | ExternalCohort, seed: int) -> str:
         interpret = self._study.interpret

@@ -151,6 +151,10 @@ class Results:
         """How far matched latents of two SAEs fire together."""
         return self.path("cofiring", cohort, f"{a}-{b}.parquet")
 
+    def substitution(self, cohort: str, a: int, b: int) -> list[str]:
+        """What a pair's latents are worth beside their counterparts: by latent, as a curve, and pooled."""
+        return [self.path("substitution", cohort, f"{a}-{b}{part}.parquet") for part in ("", "-curve", "-pooling")]
+
     def match(self, cohort: str, a: int, b: int) -> str:
         """The match of two SAEs of a cohort."""
         return self.path("matches", cohort, f"{a}-{b}.parquet")

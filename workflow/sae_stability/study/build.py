@@ -12,7 +12,7 @@ from sae_stability.study.cohort_seeds import with_defaults
 from sae_stability.study.cohorts import cohort_of, trained
 from sae_stability.study.counts import check_counts
 from sae_stability.study.external import external_cohort_of
-from sae_stability.study.figures import figure_of
+from sae_stability.study.figures import check_interpreted, figure_of
 from sae_stability.study.firing import firing_of
 from sae_stability.study.interpret import Interpret, interpret_of
 from sae_stability.study.parts import Cohort, Corpus, ExternalCohort, Figure, Firing, Model, Pass, Sweep, TokenSet
@@ -85,6 +85,8 @@ class Study:
             plan=config["plan"],
         )
         check_counts(study)
+        for figure in study.figures.values():
+            check_interpreted(figure, study.interpret, study.cohorts)
         for cohort in study.trained.values():
             checks.check_cohort(cohort)
         return study

@@ -9,6 +9,7 @@ from sae_stability.figures import registry
 from sae_stability.figures.registry import FigureKind
 from sae_stability.sae.architectures import OPTIONAL
 from sae_stability.study import schema
+from sae_stability.study.interpret import Interpret
 from sae_stability.study.parts import Cohort, ExternalCohort, Figure, Point, Sweep
 from sae_stability.study.schema import look_up
 
@@ -41,6 +42,8 @@ def figure_of(slug: str, given: dict, cohorts: dict, sweeps: dict, firing: Seque
     kind = registry.FIGURES[name]
     entry = look_up(f"{where}.{draws}", given[draws], cohorts if draws == "cohort" else sweeps)
     if draws == "cohort":
+        if "substitution" in kind.extra and entry.pass_ is None:
+            raise StudyError(f"{where}: cohort {entry.slug} has no activations to measure on; give it a pass")
         _check_measured(where, kind, entry, firing)
         inputs = ((entry.slug, entry.slug),)
     else:
@@ -57,6 +60,28 @@ def _check_measured(where: str, kind: FigureKind, cohort: Cohort | ExternalCohor
             f"{where}: figure {kind.name} needs what the latents of cohort {cohort.slug} fire on; add {cohort.slug} to "
             "firing.cohorts"
         )
+
+
+def check_interpreted(figure: Figure, interpret: Interpret, cohorts: dict) -> None:
+    """Check that what a figure of explanations or scores reads is made.
+
+    Raises:
+        StudyError: it is not.
+    """
+    where, wanted = f"figures.draw.{figure.slug}", registry.FIGURES[figure.figure].extra
+    if not {"explained", "similarity"} & set(wanted):
+        return
+    needs = f"{where}: figure {figure.figure} needs explanations of the latents of cohort {figure.cohort}"
+    if figure.cohort not in interpret.cohorts:
+        raise StudyError(f"{needs}; add {figure.cohort} to interpret.cohorts, and to firing.cohorts if it is not there")
+    if interpret.drawn is None:
+        raise StudyError(f"{needs}, with scores; name a judge in interpret.explainers and a scorer of kind detection")
+    if len(cohorts[figure.cohort].seeds) < 2:
+        raise StudyError(
+            f"{where}: figure {figure.figure} compares SAEs; give cohort {figure.cohort} two seeds or more"
+        )
+    if "similarity" in wanted and interpret.similarity is None:
+        raise StudyError(f"{needs}, compared; name a judge of kind embedding in interpret.similarity")
 
 
 def _label(kind: FigureKind, point: Point, cohort: Cohort | ExternalCohort) -> str:

@@ -41,6 +41,11 @@ class Interpret:
             for explainer in ([WITHOUT_EXPLANATION] if scorer.kind == "intruder" else self.explainers)
         ]
 
+    @property
+    def drawn(self) -> tuple[str, str] | None:
+        """Explainer and scorer of the scores that figures draw: the first of each; None without such scores."""
+        return next((names for names in self.scores if names[0] != WITHOUT_EXPLANATION), None)
+
 
 def interpret_of(
     given: dict, cohorts: dict[str, Cohort | ExternalCohort], firing: Sequence[str], models: dict[str, Model]

@@ -13,6 +13,7 @@ from sae_stability.figures.selection import rows_where
 _TICK = {"marker": "|", "markersize": 8, "markeredgewidth": 1.6}
 # Height of a row that the scorers share, as a part of the distance between rows.
 _SPAN = 0.6
+_SHAPES = "Ds^v"
 
 
 def draw(table: pd.DataFrame, style: dict) -> Figure:
@@ -59,19 +60,22 @@ def _draw_fvu(axes: Axes, table: pd.DataFrame, style: dict) -> list[Line2D]:
 def _draw_scores(axes: Axes, table: pd.DataFrame, style: dict) -> list[Line2D]:
     rows = rows_where(table, statistic="balanced_accuracy")
     scorers = list(dict.fromkeys(rows["scorer"]))
-    colours = styles.colour_of_each(scorers, style, figure="controls", noun="scorers")
+    looks = {scorer: _look(place, style["palette"]) for place, scorer in enumerate(scorers)}
     for place, scorer in enumerate(scorers):
         shift = _SPAN * ((place + 0.5) / len(scorers) - 0.5)
         some = rows_where(rows, scorer=scorer)
         chance, own = rows_where(some, source="shuffled"), rows_where(some, source="trained")
         axes.plot(chance["fraction"], chance["x"] + shift, color=styles.FLOOR, linestyle="none", zorder=2, **_TICK)
-        look = {"color": colours[scorer], "linestyle": "none", **marks.LIVE_DOT}
-        axes.plot(own["fraction"], own["x"] + shift, zorder=4, **look)
+        axes.plot(own["fraction"], own["x"] + shift, zorder=4, **looks[scorer])
     axes.axvline(0.5, zorder=1, linewidth=0.8, **marks.THRESHOLD_LINE)
     axes.set(xlabel="balanced accuracy (dashed: chance)")
-    return [
-        styles.mark(f"score {scorer}", color=colours[scorer], linestyle="none", **marks.LIVE_DOT) for scorer in scorers
-    ]
+    return [styles.mark(f"score {scorer}", **look) for scorer, look in looks.items()]
+
+
+def _look(place: int, palette: list[str]) -> dict:
+    """Colour and shape of a scorer's dots: hollow, since scored latents are live; other shapes once colours run out."""
+    colour, shape = palette[place % len(palette)], _SHAPES[place // len(palette) % len(_SHAPES)]
+    return {**marks.LIVE_DOT, "color": colour, "marker": shape, "linestyle": "none"}
 
 
 def caption(table: pd.DataFrame) -> str:
