@@ -99,6 +99,7 @@ def test_a_new_study_has_everything_to_make(pipeline: Pipeline):
         "score": [],
         "fresh_tokens": [],
         "similarity": [],
+        "substitution": [],
         "score_summary": [],
         "overlap": ["base", "size-32"],
         "tables": ["joint", "size"],
