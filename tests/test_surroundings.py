@@ -77,15 +77,15 @@ def test_characters_that_the_font_lacks_come_from_another_font_or_are_named(tmp_
     resolved = styles.resolve({})
     picture = styles.figure(resolved, 2)
     picture.subplots().set_title("layer \u2312")  # a sign that Matplotlib's STIX has, and one that few fonts have
-    fonts = styles._fallbacks(picture)
+    fonts = styles._fallbacks(styles.text_of(picture))
     assert any("\u2312" in characters for characters in fonts.values())
-    assert "\u2312" not in styles.without_font(picture)
+    assert "\u2312" not in styles.without_font(styles.text_of(picture))
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # Matplotlib warns of a box
         styles.save(picture, tmp_path / "f.png", resolved)
     plain = styles.figure(resolved, 2)
     plain.subplots().set_title("layer é α")
-    assert styles._fallbacks(plain) == {}
+    assert styles._fallbacks(styles.text_of(plain)) == {}
 
 
 def test_a_caption_says_which_characters_show_as_boxes(make, monkeypatch):
@@ -94,7 +94,7 @@ def test_a_caption_says_which_characters_show_as_boxes(make, monkeypatch):
 
     inputs = [(f"層 {label}", folder) for label, folder in study_inputs(make, "position")]
     tables.write_table(figure="position", input=inputs, out=make.root / "t.parquet")
-    monkeypatch.setattr(styles, "_fallbacks", lambda picture: {})
+    monkeypatch.setattr(styles, "_fallbacks", lambda text: {})
     _, caption = drawings.draw("position", files.read_table(make.root / "t.parquet")[0], {})
     assert caption.endswith("No installed font has 層: PDF and PNG show boxes in their place.")
 

@@ -130,3 +130,19 @@ def test_pieces_join_to_the_text(kind: str, tmp_path):
     assert not any("##" in piece or "Ġ" in piece for piece in found)
     # From the middle of a character on, the rest still joins.
     assert "".join(pieces(tokenizer, tokens[5:])).endswith(text[-6:])
+
+
+@pytest.mark.parametrize("blocked", ["contexts_out", "pool_out"])
+def test_a_table_of_firing_means_that_contexts_and_pool_are_there(planted: Planted, tmp_path, blocked: str):
+    files = {name: tmp_path / f"{name}.parquet" for name in ("out", "contexts_out", "pool_out")}
+    files[blocked].mkdir()  # so the job dies when it writes this one
+    with pytest.raises(OSError, match=blocked):
+        measure_firing(
+            sae=[("0", planted.sae("one", np.arange(N_LATENTS)))],
+            chunk=planted.chunk,
+            tokens=planted.token_set,
+            contexts=SETTINGS,
+            work=tmp_path / "work",
+            **{name: [("0", file)] for name, file in files.items()},
+        )
+    assert not files["out"].exists()

@@ -3,12 +3,14 @@
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 
 from sae_stability.activations.hooks import Hooks
 from sae_stability.errors import StudyError
 from sae_stability.models.headers import has_lm_head
 from sae_stability.models.loading import load_model
 from sae_stability.models.source import ModelSource
+from sae_stability.models.unloaded import missing_weights
 
 TOKENS = torch.arange(5, 29).reshape(2, 12)
 
@@ -55,6 +57,15 @@ def test_the_text_tower_of_a_model_of_pictures(clip, tmp_path):
 
 def test_a_part_has_no_language_model_head(t5, tmp_path):
     assert has_lm_head(ModelSource(str(tmp_path), part="encoder")) is False
+
+
+def test_weights_that_a_part_lacks_are_named(t5, tmp_path):
+    gone = "encoder.block.1.layer.0.SelfAttention.k.weight"
+    tensors = load_file(tmp_path / "model.safetensors")
+    kept = {name: tensor for name, tensor in tensors.items() if name != gone and not name.startswith("decoder.")}
+    save_file(kept, tmp_path / "model.safetensors", {"format": "pt"})
+    part = load_model(ModelSource(str(tmp_path), part="encoder"), "cpu")
+    assert f"lack {gone}, decoder." in missing_weights(part)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -101,6 +102,21 @@ def test_only_the_files_of_the_sae_are_downloaded(hub, tmp_path):
     assert files == [".fetched", "layers.0/seed1/cfg.json", "layers.0/seed1/sae.safetensors"]
     here, there = formats.read(FIXTURES / "sparsify-topk"), formats.read(tmp_path / "out" / "layers.0" / "seed1")
     assert np.array_equal(here.encoder, there.encoder)
+
+
+def test_a_flipped_bit_in_any_fetched_file_is_noticed_and_named(hub, tmp_path):
+    out = tmp_path / "out"
+    assert fetch(hub, out, "--folder", "layers.0/seed1").returncode == 0
+    for name in (".fetched", "layers.0/seed1/cfg.json", "layers.0/seed1/sae.safetensors"):
+        content = (out / name).read_bytes()
+        middle = len(content) // 2
+        (out / name).write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+        with pytest.raises(
+            StudyError, match=rf"{re.escape(str(out / name))}: damaged .*; delete {re.escape(str(out))}"
+        ):
+            formats.read(out / "layers.0" / "seed1")
+        (out / name).write_bytes(content)
+    formats.read(out / "layers.0" / "seed1")
 
 
 @pytest.mark.parametrize(

@@ -99,8 +99,6 @@ def measure_firing(
         metadata = {
             name: {"config_hash": hashes.get(name, "")} for name, _ in (*out, *contexts_out, *pool_out, *cofiring_out)
         }
-        for name, file in out:
-            write_table(file, firing_table(firings[name], n_rows, row_texts), metadata[name] | {"rows": n_rows})
         windows = Windows(texts, token_index, contexts.window) if contexts_out or pool_out else None
         for name, file in contexts_out:
             table = context_table(firings[name], windows, contexts, np.arange(firings[name].n_latents))
@@ -108,6 +106,9 @@ def measure_firing(
         for name, file in pool_out:
             table = pool_table(firings[name], windows, contexts.pool, contexts.seed)
             write_table(file, table, metadata[name] | {"window": contexts.window})
+        # After the contexts and the pool of the same SAE: a table of firing means that these are there too.
+        for name, file in out:
+            write_table(file, firing_table(firings[name], n_rows, row_texts), metadata[name] | {"rows": n_rows})
         for name, file in cofiring_out:
             a, b = name.split("-")
             matches, _ = read_table(dict(match)[name], ["latent", "counterpart_encoder", "counterpart_decoder"])

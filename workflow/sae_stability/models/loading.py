@@ -77,13 +77,16 @@ def load_model(source: ModelSource, device: str, *, lm_head: bool = False) -> tr
             output_loading_info=True,
             **({} if lm_head else _without_pooler(config)),
         )
-        missing, unused = sorted(report["missing_keys"]), sorted(report["unexpected_keys"])
+        inside = f"{source.part}." if source.part else ""
+        missing = sorted(report["missing_keys"], key=lambda name: (not name.startswith(inside), name))
+        unused = sorted(report["unexpected_keys"])
         check_switched_off(model, unused, source)
         if lm_head:
             check_head(missing, unused, source)
-        mark_missing(model, missing, unused)
         model.config.use_cache = False
-        return part_of(model, source).to(device).eval()
+        part = part_of(model, source)
+        mark_missing(model, part, missing, unused)
+        return part.to(device).eval()
 
 
 def _random_model(

@@ -13,13 +13,14 @@ _SHOWN = 3
 _MISSING: weakref.WeakKeyDictionary[torch.nn.Module, str] = weakref.WeakKeyDictionary()
 
 
-def mark_missing(model: torch.nn.Module, missing: list[str], unused: list[str]) -> None:
+def mark_missing(model: torch.nn.Module, part: torch.nn.Module, missing: list[str], unused: list[str]) -> None:
     """Fill weights that the files do not have with NaN: what is computed from them is not finite, all else is right.
 
     A head that was left out on purpose may miss; so which weights a hookpoint needs shows in the forward pass.
 
     Args:
         model: the loaded model.
+        part: what is run of it, the model itself or a module of it: the one that `missing_weights` will be asked about.
         missing: names of its weights that the files do not have.
         unused: names in the files that the model does not have.
 
@@ -36,7 +37,7 @@ def mark_missing(model: torch.nn.Module, missing: list[str], unused: list[str]) 
             raise StudyError(f"{said}; fetch the model again")
         if name in state:
             state[name].fill_(torch.nan)
-    _MISSING[model] = said
+    _MISSING[part] = said
 
 
 def missing_weights(model: torch.nn.Module) -> str | None:

@@ -3,6 +3,10 @@
 from pathlib import Path, PurePosixPath
 
 from sae_stability.errors import StudyError
+from sae_stability.files import read_json, sha256
+
+RECORD = ".fetched"
+"""File in a folder from the hub that lists what was downloaded, with the SHA-256 of each file, as JSON."""
 
 # Every file that a format reads. A folder may also hold gigabytes of other files (optimiser states, dashboards).
 FILES = (
@@ -34,6 +38,30 @@ def checkpoint_files(path: Path) -> list[Path]:
     # A file of another name, such as `checkpoints/ae_STEP.pt`, whose settings lie one folder up.
     settings = [folder / "config.json", *([folder.parent / "config.json"] if folder.name == "checkpoints" else [])]
     return [path, *[file for file in settings if file.is_file()][:1]]
+
+
+def check_fetched(path: Path) -> None:
+    """Check that a checkpoint which `fetch` has downloaded is as it came; any other is not checked.
+
+    Args:
+        path: the checkpoint: a folder, or one of its files.
+
+    Raises:
+        StudyError: a file or the record of the download is damaged or changed.
+    """
+    folder = next((parent for parent in path.absolute().parents if (parent / RECORD).is_file()), None)
+    folder = path.absolute() if (path / RECORD).is_file() else folder
+    if folder is None:
+        return
+    mend = f"delete {folder} and fetch it again"
+    try:
+        digests = read_json(folder / RECORD)["sha256"]
+    except (StudyError, KeyError):
+        raise StudyError(f"{folder / RECORD}: damaged; {mend}") from None
+    for file in checkpoint_files(path.absolute()):
+        expected = digests.get(file.relative_to(folder).as_posix())
+        if expected is not None and sha256(file) != expected:
+            raise StudyError(f"{file}: damaged or changed since it was fetched; {mend}")
 
 
 def checked_folder(folder: str) -> PurePosixPath:

@@ -1,16 +1,12 @@
 """Download one SAE from the Hugging Face hub: only its own files, from one folder, at one revision."""
 
-import json
 import shutil
 import tempfile
 from pathlib import Path
 
 from sae_stability.errors import StudyError
-from sae_stability.files import read_json
-from sae_stability.sae.checkpoint_files import FILES, checked_folder
-
-RECORD = ".fetched"
-"""File in a fetched folder that lists what was downloaded, as JSON."""
+from sae_stability.files import read_json, sha256, write_json
+from sae_stability.sae.checkpoint_files import FILES, RECORD, checked_folder
 
 # Snakemake puts this file into folders that are outputs of a rule.
 _TIMESTAMP = ".snakemake_timestamp"
@@ -49,8 +45,10 @@ def fetch(*, repo: str, folder: str, revision: str | None = None, out: Path) -> 
         if not found:
             missing = "is no file there" if single else f"holds no file of an SAE ({', '.join(FILES)})"
             raise StudyError(f"{repo}: folder {folder!r} at {revision or 'main'} {missing}")
-        record = {"repo": repo, "folder": folder, "revision": revision, "files": found}
-        (download / RECORD).write_text(json.dumps(record, indent=1) + "\n")
+        digests = {name: sha256(download / name) for name in found}
+        write_json(
+            download / RECORD, {"repo": repo, "folder": folder, "revision": revision, "files": found, "sha256": digests}
+        )
         _replace(target, download, Path(temporary, "earlier"))
     return Path(out) / inside
 

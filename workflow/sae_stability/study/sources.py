@@ -1,4 +1,4 @@
-"""Checks that the local things a study reads exist: text files, packages, hookpoints of local models."""
+"""Checks that the local things a study reads exist: text files, packages, tokenizers and hookpoints of local models."""
 
 import dataclasses
 from pathlib import Path
@@ -12,11 +12,12 @@ from sae_stability.study.build import Study
 def check_sources(study: Study, memory: Path) -> None:
     """Refuse a study whose local files or hookpoints do not exist, before anything runs.
 
-    Checking hookpoints takes seconds, so the file `memory` records those that were found right. Models on the hub may
-    be out of reach now; `validate` and extraction check their hookpoints.
+    Checking hookpoints and tokenizers takes seconds, so the file `memory` records those that were found right. Models
+    on the hub may be out of reach now; `validate` and extraction check them.
 
     Raises:
-        StudyError: a corpus file or package that is not there, or a hookpoint that a local model does not have.
+        StudyError: a corpus file or package that is not there, or a local model without a hookpoint or with the
+            tokenizer of another model.
     """
     check_corpora(study)
     models = {slug: model for slug, model in study.models.items() if model.folder}
@@ -24,8 +25,12 @@ def check_sources(study: Study, memory: Path) -> None:
     wanted = key([[pass_.model.name, pass_.model.part, pass_.hookpoints, pass_.d_model] for pass_ in passes])
     if passes and remembered(memory) != {"checked": wanted}:
         from sae_stability.study.hookpoints import check_hookpoints
+        from sae_stability.study.tokenizers import check_tokenizers
 
-        check_hookpoints(dataclasses.replace(study, models=models))
+        tokens = {pass_.tokens.slug: pass_.tokens for pass_ in passes}
+        local = dataclasses.replace(study, models=models, tokens=tokens)
+        check_hookpoints(local)
+        check_tokenizers(local)
         write_json(memory, {"checked": wanted})
 
 

@@ -78,7 +78,7 @@ def draw(figure: str, table: "pd.DataFrame", style: dict) -> "tuple[Figure, str]
     with styles.in_use(style):
         picture = module.draw(table, style)
     text = module.caption(table)
-    if boxes := styles.without_font(picture):
+    if boxes := styles.without_font(styles.text_of(picture)):
         text += f" No installed font has {phrases.escape(' '.join(boxes))}: PDF and PNG show boxes in their place."
     return picture, text
 

@@ -118,23 +118,28 @@ def save(picture: Figure, out: str | Path, style: dict) -> None:
     if suffix not in metadata:
         raise StudyError(f"{out}: a figure is written as .svg, .pdf or .png")
     with in_use(style), files.atomic(out) as temporary:
-        if fallbacks := _fallbacks(picture):
+        if fallbacks := _fallbacks(text_of(picture)):
             for text in picture.findobj(Text):
                 text.set_fontfamily([FONT, *fallbacks])
         picture.savefig(temporary, dpi=style["dpi"], metadata=metadata[suffix])
 
 
-def without_font(picture: Figure) -> list[str]:
-    """The characters of a picture's text that no installed font has, sorted."""
-    missing = _missing(picture)
-    for font in _fallbacks(picture).values():
+def without_font(text: str) -> list[str]:
+    """The characters of a text that no installed font has, sorted."""
+    missing = _missing(text)
+    for font in _fallbacks(text).values():
         missing -= font
     return sorted(missing)
 
 
-def _fallbacks(picture: Figure) -> dict[str, set[str]]:
-    """Installed fonts that have characters which `FONT` lacks, and those characters; none for most pictures."""
-    missing, found = _missing(picture), {}
+def text_of(picture: Figure) -> str:
+    """All text of a picture."""
+    return "".join(text.get_text() for text in picture.findobj(Text))
+
+
+def _fallbacks(text: str) -> dict[str, set[str]]:
+    """Installed fonts that have characters which `FONT` lacks, and those characters; none for most texts."""
+    missing, found = _missing(text), {}
     if not missing:
         return found
     for name in sorted({font.name for font in font_manager.fontManager.ttflist}):
@@ -146,9 +151,8 @@ def _fallbacks(picture: Figure) -> dict[str, set[str]]:
     return found
 
 
-def _missing(picture: Figure) -> set[str]:
-    drawn = {character for text in picture.findobj(Text) for character in text.get_text() if not character.isspace()}
-    return drawn - _characters(font_manager.findfont(FONT))
+def _missing(text: str) -> set[str]:
+    return {character for character in text if not character.isspace()} - _characters(font_manager.findfont(FONT))
 
 
 def _characters(font: str) -> set[str]:

@@ -14,7 +14,7 @@ from types import ModuleType
 import numpy as np
 
 from sae_stability.errors import StudyError, naming_missing_extra
-from sae_stability.sae.checkpoint_files import checkpoint_files
+from sae_stability.sae.checkpoint_files import check_fetched, checkpoint_files
 from sae_stability.sae.format_names import FORMATS, WRITTEN
 from sae_stability.sae.formats import own
 from sae_stability.sae.formats.untrusted import one_line_errors
@@ -55,6 +55,7 @@ def read(path: Path, format: str | None = None) -> Weights:
         StudyError: no such format, or the files are in another format, damaged or unsafe.
     """
     path = Path(path)
+    check_fetched(path)
     name = _known_format(format) if format else detect(path)
     with naming_missing_extra(), one_line_errors(path):
         weights = _module(name).read(path)
