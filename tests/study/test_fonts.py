@@ -13,7 +13,7 @@ def study(*labels: str) -> Study:
     return Study.from_config(config)
 
 
-def test_labels_that_can_be_drawn_need_no_word(monkeypatch):
+def test_labels_that_can_be_drawn_need_no_word():
     assert without_font(study("début", "α")) == []
 
 

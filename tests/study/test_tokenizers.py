@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from sae_stability.errors import StudyError
 from sae_stability.study.build import Study
@@ -61,9 +62,7 @@ def test_an_added_token_beyond_the_model_is_refused_only_where_blocks_hold_it(mo
         check_tokenizers(study(model, packing=False))
 
 
-def test_the_verb_refuses_a_model_without_tokenizer_files(model, tmp_path, monkeypatch):
-    import yaml
-
+def test_the_verb_refuses_a_model_without_tokenizer_files(model, tmp_path):
     config = small_config()
     config["models"]["tiny"] = {"name": str(model)}
     file = tmp_path / "study.yaml"
@@ -71,5 +70,5 @@ def test_the_verb_refuses_a_model_without_tokenizer_files(model, tmp_path, monke
     assert "study.yaml: valid" in validate(file)
     for path in model.glob("tokenizer*"):
         path.unlink()
-    with pytest.raises(StudyError, match="tokenizer '.*model'"):
+    with pytest.raises(StudyError, match=r"tokenizer '.*model'"):
         validate(file)

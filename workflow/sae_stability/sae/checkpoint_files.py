@@ -49,19 +49,18 @@ def check_fetched(path: Path) -> None:
     Raises:
         StudyError: a file or the record of the download is damaged or changed.
     """
-    folder = next((parent for parent in path.absolute().parents if (parent / RECORD).is_file()), None)
-    folder = path.absolute() if (path / RECORD).is_file() else folder
+    path = path.absolute()
+    folder = next((place for place in (path, *path.parents) if (place / RECORD).is_file()), None)
     if folder is None:
         return
-    mend = f"delete {folder} and fetch it again"
     try:
         digests = read_json(folder / RECORD)["sha256"]
     except (StudyError, KeyError):
-        raise StudyError(f"{folder / RECORD}: damaged; {mend}") from None
-    for file in checkpoint_files(path.absolute()):
+        raise StudyError(f"{folder / RECORD}: damaged; delete its folder and fetch the SAE again") from None
+    for file in checkpoint_files(path):
         expected = digests.get(file.relative_to(folder).as_posix())
         if expected is not None and sha256(file) != expected:
-            raise StudyError(f"{file}: damaged or changed since it was fetched; {mend}")
+            raise StudyError(f"{file}: damaged or changed since it was fetched; delete {folder} and fetch it again")
 
 
 def checked_folder(folder: str) -> PurePosixPath:
