@@ -111,9 +111,7 @@ def test_a_flipped_bit_in_any_fetched_file_is_noticed_and_named(hub, tmp_path):
         content = (out / name).read_bytes()
         middle = len(content) // 2
         (out / name).write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
-        with pytest.raises(
-            StudyError, match=rf"{re.escape(str(out / name))}: damaged .*; delete {re.escape(str(out))}"
-        ):
+        with pytest.raises(StudyError, match=rf"{re.escape(str(out / name))}: damaged.*; delete .* and fetch"):
             formats.read(out / "layers.0" / "seed1")
         (out / name).write_bytes(content)
     formats.read(out / "layers.0" / "seed1")
