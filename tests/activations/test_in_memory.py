@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import transformers
 
 from sae_stability.activations import extract
 from sae_stability.activations.reader import rows
@@ -80,3 +81,24 @@ def test_a_mistake_is_one_line(models, changes, message):
     given = {"model": models["gpt2"], "texts": TEXTS[:5], "hookpoints": ["h.0.mlp"], "context_length": 16}
     with pytest.raises(StudyError, match=message):
         extract(**given | changes)
+
+
+def test_modules_with_the_positions_first_are_refused_even_where_batches_are_square(models):
+    """XLNet's layers give (position, batch, width), which looks right for as many blocks as each has tokens."""
+    config = transformers.XLNetConfig(vocab_size=400, d_model=32, n_layer=1, n_head=4, d_inner=64)
+    tokenizer = load_tokenizer(ModelSource(str(models["gpt2"])))
+    texts = [sentence * 2 for sentence in sentences(8, length=1)]
+    with pytest.raises(StudyError, match=r"gives the shape \(8, 1, 32\) for \(1, 8\) tokens"):
+        extract(
+            transformers.XLNetModel(config), texts, ["layer.0"], context_length=8, batch_tokens=64, tokenizer=tokenizer
+        )
+
+
+def test_a_model_without_a_table_of_tokens(models):
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 64}
+    config = transformers.CanineConfig(**sizes, num_hash_functions=4, num_hash_buckets=64, local_transformer_stride=16)
+    tokenizer = load_tokenizer(ModelSource(str(models["gpt2"])))
+    found = extract(
+        transformers.CanineModel(config), sentences(3), ["initial_char_encoder"], context_length=32, tokenizer=tokenizer
+    )
+    assert found["initial_char_encoder"].shape[1] == 32

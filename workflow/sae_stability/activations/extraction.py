@@ -25,6 +25,7 @@ from sae_stability.errors import StudyError
 from sae_stability.models.loading import load_model
 from sae_stability.models.positions import table_positions
 from sae_stability.models.source import ModelSource
+from sae_stability.models.vocabulary import known_tokens
 from sae_stability.one_each import check_one_each
 from sae_stability.ranges import Count, Index, Within
 from sae_stability.threads import in_order
@@ -195,8 +196,8 @@ def check_fit(model: torch.nn.Module, context_length: int, largest_token: int) -
     positions = table_positions(model)
     if positions is not None and context_length > positions:
         raise StudyError(f"context_length {context_length} is above the model's {positions} positions; lower it")
-    vocabulary = model.get_input_embeddings().weight.shape[0]
-    if largest_token >= vocabulary:
+    vocabulary = known_tokens(model)
+    if vocabulary is not None and largest_token >= vocabulary:
         raise StudyError(
             f"the token set holds token {largest_token}, but the model knows {vocabulary}; "
             "use the model's own tokenizer"

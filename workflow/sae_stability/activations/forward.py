@@ -68,7 +68,12 @@ def rows(hooks: Hooks, batch: Batch) -> dict[str, torch.Tensor]:
     """
     device = next(hooks.model.parameters()).device
     with torch.inference_mode(), running(hooks.model, batch.tokens):
-        found = hooks.run(**inputs(batch, device))
+        given = inputs(batch, device)
+        blocks, length = batch.tokens.shape
+        if blocks == length > 1:
+            # One block alone shows a module that gives (position, batch, width), which has the same shape here.
+            hooks.run(**{name: value[:1] for name, value in given.items()})
+        found = hooks.run(**given)
         kept = torch.from_numpy(batch.kept).to(device)
         return {hookpoint: activations[kept] for hookpoint, activations in found.items()}
 

@@ -41,11 +41,11 @@ def _vocabulary_size(model: Model) -> int | None:
     """Rows of the model's table of tokens; None for a model that cannot be built without weights, or has no table."""
     from sae_stability.models.loading import model_config, skeleton
     from sae_stability.models.parts import part_of
+    from sae_stability.models.vocabulary import known_tokens
 
     config = model_config(model)
     try:
-        table = part_of(skeleton(config), model).get_input_embeddings()
-        return table.weight.shape[0]
+        return known_tokens(part_of(skeleton(config), model))
     except StudyError:
         raise
     except Exception:
