@@ -148,3 +148,20 @@ def test_a_long_field_of_csv_is_read(tmp_path):
 def test_an_unknown_action_lists_the_known_ones(tmp_path):
     with pytest.raises(StudyError, match="on_bad_row 'ignore' is unknown; allowed: error, skip, replace"):
         documents({"kind": "files", "paths": ["a.txt"], "on_bad_row": "ignore"}, 0)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_without_a_byte_order_mark_is_not_read_as_text_full_of_zeros(tmp_path, encoding):
+    (tmp_path / "text.txt").write_bytes("one".encode(encoding))
+    with pytest.raises(StudyError, match="its first bytes say UTF-16"):
+        read(tmp_path / "text.txt")
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"), [(".csv", '2,"never closed\n3,three\n'), (".tsv", '2\t"One," he said\n3\tthree\n')]
+)
+def test_a_quotation_mark_that_is_not_closed_does_not_swallow_the_rows_after_it(tmp_path, kind, line):
+    head = "id,text\n1,one\n" if kind == ".csv" else "id\ttext\n1\tone\n"
+    (tmp_path / f"text{kind}").write_text(head + line)
+    with pytest.raises(StudyError, match=r"text\.[ct]sv, line \d: not CSV \(.*\); put text that holds quotation"):
+        read(tmp_path / f"text{kind}")

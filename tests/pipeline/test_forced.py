@@ -33,3 +33,11 @@ def test_forcerun_goes_by_rule_or_by_file(pipeline):
     assert "--forcerun makes no finished result again (1 of train)" in not_forced(pipeline, False, ["train_seeds_0"])
     assert "(1 of train)" in not_forced(pipeline, False, [f"./{first}"])
     assert not_forced(pipeline, False, ["evaluate_seeds_0", "summary"]) is None
+
+
+def test_any_file_of_a_result_may_be_named_and_force_is_told_too(pipeline):
+    finish(pipeline, 0)
+    weights = pipeline.results.weights("base", 0)
+    assert "--forcerun makes no finished result again (1 of train)" in not_forced(pipeline, False, [weights])
+    assert "--force makes no finished result again (1 of train)" in not_forced(pipeline, False, [], [weights])
+    assert not_forced(pipeline, False, [], ["all"]) is None

@@ -44,9 +44,9 @@ def given(stage, name, files):
 GPUS = gpus(study)
 
 # Snakemake reads its rules before it keeps its own flags, so they are read from the command line again.
-if workflow.is_main_process and any(re.match("--forc|-[a-zA-Z]*[FR]", word) for word in sys.argv[1:]):
+if workflow.is_main_process and any(re.match("--forc|-[a-zA-Z]*[FRf]", word) for word in sys.argv[1:]):
     flags, _ = get_argument_parser().parse_known_args(sys.argv[1:])
-    if note := not_forced(pipeline, flags.forceall, flags.forcerun):
+    if note := not_forced(pipeline, flags.forceall, flags.forcerun, flags.targets if flags.force else ()):
         print(note, file=sys.stderr)
 
 

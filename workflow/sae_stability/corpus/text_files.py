@@ -104,7 +104,7 @@ def _open(path: Path) -> IO[str]:
     opened = _OPENERS[_endings(path)[1]]
     with opened(path) as file:
         start = file.read(2)
-    if start in _UTF16:
+    if start in _UTF16 or b"\0" in start:
         raise StudyError(f"{path}: not UTF-8 text (its first bytes say UTF-16); convert it to UTF-8")
     return io.TextIOWrapper(opened(path), encoding="utf-8-sig", errors="surrogateescape")
 
@@ -172,11 +172,18 @@ def _csv_rows(path: Path, text_column: str, bad_rows: BadRows) -> Iterator[Row]:
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # by default a document may have no more than 128 KB
     with one_line(f"{path}: cannot be read", _MEND), _open(path) as lines:
         lines.reconfigure(newline="")
-        table = csv.DictReader(lines, delimiter="\t" if _endings(path)[0] == ".tsv" else ",")
-        if text_column not in (table.fieldnames or []):
-            raise StudyError(f"{path}: {no_column(text_column, table.fieldnames or [])}")
-        for row in table:
-            yield f"{path}, line {table.line_num}", row[text_column]
+        # Strict: a quotation mark that is never closed would make one document of all rows after it.
+        table = csv.DictReader(lines, delimiter="\t" if _endings(path)[0] == ".tsv" else ",", strict=True)
+        try:
+            if text_column not in (table.fieldnames or []):
+                raise StudyError(f"{path}: {no_column(text_column, table.fieldnames or [])}")
+            for row in table:
+                yield f"{path}, line {table.line_num}", row[text_column]
+        except csv.Error as error:
+            raise StudyError(
+                f"{path}, line {table.line_num}: not CSV ({error}); put text that holds quotation marks in quotation "
+                "marks and double those inside"
+            ) from None
 
 
 def _columns(rows: Iterable[Row], text_column: str, bad_rows: BadRows) -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""What `--forceall` and `--forcerun` do not reach: a finished result has no rule."""
+"""What `--forceall`, `--forcerun` and `--force` do not reach: a finished result has no rule."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,30 +13,31 @@ _RULES = {"corpus": "tokenize", "external": "import_sae", "floors": "floor", "ta
 _ALWAYS = ("activations", "drawings", "summary", "fresh_tokens", "similarity", "score_summary")
 
 
-def not_forced(pipeline: "Pipeline", everything: bool, names: Iterable[str]) -> str | None:
+def not_forced(pipeline: "Pipeline", everything: bool, names: Iterable[str], targets: Iterable[str] = ()) -> str | None:
     """A line that says which finished results are not made again though Snakemake was told to, and what to do.
 
     Args:
         pipeline: the study's.
         everything: whether `--forceall` was given.
         names: the rules and files that `--forcerun` names.
+        targets: those that `--force` forces.
 
     Returns:
         None if nothing that was to be forced is finished.
     """
-    names = [str(Path(name)) for name in names]
+    flag = "--forceall" if everything else "--forcerun" if names else "--force"
+    names = {str(Path(name)) for name in (*names, *targets)}
     counts, example = {}, ""
-    for stage, files in _finished(pipeline).items():
+    for stage, results in _finished(pipeline).items():
         prefix = _RULES.get(stage, stage)
-        wanted = [file for file in files if file in names]
+        wanted = [files for files in results if not names.isdisjoint(files)]
         if everything or any(name.startswith(prefix) for name in names):
-            wanted = files
+            wanted = results
         if wanted:
             counts[stage] = len(wanted)
-            example = example or wanted[0]
+            example = example or wanted[0][0]
     if not counts:
         return None
-    flag = "--forceall" if everything else "--forcerun"
     words = ", ".join(f"{count} of {stage}" for stage, count in counts.items())
     return (
         f"note: {flag} makes no finished result again ({words}), because it has no rule; delete what is to be made "
@@ -44,8 +45,8 @@ def not_forced(pipeline: "Pipeline", everything: bool, names: Iterable[str]) -> 
     )
 
 
-def _finished(pipeline: "Pipeline") -> dict[str, list[str]]:
-    """Stage -> the first file of each finished result."""
+def _finished(pipeline: "Pipeline") -> dict[str, list[list[str]]]:
+    """Stage -> the files of each finished result."""
     from sae_stability.pipeline import FINGERPRINTED
 
     found = {}
@@ -53,5 +54,5 @@ def _finished(pipeline: "Pipeline") -> dict[str, list[str]]:
         if name in _ALWAYS:
             continue
         todo = set(pipeline.unfinished[name])
-        found[name] = [files[0] for result, (files, _) in stage.results(pipeline).items() if result not in todo]
+        found[name] = [files for result, (files, _) in stage.results(pipeline).items() if result not in todo]
     return found
