@@ -78,3 +78,29 @@ def test_two_jobs_at_once_leave_what_one_alone_makes(tmp_path: Path):
 def files(root: Path) -> dict[str, bytes]:
     """Every file below a folder, hidden ones too."""
     return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def test_two_downloads_of_the_same_are_content(tmp_path: Path, monkeypatch):
+    """The other job puts its files there after this one has downloaded and before it moves its own."""
+    from sae_stability.sae import hub
+
+    (tmp_path / "out").mkdir()
+
+    def download(_repo, _revision, names, folder: Path, *, other: bool = False) -> None:
+        (folder / names[0]).parent.mkdir(parents=True)
+        (folder / names[0]).write_text("{}")
+        if not other:
+            monkeypatch.setattr(hub, "_download", lambda *words: download(*words, other=True))
+            rename = Path.rename
+
+            def late(path: Path, target: Path) -> None:
+                if path.name == "download":
+                    monkeypatch.setattr(Path, "rename", rename)
+                    hub.fetch(repo="someone/saes", folder="one", out=tmp_path / "out")
+                rename(path, target)
+
+            monkeypatch.setattr(Path, "rename", late)
+
+    monkeypatch.setattr(hub, "_download", download)
+    found = hub.fetch(repo="someone/saes", folder="one", out=tmp_path / "out")
+    assert [path.name for path in found.iterdir()] == ["cfg.json"]

@@ -1,11 +1,12 @@
 """Download one SAE from the Hugging Face hub: only its own files, from one folder, at one revision."""
 
+import contextlib
 import shutil
 import tempfile
 from pathlib import Path
 
 from sae_stability.errors import StudyError
-from sae_stability.files import read_json, sha256, write_json
+from sae_stability.files import read_json, remembered, sha256, write_json
 from sae_stability.sae.checkpoint_files import FILES, RECORD, checked_folder
 
 # Snakemake puts this file into folders that are outputs of a rule.
@@ -68,13 +69,18 @@ def _check_replaceable(target: Path) -> None:
 
 
 def _replace(target: Path, new: Path, aside: Path) -> None:
-    """Put the folder `new` in the place of `target`; move an old `target` to `aside`, and back if that fails."""
-    if target.exists():
+    """Put the folder `new` in the place of `target`; move an old `target` to `aside`, and back if that fails.
+
+    Another job that downloads the same may be first: then its files serve.
+    """
+    with contextlib.suppress(FileNotFoundError):
         target.rename(aside)
     try:
         new.rename(target)
     except OSError:
-        if aside.exists():
+        if target.exists() and remembered(target / RECORD) == read_json(new / RECORD):
+            return
+        if aside.exists() and not target.exists():
             aside.rename(target)
         raise
 
