@@ -139,12 +139,14 @@ class Variance:
         self._shift, self._sum, self._squares, self._rows = shift, torch.zeros_like(shift).double(), 0.0, 0
 
     def add(self, x: torch.Tensor) -> None:
+        """Add rows x (rows, d_model)."""
         moved = x - self._shift
         self._sum += moved.sum(0, dtype=torch.float64)
         self._squares += float(moved.square().sum(dtype=torch.float64))
         self._rows += len(x)
 
     def total(self) -> float:
+        """The sum of the squared distances."""
         return self._squares - float(self._sum.square().sum()) / max(self._rows, 1)
 
 

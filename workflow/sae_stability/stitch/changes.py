@@ -8,6 +8,7 @@ where a latent contributes what it contributes in its own whole SAE: its activat
 of a few latents changes the error of the few rows on which they fire, and the bias, which is the same for all.
 """
 
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
@@ -105,7 +106,7 @@ class Changes:
             return sums
 
         edges = np.linspace(0, n, _PARTS + 1).astype(int).tolist()
-        for square, along in pool.map(compute, zip(edges, edges[1:], strict=False)):
+        for square, along in pool.map(compute, itertools.pairwise(edges)):
             self._square += square
             self._along += along
         self._fired += np.bincount(change, weights=np.where(of_large, 1, -1), minlength=self._n)

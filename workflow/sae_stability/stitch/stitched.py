@@ -81,8 +81,8 @@ def check_can_be_stitched(small: SAE, large: SAE) -> None:
         raise StudyError(f"stitch: SAEs of width {small.d_model} and {large.d_model}; both must have the same width")
     if small.input_norm != large.input_norm:
         raise StudyError(
-            f"stitch: inputs are normalised as {small.input_norm!r} and as {large.input_norm!r}; latents of both cannot "
-            "be in one SAE"
+            f"stitch: inputs are normalised as {small.input_norm!r} and as {large.input_norm!r}; latents of both "
+            "cannot be in one SAE"
         )
     for sae in (small, large):
         if "skip" in sae.extras:

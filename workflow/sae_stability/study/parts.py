@@ -274,6 +274,23 @@ class Sweep:
 
 
 @dataclasses.dataclass(frozen=True)
+class Stitch:
+    """A chain of SAEs, (cohort, seed) each, from small to large; see `stitch.job.stitch` for the other settings."""
+
+    slug: str
+    chain: tuple[tuple[str, int], ...]
+    threshold: float
+    order: str
+    order_seed: int
+    bias: str
+
+    @property
+    def pairs(self) -> dict[int, tuple[tuple[str, int], tuple[str, int]]]:
+        """The pairs of neighbours, numbered from 1."""
+        return dict(enumerate(itertools.pairwise(self.chain), 1))
+
+
+@dataclasses.dataclass(frozen=True)
 class Figure:
     """One figure: its kind, what it draws (a cohort or a sweep), and (label, cohort) for each table that it needs.
 
