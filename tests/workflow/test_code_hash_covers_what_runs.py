@@ -98,7 +98,7 @@ def study(url: str) -> dict:
         },
         "figures": {
             "draw": {
-                name: {"cohort": "base"} if kind.draws == "cohort" else {"sweep": name}
+                name: {kind.draws: {"cohort": "base", "stitch": "seeds"}.get(kind.draws, name)}
                 for name, kind in FIGURES.items()
             }
         },

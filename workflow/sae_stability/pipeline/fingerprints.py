@@ -193,9 +193,19 @@ class Fingerprints:
             besides += [self.cofiring(cohort, *pair) for cohort in cohorts for pair in cohort.pairs]
         if "substitution" in kind.extra:
             besides += [self.substitution(cohort, *pair) for cohort in cohorts for pair in cohort.pairs]
+        if figure.stitch is not None:
+            besides += self._stitched(self._study.stitches[figure.stitch])
         besides += [[*names, self.scores(*names)] for names in scored(self._study, figure)]
         besides += [one for cohort in cohorts for one in self._interpreted(cohort, kind.extra)]
         return key(kind.name, tables, code_hash("figure-table", kind.table), *besides)
+
+    def _stitched(self, stitch: Stitch) -> list[str]:
+        """Of the pairs of a chain, and of their matches where both SAEs are of one cohort."""
+        marks = [self.stitch(stitch, number) for number in stitch.pairs]
+        for (name, small), (other, large) in stitch.pairs.values():
+            if name == other:
+                marks.append(self.match(self._study.cohorts[name], *sorted((small, large))))
+        return marks
 
     def _interpreted(self, cohort: Cohort | ExternalCohort, extra: tuple[str, ...]) -> list[str]:
         """Of the scores, or of the comparison of explanations, that a figure of a cohort reads."""

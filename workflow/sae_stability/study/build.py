@@ -75,6 +75,9 @@ class Study:
         sweeps = {}
         for slug, given in config["sweeps"].items():
             sweeps[slug] = add_sweep(slug, given, config["cohorts"], passes, cohorts)
+        stitches = {
+            slug: stitch_of(slug, given, cohorts, config["threshold"]) for slug, given in config["stitches"].items()
+        }
         figures = config["figures"]
         study = cls(
             name=config["study"],
@@ -87,11 +90,9 @@ class Study:
             passes=passes,
             cohorts=cohorts,
             sweeps=sweeps,
-            stitches={
-                slug: stitch_of(slug, given, cohorts, config["threshold"]) for slug, given in config["stitches"].items()
-            },
+            stitches=stitches,
             figures={
-                slug: figure_of(slug, given, cohorts, sweeps, config["firing"]["cohorts"])
+                slug: figure_of(slug, given, cohorts, sweeps, config["firing"]["cohorts"], stitches)
                 for slug, given in figures["draw"].items()
             },
             style=figures["style"],

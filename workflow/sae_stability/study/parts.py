@@ -292,9 +292,10 @@ class Stitch:
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """One figure: its kind, what it draws (a cohort or a sweep), and (label, cohort) for each table that it needs.
+    """One figure: its kind, what it draws (a cohort, a sweep or a chain of stitched SAEs), and its overlap tables.
 
-    The label says where the figure places the cohort: a number (size, k, tokens), a hookpoint (layer) or a name.
+    `inputs` are (label, cohort) for each of these. The label says where the figure places the cohort: a number (size, k,
+    tokens), a hookpoint (layer) or a name.
     """
 
     slug: str
@@ -302,6 +303,7 @@ class Figure:
     cohort: str | None
     sweep: str | None
     inputs: tuple[tuple[str, str], ...]
+    stitch: str | None = None
 
 
 def hook_slug(hookpoint: str) -> str:
