@@ -1,8 +1,9 @@
-"""Published values; most are by Paulo & Belrose, "Sparse Autoencoders Trained on the Same Data Learn Different Features".
+"""Published values. Unless another source is named, they are by Paulo & Belrose, arXiv 2501.16615 (2025).
 
-arXiv 2501.16615 (2025). The numbers are those of the authors' figure files (SrGonao/sae_overlap, `figures/*.svg` and
-`sae_overlap.ipynb`), at threshold 0.7, for TopK SAEs of Pythia-160M unless said otherwise: layer 6 MLP output, k = 32,
-32,768 latents, 8 billion tokens of the Pile, all latents (the paper gives no live-only values).
+"Sparse Autoencoders Trained on the Same Data Learn Different Features". The numbers are those of the authors' figure
+files (SrGonao/sae_overlap, `figures/*.svg` and `sae_overlap.ipynb`), at threshold 0.7, for TopK SAEs of Pythia-160M
+unless said otherwise: layer 6 MLP output, k = 32, 32,768 latents, 8 billion tokens of the Pile, all latents (the paper
+gives no live-only values).
 
 The paper's text defines "shared" as this project does, but its figures draw "aligned", which is our `joint`: both
 matched cosines above 0.7, each in its own assignment, whether or not the counterparts are the same. Its

@@ -294,8 +294,8 @@ class Stitch:
 class Figure:
     """One figure: its kind, what it draws (a cohort, a sweep or a chain of stitched SAEs), and its overlap tables.
 
-    `inputs` are (label, cohort) for each of these. The label says where the figure places the cohort: a number (size, k,
-    tokens), a hookpoint (layer) or a name.
+    `inputs` are (label, cohort) for each of these. The label says where the figure places the cohort: a number (size,
+    k, tokens), a hookpoint (layer) or a name.
     """
 
     slug: str

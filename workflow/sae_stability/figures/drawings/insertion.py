@@ -63,13 +63,13 @@ def caption(table: pd.DataFrame) -> str:
     published = rows_where(table, source="published")["value"]
     others = ""
     if len(published):
-        others = f" Published areas (Leask et al. 2025, GPT-2, neighbouring sizes): {_range(published)}."
+        others = f"; published (Leask et al. 2025, GPT-2, neighbouring sizes): {_range(published)}"
     return (
-        "What each latent of the larger SAE, or of the other seed, brings: the change of the mean squared error of the "
-        "smaller SAE when this latent alone is added, in % of that error, against its highest decoder cosine with the "
+        "What each firing latent of the larger SAE, or of the other seed, brings: the change of the mean squared error "
+        "of the smaller SAE when it alone is added, in % of that error, against its highest decoder cosine with the "
         f"smaller SAE. {' '.join(said)} Novel latents lie below the cosine {threshold:g}; a latent that lowers the "
         "error is new information, one that raises it is there already. Right, how well the cosine tells the two "
-        f"apart; the area under the curve of chance is 0.5.{others} Latents that never fire are left out."
+        f"apart; the area under the curve of chance is 0.5{others}."
     )
 
 
