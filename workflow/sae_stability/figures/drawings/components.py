@@ -50,11 +50,11 @@ def caption(table: pd.DataFrame) -> str:
     for number, pair in run.groupby("pair"):
         small, large = (phrases.escape(pair[side].iloc[0]) for side in ("small", "large"))
         counts = pair.groupby("kind")["components"].sum()
-        words = ", ".join(f"{counts[kind]:,} {name}" for kind, name in CLASSES.items() if counts.get(kind))
+        words = "; ".join(f"{name}: {counts[kind]:,}" for kind, name in CLASSES.items() if counts.get(kind))
         share = phrases.percent(pair["largest_component_share"].iloc[0])
         said.append(
-            f"Pair {number} ({small} and {large}), n = {counts.sum():,}: {phrases.escape(words)}; the largest "
-            f"component holds {share} of all latents."
+            f"Pair {number} ({small} and {large}), n = {counts.sum():,}: {words}; the largest component "
+            f"holds {share} of all latents."
         )
     published = rows_where(table, source="published").set_index("kind")["components"]
     others = ""

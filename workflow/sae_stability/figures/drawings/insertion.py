@@ -90,14 +90,18 @@ def _pair_in_words(number: int, pair: pd.DataFrame) -> str:
     if not np.isfinite(useful):
         return text
     return (
-        f"{text} Of the latents that the two seeds do not share, {_group('unshared', unshared)} lower the error of the "
-        f"other seed's SAE, by {100 * -unshared['value'].median():.3g}% in the median; of the others, "
-        f"{_group('shared', shared)}: what only one seed finds is {answer}."
+        f"{text} Of the {len(unshared):,} latents that the two seeds do not share, {phrases.percent(useful)} lower the "
+        f"error of the other seed's SAE (median change {100 * unshared['value'].median():+.2g}%), of the "
+        f"{len(shared):,} shared ones {_lowering(shared)}: what only one seed finds is {answer}."
     )
 
 
+def _lowering(rows: pd.DataFrame) -> str:
+    return phrases.percent((rows["value"] < 0).mean() if len(rows) else np.nan)
+
+
 def _group(name: str, rows: pd.DataFrame) -> str:
-    return f"{phrases.percent((rows['value'] < 0).mean() if len(rows) else np.nan)} of {len(rows):,} {name} ones"
+    return f"{_lowering(rows)} of {len(rows):,} {name} ones"
 
 
 def _digits(value: float) -> str:

@@ -14,7 +14,7 @@ PHASES = {"novel": "novel latents added", "swap": "components swapped", "unpartn
 
 def draw(table: pd.DataFrame, style: dict) -> Figure:
     """Above the squared error, below L0, each as a ratio to the first SAE, against the number of latents."""
-    picture = styles.figure(style, 4.2)
+    picture = styles.figure(style, 4.6)
     panels = picture.subplots(2, 1, sharex=True)
     run = rows_where(table, source="trained")
     published = rows_where(table, source="published")
@@ -40,7 +40,7 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
     if len(published):
         look = {"color": styles.PUBLISHED, "markerfacecolor": "white", "linestyle": "none", **marks.PUBLISHED_DOT}
         handles.append(styles.mark(f"{CANONICAL}, whole SAEs", **look))
-    styles.key(picture, handles, columns=2)
+    styles.key(picture, handles)
     return picture
 
 
