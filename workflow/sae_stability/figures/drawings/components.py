@@ -61,8 +61,8 @@ def caption(table: pd.DataFrame) -> str:
     if len(published):
         others = (
             f" Published (Leask et al. 2025, GPT-2, 768 and 1,536 latents): {published['one small']} with one small "
-            f"latent (in one colour), {published['several small']} with several, {published['novel']} novel, {published['small only']} "
-            "of the small SAE alone."
+            f"latent (in one colour), {published['several small']} with several, {published['novel']} novel, "
+            f"{published['small only']} of the small SAE alone."
         )
     return (
         "Components of the latents of a smaller and a larger SAE: an edge joins two whose decoder cosine is at least "
