@@ -2,7 +2,7 @@
 
 import pytest
 
-from sae_stability.pipeline import Pipeline, stitch
+from sae_stability.pipeline import Pipeline, figures, stitch
 from tests.pipeline.words import flags_of
 from tests.study_config import small_config
 
@@ -44,3 +44,19 @@ def test_every_setting_counts(pipeline_of, change: dict):
     first, second = (pipeline_of(small_config() | {"stitches": {"it": chain | some}}) for some in ({}, change))
     marks = [some.fingerprints.stitch(some.study.stitches["it"], 1) for some in (first, second)]
     assert marks[0] != marks[1]
+
+
+def test_a_figure_reads_every_pair_and_the_match_of_two_seeds(pipeline_of):
+    chain = [{"cohort": "size-32"}, {"cohort": "base", "seed": 2}, {"cohort": "base", "seed": 1}]
+    config = small_config() | {"stitches": {"it": {"chain": chain}}}
+    config["figures"]["draw"] = {"insertion": {"stitch": "it"}}
+    pipeline = pipeline_of(config)
+    figure = pipeline.study.figures["insertion"]
+    words = flags_of(figures.table_command(pipeline, figure))["--input"]
+    assert "1=results/stitch/it/1/insertions.parquet" in words
+    assert words[-1] == "2/a=results/matches/base/1-2.parquet", "the large SAE is the match's first"
+    files = {word.partition("=")[2] for word in words}
+    assert files == {file for some in figures.inputs(pipeline, figure).values() for file in some}
+    before = pipeline.fingerprints.table(figure)
+    other = pipeline_of(config | {"stitches": {"it": {"chain": chain, "threshold": 0.5}}})
+    assert other.fingerprints.table(other.study.figures["insertion"]) != before

@@ -39,5 +39,19 @@ def test_saes_of_other_activations_are_refused():
     whole = changed("cohorts.other", {"hookpoint": "layers.1.mlp", "n_latents": 64})
     whole["stitches"] = {"mine": {"chain": [{"cohort": "base"}, {"cohort": "other"}]}}
     assert "other reads layers.1.mlp of pass mlp, but base before it layers.0.mlp" in message(whole)
-    whole["cohorts"]["other"] = {"saes": [{"repo": "a/b", "folder": "c"}] * 1, "n_latents": 64, "d_model": 32}
+    whole["cohorts"]["other"] = {
+        "saes": [{"repo": "a/b", "folder": name} for name in "cd"],
+        "n_latents": 64,
+        "d_model": 32,
+    }
     assert "cohort other has no activations to measure on; give it a pass" in message(whole)
+
+
+def test_a_figure_of_a_chain():
+    whole = config({"cohort": "base", "seed": 0}, {"cohort": "base", "seed": 1})
+    whole["figures"]["draw"] = {"insertion": {"stitch": "mine"}}
+    assert Study.from_config(whole).figures["insertion"].stitch == "mine"
+    whole["figures"]["draw"] = {"insertion": {"stitch": "mien"}}
+    assert message(whole) == "figures.draw.insertion.stitch: mien: no such entry; did you mean mine? Allowed: mine"
+    whole["figures"]["draw"] = {"insertion": {"cohort": "base"}}
+    assert "no figure of a cohort by that name" in message(whole)
