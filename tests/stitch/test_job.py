@@ -1,5 +1,6 @@
 """Every number of a stitched pair by dense arithmetic: the SAEs run whole, and latents are summed one by one."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from sae_stability.files import read_table
 from sae_stability.sae import load
 from sae_stability.stitch.job import stitch
 from sae_stability.stitch.stitched import stitched
-from tests.stitch.conftest import LARGE, SMALL, Stitched, run
+from tests import pages
+from tests.stitch.conftest import LARGE, SMALL, TABLES, Stitched, run
 
 
 def parts(sae, x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -162,3 +164,10 @@ def test_other_preprocessing_is_refused(relu: Stitched, tmp_path: Path):
     saes = [("0", relu.folder.parent / "small"), ("1", tmp_path / "large")]
     with pytest.raises(StudyError, match="normalised as 'none' and as 'layer'"):
         stitch(sae=saes, chunk=tmp_path / "heldout", out=[("0-1", tmp_path / "no")])
+
+
+def test_the_pages_name_every_column_and_key(relu: Stitched):
+    section = pages.section(pages.FORMATS, "Stitch: `stitch/NAME/N/`")
+    listed = pages.columns_of_each(section, "file")
+    assert listed == {f"{name}.parquet": set(getattr(relu, name).columns) for name in TABLES}
+    assert relu.facts.keys() - set(re.findall(r"`(\w+)`", section)) <= {"digest"}
