@@ -12,5 +12,8 @@ UNPUBLISHED = {
     "pooling",
 }
 
+# Cosines as they are: nothing is counted as shared.
+WITHOUT_THRESHOLD = {"size-cosine", "k-cosine", "tokens-cosine"}
+
 # It is text, without axes.
 WITHOUT_AXES = {"pairs-table"}

@@ -94,7 +94,7 @@ def study(url: str) -> dict:
         },
         "figures": {
             "draw": {
-                name: {"cohort": "base"} if kind.draws == "cohort" else {"sweep": name}
+                name: {"cohort": "base"} if kind.draws == "cohort" else {"sweep": name.removesuffix("-cosine")}
                 for name, kind in FIGURES.items()
             }
         },
