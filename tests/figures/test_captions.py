@@ -357,6 +357,7 @@ def test_an_architecture_caption_compares_at_one_fvu_and_one_l0_and_says_who_doe
         text.replace("\\", "")
     )
     assert "TopK 40.0% (live latents only 45.0%); at the same L0, 16.0: Gated 50.0%" in text
+    assert "by *joint*, both cosines each in its own assignment, at the same FVU, 0.200: Gated 50.0%" in text
     assert "never beyond them; *not reached* means" in text
     assert "dead latents make up 10.0% to 50.0% of an SAE" in text
     assert "n = 1 pair at every place, so no spread can be given" in text
