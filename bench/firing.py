@@ -94,8 +94,8 @@ def timed(results: Path) -> str:
     verdict = "within" if seconds < GOAL else "above"
     return (
         f"{SAES} TopK SAEs of {LATENTS} latents, k = {K}, on the 40,000 held-out rows of the embedded study,\n"
-        f"statistics of tokens and documents included, start of the process too: **{seconds:.0f} s**, {verdict} the {GOAL} s "
-        f"allowed; at most {memory / 1e6:,.0f} MB."
+        f"statistics of tokens and documents included, start of the process too: **{seconds:.0f} s**, {verdict} the "
+        f"{GOAL} s allowed; at most {memory / 1e6:,.0f} MB."
     )
 
 
@@ -122,9 +122,9 @@ def remembered() -> str:
             "",
             f"So statistics of {n:,} latents on {rows:,} rows take {arrays(*LARGE) / 1e9:.1f} GB, and "
             f"{base / 1e9:.1f} GB for Python and its libraries.",
-            f"All firings, {rows * k:,}, lie on the disk, {rows * k * 20 / 1e9:.0f} GB while they are sorted. The product",
-            f"with the encoder takes {2 * n * width * rows:.0e} operations. Contexts come on top, those of one SAE at a "
-            "time; `plan` counts them.",
+            f"All firings, {rows * k:,}, lie on the disk, {rows * k * 20 / 1e9:.0f} GB while they are sorted. The",
+            f"product with the encoder takes {2 * n * width * rows:.0e} operations. Contexts come on top, those of one",
+            "SAE at a time; `plan` counts them.",
         ]
     )
 
