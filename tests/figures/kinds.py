@@ -15,5 +15,9 @@ UNPUBLISHED = {
 # Cosines as they are: nothing is counted as shared.
 WITHOUT_THRESHOLD = {"size-cosine", "k-cosine", "tokens-cosine"}
 
+# They draw a chain of stitched SAEs: neither sharing nor pairs of a cohort.
+STITCHED = {"insertion", "components", "interpolation"}
+UNPUBLISHED |= STITCHED  # by Paulo & Belrose; what others published is drawn
+
 # It is text, without axes.
 WITHOUT_AXES = {"pairs-table"}
