@@ -38,8 +38,8 @@ def sentences(text: str) -> int:
 
 @pytest.mark.parametrize("figure", registry.FIGURES)
 @pytest.mark.parametrize("published", [True, False])
-def test_every_caption_is_short_valid_and_says_what_shared_means(figure, published, study):
-    text = caption(figure, study[figure], published=published)
+def test_every_caption_is_short_valid_and_says_what_shared_means(figure, published, table_of):
+    _, text = drawings.draw(figure, files.read_table(table_of(figure))[0], {"published": published})
     assert "at least 0.7" in text
     assert "same counterpart by the encoder and by the decoder assignment" in text
     assert "random" in text
