@@ -1,7 +1,9 @@
 """Synthetic cohorts: overlap tables and match files in the study's own formats, without a model."""
 
+import functools
 import itertools
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pandas as pd
 import pytest
 
 from sae_stability import files
+from sae_stability.figures import tables
 from sae_stability.figures.registry import FIGURES
 from sae_stability.interpret.samples import NEAR
 
@@ -315,6 +318,20 @@ def make(tmp_path: Path) -> Maker:
 def study(tmp_path_factory) -> dict[str, list[tuple[str, Path]]]:
     """The inputs of every figure of a small synthetic study, by figure."""
     return {figure: study_inputs(Maker(tmp_path_factory.mktemp(figure)), figure) for figure in FIGURES}
+
+
+@pytest.fixture(scope="session")
+def table_of(study, tmp_path_factory) -> Callable[[str], Path]:
+    """A function that gives the written table of a figure of `study`, made when it is first asked for."""
+    folder = tmp_path_factory.mktemp("tables")
+
+    @functools.cache
+    def made(figure: str) -> Path:
+        path = folder / f"{figure}.parquet"
+        tables.write_table(figure=figure, input=study[figure], out=path)
+        return path
+
+    return made
 
 
 @pytest.fixture(name="study_inputs")

@@ -205,8 +205,8 @@ def test_thresholds_show_the_mean_over_pairs_by_all_three_definitions(study):
 
 
 @pytest.mark.parametrize("figure", registry.FIGURES)
-def test_colours_and_sizes_are_those_of_the_style(figure, study):
-    table = registry.load(figure, "table").table(study[figure])
+def test_colours_and_sizes_are_those_of_the_style(figure, table_of):
+    table, _ = files.read_table(table_of(figure))
     palette = ["#112233", "#223344", "#334455", "#445566", "#556677", "#667788"]
     picture, _ = drawings.draw(figure, table, {"palette": palette, "font_size": 7.0})
     used = {to_hex(line.get_color()) for axes in picture.axes for line in axes.lines}
