@@ -34,6 +34,7 @@ VERBS = {
     "plan": Verb("pipeline.plan:describe", "estimate what a study costs: jobs, tokens, disk, GPU hours"),
     "train": Verb("sae.training.verb:train_saes", "train an SAE, or several, on one chunk of activations"),
     "match": Verb("match.pairs:match_pairs", "match two SAEs, or several pairs, exactly one to one"),
+    "compare": Verb("compare.verb:compare", "compare two SAEs or more of any formats: what every pair shares"),
     "contexts": Verb("firing.show:show_contexts", "show texts on which a latent fires, shaded by its activation"),
     "convert": Verb("sae.convert:convert", "convert an SAE from one library's format to another's"),
     "fetch": Verb("sae.hub:fetch", "download an SAE from the Hugging Face hub"),
