@@ -16,7 +16,7 @@ _OF_SAE = ("decoder_bias", *(name for name, shape in OPTIONAL.items() if shape !
 
 
 def comparable(saes: dict[int, Weights]) -> dict[int, Weights]:
-    """The SAEs with the decoder bias folded into the encoder bias and with unit decoder rows, so that they can be mixed.
+    """The SAEs with the decoder bias folded into the encoder bias and with unit decoder rows, so that they mix.
 
     Each is the same SAE as before; TopK SAEs whose decoder rows have different norms select by the folded activations.
 
@@ -114,10 +114,10 @@ def _members(saes: dict[int, Weights], groups: pd.DataFrame, name: str) -> np.nd
     return rows
 
 
-def _sums(values: np.ndarray, place: np.ndarray, n: int) -> np.ndarray:
-    """Sums of the rows of each group; rows of one group lie together."""
-    starts = np.searchsorted(place, np.arange(n))
-    return np.add.reduceat(values, starts, axis=0)
+def _means(values: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Means of the rows of each group; `size` rows of one group lie together."""
+    starts = np.concatenate([[0], np.cumsum(size)[:-1]])
+    return np.add.reduceat(values, starts, axis=0) / size.reshape(-1, *[1] * (values.ndim - 1))
 
 
 def _with(sae: Weights, tensors: dict[str, np.ndarray]) -> Weights:
