@@ -71,14 +71,11 @@ def consensus(saes: dict[int, Weights], groups: pd.DataFrame, direction: Directi
     """
     groups = groups.sort_values("group", kind="stable")
     place = np.unique(groups["group"], return_inverse=True)[1]
-    n = int(place.max()) + 1
-    size = np.bincount(place, minlength=n)
+    size = np.bincount(place)
     first = next(iter(saes.values()))
     names = [name for name in _OF_LATENTS if getattr(first, name) is not None]
     members = {name: _members(saes, groups, name) for name in names}
-    means = {
-        name: _sums(values, place, n) / size.reshape(-1, *[1] * (values.ndim - 1)) for name, values in members.items()
-    }
+    means = {name: _means(values, size) for name, values in members.items()}
     if direction == "medoid":
         similarity = np.einsum("pd,pd->p", members["decoder"], means["decoder"][place])
         best = np.lexsort((-similarity, place))[np.concatenate([[0], np.cumsum(size)[:-1]])]
