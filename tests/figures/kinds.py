@@ -10,6 +10,7 @@ UNPUBLISHED = {
     "score-partner",
     "substitution",
     "pooling",
+    "consensus",
 }
 
 # It is text, without axes.

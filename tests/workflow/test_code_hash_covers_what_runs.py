@@ -78,6 +78,7 @@ def study(url: str) -> dict:
             "base": {**place, **seeds, "auxk_alpha": 0.03, "seeds_per_job": 1},
             "order": {**place, "auxk_alpha": 0.03, "init_seeds": [0], "order_seeds": [0, 1]},
             "docs": {"pass": "docs", "tensorboard": True},
+            "trio": {**place, "init_seeds": [0, 1, 2]},
             "matrix": {"pass": "mine", "normalisation": "none"},
             "elsewhere": {"saes": [f"checkpoints/{name}" for name in formats.WRITTEN]},
             **cohorts,
@@ -97,6 +98,7 @@ def study(url: str) -> dict:
                 name: {"cohort": "base"} if kind.draws == "cohort" else {"sweep": name}
                 for name, kind in FIGURES.items()
             }
+            | {"consensus": {"cohort": "trio"}}
         },
         "floor": {"repeats": 1},
         # More than `stories` holds out, so that further text is read, and fewer than `docs` holds out.
@@ -262,7 +264,7 @@ def outside(trace: Trace, covered: list[Definition]) -> list[str]:
 def test_every_stage_ran(traces):
     stages = {"tokenize", "extract", "import-matrix", "train", "evaluate", "convert", "match", "floor", "overlap"}
     stages |= {"fresh-tokens", "firing", "substitution", "explain", "score", "score-summary", "explanation-similarity"}
-    assert stages | {"figure-table", "figure", "summary"} <= {trace.verb for trace in traces}
+    assert stages | {"consensus", "figure-table", "figure", "summary"} <= {trace.verb for trace in traces}
     given = [(trace.verb, flags(trace.words)) for trace in traces]
     assert {words["--architecture"] for verb, words in given if verb == "train"} == set(REGISTRY)
     assert {words["--figure"] for verb, words in given if verb == "figure"} == set(FIGURES)

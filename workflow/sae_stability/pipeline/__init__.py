@@ -17,6 +17,7 @@ from pathlib import Path
 
 from sae_stability.pipeline import (
     activations,
+    consensus,
     corpus,
     drawings,
     evaluate,
@@ -53,6 +54,7 @@ STAGES = (
     match,
     firing,
     substitution,
+    consensus,
     floors,
     overlap,
     explain,
@@ -71,6 +73,7 @@ FINGERPRINTED = {
     "match": match,
     "firing": firing,
     "substitution": substitution,
+    "consensus": consensus,
     "floors": floors,
     "overlap": overlap,
     "tables": figures,

@@ -85,6 +85,13 @@ class Fingerprints:
         saes = [self.sae(cohort, seed) for seed in (a, b)]
         return key(saes, self.match(cohort, a, b), rows, self._study.threshold, code)
 
+    def consensus(self, cohort: Cohort | ExternalCohort) -> str:
+        """Of a cohort's groups of latents and its consensus SAEs."""
+        matches = [[a, b, self.match(cohort, a, b)] for a, b in cohort.pairs]
+        rows = [cohort.pass_ and self.activations(cohort.pass_), cohort.hookpoint, self._study.device]
+        code = code_hash("consensus", *_saved(cohort))
+        return key(self._evaluations(cohort), matches, rows, self._study.threshold, code)
+
     def floor(self) -> str:
         """Of every match of random dictionaries: the seed of each is its place."""
         return key(code_hash("floor"))
@@ -183,6 +190,8 @@ class Fingerprints:
             besides += [self.cofiring(cohort, *pair) for cohort in cohorts for pair in cohort.pairs]
         if "substitution" in kind.extra:
             besides += [self.substitution(cohort, *pair) for cohort in cohorts for pair in cohort.pairs]
+        if "consensus" in kind.extra:
+            besides += [self.consensus(cohort) for cohort in cohorts]
         besides += [[*names, self.scores(*names)] for names in scored(self._study, figure)]
         besides += [one for cohort in cohorts for one in self._interpreted(cohort, kind.extra)]
         return key(kind.name, tables, code_hash("figure-table", kind.table), *besides)

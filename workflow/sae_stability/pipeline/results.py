@@ -155,6 +155,10 @@ class Results:
         """What a pair's latents are worth beside their counterparts: by latent, as a curve, and pooled."""
         return [self.path("substitution", cohort, f"{a}-{b}{part}.parquet") for part in ("", "-curve", "-pooling")]
 
+    def consensus(self, cohort: str, name: str) -> str:
+        """A file of a cohort's consensus."""
+        return self.path("consensus", cohort, name)
+
     def match(self, cohort: str, a: int, b: int) -> str:
         """The match of two SAEs of a cohort."""
         return self.path("matches", cohort, f"{a}-{b}.parquet")
