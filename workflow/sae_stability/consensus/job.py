@@ -40,7 +40,7 @@ def build_consensus(
     direction: Literal["mean", "medoid"] = "mean",
     config_hash: str = "",
     activations_hash: str | None = None,
-    sae_hash: Sequence[tuple[int, str]] = (),
+    sae_hash: Sequence[tuple[str, str]] = (),
     threads: Count = 1,
     device: Literal["cpu", "cuda"] = "cpu",
     out: Path,
