@@ -69,7 +69,7 @@ def test_the_table_says_the_same(folder: Path, capsys):
     names = [str(folder / name) for name in ("one", "two", "one")]
     assert cli.main(["compare", *names, "--threads", "1"]) == 0
     told = capsys.readouterr().out
-    rows = re.findall(r"^(\w \w) +all +40  ([\d.]+)", told, re.MULTILINE)
+    rows = re.findall(r"^(\w \w) +all +40 +([\d.]+)", told, re.MULTILINE)
     assert rows == [("A B", "0.750"), ("A C", "1.000")]
     assert re.search(r"^B C +all +50 +0\.600", told, re.MULTILINE), "fractions are of the first one's latents"
     assert "No activations were given" in told
