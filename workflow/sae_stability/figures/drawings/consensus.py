@@ -62,7 +62,7 @@ def caption(table: pd.DataFrame) -> str:
 
 def _level(curve: pd.DataFrame, m: int) -> str:
     at = curve[curve["x"] == m].set_index("group")
-    text = f"m = {m:.0f}: {at['n']['consensus']:,.0f} latents, FVU {_number(at['value']['consensus'])}"
+    text = f"m = {m:.0f}: n = {at['n']['consensus']:,.0f} latents, FVU {_number(at['value']['consensus'])}"
     others = [f"{group} {_number(at['value'][group])}" for group in ("random", "frequent") if group in at.index]
     if not pd.isna(at["ce"]["consensus"]):
         others.append(f"cross-entropy {at['ce']['consensus']:.3f} nats")
