@@ -40,22 +40,20 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
 def caption(table: pd.DataFrame) -> str:
     """What the figure shows in this run, as reStructuredText."""
     curve = rows_where(table, panel="curve")
+    levels = [_level(curve, m) for m in sorted(curve.query("group == 'consensus'")["x"].unique())]
     whole = _of(table, "curve", "seed")
+    sizes = zip(whole["n"], whole["value"], strict=True)
+    levels_and_whole = [*levels, *(f"a whole SAE has n = {n:,.0f} and FVU {_number(fvu)}" for n, fvu in sizes)]
     sentences = [
-        f"How much is explained by what several seeds of cohort {phrases.escape(table['cohort'].iloc[0])} found. The "
+        f"How much is explained by what several seeds of cohort {phrases.escape(table['cohort'].iloc[0])} found: the "
         "consensus SAE of level m has one latent, the mean direction, for each group of mutually shared latents of at "
         "least m seeds.",
-        *(_level(curve, m) for m in sorted(curve.query("group == 'consensus'")["x"].unique())),
+        *([f"{'; '.join(levels_and_whole)}."] if levels_and_whole else []),
+        "Controls are as many latents of the first seed, live ones drawn at random or those that fire most often; all "
+        "select equally many a row."
+        if levels
+        else "No latent is shared by two seeds here, so n = 0 and there is no random control and no live one.",
     ]
-    if len(whole):
-        sentences.append(f"A whole SAE ({whole['n'].iloc[0]:,.0f} latents): FVU {_number(whole['value'].iloc[0])}.")
-    if curve.query("group == 'consensus'").empty:
-        sentences.append("No latent is shared by two seeds here, so there is no consensus SAE.")
-    else:
-        sentences.append(
-            "Controls are as many latents of the first seed: live ones drawn at random, once, and those that fire most "
-            "often; all three select equally many latents a row."
-        )
     sentences += [*_heldout(table), *_agreement(table), phrases.definition(table["threshold"].iloc[0])]
     return " ".join(sentences)
 
@@ -66,7 +64,7 @@ def _level(curve: pd.DataFrame, m: int) -> str:
     others = [f"{group} {_number(at['value'][group])}" for group in ("random", "frequent") if group in at.index]
     if not pd.isna(at["ce"]["consensus"]):
         others.append(f"cross-entropy {at['ce']['consensus']:.3f} nats")
-    return text + (f" ({', '.join(others)})." if others else ".")
+    return text + (f" ({', '.join(others)})" if others else "")
 
 
 def _heldout(table: pd.DataFrame) -> list[str]:
