@@ -17,6 +17,7 @@ from pathlib import Path
 
 from sae_stability.pipeline import (
     activations,
+    consensus,
     corpus,
     drawings,
     evaluate,
@@ -54,6 +55,7 @@ STAGES = (
     match,
     firing,
     substitution,
+    consensus,
     stitch,
     floors,
     overlap,
@@ -73,6 +75,7 @@ FINGERPRINTED = {
     "match": match,
     "firing": firing,
     "substitution": substitution,
+    "consensus": consensus,
     "stitch": stitch,
     "floors": floors,
     "overlap": overlap,
