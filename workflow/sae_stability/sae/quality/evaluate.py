@@ -96,7 +96,7 @@ def evaluate(
         check_made_from(folder / "cfg.json", made_from)
     torch.set_num_threads(threads)
     data = None if chunk is None else reader.Chunk(chunk)
-    spliced = _spliced_model(data, model, tokens, device, lm_tokens)
+    spliced = spliced_model(data, model, tokens, device, lm_tokens)
     results = []
     for folder, json, parquet, made_from in zip(
         sae, out_json, out_parquet, config_hash or [""] * len(sae), strict=True
@@ -105,17 +105,25 @@ def evaluate(
         if data is not None and data.d_model != loaded.d_model:
             raise StudyError(f"{folder}: has width {loaded.d_model}, but {chunk} has width {data.d_model}")
         metrics, latents = _unknown_metrics(loaded) if data is None else _reconstruction_metrics(loaded, data, device)
-        in_model = _metrics_in_model(spliced, loaded, hookpoint, data)
+        in_model = metrics_in_model(spliced, loaded, hookpoint, data)
         write_table(parquet, latents.assign(**_init_similarity(loaded)), {"config_hash": made_from})
         results.append(metrics | in_model | {"config_hash": made_from})
         write_json(json, results[-1])
     return results
 
 
-def _spliced_model(
+def spliced_model(
     data: reader.Chunk | None, model: ModelSource | None, tokens: Path | None, device: str, lm_tokens: int
 ) -> "SplicedModel | None":
-    """The model to splice SAEs into; None without held-out activations, model, tokens or language-model head."""
+    """The model to splice SAEs into; None without held-out activations, model, tokens or language-model head.
+
+    Args:
+        data: the held-out activations.
+        model: which model.
+        tokens: a file beside the manifest of its held-out token blocks.
+        device: where to compute.
+        lm_tokens: approximate number of tokens to run on.
+    """
     if data is None or model is None or tokens is None or not _has_language_head(model):
         return None
     from sae_stability.sae.quality.language_model import SplicedModel  # late: it takes transformers
@@ -123,10 +131,17 @@ def _spliced_model(
     return SplicedModel.load(Path(tokens), model, device, max_tokens=lm_tokens)
 
 
-def _metrics_in_model(
+def metrics_in_model(
     spliced: "SplicedModel | None", sae: SAE, hookpoint: str | None, data: reader.Chunk | None
 ) -> dict[str, float | None]:
-    """The `LANGUAGE_METRICS` of an SAE; all None without a model."""
+    """The `LANGUAGE_METRICS` of an SAE, or of anything with its `forward`; all None without a model.
+
+    Args:
+        spliced: the model.
+        sae: what to splice in.
+        hookpoint: where; None: the SAE's own hookpoint.
+        data: the held-out activations, which say at which tokens.
+    """
     if spliced is None:
         return dict.fromkeys(LANGUAGE_METRICS)
     keep_special, max_norm = data.manifest.get("keep_special", False), data.manifest.get("max_norm")
