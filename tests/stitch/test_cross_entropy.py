@@ -22,12 +22,13 @@ def test_the_ends_of_the_path_have_the_cross_entropy_of_their_saes(tmp_path: Pat
     model = ModelSource(str(tiny.tiny_gpt_neox(tmp_path / "model")))
     sizes = {"heldout_tokens": 600, "train_tokens": 300, "chunk_tokens": 300}
     write_token_set(tiny.sentences(60), model, context_length=32, packing=True, out=tmp_path / "tokens", **sizes)
-    extracted = {
-        "hookpoint": [HOOKPOINT],
-        "dtype": "float32",
-        "shard_rows": 1000,
-        "shuffle_seed": 0,
+    extracted = {"hookpoint": [HOOKPOINT], "dtype": "float32", "shard_rows": 1000, "shuffle_seed": 0}
+    extracted |= {
         "chunk_tokens": 300,
+        "batch_tokens": 512,
+        "max_norm_multiple": None,
+        "device": "cpu",
+        "config_hash": "",
     }
     heldout = tmp_path / "heldout"
     extract(model=model, tokens=tmp_path / "tokens", chunk="heldout", out=[heldout], keep_special=False, **extracted)
