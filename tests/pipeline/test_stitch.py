@@ -26,6 +26,8 @@ def test_a_chain_is_one_job_with_all_its_pairs(stitched: Pipeline):
     assert flags["--sae"] == [f"{place}={folder}" for place, folder in enumerate(saes)]
     assert flags["--out"] == ["0-1=results/stitch/sizes/1", "1-2=results/stitch/sizes/2"]
     assert flags["--order"] == ["gain"]
+    assert flags["--tokens"] == ["results/tokens/tiny-web/heldout.parquet"]
+    assert flags["--hookpoint"] == ["layers.0.mlp"]
     assert {f"{folder}/cfg.json" for folder in saes} <= set(stitch.inputs(stitched, "sizes", [1, 2]))
     assert "results/stitch/sizes/2/sae/sae.safetensors" in stitch.outputs(stitched, "sizes", [1, 2])
     assert stitch.cost(stitched.study, {"sae_tflops": 1}).tokens == 2 * 500

@@ -10,6 +10,7 @@ import torch
 from sae_stability.errors import StudyError
 from sae_stability.files import read_table
 from sae_stability.sae import load
+from sae_stability.stitch.between import Between
 from sae_stability.stitch.job import stitch
 from sae_stability.stitch.stitched import stitched
 from tests import pages
@@ -89,6 +90,13 @@ def test_each_step_of_the_path_equals_brute_force_and_the_last_one_is_the_large_
     assert list(dict.fromkeys(each.path.phase)) == ["start", "novel", "swap", "unpartnered"]
     last = each.large.forward(torch.from_numpy(each.x)).double().numpy()
     assert row.mse == pytest.approx(((dense.x - last) ** 2).mean(), rel=1e-6)
+
+
+def test_both_saes_run_whole_give_the_same_reconstruction(each: Stitched, dense: Dense):
+    rng = np.random.default_rng(0)
+    keep, add = rng.random(SMALL) < 0.5, rng.random(LARGE) < 0.5
+    made = Between(each.small, each.large, keep, add, "count").forward(torch.from_numpy(each.x)).double().numpy()
+    assert ((dense.x - made) ** 2).mean() == pytest.approx(dense.mse(keep, add), abs=2e-6)
 
 
 def test_the_stitched_sae_loads_and_has_the_error_of_its_step(each: Stitched):

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from sae_stability.pipeline.activations import HELDOUT
-from sae_stability.pipeline.command import flags
+from sae_stability.pipeline.command import flags, model_flags
 from sae_stability.pipeline.cost import Cost, hours
 from sae_stability.pipeline.resources import megabytes, sae_threads, shard_bytes
 from sae_stability.study.build import Study
@@ -31,6 +31,8 @@ def inputs(pipeline: "Pipeline", slug: str, numbers: list[int]) -> list[str]:
     files = [places.manifest(cohort.pass_, cohort.hook_slug, HELDOUT)]
     files += places.shards(cohort.pass_, cohort.hook_slug, HELDOUT)
     saes = [stitch.chain[place] for place in _places(numbers)]
+    if cohort.pass_.tokens:
+        files.append(places.heldout_tokens(cohort.pass_.tokens))
     return files + [make(*sae) for sae in saes for make in (places.settings, places.weights)]
 
 
@@ -72,6 +74,9 @@ def command(pipeline: "Pipeline", slug: str, numbers: list[int]) -> str:
             device=study.device,
         )
     ]
+    if cohort.pass_.tokens:
+        tokens = places.heldout_tokens(cohort.pass_.tokens)
+        words += [flags(tokens=tokens, hookpoint=cohort.hookpoint), model_flags(cohort.pass_.model)]
     for place in _places(numbers):
         name, seed = stitch.chain[place]
         made_from = marks.sae(study.cohorts[name], seed)

@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,15 +13,21 @@ from sae_stability.errors import StudyError
 from sae_stability.files import check_made_from, write_json, write_table
 from sae_stability.firing.substitution_job import Variance, blocks
 from sae_stability.match.threshold import THRESHOLD
+from sae_stability.models.source import ModelSource
 from sae_stability.ranges import Count
 from sae_stability.sae.formats import own
 from sae_stability.sae.model import SAE, load_own
+from sae_stability.sae.quality.evaluate import metrics_in_model, spliced_model
 from sae_stability.sae.weights import SELECTIVE
+from sae_stability.stitch.between import Between
 from sae_stability.stitch.changes import Bias, Changes, Side, bias_share
 from sae_stability.stitch.components import Components, components
 from sae_stability.stitch.interpolation import Interpolation, Order, interpolation
 from sae_stability.stitch.prediction import Prediction, prediction
 from sae_stability.stitch.stitched import check_can_be_stitched, row_threshold, stitched
+
+if TYPE_CHECKING:
+    from sae_stability.sae.quality.language_model import SplicedModel
 
 
 def stitch(
@@ -36,6 +42,10 @@ def stitch(
     config_hash: list[tuple[str, str]] = (),
     activations_hash: str | None = None,
     sae_hash: list[tuple[str, str]] = (),
+    tokens: Path | None = None,
+    hookpoint: str | None = None,
+    model: ModelSource | None = None,
+    lm_tokens: Count = 131_072,
     threads: Count = 1,
     device: Literal["cpu", "cuda"] = "cpu",
 ) -> None:
@@ -56,6 +66,10 @@ def stitch(
         config_hash: SMALL-LARGE=HASH of what a pair's results are made from, recorded in them.
         activations_hash: hash that the activations must record.
         sae_hash: NAME=HASH that an SAE must record.
+        tokens: held-out token blocks, for the cross-entropy at the end of each phase of the path.
+        hookpoint: where the SAEs are spliced in; by default the large SAE's own hookpoint.
+        model: the model that they are spliced into; without a language-model head there is no cross-entropy.
+        lm_tokens: approximate number of tokens of the held-out blocks that the model runs on.
         threads: processor cores to use.
         device: where the SAEs run.
 
@@ -71,6 +85,7 @@ def stitch(
         check_made_from(folders[name] / "cfg.json", made_from)
     torch.set_num_threads(threads)
     data = reader.Chunk(chunk)
+    spliced = spliced_model(data, model, tokens, device, lm_tokens)
     for pair, folder in out:
         paths = [folders[name] for name in pair.split("-")]
         pair_of_saes = [load_own(path, device) for path in paths]
@@ -81,6 +96,7 @@ def stitch(
         with torch.inference_mode(), ThreadPoolExecutor(threads) as pool:
             work = _Pair(*pair_of_saes, data, threshold, bias, pool)
             work.measure(order, order_seed)
+        work.splice(spliced, hookpoint)
         made_from = hashes.get(pair, "")
         settings = {"small": str(paths[0]), "large": str(paths[1]), "threshold": threshold, "bias": bias}
         settings |= {"order": order, "order_seed": order_seed, "config_hash": made_from}
@@ -134,6 +150,19 @@ class _Pair:
             bias=self._bias,
         )
         self._loss, self._fired = self._run(self.with_novel)
+
+    def splice(self, spliced: "SplicedModel | None", hookpoint: str | None) -> None:
+        """Measure the cross-entropy at the end of each phase of the path, with the stitched SAE in the model."""
+        steps = self.way.steps
+        self._ce = np.full(len(steps), np.nan)
+        if spliced is None:
+            return
+        place = hookpoint or self.large.cfg.get("hookpoint")
+        if place is None:
+            raise StudyError("stitch: the large SAE does not say where the model has it; give --hookpoint")
+        for step in steps.groupby("phase")["step"].max():
+            between = Between(self.small, self.large, self.way.taken > step, self.way.added <= step, self._bias)
+            self._ce[step] = metrics_in_model(spliced, between, place, self._data)["ce_sae"]
 
     @property
     def entries(self) -> int:
@@ -189,7 +218,7 @@ class _Pair:
         )[both]
         share = bias_share(self._bias, self.way.kept, steps["n_latents"] - self.way.kept)
         loss = self.along_way.squared_errors(share)
-        path = steps.assign(mse=loss / self.entries, fvu=loss / self._variance, l0=self.along_way.l0)
+        path = steps.assign(mse=loss / self.entries, fvu=loss / self._variance, l0=self.along_way.l0, ce=self._ce)
         return {
             "insertions": insertions,
             "components": found.table(),

@@ -115,7 +115,15 @@ def evaluate(
 def spliced_model(
     data: reader.Chunk | None, model: ModelSource | None, tokens: Path | None, device: str, lm_tokens: int
 ) -> "SplicedModel | None":
-    """The model to splice SAEs into; None without held-out activations, model, tokens or language-model head."""
+    """The model to splice SAEs into; None without held-out activations, model, tokens or language-model head.
+
+    Args:
+        data: the held-out activations.
+        model: which model.
+        tokens: a file beside the manifest of its held-out token blocks.
+        device: where to compute.
+        lm_tokens: approximate number of tokens to run on.
+    """
     if data is None or model is None or tokens is None or not _has_language_head(model):
         return None
     from sae_stability.sae.quality.language_model import SplicedModel  # late: it takes transformers
@@ -126,7 +134,14 @@ def spliced_model(
 def metrics_in_model(
     spliced: "SplicedModel | None", sae: SAE, hookpoint: str | None, data: reader.Chunk | None
 ) -> dict[str, float | None]:
-    """The `LANGUAGE_METRICS` of an SAE; all None without a model."""
+    """The `LANGUAGE_METRICS` of an SAE, or of anything with its `forward`; all None without a model.
+
+    Args:
+        spliced: the model.
+        sae: what to splice in.
+        hookpoint: where; None: the SAE's own hookpoint.
+        data: the held-out activations, which say at which tokens.
+    """
     if spliced is None:
         return dict.fromkeys(LANGUAGE_METRICS)
     keep_special, max_norm = data.manifest.get("keep_special", False), data.manifest.get("max_norm")
