@@ -117,9 +117,10 @@ class Page:
         self.wait(until)
 
     def wait(self, until: str) -> None:
-        """Wait until an expression is true."""
+        """Wait until an expression is true. What it looks for may not be there yet."""
+        script = f"(() => {{ try {{ return Boolean({until}) }} catch {{ return false }} }})()"
         end = time.monotonic() + PATIENCE
-        while not self.run(f"Boolean({until})"):
+        while not self.run(script):
             if time.monotonic() > end:
                 said = self.run("document.body.innerText")[:500]
                 raise TimeoutError(f"{until} never came true; the page says: {said}")

@@ -16,23 +16,27 @@ const App = (() => {
   async function show() {
     const mine = ++turn;
     const stage = document.createElement("div");
-    let next = null;
+    page = null;
     try {
-      next = await routed(stage);
+      const next = await routed(stage, mine);
+      if (mine !== turn) return;
+      page = next;
+      // What a page shows last comes after it takes keys.
+      if (next) await next.rest;
     } catch (error) {
       stage.replaceChildren(Page.el("h1", {}, "This page cannot be shown"), Page.el("p", { role: "alert" }, error.message), Page.el("a", { href: "#/" }, "all cohorts"));
     }
     if (mine !== turn) return;
-    page = next;
     if (searching && document.getElementById("search")) document.getElementById("search").focus();
     searching = false;
   }
 
   // Each page is built into a stage that is in the document already, since tables measure themselves.
-  async function routed(stage) {
+  async function routed(stage, mine) {
     const [path, query] = decodeURI(location.hash.replace(/^#\/?/, "")).split("?");
     const parts = path.split("/").filter(Boolean);
     const study = await Data.study();
+    if (mine !== turn) return null;
     main.replaceChildren(stage);
     scrollTo(0, 0);
     if (!parts.length) return Cohorts.show(stage);

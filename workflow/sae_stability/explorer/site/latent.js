@@ -40,8 +40,7 @@ const Latent = (() => {
       else partners.remove();
       partners.classList.remove("reserved");
     });
-    await Promise.all([contexts, others]);
-    return { keys: (event) => keys(cohort, seed, latent, event) };
+    return { keys: (event) => keys(cohort, seed, latent, event), rest: Promise.all([contexts, others]) };
   }
 
   function toolbar(cohort, seed, latent) {
