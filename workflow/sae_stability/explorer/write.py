@@ -2,13 +2,15 @@
 
 import html
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 
 from sae_stability.errors import StudyError
 from sae_stability.explorer.chunks import script
 from sae_stability.explorer.cohort import Cohort, chunks
 from sae_stability.files import atomic, publish, workplace, write_record
+
+SITE = Path(__file__).with_name("site")
+"""The pages: HTML, scripts and style."""
 
 RECORD = "record.json"
 """The last file of the folder of data: what the site was made from, and the digests of the other files."""
@@ -89,7 +91,7 @@ def _write(folder: Path, name: str, value: object) -> str:
 
 def _write_site(out: Path, study: str) -> None:
     """The pages and scripts. The study's name is the only text of a study that stands in HTML."""
-    for file in resources.files("sae_stability.explorer").joinpath("site").iterdir():
+    for file in sorted(SITE.iterdir()):
         content = file.read_bytes()
         if file.name == "index.html":
             content = content.replace(b"{{study}}", html.escape(study).encode())
