@@ -19,7 +19,7 @@ from sae_stability.study.parts import Cohort, ExternalCohort, Figure, Pass, Toke
 
 _TOKEN_SIZES = ("context_length", "packing", "heldout_tokens", "train_tokens", "chunk_tokens")
 # Fields of a pass that change no activation: the tokens have a fingerprint of their own.
-_NOT_ACTIVATIONS = ("slug", "tokens", "keep_shards")
+_NOT_ACTIVATIONS = ("slug", "tokens", "keep_shards", "decoder_of", "alive")
 # A study evaluates and matches SAEs in the project's own format alone.
 OWN_FORMAT = FORMATS["own"]
 
@@ -146,10 +146,19 @@ class Fingerprints:
 
     def _of_activations(self, pass_: Pass) -> str:
         names = [field.name for field in dataclasses.fields(pass_) if field.name not in _NOT_ACTIVATIONS]
-        source = self.tokens(pass_.tokens) if pass_.tokens else self._contents.of([pass_.matrix])
+        if pass_.decoder_of:
+            source = self._of_decoder_rows(pass_)
+        else:
+            source = self.tokens(pass_.tokens) if pass_.tokens else self._contents.of([pass_.matrix])
         code = code_hash(activations.verb(pass_))
         part = [pass_.model.part] if pass_.model and pass_.model.part else []
         return key(source, [getattr(pass_, name) for name in names], self._study.device, code, *part)
+
+    def _of_decoder_rows(self, pass_: Pass) -> list:
+        """The SAEs, and for `alive` what says which of their latents fire."""
+        saes = [(self._study.cohorts[cohort], seed) for cohort, seed in pass_.decoder_of]
+        made_from = [self.sae(*sae) for sae in saes]
+        return [made_from, [self.evaluation(*sae) for sae in saes] if pass_.alive else None]
 
     def _of_trained_sae(self, cohort: Cohort, seed: int) -> str:
         init_seed, order_seed = cohort.sae_seeds[seed]

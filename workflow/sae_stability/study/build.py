@@ -9,15 +9,14 @@ from sae_stability.models.headers import model_facts
 from sae_stability.models.source import ModelSource
 from sae_stability.study import checks, schema
 from sae_stability.study.cohort_seeds import with_defaults
-from sae_stability.study.cohorts import cohort_of, trained
+from sae_stability.study.cohorts import trained
 from sae_stability.study.counts import check_counts
-from sae_stability.study.external import external_cohort_of
+from sae_stability.study.declared import Declared
 from sae_stability.study.figures import check_interpreted, figure_of
 from sae_stability.study.firing import firing_of
 from sae_stability.study.interpret import Interpret, interpret_of
 from sae_stability.study.parts import Cohort, Corpus, ExternalCohort, Figure, Firing, Model, Pass, Sweep, TokenSet
 from sae_stability.study.schema import load_yaml, look_up
-from sae_stability.study.sweeps import add_sweep
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,15 +52,11 @@ class Study:
         models = {slug: _model(slug, given) for slug, given in config["models"].items()}
         corpora = {slug: _corpus(slug, given) for slug, given in config["corpora"].items()}
         tokens = {slug: _token_set(slug, given, models, corpora) for slug, given in config["tokens"].items()}
-        passes = {slug: _pass(slug, given, tokens) for slug, given in config["passes"].items()}
-        cohorts: dict[str, Cohort | ExternalCohort] = {}
-        for slug, given in config["cohorts"].items():
-            make = external_cohort_of if "saes" in given else cohort_of
-            cohorts[slug] = make(slug, given, passes, f"cohorts.{slug}")
-        checks.check_distinct(trained(cohorts))
-        sweeps = {}
-        for slug, given in config["sweeps"].items():
-            sweeps[slug] = add_sweep(slug, given, config["cohorts"], passes, cohorts)
+        passes = {
+            slug: _pass(slug, given, tokens) for slug, given in config["passes"].items() if "decoder_of" not in given
+        }
+        declared = Declared(config, passes)
+        cohorts, sweeps = declared.cohorts, declared.sweeps
         figures = config["figures"]
         study = cls(
             name=config["study"],
@@ -71,7 +66,7 @@ class Study:
             models=models,
             corpora=corpora,
             tokens=tokens,
-            passes=passes,
+            passes=declared.passes,
             cohorts=cohorts,
             sweeps=sweeps,
             figures={
