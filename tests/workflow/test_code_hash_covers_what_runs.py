@@ -64,6 +64,7 @@ def study(url: str) -> dict:
             "neox": {"tokens": "stories", "hookpoints": LAYERS, "shard_tokens": 64, "max_norm_multiple": 20},
             "docs": {"tokens": "code", "hookpoints": LAYERS[:1], "shard_tokens": 64},
             "mine": {"matrix": "rows.npy", "heldout_rows": 64, "train_rows": 192},
+            "rows": {"decoder_of": {"cohort": "matrix", "seed": 0}, "alive": True},
         },
         "cohort_defaults": {
             "n_latents": 16,
@@ -79,6 +80,7 @@ def study(url: str) -> dict:
             "order": {**place, "auxk_alpha": 0.03, "init_seeds": [0], "order_seeds": [0, 1]},
             "docs": {"pass": "docs", "tensorboard": True},
             "matrix": {"pass": "mine", "normalisation": "none"},
+            "meta": {"pass": "rows", "n_latents": 8, "k": 2, "batch_size": 8, "epochs": 4},
             "elsewhere": {"saes": [f"checkpoints/{name}" for name in formats.WRITTEN]},
             **cohorts,
         },
@@ -260,7 +262,18 @@ def outside(trace: Trace, covered: list[Definition]) -> list[str]:
 
 
 def test_every_stage_ran(traces):
-    stages = {"tokenize", "extract", "import-matrix", "train", "evaluate", "convert", "match", "floor", "overlap"}
+    stages = {
+        "tokenize",
+        "extract",
+        "import-matrix",
+        "decoder-rows",
+        "train",
+        "evaluate",
+        "convert",
+        "match",
+        "floor",
+        "overlap",
+    }
     stages |= {"fresh-tokens", "firing", "substitution", "explain", "score", "score-summary", "explanation-similarity"}
     assert stages | {"figure-table", "figure", "summary"} <= {trace.verb for trace in traces}
     given = [(trace.verb, flags(trace.words)) for trace in traces]

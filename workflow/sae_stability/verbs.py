@@ -42,7 +42,9 @@ VERBS = {
     "tokenize": Verb("corpus.tokenize:tokenize", "stage: documents to token blocks"),
     "extract": Verb("activations.extraction:extract", "stage: token blocks to shards of activations"),
     "import-matrix": Verb("activations.matrix:import_matrix", "stage: a matrix of your own to shards of activations"),
-    "decoder-rows": Verb("meta.decoder_rows:write_decoder_rows", "stage: decoder rows of SAEs to shards of activations"),
+    "decoder-rows": Verb(
+        "meta.decoder_rows:write_decoder_rows", "stage: decoder rows of SAEs to shards of activations"
+    ),
     "evaluate": Verb("sae.quality.evaluate:evaluate", "stage: quality of SAEs on held-out activations"),
     "firing": Verb("firing.job:measure_firing", "stage: what latents fire on, contexts, and co-firing of matches"),
     "substitution": Verb(

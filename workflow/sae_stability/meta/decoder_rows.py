@@ -73,7 +73,13 @@ def write_decoder_rows(
     index, shards = np.arange(len(rows)), -(-len(rows) // shard_rows)
     order = stored_order(index, shards) if chunk == "heldout" else shuffled_order(shuffle_seed, _ALL_CHUNKS, shards)
     capacity = np.bincount(order.shard(index), minlength=order.shards)
-    metadata = {"model": None, "revision": None, "hookpoint": "decoder", "context_length": 1, "config_hash": config_hash}
+    metadata = {
+        "model": None,
+        "revision": None,
+        "hookpoint": "decoder",
+        "context_length": 1,
+        "config_hash": config_hash,
+    }
     writer = ChunkWriter(out, rows.shape[1], dtype, order, capacity, metadata)
     try:
         writer.add(torch.from_numpy(rows[kept]), index[kept])
@@ -95,7 +101,10 @@ def _kept(rows: np.ndarray, latents: Path | None) -> np.ndarray:
     kept = (rows != 0).any(axis=1)
     if latents is None:
         return kept
-    alive = read_table(latents, ["latent", "alive"]).sort_values("latent")["alive"].to_numpy()
+    table, _ = read_table(latents, ["latent", "alive"])
+    alive = table.sort_values("latent")["alive"].to_numpy()
     if len(alive) != len(rows):
-        raise StudyError(f"{latents}: has {len(alive):,} latents, but its SAE has {len(rows):,}; give the SAE's own table")
+        raise StudyError(
+            f"{latents}: has {len(alive):,} latents, but its SAE has {len(rows):,}; give the SAE's own table"
+        )
     return kept & alive

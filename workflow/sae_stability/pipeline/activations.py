@@ -27,7 +27,11 @@ def verb(pass_: Pass) -> str:
 def source(pipeline: "Pipeline", pass_: Pass, chunk: int | str) -> list[str]:
     """What a chunk of a pass is made from."""
     if pass_.decoder_of:
-        files = [pipeline.results.settings, pipeline.results.weights, *([pipeline.results.latents] if pass_.alive else [])]
+        files = [
+            pipeline.results.settings,
+            pipeline.results.weights,
+            *([pipeline.results.latents] if pass_.alive else []),
+        ]
         return [file(*sae) for sae in pass_.decoder_of for file in files]
     if pass_.matrix:
         return given_inputs([pass_.matrix])

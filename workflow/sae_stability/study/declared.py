@@ -1,4 +1,4 @@
-"""The declared passes, cohorts and sweeps of a study. They may rest on each other: a pass can hold decoder rows of SAEs."""
+"""Passes, cohorts and sweeps of a study. They may rest on each other: a pass can hold the decoder rows of SAEs."""
 
 from collections.abc import Iterable
 
@@ -6,7 +6,7 @@ from sae_stability.errors import StudyError
 from sae_stability.study import checks
 from sae_stability.study.cohorts import cohort_of, trained
 from sae_stability.study.external import external_cohort_of
-from sae_stability.study.parts import Cohort, ExternalCohort, Pass, Sweep
+from sae_stability.study.parts import Cohort, ExternalCohort, Pass
 from sae_stability.study.schema import look_up
 from sae_stability.study.sweeps import add_sweep
 
@@ -105,7 +105,9 @@ def decoder_pass(slug: str, given: dict, cohorts: Cohorts) -> Pass:
         cohort, seed = cohorts[entry["cohort"]], entry["seed"]
         if seed is not None and seed not in cohort.seeds:
             known = ", ".join(map(str, cohort.seeds))
-            raise StudyError(f"{where}.seed: {seed}, but the seeds of cohort {cohort.slug} are {known}; name one of these")
+            raise StudyError(
+                f"{where}.seed: {seed}, but the seeds of cohort {cohort.slug} are {known}; name one of these"
+            )
         if given["alive"] and cohort.pass_ is None:
             raise StudyError(
                 f"passes.{slug}.alive: cohort {cohort.slug} has no activations that tell which latents fire; give it a "

@@ -58,9 +58,9 @@ class TokenSet:
 class Pass:
     """Hookpoints read in one forward pass (`tokens` is set), or rows that are there already.
 
-    These are a matrix that the user has (`matrix` is set) or the decoder rows of SAEs (`decoder_of` is set): the cohort
-    and the seed of each. With `alive`, rows of latents that never fire are left out. Sizes are in rows; a row of a model
-    is the activation vector of one token. Rows that are there have one hookpoint, called "matrix" or "decoder".
+    These are a matrix that the user has (`matrix` is set), or the decoder rows of SAEs: `decoder_of` holds the cohort
+    and the seed of each, and with `alive`, rows of latents that never fire are left out. Sizes are in rows; a row of a
+    model is the activation vector of one token. Rows that are there have one hookpoint, called "matrix" or "decoder".
     """
 
     slug: str
