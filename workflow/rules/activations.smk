@@ -37,10 +37,11 @@ for _pass in study.passes.values():
                 mem_mb=stages.activations.memory(_pass),
                 runtime=720,
             params:
+                # Not in the command itself: a job runs that after the loop, when `_pass` is the last pass.
+                verb=stages.activations.verb(_pass),
                 # Text of the study comes from a function: Snakemake takes a {word} elsewhere for a wildcard.
                 settings=lambda wildcards, pass_=_pass: stages.activations.command(
                     pipeline, pass_, wildcards.get("chunk", "heldout")
                 ),
             shell:
-                f"python -m sae_stability {stages.activations.verb(_pass)} "
-                "{params.settings} --threads {threads} &> {log:q}"
+                "python -m sae_stability {params.verb} {params.settings} --threads {threads} &> {log:q}"

@@ -35,6 +35,7 @@ VERBS = {
     "train": Verb("sae.training.verb:train_saes", "train an SAE, or several, on one chunk of activations"),
     "match": Verb("match.pairs:match_pairs", "match two SAEs, or several pairs, exactly one to one"),
     "contexts": Verb("firing.show:show_contexts", "show texts on which a latent fires, shaded by its activation"),
+    "decompose": Verb("meta.decompose:decompose", "take a latent apart into the meta-latents of a meta-SAE"),
     "convert": Verb("sae.convert:convert", "convert an SAE from one library's format to another's"),
     "fetch": Verb("sae.hub:fetch", "download an SAE from the Hugging Face hub"),
     "convert-gguf": Verb("models.gguf:convert_gguf", "convert a quantised model of llama.cpp to one that studies name"),

@@ -9,12 +9,15 @@ import torch
 
 from sae_stability.activations.writer import ChunkWriter, shuffled_order, stored_order
 from sae_stability.errors import StudyError
-from sae_stability.files import check_made_from, read_metadata, read_table
+from sae_stability.files import check_made_from, read_json, read_metadata, read_table
 from sae_stability.one_each import check_one_each
 from sae_stability.ranges import Count, Index
 from sae_stability.sae.formats import own
 
-_ALL_CHUNKS = 0  # decoder rows make one chunk
+MODEL = "decoder rows"
+"""What a meta-SAE records in place of its model; in place of a revision, what the SAEs whose rows it reads record."""
+
+_CHUNK = 0  # decoder rows make one chunk
 
 
 def write_decoder_rows(
@@ -71,15 +74,11 @@ def write_decoder_rows(
     if not kept.any():
         raise StudyError(f"{sae[0]}: no latent fires, so no decoder row is left; leave --latents out")
     index, shards = np.arange(len(rows)), -(-len(rows) // shard_rows)
-    order = stored_order(index, shards) if chunk == "heldout" else shuffled_order(shuffle_seed, _ALL_CHUNKS, shards)
+    order = stored_order(index, shards) if chunk == "heldout" else shuffled_order(shuffle_seed, _CHUNK, shards)
     capacity = np.bincount(order.shard(index), minlength=order.shards)
-    metadata = {
-        "model": None,
-        "revision": None,
-        "hookpoint": "decoder",
-        "context_length": 1,
-        "config_hash": config_hash,
-    }
+    made_from = ",".join(str(read_json(folder / "cfg.json").get("config_hash")) for folder in sae)
+    metadata = {"model": MODEL, "revision": made_from, "hookpoint": "decoder", "context_length": 1}
+    metadata |= {"config_hash": config_hash}
     writer = ChunkWriter(out, rows.shape[1], dtype, order, capacity, metadata)
     try:
         writer.add(torch.from_numpy(rows[kept]), index[kept])
