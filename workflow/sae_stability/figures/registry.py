@@ -17,7 +17,7 @@ from typing import Literal
 from sae_stability.errors import StudyError
 
 Extra = Literal[
-    "match", "matches", "evaluation", "firing", "cofiring", "scores", "explained", "similarity", "substitution"
+    "match", "matches", "evaluation", "firing", "cofiring", "scores", "explained", "similarity", "substitution", "meta"
 ]
 """What a figure may read besides overlap tables."""
 
@@ -39,7 +39,9 @@ class FigureKind:
             "explained" (explanations and scores of every SAE by the study's first explainer and the first scorer of its
             explanations, and the first SAE's matches), "similarity" (how alike that explainer's explanations of matched
             latents are),
-            "substitution" (the tables of substitution and pooling of every pair, which this makes the study measure).
+            "substitution" (the tables of substitution and pooling of every pair, which this makes the study measure),
+            "meta" (baselines, parts and cosines of meta-SAEs, which this makes the study measure, and the overlap
+            tables of the cohorts beside which they stand).
     """
 
     name: str
@@ -73,6 +75,7 @@ FIGURES: dict[str, FigureKind] = {
         FigureKind("thresholds"),
         FigureKind("substitution", extra=("substitution",)),
         FigureKind("pooling", extra=("substitution",)),
+        FigureKind("meta", extra=("meta",)),
         FigureKind("predictors", extra=("matches", "firing")),
         FigureKind("functional", extra=("matches", "cofiring")),
         FigureKind("subspace"),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from sae_stability.figures.registry import FIGURES
 from sae_stability.fingerprint import key
 from sae_stability.interpret.limits import WITHOUT_EXPLANATION
-from sae_stability.pipeline import activations, judges
+from sae_stability.pipeline import activations, judges, meta
 from sae_stability.pipeline.code_hash import code_hash
 from sae_stability.pipeline.contents import Contents
 from sae_stability.pipeline.external import format_of, local_files
@@ -84,6 +84,15 @@ class Fingerprints:
         code = code_hash("substitution", *_saved(cohort))
         saes = [self.sae(cohort, seed) for seed in (a, b)]
         return key(saes, self.match(cohort, a, b), rows, self._study.threshold, code)
+
+    def meta(self, cohort: Cohort) -> str:
+        """Of meta-SAEs beside their baselines."""
+        lenders = meta.lenders(self._study, cohort)
+        saes = [self.sae(cohort, seed) for seed in cohort.seeds]
+        lent = [[other.slug, self.sae(other, other.seeds[0])] for other in lenders]
+        used = [_saved(cohort), _trained_by(cohort.architecture)]
+        code = code_hash("meta-baselines", *dict.fromkeys(name for names in used for name in names))
+        return key(self.activations(cohort.pass_), cohort.pass_.decoder_of, saes, lent, code)
 
     def floor(self) -> str:
         """Of every match of random dictionaries: the seed of each is its place."""
@@ -192,6 +201,8 @@ class Fingerprints:
             besides += [self.cofiring(cohort, *pair) for cohort in cohorts for pair in cohort.pairs]
         if "substitution" in kind.extra:
             besides += [self.substitution(cohort, *pair) for cohort in cohorts for pair in cohort.pairs]
+        if "meta" in kind.extra:
+            besides += [[self.meta(c), *(self.overlap(o) for o in meta.flat(self._study, c))] for c in cohorts]
         besides += [[*names, self.scores(*names)] for names in scored(self._study, figure)]
         besides += [one for cohort in cohorts for one in self._interpreted(cohort, kind.extra)]
         return key(kind.name, tables, code_hash("figure-table", kind.table), *besides)

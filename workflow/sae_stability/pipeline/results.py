@@ -155,6 +155,10 @@ class Results:
         """What a pair's latents are worth beside their counterparts: by latent, as a curve, and pooled."""
         return [self.path("substitution", cohort, f"{a}-{b}{part}.parquet") for part in ("", "-curve", "-pooling")]
 
+    def meta(self, cohort: str) -> list[str]:
+        """Meta-SAEs beside their baselines, the number of meta-latents of each latent, and cosines."""
+        return [self.path("meta", cohort, f"{table}.parquet") for table in ("baselines", "parts", "cosines")]
+
     def match(self, cohort: str, a: int, b: int) -> str:
         """The match of two SAEs of a cohort."""
         return self.path("matches", cohort, f"{a}-{b}.parquet")

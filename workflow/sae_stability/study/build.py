@@ -37,6 +37,7 @@ class Study:
     style: dict
     floor_repeats: int
     firing: Firing
+    meta_directions: tuple[str, ...]
     interpret: Interpret
     plan: dict
 
@@ -57,6 +58,8 @@ class Study:
         }
         declared = Declared(config, passes)
         cohorts, sweeps = declared.cohorts, declared.sweeps
+        for name in config["meta"]["directions"]:
+            look_up("meta.directions", name, cohorts)
         figures = config["figures"]
         study = cls(
             name=config["study"],
@@ -76,6 +79,7 @@ class Study:
             style=figures["style"],
             floor_repeats=config["floor"]["repeats"],
             firing=firing_of(config["firing"], cohorts),
+            meta_directions=tuple(config["meta"]["directions"]),
             interpret=interpret_of(config["interpret"], cohorts, config["firing"]["cohorts"], models),
             plan=config["plan"],
         )

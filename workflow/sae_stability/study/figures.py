@@ -44,6 +44,11 @@ def figure_of(slug: str, given: dict, cohorts: dict, sweeps: dict, firing: Seque
     if draws == "cohort":
         if "substitution" in kind.extra and entry.pass_ is None:
             raise StudyError(f"{where}: cohort {entry.slug} has no activations to measure on; give it a pass")
+        if "meta" in kind.extra and not (entry.pass_ and entry.pass_.decoder_of):
+            raise StudyError(
+                f"{where}: figure {kind.name} draws meta-SAEs, but cohort {entry.slug} reads no decoder rows; name a "
+                "cohort whose pass has decoder_of"
+            )
         _check_measured(where, kind, entry, firing)
         inputs = ((entry.slug, entry.slug),)
     else:
