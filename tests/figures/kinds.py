@@ -10,6 +10,7 @@ UNPUBLISHED = {
     "score-partner",
     "substitution",
     "pooling",
+    "meta",
 }
 
 # It is text, without axes.

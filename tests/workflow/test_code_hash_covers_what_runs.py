@@ -96,11 +96,12 @@ def study(url: str) -> dict:
         },
         "figures": {
             "draw": {
-                name: {"cohort": "base"} if kind.draws == "cohort" else {"sweep": name}
+                name: {"cohort": "meta" if name == "meta" else "base"} if kind.draws == "cohort" else {"sweep": name}
                 for name, kind in FIGURES.items()
             }
         },
         "floor": {"repeats": 1},
+        "meta": {"directions": ["size-8"]},
         # More than `stories` holds out, so that further text is read, and fewer than `docs` holds out.
         "firing": {"cohorts": ["base", "docs"], "tokens": 800, "contexts": {"window": 4}},
         "interpret": {
@@ -210,6 +211,7 @@ def hashed_by_the_pipeline(folder: Path) -> dict[tuple[str, str], tuple[str, ...
             record(of.firing, cohort, cohort.seeds[0])
         for tokens in token_sets(pipeline.study):
             record(of.fresh_tokens, tokens)
+        record(of.meta, pipeline.study.cohorts["meta"])
         record(of.floor)
         for figure in pipeline.study.figures.values():
             record(of.table, figure)
@@ -274,7 +276,16 @@ def test_every_stage_ran(traces):
         "floor",
         "overlap",
     }
-    stages |= {"fresh-tokens", "firing", "substitution", "explain", "score", "score-summary", "explanation-similarity"}
+    stages |= {
+        "fresh-tokens",
+        "firing",
+        "substitution",
+        "meta-baselines",
+        "explain",
+        "score",
+        "score-summary",
+        "explanation-similarity",
+    }
     assert stages | {"figure-table", "figure", "summary"} <= {trace.verb for trace in traces}
     given = [(trace.verb, flags(trace.words)) for trace in traces]
     assert {words["--architecture"] for verb, words in given if verb == "train"} == set(REGISTRY)

@@ -31,8 +31,8 @@ def compared(meta: SAE, chunk: Path, rows: np.ndarray, lent: dict[str, np.ndarra
     """Yield how well a meta-SAE and each baseline describe the rows that it was trained on.
 
     Baselines have the directions of a smaller SAE, those nearest to the meta-SAE's, or random ones. Their encoder is
-    the meta-SAE's ("kept"), is trained for them as the meta-SAE was ("retrained"), or is orthogonal matching pursuit of k
-    directions ("pursuit"). Principal components are as many as fire on a row, and as many as there are meta-latents.
+    the meta-SAE's ("kept"), is trained for them as the meta-SAE was ("retrained"), or is orthogonal matching pursuit of
+    k directions ("pursuit"). Principal components are as many as fire on a row, and as many as there are meta-latents.
 
     Args:
         meta: a meta-SAE that was trained here.
