@@ -35,7 +35,8 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
     stability, threshold = _stability(folders)
     found = pd.concat([_explained(made["baselines"]), stability, _parts(made["parts"]), _cosines(made["cosines"])])
     found = found.assign(series="this run", cohort=Path(folders[0]).name, threshold=threshold)
-    found[["a", "b", "detail"]] = found[["a", "b", "detail"]].fillna("").astype(str)
+    for column in ("a", "b", "detail"):
+        found[column] = found[column].map(_name)
     return found[list(COLUMNS)].reset_index(drop=True)
 
 
@@ -76,3 +77,10 @@ def _cosines(cosines: pd.DataFrame) -> pd.DataFrame:
     rows = cosines.assign(source="trained", panel="cosines", value=cosines["count"] / n, n=n)
     rows = rows.assign(group=rows["of"] + " to " + rows["to"]).rename(columns={"seed": "a", "low": "x"})
     return rows[["source", "panel", "group", "a", "x", "value", "n"]]
+
+
+def _name(value: object) -> str:
+    """A seed or a word as text; empty where there is none."""
+    if isinstance(value, str):
+        return value
+    return "" if pd.isna(value) else str(int(value))
