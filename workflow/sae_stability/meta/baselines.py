@@ -59,9 +59,9 @@ def compared(meta: SAE, chunk: Path, rows: np.ndarray, lent: dict[str, np.ndarra
         yield row(name, "kept", directions, *_through(kept, rows))
         yield row(name, "retrained", directions, *_through(retrained(meta.cfg, directions, chunk, threads), rows))
         yield row(name, "pursuit", directions, k, pursuit(centred, directions, k) + mean)
-    for rank in (k, size):
+    for name, rank in (("k", k), ("n_latents", size)):
         described = principal(centred, rank) + mean
-        yield "principal components", "projection", rank, rank, rank, *explained(rows, described)
+        yield "principal components", f"rank {name}", rank, rank, rank, *explained(rows, described)
 
 
 def explained(rows: np.ndarray, described: np.ndarray) -> tuple[float, float]:
