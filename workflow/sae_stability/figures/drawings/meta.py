@@ -24,9 +24,12 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
     palette = style["palette"]
     _draw_explained(explained, rows_where(table, panel="explained"), palette)
     _draw_stability(stability, rows_where(table, panel="stability"), palette)
-    for colour, (_, rows) in zip(_cycle(palette), rows_where(table, panel="parts").groupby("group"), strict=False):
+    handles = []
+    for number, (name, rows) in enumerate(rows_where(table, panel="parts").groupby("group", sort=False)):
+        look = {"color": palette[number % len(palette)], "marker": "o", "markersize": 3}
         mean = rows.groupby("x")["value"].sum() / rows["a"].nunique()
-        parts.plot(mean.index, mean, color=colour, marker="o", markersize=3)
+        parts.plot(mean.index, mean, **look)
+        handles.append(styles.mark(f"latents of {name}", **look))
     parts.set(xlabel="meta-latents of a latent", ylabel="latents", ylim=(0, None))
     parts.xaxis.get_major_locator().set_params(integer=True)
     for colour, group in zip(palette, _DRAWN, strict=False):
@@ -34,13 +37,13 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
         mean = rows.groupby("x")["value"].mean()
         cosines.plot(mean.index + _WIDTH / 2, mean, color=colour, label=group)
     cosines.set(xlabel="largest cosine", ylabel="directions", ylim=(0, None))
-    handles = [
+    handles[:0] = [
         styles.mark("one SAE or pair", color=styles.NEUTRAL, **_DOT),
         styles.mark("mean", color=styles.NEUTRAL, **_MEAN),
         styles.mark("mean, live latents", color=styles.NEUTRAL, markerfacecolor="white", **_MEAN),
         styles.mark("random floor", color=styles.FLOOR, marker="|", linestyle="none"),
-        *(styles.mark(group, color=colour) for colour, group in zip(palette, _DRAWN, strict=False)),
     ]
+    handles += [styles.mark(group, color=colour) for colour, group in zip(palette, _DRAWN, strict=False)]
     styles.key(picture, handles)
     return picture
 
@@ -128,7 +131,3 @@ def _stability_in_words(table: pd.DataFrame) -> str:
         pairs = phrases.count(len(values[0]), "pair")
         found.append(f"{phrases.escape(name)} {every} ({pairs}; live latents {live}; {floor})")
     return "; ".join(found)
-
-
-def _cycle(palette: list[str]) -> list[str]:
-    return palette * 10
