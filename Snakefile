@@ -54,6 +54,7 @@ include: "workflow/rules/match.smk"
 include: "workflow/rules/firing.smk"
 include: "workflow/rules/substitution.smk"
 include: "workflow/rules/meta.smk"
+include: "workflow/rules/stitch.smk"
 include: "workflow/rules/floors.smk"
 include: "workflow/rules/overlap.smk"
 include: "workflow/rules/explain.smk"
@@ -67,6 +68,7 @@ rule all:
     input:
         results.report,
         stages.firing.all_outputs(pipeline),
+        stages.stitch.all_outputs(pipeline),
         stages.explain.targets(pipeline),
         stages.similarity.targets(pipeline),
         stages.score_summary.targets(pipeline),

@@ -94,11 +94,16 @@ def study(url: str) -> dict:
             "controls": {"cohort": "base", "vary": {"control": {"trained": None, **CONTROLS}}, **seeds},
             "architecture": {"cohort": "matrix", "vary": {"architecture": ["topk", "relu"], "k": [2, 4]}},
         },
+        "stitches": {
+            "seeds": {"chain": [{"cohort": "base", "seed": 0}, {"cohort": "base", "seed": 1}], "order": "gain"},
+            "kinds": {"chain": [{"cohort": "gated"}, {"cohort": "jumprelu"}], "threshold": 0.1},
+        },
         "figures": {
             "draw": {
-                name: {"cohort": "meta" if name == "meta" else "base"} if kind.draws == "cohort" else {"sweep": name}
+                name: {kind.draws: {"cohort": "base", "stitch": "seeds"}.get(kind.draws, name)}
                 for name, kind in FIGURES.items()
             }
+            | {"meta": {"cohort": "meta"}}
         },
         "floor": {"repeats": 1},
         "meta": {"directions": ["size-8"]},
@@ -209,6 +214,8 @@ def hashed_by_the_pipeline(folder: Path) -> dict[tuple[str, str], tuple[str, ...
             record(of.overlap, cohort)
         for cohort in map(pipeline.study.cohorts.get, pipeline.study.firing.cohorts):
             record(of.firing, cohort, cohort.seeds[0])
+        for stitch in pipeline.study.stitches.values():
+            record(of.stitch, stitch, 1)
         for tokens in token_sets(pipeline.study):
             record(of.fresh_tokens, tokens)
         record(of.meta, pipeline.study.cohorts["meta"])
@@ -281,6 +288,7 @@ def test_every_stage_ran(traces):
         "firing",
         "substitution",
         "meta-baselines",
+        "stitch",
         "explain",
         "score",
         "score-summary",

@@ -8,6 +8,7 @@ from sae_stability.fingerprint import key
 from sae_stability.study.parts import ExternalSae, Pass, TokenSet
 
 OVERLAP_TABLES = ("pairs", "thresholds", "seeds", "latents", "intervals")
+STITCH_TABLES = ("insertions", "components", "swaps", "roc", "path")
 
 
 class Results:
@@ -158,6 +159,16 @@ class Results:
     def meta(self, cohort: str) -> list[str]:
         """Meta-SAEs beside their baselines, the number of meta-latents of each latent, and cosines."""
         return [self.path("meta", cohort, f"{table}.parquet") for table in ("baselines", "parts", "cosines")]
+
+    def stitch(self, stitch: str, number: int) -> str:
+        """The folder of a pair of neighbours in a chain; pairs are numbered from 1."""
+        return self.path("stitch", stitch, number)
+
+    def stitch_files(self, stitch: str, number: int) -> list[str]:
+        """What is written of a pair of neighbours."""
+        folder = self.stitch(stitch, number)
+        tables = [f"{folder}/{table}.parquet" for table in STITCH_TABLES]
+        return [f"{folder}/stitch.json", *tables, f"{folder}/sae/cfg.json", f"{folder}/sae/sae.safetensors"]
 
     def match(self, cohort: str, a: int, b: int) -> str:
         """The match of two SAEs of a cohort."""
