@@ -158,6 +158,30 @@ class Maker:
             files.write_table(path, table, {"threshold": 0.7})
         return [(name, path) for path in paths]
 
+    def meta(self, name: str, seeds: int = 5, **_) -> list[tuple[str, Path]]:
+        """Baselines, parts and cosines of meta-SAEs."""
+        rng, found = np.random.default_rng(0), []
+        described = [("meta-SAE", "trained"), ("small", "kept"), ("random directions", "kept")]
+        baselines = [
+            (seed, dictionary, encoder, 96, 90, 4.0, 0.6 - place + 0.01 * seed, 0.61 - place)
+            for seed in range(seeds)
+            for place, (dictionary, encoder) in enumerate(described)
+        ]
+        columns = ["seed", "dictionary", "encoder", "n_latents", "n_directions", "l0", "explained"]
+        names = ("meta-latents to meta-latents", "meta-latents to latents", "latents to meta-latents")
+        parts = {"sae": "base seed 0", "latent": np.arange(50), "meta_latents": rng.integers(0, 8, 50)}
+        bins = {"low": [0.5, 0.55], "count": [3, 7]}
+        cosines = [dict(zip(("of", "to"), pair.split(" to "), strict=True)) for pair in names]
+        tables = {
+            "baselines": pd.DataFrame(baselines, columns=[*columns, "explained_uncentred"]),
+            "parts": pd.concat([pd.DataFrame(parts).assign(seed=seed) for seed in range(seeds)]),
+            "cosines": pd.concat([pd.DataFrame(bins).assign(**of, seed=s) for of in cosines for s in range(seeds)]),
+        }
+        for part, table in tables.items():
+            found.append((name, self.root / "meta" / name / f"{part}.parquet"))
+            files.write_table(found[-1][1], table)
+        return found
+
     def measured(
         self, name: str, *, size: int = 384, seeds: int = 5, shared: float = 0.3, live: bool = True, **_
     ) -> dict[str, list[Path]]:
@@ -426,6 +450,9 @@ def study_inputs(make: Maker, figure: str, **options) -> list[tuple[str, Path]]:
         return [("base", base.overlap), *make.substitution("base", **options)]
     if figure == "consensus":
         return [("base", base.overlap), *make.consensus("base", **options)]
+    if figure == "meta":
+        flat = make.cohort("flat", size=96, **options)
+        return [("base", base.overlap), ("base", flat.overlap), *make.meta("base", **options)]
     if MEASURED.get(figure):
         tables = make.measured("base", **options)
         return [("base", base.overlap), *(("base", file) for stage in MEASURED[figure] for file in tables[stage])]

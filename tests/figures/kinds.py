@@ -11,6 +11,7 @@ UNPUBLISHED = {
     "substitution",
     "pooling",
     "consensus",
+    "meta",
 }
 
 # Cosines as they are: nothing is counted as shared.

@@ -120,11 +120,13 @@ def test_the_joint_figure_counts_as_the_overlap_table_does(cohort):
     assert 0 < shared["live"] < 1
 
 
-INTERPRETED = [name for name, kind in registry.FIGURES.items() if {"explained", "similarity"} & set(kind.extra)]
+ELSEWHERE = {"explained", "similarity", "meta"}
+INTERPRETED = [name for name, kind in registry.FIGURES.items() if ELSEWHERE & set(kind.extra)]
 STITCHED = [name for name, kind in registry.FIGURES.items() if kind.stitched]
 
 
-# What judges say is tested in tests/interpret and tests/workflow/test_interpret.py; stitched SAEs in tests/stitch.
+# What judges say is tested in tests/interpret and tests/workflow/test_interpret.py; stitched SAEs in tests/stitch, and
+# meta-SAEs in tests/meta.
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("figure", [name for name in registry.FIGURES if name not in (*INTERPRETED, *STITCHED)])
 def test_every_figure_is_drawn_and_captioned(figure, cohort):

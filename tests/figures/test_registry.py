@@ -119,6 +119,12 @@ def test_a_consensus_needs_three_seeds():
         figure_of("consensus", {"cohort": "one", "figure": None}, cohorts, {}, firing=[])
 
 
+def test_a_figure_of_meta_saes_needs_meta_saes():
+    cohorts = {"one": SimpleNamespace(slug="one", pass_=SimpleNamespace(decoder_of=()))}
+    with pytest.raises(StudyError, match=r"draw\.meta: .* cohort one reads no decoder rows; name a cohort"):
+        figure_of("meta", {"cohort": "one", "figure": None}, cohorts, {}, firing=[])
+
+
 @pytest.mark.parametrize("kind", FIGURES.values(), ids=lambda kind: kind.name)
 def test_every_declared_figure_has_its_modules_and_its_check(kind):
     assert FIGURES[kind.name] is kind

@@ -36,7 +36,8 @@ def test_a_command_pairs_hookpoints_with_folders(pipeline: Pipeline):
     assert flags["--out"] == [f"results/activations/mlp/{hook}/chunk-0002" for hook in HOOKS]
     assert (flags["--chunk"], flags["--chunk-tokens"], flags["--shard-rows"]) == (["0002"], ["1000"], ["300"])
     assert flags["--config-hash"] == [pipeline.fingerprints.activations(pass_)]
-    assert not {"--sha256", "--max-norm-multiple", "--tokens"} & set(flags)
+    assert flags["--tokens"] == ["results/tokens/tiny-web"]
+    assert not {"--sha256", "--max-norm-multiple"} & set(flags)
 
 
 def test_a_rule_gives_a_wildcard_for_the_chunk(pipeline: Pipeline):
@@ -53,7 +54,25 @@ def test_a_matrix_stands_in_for_model_and_text(pipeline_of, matrix_config: dict)
     assert activations.source(pipeline, pass_, 0) == ["rows.npy"]
     assert flags["--out"] == ["results/activations/own/matrix/heldout"]
     assert flags["--chunk"] == ["heldout"]
+    assert flags["--matrix"] == ["rows.npy"]
     assert not {"--hookpoint", "--model", "--device"} & set(flags)
+
+
+def test_decoder_rows_are_made_from_the_saes_that_the_pass_names(pipeline_of):
+    config = small_config()
+    config["passes"]["rows"] = {"decoder_of": [{"cohort": "base", "seed": 1}, {"cohort": "size-32"}], "alive": True}
+    pipeline = pipeline_of(config)
+    pass_ = pipeline.study.passes["rows"]
+    flags = flags_of(activations.command(pipeline, pass_, 0))
+    saes = ["base/seed-1", "size-32/seed-0", "size-32/seed-1"]
+    assert activations.verb(pass_) == "decoder-rows"
+    assert flags["--sae"] == [f"results/saes/{sae}" for sae in saes]
+    assert flags["--latents"] == [f"results/evaluation/{sae}.parquet" for sae in saes]
+    asked = pipeline.study.cohorts["base"], 1
+    assert flags["--sae-hash"][0] == pipeline.fingerprints.sae(*asked)
+    assert flags["--latents-hash"][0] == pipeline.fingerprints.evaluation(*asked)
+    named = set(activations.source(pipeline, pass_, 0))
+    assert named >= {f"results/saes/{sae}/sae.safetensors" for sae in saes} | set(flags["--latents"])
 
 
 def test_a_chunk_is_made_from_its_own_token_blocks(pipeline: Pipeline):

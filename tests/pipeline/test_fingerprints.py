@@ -82,6 +82,22 @@ CHANGES = {
 }
 
 
+def test_a_meta_sae_rests_on_the_sae_whose_rows_it_reads(pipeline_of):
+    def made(alive: bool = False, **changes) -> list[str]:
+        config = small_config()
+        config["cohorts"]["base"] |= changes
+        config["passes"]["rows"] = {"decoder_of": {"cohort": "base", "seed": 0}, "alive": alive}
+        config["cohorts"]["meta"] = {"pass": "rows", "n_latents": 8, "batch_size": 16, "epochs": 20}
+        pipeline = pipeline_of(config)
+        meta = pipeline.study.cohorts["meta"]
+        return [pipeline.fingerprints.activations(meta.pass_), pipeline.fingerprints.sae(meta, 0)]
+
+    assert made(learning_rate=0.1) != made()
+    assert all(one != other for one, other in zip(made(learning_rate=0.1), made(), strict=True))
+    assert made(init_seeds=[0, 1, 2, 3]) == made(), "another SAE of the cohort is none of its business"
+    assert made(alive=True)[0] != made()[0]
+
+
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_setting_changes_what_is_made_from_it_and_nothing_else(pipeline_of, name: str):
     change, expected = CHANGES[name]

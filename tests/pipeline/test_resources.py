@@ -17,7 +17,7 @@ def test_a_gpu_is_asked_for_only_where_the_study_computes_on_one(pipeline: Pipel
     on_gpu = dataclasses.replace(study, device="cuda")
     assert (gpus(study), gpus(on_gpu)) == (0, 1)
     assert activations.job_gpus(on_gpu, pass_) == 1
-    assert activations.job_gpus(on_gpu, dataclasses.replace(pass_, matrix="rows.npy")) == 0
+    assert activations.job_gpus(on_gpu, dataclasses.replace(pass_, tokens=None, matrix="rows.npy")) == 0
 
 
 def test_shards_of_float32_are_twice_as_large(pipeline: Pipeline):

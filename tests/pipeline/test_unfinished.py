@@ -101,6 +101,7 @@ def test_a_new_study_has_everything_to_make(pipeline: Pipeline):
         "similarity": [],
         "substitution": [],
         "consensus": [],
+        "meta": [],
         "stitch": [],
         "score_summary": [],
         "overlap": ["base", "size-32"],

@@ -64,6 +64,7 @@ def study(url: str) -> dict:
             "neox": {"tokens": "stories", "hookpoints": LAYERS, "shard_tokens": 64, "max_norm_multiple": 20},
             "docs": {"tokens": "code", "hookpoints": LAYERS[:1], "shard_tokens": 64},
             "mine": {"matrix": "rows.npy", "heldout_rows": 64, "train_rows": 192},
+            "rows": {"decoder_of": {"cohort": "matrix", "seed": 0}, "alive": True},
         },
         "cohort_defaults": {
             "n_latents": 16,
@@ -80,6 +81,7 @@ def study(url: str) -> dict:
             "docs": {"pass": "docs", "tensorboard": True},
             "trio": {**place, "init_seeds": [0, 1, 2]},
             "matrix": {"pass": "mine", "normalisation": "none"},
+            "meta": {"pass": "rows", "n_latents": 8, "k": 2, "batch_size": 8, "epochs": 4},
             "elsewhere": {"saes": [f"checkpoints/{name}" for name in formats.WRITTEN]},
             **cohorts,
         },
@@ -102,9 +104,10 @@ def study(url: str) -> dict:
                 name: {kind.draws: {"cohort": "base", "stitch": "seeds"}.get(kind.draws, name.removesuffix("-cosine"))}
                 for name, kind in FIGURES.items()
             }
-            | {"consensus": {"cohort": "trio"}}
+            | {"consensus": {"cohort": "trio"}, "meta": {"cohort": "meta"}}
         },
         "floor": {"repeats": 1},
+        "meta": {"directions": ["size-8"]},
         # More than `stories` holds out, so that further text is read, and fewer than `docs` holds out.
         "firing": {"cohorts": ["base", "docs"], "tokens": 800, "contexts": {"window": 4}},
         "interpret": {
@@ -216,6 +219,7 @@ def hashed_by_the_pipeline(folder: Path) -> dict[tuple[str, str], tuple[str, ...
             record(of.stitch, stitch, 1)
         for tokens in token_sets(pipeline.study):
             record(of.fresh_tokens, tokens)
+        record(of.meta, pipeline.study.cohorts["meta"])
         record(of.floor)
         for figure in pipeline.study.figures.values():
             record(of.table, figure)
@@ -269,11 +273,23 @@ def outside(trace: Trace, covered: list[Definition]) -> list[str]:
 
 
 def test_every_stage_ran(traces):
-    stages = {"tokenize", "extract", "import-matrix", "train", "evaluate", "convert", "match", "floor", "overlap"}
+    stages = {
+        "tokenize",
+        "extract",
+        "import-matrix",
+        "decoder-rows",
+        "train",
+        "evaluate",
+        "convert",
+        "match",
+        "floor",
+        "overlap",
+    }
     stages |= {
         "fresh-tokens",
         "firing",
         "substitution",
+        "meta-baselines",
         "stitch",
         "consensus",
         "explain",

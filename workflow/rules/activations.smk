@@ -1,6 +1,6 @@
-"""Token blocks -> shards of activations, every hookpoint of a pass in one forward pass; or a given matrix -> shards.
+"""Token blocks -> shards of activations, every hookpoint of a pass in one forward pass; or rows that are there -> shards.
 
-INPUTS   <results>/tokens/TOKENS/...
+INPUTS   <results>/tokens/TOKENS/..., a matrix, or <results>/saes/COHORT/seed-0/... for their decoder rows
 OUTPUTS  <results>/activations/PASS/HOOK/{heldout,chunk-0000,...}/manifest.json, shard-0000.safetensors ...
 Steps: forward pass up to the last hookpoint; drop special tokens; shuffle over the chunk; write shards, then manifest.
 """
@@ -12,7 +12,7 @@ for _pass in study.passes.values():
 
         rule:
             name:
-                f"{'import' if _pass.matrix else 'extract'}_{_name}_{_pass.slug.replace('-', '_')}"
+                f"{'extract' if _pass.tokens else 'import'}_{_name}_{_pass.slug.replace('-', '_')}"
             input:
                 # As for a corpus, a matrix that changed is seen by the fingerprint among the job's settings.
                 source=lambda wildcards, pass_=_pass: (ancient if pass_.matrix else list)(
@@ -37,15 +37,11 @@ for _pass in study.passes.values():
                 mem_mb=stages.activations.memory(_pass),
                 runtime=720,
             params:
+                # Not in the command itself: a job runs that after the loop, when `_pass` is the last pass.
+                verb=stages.activations.verb(_pass),
                 # Text of the study comes from a function: Snakemake takes a {word} elsewhere for a wildcard.
-                source=(
-                    lambda wildcards, pass_=_pass: (
-                        pass_.matrix if pass_.matrix else pipeline.results.tokens(pass_.tokens)
-                    )
-                ),
                 settings=lambda wildcards, pass_=_pass: stages.activations.command(
                     pipeline, pass_, wildcards.get("chunk", "heldout")
                 ),
             shell:
-                f"python -m sae_stability {stages.activations.verb(_pass)} --{'matrix' if _pass.matrix else 'tokens'} "
-                "{params.source:q} {params.settings} --threads {threads} &> {log:q}"
+                "python -m sae_stability {params.verb} {params.settings} --threads {threads} &> {log:q}"

@@ -37,6 +37,7 @@ VERBS = {
     "compare": Verb("compare.verb:compare", "compare two SAEs or more of any formats: what every pair shares"),
     "rate": Verb("consensus.rate:rate", "rate the latents of an SAE by how many other SAEs have them too"),
     "contexts": Verb("firing.show:show_contexts", "show texts on which a latent fires, shaded by its activation"),
+    "decompose": Verb("meta.decompose:decompose", "take a latent apart into the meta-latents of a meta-SAE"),
     "convert": Verb("sae.convert:convert", "convert an SAE from one library's format to another's"),
     "fetch": Verb("sae.hub:fetch", "download an SAE from the Hugging Face hub"),
     "convert-gguf": Verb("models.gguf:convert_gguf", "convert a quantised model of llama.cpp to one that studies name"),
@@ -44,12 +45,16 @@ VERBS = {
     "tokenize": Verb("corpus.tokenize:tokenize", "stage: documents to token blocks"),
     "extract": Verb("activations.extraction:extract", "stage: token blocks to shards of activations"),
     "import-matrix": Verb("activations.matrix:import_matrix", "stage: a matrix of your own to shards of activations"),
+    "decoder-rows": Verb(
+        "meta.decoder_rows:write_decoder_rows", "stage: decoder rows of SAEs to shards of activations"
+    ),
     "evaluate": Verb("sae.quality.evaluate:evaluate", "stage: quality of SAEs on held-out activations"),
     "firing": Verb("firing.job:measure_firing", "stage: what latents fire on, contexts, and co-firing of matches"),
     "substitution": Verb(
         "firing.substitution_job:measure_substitution", "stage: what latents are worth beside their counterparts"
     ),
     "consensus": Verb("consensus.job:build_consensus", "stage: groups of latents over seeds, and the consensus SAE"),
+    "meta-baselines": Verb("meta.job:measure_meta", "stage: meta-SAEs beside simpler descriptions of the same rows"),
     "stitch": Verb("stitch.job:stitch", "stage: what a larger SAE has that a smaller one lacks"),
     "fresh-tokens": Verb("firing.fresh_tokens:write_fresh_tokens", "stage: text behind a token set's own to blocks"),
     "floor": Verb("match.floors:write_floors", "stage: match pairs of random dictionaries"),

@@ -37,7 +37,7 @@ class Chunk:
         path: the folder.
         manifest: what `manifest.json` holds.
         rows: number of rows.
-        sinks: number of rows that were left out for their norm.
+        left_out: number of rows that were left out for their norm, or because their latent never fires.
         d_model: width of the rows.
         mean: mean row, (d_model,) float32.
         scale: mean norm of the centred rows over sqrt(d_model); (x - mean) / scale has a mean norm of sqrt(d_model).
@@ -51,7 +51,8 @@ class Chunk:
         self.path = Path(path)
         self.manifest = read_manifest(self.path / "manifest.json")
         self.rows: int = self.manifest["rows"]
-        self.sinks: int = self.manifest.get("dropped", {"sink": 0})["sink"]
+        dropped = self.manifest.get("dropped", {"sink": 0})
+        self.left_out: int = dropped["sink"] + dropped.get("dead", 0)
         self.d_model: int = self.manifest["d_model"]
         self.mean = torch.tensor(self.manifest["mean"], dtype=torch.float32)
         self.scale = self.manifest["mean_centred_norm"] / self.d_model**0.5

@@ -27,6 +27,7 @@ Extra = Literal[
     "similarity",
     "substitution",
     "consensus",
+    "meta",
 ]
 """What a figure may read besides overlap tables."""
 Draws = Literal["cohort", "sweep", "stitch"]
@@ -51,7 +52,9 @@ class FigureKind:
             explanations, and the first SAE's matches), "similarity" (how alike that explainer's explanations of matched
             latents are),
             "substitution" (the tables of substitution and pooling of every pair, which this makes the study measure),
-            "consensus" (the tables of the consensus over seeds, which this makes the study build).
+            "consensus" (the tables of the consensus over seeds, which this makes the study build),
+            "meta" (baselines, parts and cosines of meta-SAEs, which this makes the study measure, and the overlap
+            tables of the cohorts beside which they stand).
     """
 
     name: str
@@ -89,6 +92,7 @@ FIGURES: dict[str, FigureKind] = {
         FigureKind("substitution", extra=("substitution",)),
         FigureKind("pooling", extra=("substitution",)),
         FigureKind("consensus", extra=("consensus",)),
+        FigureKind("meta", extra=("meta",)),
         FigureKind("insertion", stitched=True),
         FigureKind("components", stitched=True),
         FigureKind("interpolation", stitched=True),

@@ -1,4 +1,4 @@
-"""Token blocks -> shards of activations, or a given matrix -> shards."""
+"""Token blocks -> shards of activations; or a given matrix, or decoder rows of SAEs -> shards."""
 
 from typing import TYPE_CHECKING
 
@@ -18,12 +18,21 @@ HELDOUT = "heldout"
 
 
 def verb(pass_: Pass) -> str:
-    """What makes the activations of a pass: a model, or a matrix that is there."""
+    """What makes the rows of a pass: a model, or a matrix or SAEs that are there."""
+    if pass_.decoder_of:
+        return "decoder-rows"
     return "import-matrix" if pass_.matrix else "extract"
 
 
 def source(pipeline: "Pipeline", pass_: Pass, chunk: int | str) -> list[str]:
-    """What a chunk of a pass is made from. The first file is the matrix, or the manifest of the tokens."""
+    """What a chunk of a pass is made from."""
+    if pass_.decoder_of:
+        files = [
+            pipeline.results.settings,
+            pipeline.results.weights,
+            *([pipeline.results.latents] if pass_.alive else []),
+        ]
+        return [file(*sae) for sae in pass_.decoder_of for file in files]
     if pass_.matrix:
         return given_inputs([pass_.matrix])
     results, tokens = pipeline.results, pass_.tokens
@@ -79,9 +88,9 @@ def names(pass_: Pass, chunk: int | str) -> list[tuple[str, str, str]]:
 
 def command(pipeline: "Pipeline", pass_: Pass, chunk: int | str) -> str:
     """The chunk, how its rows are made and stored, and a folder for each hookpoint."""
-    make = _matrix_command if pass_.matrix else _model_command
+    make = {"decoder-rows": _decoder_command, "import-matrix": _matrix_command, "extract": _model_command}[verb(pass_)]
     folders = [
-        flags(hookpoint=None if pass_.matrix else hookpoint, out=pipeline.results.activations(pass_, hook, chunk))
+        flags(hookpoint=hookpoint if pass_.tokens else None, out=pipeline.results.activations(pass_, hook, chunk))
         for hook, hookpoint in pass_.hook_slugs.items()
     ]
     shared = flags(
@@ -91,7 +100,7 @@ def command(pipeline: "Pipeline", pass_: Pass, chunk: int | str) -> str:
         shuffle_seed=pass_.shuffle_seed,
         config_hash=pipeline.fingerprints.activations(pass_),
     )
-    return " ".join([shared, make(pipeline.study, pass_), *folders])
+    return " ".join([make(pipeline, pass_), shared, *folders])
 
 
 def memory(pass_: Pass) -> int:
@@ -101,8 +110,8 @@ def memory(pass_: Pass) -> int:
 
 
 def job_gpus(study: Study, pass_: Pass) -> int:
-    """GPUs of a job: a matrix needs none."""
-    return 0 if pass_.matrix else gpus(study)
+    """GPUs of a job: rows that are there need none."""
+    return gpus(study) if pass_.tokens else 0
 
 
 def cost(study: Study, rates: dict) -> Cost:
@@ -129,18 +138,31 @@ def _in_training(pipeline: "Pipeline", pass_: Pass, chunk: int) -> list[tuple[st
     return [sae for sae in saes if sae in pipeline.block_of]
 
 
-def _model_command(study: Study, pass_: Pass) -> str:
+def _model_command(pipeline: "Pipeline", pass_: Pass) -> str:
     settings = flags(
+        tokens=pipeline.results.tokens(pass_.tokens),
         chunk_tokens=pass_.chunk_rows,
         keep_special=pass_.keep_special,
         max_norm_multiple=pass_.max_norm_multiple,
-        device=study.device,
+        device=pipeline.study.device,
     )
     return f"{model_flags(pass_.model)} {settings}"
 
 
-def _matrix_command(_study: Study, pass_: Pass) -> str:
+def _decoder_command(pipeline: "Pipeline", pass_: Pass) -> str:
+    words = []
+    for name, seed in pass_.decoder_of:
+        cohort = pipeline.study.cohorts[name]
+        words.append(flags(sae=pipeline.results.sae(name, seed), sae_hash=pipeline.fingerprints.sae(cohort, seed)))
+        if pass_.alive:
+            made_from = pipeline.fingerprints.evaluation(cohort, seed)
+            words.append(flags(latents=pipeline.results.latents(name, seed), latents_hash=made_from))
+    return " ".join(words)
+
+
+def _matrix_command(_pipeline: "Pipeline", pass_: Pass) -> str:
     return flags(
+        matrix=pass_.matrix,
         tensor=pass_.tensor,
         heldout_rows=pass_.heldout_rows,
         train_rows=pass_.train_rows,

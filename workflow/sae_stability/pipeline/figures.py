@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from sae_stability.figures.registry import FIGURES
-from sae_stability.pipeline import explain
+from sae_stability.pipeline import explain, meta
 from sae_stability.pipeline.command import flags, folders, keyed
 from sae_stability.pipeline.consensus import TABLES as CONSENSUS_TABLES
 from sae_stability.pipeline.cost import Cost
@@ -43,6 +43,14 @@ def inputs(pipeline: "Pipeline", figure: Figure) -> dict[str, list[str]]:
             for name in CONSENSUS_TABLES
             if "consensus" in wanted
         ],
+        "meta": [file for cohort in cohorts if "meta" in wanted for file in places.meta(cohort.slug)],
+        "flat": [
+            file
+            for cohort in cohorts
+            if "meta" in wanted
+            for other in meta.flat(pipeline.study, cohort)
+            for file in places.overlap_tables(other.slug)
+        ],
         "stitch": [file for _, file in stitched(pipeline, figure)],
         "scores": [places.scores(*names) for names in scored(pipeline.study, figure)],
         "explained": [file for c in cohorts if "explained" in wanted for file in interpreted_files(pipeline, c)],
@@ -72,7 +80,8 @@ def table_command(pipeline: "Pipeline", figure: Figure) -> str:
     if files["quality"]:
         sources += zip((cohort for cohort, _ in _saes(pipeline.study, figure)), files["quality"], strict=True)
     # Only figures of one cohort read these.
-    alone = ("pairs", "firing", "explained", "similarity", "substitution", "consensus")
+    sources += [(cohorts[0], folder) for folder in folders(files["flat"])]
+    alone = ("pairs", "firing", "explained", "similarity", "substitution", "consensus", "meta")
     sources += [(cohorts[0], file) for name in alone for file in files[name]]
     names = ("/".join(names[:3]) for names in scored(pipeline.study, figure))
     sources += zip(names, files["scores"], strict=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from sae_stability.figures.registry import FIGURES
 from sae_stability.fingerprint import key
 from sae_stability.interpret.limits import WITHOUT_EXPLANATION
-from sae_stability.pipeline import activations, explorer, judges, score
+from sae_stability.pipeline import activations, explorer, judges, meta, score
 from sae_stability.pipeline.code_hash import code_hash
 from sae_stability.pipeline.contents import Contents
 from sae_stability.pipeline.external import format_of, local_files
@@ -19,7 +19,7 @@ from sae_stability.study.parts import Cohort, ExternalCohort, Figure, Pass, Stit
 
 _TOKEN_SIZES = ("context_length", "packing", "heldout_tokens", "train_tokens", "chunk_tokens")
 # Fields of a pass that change no activation: the tokens have a fingerprint of their own.
-_NOT_ACTIVATIONS = ("slug", "tokens", "keep_shards")
+_NOT_ACTIVATIONS = ("slug", "tokens", "keep_shards", "decoder_of", "alive")
 # A study evaluates and matches SAEs in the project's own format alone.
 OWN_FORMAT = FORMATS["own"]
 
@@ -91,6 +91,15 @@ class Fingerprints:
         rows = [cohort.pass_ and self.activations(cohort.pass_), cohort.hookpoint, self._study.device]
         code = code_hash("consensus", *_saved(cohort))
         return key(self._evaluations(cohort), matches, rows, self._study.threshold, code)
+
+    def meta(self, cohort: Cohort) -> str:
+        """Of meta-SAEs beside their baselines."""
+        lenders = meta.lenders(self._study, cohort)
+        saes = [self.sae(cohort, seed) for seed in cohort.seeds]
+        lent = [[other.slug, self.sae(other, other.seeds[0])] for other in lenders]
+        used = [_saved(cohort), _trained_by(cohort.architecture)]
+        code = code_hash("meta-baselines", *dict.fromkeys(name for names in used for name in names))
+        return key(self.activations(cohort.pass_), cohort.pass_.decoder_of, saes, lent, code)
 
     def stitch(self, stitch: Stitch, number: int) -> str:
         """Of a pair of neighbours in a chain."""
@@ -180,10 +189,19 @@ class Fingerprints:
 
     def _of_activations(self, pass_: Pass) -> str:
         names = [field.name for field in dataclasses.fields(pass_) if field.name not in _NOT_ACTIVATIONS]
-        source = self.tokens(pass_.tokens) if pass_.tokens else self._contents.of([pass_.matrix])
+        if pass_.decoder_of:
+            source = self._of_decoder_rows(pass_)
+        else:
+            source = self.tokens(pass_.tokens) if pass_.tokens else self._contents.of([pass_.matrix])
         code = code_hash(activations.verb(pass_))
         part = [pass_.model.part] if pass_.model and pass_.model.part else []
         return key(source, [getattr(pass_, name) for name in names], self._study.device, code, *part)
+
+    def _of_decoder_rows(self, pass_: Pass) -> list:
+        """The SAEs, and for `alive` what says which of their latents fire."""
+        saes = [(self._study.cohorts[cohort], seed) for cohort, seed in pass_.decoder_of]
+        made_from = [self.sae(*sae) for sae in saes]
+        return [made_from, [self.evaluation(*sae) for sae in saes] if pass_.alive else None]
 
     def _of_trained_sae(self, cohort: Cohort, seed: int) -> str:
         init_seed, order_seed = cohort.sae_seeds[seed]
@@ -219,6 +237,8 @@ class Fingerprints:
             besides += [self.substitution(cohort, *pair) for cohort in cohorts for pair in cohort.pairs]
         if "consensus" in kind.extra:
             besides += [self.consensus(cohort) for cohort in cohorts]
+        if "meta" in kind.extra:
+            besides += [[self.meta(c), *(self.overlap(o) for o in meta.flat(self._study, c))] for c in cohorts]
         if figure.stitch is not None:
             besides += self._stitched(self._study.stitches[figure.stitch])
         besides += [[*names, self.scores(*names)] for names in scored(self._study, figure)]

@@ -69,6 +69,8 @@ def about(study: Study, cohort: Cohort | ExternalCohort) -> dict[str, object]:
 
 
 def _about_activations(pass_: Pass) -> dict[str, object]:
+    if pass_.decoder_of:
+        return {"decoder rows of": ", ".join(f"{cohort} seed {seed}" for cohort, seed in pass_.decoder_of)}
     if pass_.tokens is None:
         return {"matrix": pass_.matrix}
     documents = {name: value for name, value in pass_.tokens.corpus.documents.items() if value is not None}

@@ -9,9 +9,9 @@ from sae_stability.models.headers import model_facts
 from sae_stability.models.source import ModelSource
 from sae_stability.study import checks, schema
 from sae_stability.study.cohort_seeds import with_defaults
-from sae_stability.study.cohorts import cohort_of, trained
+from sae_stability.study.cohorts import trained
 from sae_stability.study.counts import check_counts
-from sae_stability.study.external import external_cohort_of
+from sae_stability.study.declared import Declared
 from sae_stability.study.figures import check_interpreted, figure_of
 from sae_stability.study.firing import firing_of
 from sae_stability.study.interpret import Interpret, interpret_of
@@ -29,7 +29,6 @@ from sae_stability.study.parts import (
 )
 from sae_stability.study.schema import load_yaml, look_up
 from sae_stability.study.stitches import stitch_of
-from sae_stability.study.sweeps import add_sweep
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +51,7 @@ class Study:
     style: dict
     floor_repeats: int
     firing: Firing
+    meta_directions: tuple[str, ...]
     interpret: Interpret
     plan: dict
 
@@ -67,15 +67,13 @@ class Study:
         models = {slug: _model(slug, given) for slug, given in config["models"].items()}
         corpora = {slug: _corpus(slug, given) for slug, given in config["corpora"].items()}
         tokens = {slug: _token_set(slug, given, models, corpora) for slug, given in config["tokens"].items()}
-        passes = {slug: _pass(slug, given, tokens) for slug, given in config["passes"].items()}
-        cohorts: dict[str, Cohort | ExternalCohort] = {}
-        for slug, given in config["cohorts"].items():
-            make = external_cohort_of if "saes" in given else cohort_of
-            cohorts[slug] = make(slug, given, passes, f"cohorts.{slug}")
-        checks.check_distinct(trained(cohorts))
-        sweeps = {}
-        for slug, given in config["sweeps"].items():
-            sweeps[slug] = add_sweep(slug, given, config["cohorts"], passes, cohorts)
+        passes = {
+            slug: _pass(slug, given, tokens) for slug, given in config["passes"].items() if "decoder_of" not in given
+        }
+        declared = Declared(config, passes)
+        cohorts, sweeps = declared.cohorts, declared.sweeps
+        for name in config["meta"]["directions"]:
+            look_up("meta.directions", name, cohorts)
         stitches = {
             slug: stitch_of(slug, given, cohorts, config["threshold"]) for slug, given in config["stitches"].items()
         }
@@ -89,7 +87,7 @@ class Study:
             models=models,
             corpora=corpora,
             tokens=tokens,
-            passes=passes,
+            passes=declared.passes,
             cohorts=cohorts,
             sweeps=sweeps,
             stitches=stitches,
@@ -100,6 +98,7 @@ class Study:
             style=figures["style"],
             floor_repeats=config["floor"]["repeats"],
             firing=firing_of(config["firing"], cohorts),
+            meta_directions=tuple(config["meta"]["directions"]),
             interpret=interpret_of(config["interpret"], cohorts, config["firing"]["cohorts"], models),
             plan=config["plan"],
         )

@@ -25,8 +25,9 @@ def uses_model(firing: Firing, pass_: Pass) -> bool:
 
 
 def _check_tokens(tokens: int | None, pass_: Pass) -> None:
-    if pass_.matrix and tokens is not None and tokens > pass_.heldout_rows:
+    if pass_.tokens is None and tokens is not None and tokens > pass_.heldout_rows:
+        found, mend = ("is a matrix with", ", or raise its heldout_rows") if pass_.matrix else ("has", "")
         raise StudyError(
-            f"firing.tokens: {tokens:,}, but pass {pass_.slug} is a matrix with {pass_.heldout_rows:,} held-out rows; "
-            "ask for fewer, or raise its heldout_rows"
+            f"firing.tokens: {tokens:,}, but pass {pass_.slug} {found} {pass_.heldout_rows:,} held-out rows; "
+            f"ask for fewer{mend}"
         )

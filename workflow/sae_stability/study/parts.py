@@ -56,9 +56,11 @@ class TokenSet:
 
 @dataclasses.dataclass(frozen=True)
 class Pass:
-    """Hookpoints read in one forward pass (`tokens` is set), or a matrix that the user has (`matrix` is set).
+    """Hookpoints read in one forward pass (`tokens` is set), or rows that are there already.
 
-    Sizes are in rows; a row is the activation vector of one token. A matrix has one hookpoint, called "matrix".
+    These are a matrix that the user has (`matrix` is set), or the decoder rows of SAEs: `decoder_of` holds the cohort
+    and the seed of each, and with `alive`, rows of latents that never fire are left out. Sizes are in rows; a row of a
+    model is the activation vector of one token. Rows that are there have one hookpoint, called "matrix" or "decoder".
     """
 
     slug: str
@@ -76,6 +78,8 @@ class Pass:
     max_norm_multiple: float | None
     keep_shards: bool
     shuffle_seed: int
+    decoder_of: tuple[tuple[str, int], ...] = ()
+    alive: bool = False
 
     @property
     def model(self) -> Model | None:

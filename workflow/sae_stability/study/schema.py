@@ -202,8 +202,9 @@ def _choose(value: object, branches: list[dict], where: str) -> dict:
     for key in value:
         if not any(key in branch["properties"] for branch in branches):
             fail_unknown(f"{where}.{key}", key, dict.fromkeys(name for b in branches for name in b["properties"]))
-    found = "both are given" if held else "neither is"
-    raise StudyError(f"{where}: needs either {' or '.join(marks)}; {found}")
+    both, neither = ("both are given", "neither is") if len(marks) == 2 else ("several are given", "none is")
+    names = f"{', '.join(marks[:-1])} or {marks[-1]}"
+    raise StudyError(f"{where}: needs either {names}; {both if held else neither}")
 
 
 def _is(value: object, name: str) -> bool:

@@ -76,9 +76,9 @@ def check_chunk(sae: SaeJob, data: Chunk, chunk_index: int) -> None:
         raise StudyError(f"chunk {chunk_index}: the SAE is written only after the last chunk, {settings.n_chunks - 1}")
     if data.rows < settings.batch_size:
         raise StudyError(f"{data.path}: {data.rows} rows, fewer than one batch of {settings.batch_size}")
-    # A chunk may be short by its sinks, which extraction drops; some rows are then read once more instead.
+    # A chunk may be short by the rows that were left out of it; some rows are then read once more instead.
     wanted = settings.chunk_rows(chunk_index)
-    if data.rows + data.sinks < wanted:
+    if data.rows + data.left_out < wanted:
         raise StudyError(
             f"{data.path}: {data.rows:,} rows, but tokens, epochs and chunk_tokens give chunk {chunk_index} {wanted:,} "
             "rows; change these settings, or give the right chunk"

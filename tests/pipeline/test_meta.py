@@ -1,0 +1,50 @@
+"""The jobs that hold meta-SAEs against baselines."""
+
+import pytest
+
+from sae_stability.pipeline import Pipeline, figures, meta
+from tests.pipeline.words import flags_of
+from tests.study_config import small_config
+
+
+@pytest.fixture
+def drawn(pipeline_of) -> Pipeline:
+    config = small_config()
+    config["passes"]["rows"] = {"decoder_of": [{"cohort": "base", "seed": 2}, {"cohort": "size-32", "seed": 0}]}
+    config["cohorts"]["parts"] = {"pass": "rows", "n_latents": 8, "batch_size": 16, "epochs": 20}
+    config["meta"] = {"directions": ["size-32"]}
+    config["figures"]["draw"] = {"meta": {"cohort": "parts"}}
+    return pipeline_of(config)
+
+
+def test_nothing_is_measured_that_no_figure_draws(pipeline: Pipeline):
+    assert meta.results(pipeline) == {}
+    assert meta.cost(pipeline.study, {"sae_tflops": 1}) is None
+
+
+def test_a_job_names_the_meta_saes_the_rows_and_what_lends_directions(drawn: Pipeline):
+    cohort = drawn.study.cohorts["parts"]
+    assert meta.jobs(drawn) == ["parts"]
+    flags = flags_of(meta.command(drawn, cohort))
+    assert flags["--sae"] == ["0=results/saes/parts/seed-0", "1=results/saes/parts/seed-1"]
+    assert flags["--directions"] == ["size-32=results/saes/size-32/seed-0"]
+    assert flags["--part"] == ["base seed 2=64", "size-32 seed 0=32"]
+    assert flags["--config-hash"] == [drawn.fingerprints.meta(cohort)]
+    files = meta.inputs(drawn, cohort)
+    assert "results/activations/rows/decoder/chunk-0000/manifest.json" in files
+    assert "results/saes/size-32/seed-0/sae.safetensors" in files
+
+
+def test_the_figure_shows_the_stability_of_what_was_taken_apart_and_of_what_lends_directions(drawn: Pipeline):
+    words = figures.table_command(drawn, drawn.study.figures["meta"])
+    assert flags_of(words)["--input"] == [
+        *(f"parts=results/overlap/{cohort}" for cohort in ("parts", "base", "size-32")),
+        *(f"parts=results/meta/parts/{table}.parquet" for table in ("baselines", "parts", "cosines")),
+    ]
+
+
+def test_lent_directions_count(pipeline_of, drawn: Pipeline):
+    cohort = drawn.study.cohorts["parts"]
+    before = drawn.fingerprints.meta(cohort)
+    drawn.study.__dict__["meta_directions"] = ()
+    assert Pipeline(drawn.study).fingerprints.meta(cohort) != before

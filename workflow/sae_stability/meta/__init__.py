@@ -1,0 +1,1 @@
+"""SAEs on decoder rows of SAEs, and what they are held against."""

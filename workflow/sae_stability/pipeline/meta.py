@@ -1,0 +1,105 @@
+"""Meta-SAEs -> their baselines, and how they take latents apart, where a figure asks for it; one job a cohort."""
+
+from typing import TYPE_CHECKING
+
+from sae_stability.figures.registry import FIGURES
+from sae_stability.pipeline.command import flags, keyed
+from sae_stability.pipeline.cost import Cost, hours
+from sae_stability.pipeline.resources import megabytes, sae_threads
+from sae_stability.study.build import Study
+from sae_stability.study.parts import Cohort, ExternalCohort
+
+if TYPE_CHECKING:
+    from sae_stability.pipeline import Pipeline
+
+_RETRAINED = 2  # baselines whose encoder is trained: a smaller SAE's directions, and random ones
+_PART_BYTES = 12  # a latent in the table of parts
+
+
+def cohorts(study: Study) -> list[Cohort]:
+    """The cohorts of meta-SAEs that some figure draws."""
+    drawn = [figure for figure in study.figures.values() if "meta" in FIGURES[figure.figure].extra]
+    return [study.cohorts[slug] for slug in dict.fromkeys(slug for figure in drawn for _, slug in figure.inputs)]
+
+
+def lenders(study: Study, cohort: Cohort) -> list[Cohort | ExternalCohort]:
+    """The cohorts whose first SAE lends its directions to the baselines: those of the right width."""
+    named = [study.cohorts[slug] for slug in study.meta_directions]
+    return [other for other in named if other.d_model == cohort.d_model]
+
+
+def flat(study: Study, cohort: Cohort) -> list[Cohort | ExternalCohort]:
+    """The cohorts whose stability stands beside that of the meta-SAEs: those taken apart, and the lenders."""
+    taken_apart = [study.cohorts[slug] for slug in dict.fromkeys(slug for slug, _ in cohort.pass_.decoder_of)]
+    return list({other.slug: other for other in (*taken_apart, *lenders(study, cohort))}.values())
+
+
+def jobs(pipeline: "Pipeline") -> list[str]:
+    """The cohorts with anything to measure."""
+    return pipeline.unfinished["meta"]
+
+
+def inputs(pipeline: "Pipeline", cohort: Cohort) -> list[str]:
+    """The decoder rows, the meta-SAEs, and the SAEs that lend directions."""
+    places, at = pipeline.results, (cohort.pass_, cohort.hook_slug, 0)
+    saes = [(cohort.slug, seed) for seed in cohort.seeds]
+    saes += [(other.slug, other.seeds[0]) for other in lenders(pipeline.study, cohort)]
+    files = [file(*sae) for sae in saes for file in (places.settings, places.weights)]
+    return [places.manifest(*at), *places.shards(*at), *files]
+
+
+def outputs(pipeline: "Pipeline", cohort: Cohort) -> list[str]:
+    """The tables of a cohort; the first says what they were made from."""
+    return pipeline.results.meta(cohort.slug)
+
+
+def results(pipeline: "Pipeline") -> dict:
+    """The tables of every such cohort, and what they are made from."""
+    return {
+        cohort.slug: (outputs(pipeline, cohort), pipeline.fingerprints.meta(cohort))
+        for cohort in cohorts(pipeline.study)
+    }
+
+
+def command(pipeline: "Pipeline", cohort: Cohort) -> str:
+    """The rows, the meta-SAEs, what lends directions, and the tables."""
+    places, marks, study = pipeline.results, pipeline.fingerprints, pipeline.study
+    chunk = places.activations(cohort.pass_, cohort.hook_slug, 0)
+    words = [flags(chunk=chunk, activations_hash=marks.activations(cohort.pass_), config_hash=marks.meta(cohort))]
+    words += [
+        flags(part=keyed(f"{slug} seed {seed}", study.cohorts[slug].n_latents))
+        for slug, seed in cohort.pass_.decoder_of
+    ]
+    for seed in cohort.seeds:
+        words.append(flags(sae=f"{seed}={places.sae(cohort.slug, seed)}", sae_hash=f"{seed}={marks.sae(cohort, seed)}"))
+    for other in lenders(study, cohort):
+        folder, made_from = places.sae(other.slug, other.seeds[0]), marks.sae(other, other.seeds[0])
+        words.append(flags(directions=f"{other.slug}={folder}", directions_hash=f"{other.slug}={made_from}"))
+    words.append(flags(**dict(zip(("out", "parts_out", "cosines_out"), outputs(pipeline, cohort), strict=True))))
+    return " ".join(words)
+
+
+def memory(cohort: Cohort) -> int:
+    """What a job takes, in MB."""
+    rows = cohort.pass_.train_rows
+    return megabytes(16 * rows * cohort.d_model, 20 * 4 * cohort.n_latents * cohort.d_model, 4 * 2048 * rows, 10**9)
+
+
+def threads(cohort: Cohort) -> int:
+    """Cores of a job."""
+    return sae_threads(cohort, len(cohort.seeds))
+
+
+def cost(study: Study, rates: dict) -> Cost | None:
+    """Retraining takes as long as training. None where no figure asks for it."""
+    found = cohorts(study)
+    if not found:
+        return None
+    tokens = written = 0
+    operations = 0.0
+    for cohort in found:
+        seen = (_RETRAINED + len(lenders(study, cohort)) - 1) * len(cohort.seeds) * cohort.steps * cohort.batch_size
+        tokens += seen
+        written += len(cohort.seeds) * cohort.pass_.train_rows * _PART_BYTES
+        operations += seen * (2 * cohort.n_latents + 8 * cohort.k) * cohort.d_model
+    return Cost("meta", len(found), tokens, written, written, hours(operations, rates["sae_tflops"]))
