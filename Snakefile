@@ -59,12 +59,14 @@ include: "workflow/rules/explain.smk"
 include: "workflow/rules/score.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/workflow_report.smk"
 
 
 rule all:
     default_target: True
     input:
-        results.report,
+        results.report("html"),
+        results.workflow_report,
         stages.firing.all_outputs(pipeline),
         stages.explain.targets(pipeline),
         stages.similarity.targets(pipeline),

@@ -106,6 +106,7 @@ def test_a_new_study_has_everything_to_make(pipeline: Pipeline):
         "drawings": ["joint", "size"],
         "summary": ["summary"],
         "report": ["report"],
+        "workflow_report": ["workflow_report"],
     }
 
 

@@ -35,6 +35,7 @@ from sae_stability.pipeline import (
     substitution,
     summary,
     train,
+    workflow_report,
 )
 from sae_stability.pipeline.blocks import blocks_of
 from sae_stability.pipeline.contents import Contents
@@ -59,6 +60,7 @@ STAGES = (
     score,
     figures,
     report,
+    workflow_report,
 )
 """Every stage, in the order in which they run."""
 
@@ -77,6 +79,7 @@ FINGERPRINTED = {
     "drawings": drawings,
     "summary": summary,
     "report": report,
+    "workflow_report": workflow_report,
     "explain": explain,
     "score": score,
     "fresh_tokens": fresh_tokens,

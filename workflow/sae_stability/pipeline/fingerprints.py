@@ -11,6 +11,7 @@ from sae_stability.pipeline.code_hash import code_hash
 from sae_stability.pipeline.contents import Contents
 from sae_stability.pipeline.external import format_of, local_files
 from sae_stability.pipeline.figures import scored
+from sae_stability.pipeline.report import facts
 from sae_stability.pipeline.summary import about, control_figures
 from sae_stability.sae.format_names import FORMATS
 from sae_stability.study.build import Study
@@ -111,7 +112,11 @@ class Fingerprints:
         return key(told, tables, [self._evaluations(cohort) for cohort in cohorts], controls, code_hash("summary"))
 
     def report(self) -> str:
-        """Of the report."""
+        """Of the paper."""
+        return key(self.workflow_report(), facts(self._study), code_hash("report"))
+
+    def workflow_report(self) -> str:
+        """Of Snakemake's own report."""
         figures = [[slug, self.drawing(figure)] for slug, figure in self._study.figures.items()]
         return key(figures, self.summary())
 

@@ -25,6 +25,7 @@ class Study:
     """A whole study. Every mapping is keyed by slug; `style` and `plan` are the plain settings of those sections."""
 
     name: str
+    about: str | None
     results: str
     device: str
     threshold: float
@@ -65,6 +66,7 @@ class Study:
         figures = config["figures"]
         study = cls(
             name=config["study"],
+            about=config["about"],
             results=config["results"],
             device=config["device"],
             threshold=config["threshold"],
