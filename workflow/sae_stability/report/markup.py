@@ -5,6 +5,7 @@ character after it, so text that was escaped stays text.
 """
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 
@@ -34,11 +35,12 @@ def spans(text: str) -> tuple[Span, ...]:
             _add(found, mark or token["literal"] or token["text"], look)
     if look:
         mark = next(mark for mark, name in _LOOKS.items() if name == look)
-        found[opened:] = [Span(mark + "".join(span.text for span in found[opened:]))]
+        found, rest = found[:opened], found[opened:]
+        _add(found, mark + plain(rest), "")
     return tuple(span for span in found if span.text)
 
 
-def plain(some: tuple[Span, ...]) -> str:
+def plain(some: Iterable[Span]) -> str:
     """The text without its looks."""
     return "".join(span.text for span in some)
 
