@@ -20,6 +20,7 @@ _LAYOUT = """
 #show table: set par(justify: false)
 #show table.cell.where(y: 0): strong
 #show heading: set block(above: 1.6em, below: 0.8em)
+#show figure: set block(breakable: true)
 #show figure.caption: set text(size: 9pt)
 #show figure.caption: set align(left)
 #show math.equation.where(block: true): set block(above: 1em, below: 1em)
@@ -76,13 +77,11 @@ def _table(table: Table) -> str:
 def _picture(picture: Picture, folder: Path) -> str:
     """The figure at its own width, at most that of the text."""
     shutil.copyfile(picture.pdf, folder / f"{picture.slug}.pdf")
+    name = _string(f"{picture.slug}.pdf")
     return (
-        f"#figure(layout(size => {{ let it = image({_string(picture.slug + '.pdf')}); "
-        "if measure(it).width > size.width { image("
-        + _string(picture.slug + ".pdf")
-        + ", width: 100%) } else { it } }), "
-        f"caption: [{_spans(picture.caption)}], kind: {_string(picture.slug)}, "
-        f"supplement: [Figure #{_string(picture.slug)}], numbering: none)\n"
+        f"#figure(layout(size => {{ let own = measure(image({name})).width; "
+        f"image({name}, width: calc.min(own, size.width)) }}), numbering: none, "
+        f"caption: [#strong[Figure #{_string(picture.slug)}.] {_spans(picture.caption)}])\n"
     )
 
 
