@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from sae_stability.errors import StudyError
-from sae_stability.figures.registry import FIGURES
 from sae_stability.report.comparison import comparison
 from sae_stability.report.evidence import gather
 from sae_stability.report.markup import plain
 from sae_stability.report.paper import write_report
 from sae_stability.report.sections import section_of
+from tests.report.conftest import FACTS, KINDS
 
 HOSTILE = '</p><script>alert(1)</script> #panic("x") $ {{ 1 }} *b* \u202eabc \x07 <svg onload=x>'
 
@@ -53,7 +53,7 @@ def test_a_whole_study_has_every_section_and_figure(page: Page, whole: dict):
     wanted = {"claims", "abstract", "question", "data", "method", "overlap", "sweeps", "controls", "firing"}
     wanted |= {"interpretability", "published", "limits", "made", "references"}
     assert wanted <= set(page.ids)
-    assert {f"figure-{kind}" for kind in FIGURES} <= set(page.ids)
+    assert {f"figure-{kind}" for kind in KINDS} <= set(page.ids)
     assert whole["pdf"].read_bytes().startswith(b"%PDF-")
 
 
@@ -93,9 +93,9 @@ def test_published_values_stand_beside_the_run_s_own(whole: dict, study_with):
     assert "published" not in page.ids
 
 
-def test_text_of_a_study_never_turns_into_markup(study_with, whole: dict):
+def test_text_of_a_study_never_turns_into_markup(study_with):
     given = study_with("seeds")
-    facts = whole["facts"] | {"about": HOSTILE, "models": [HOSTILE], "cohorts": {HOSTILE: {HOSTILE: HOSTILE}}}
+    facts = FACTS | {"about": HOSTILE, "models": [HOSTILE], "cohorts": {HOSTILE: {HOSTILE: HOSTILE}}}
     page = written(given | {"facts": facts, "study": HOSTILE})
     assert page.tags.count("script") == 1
     assert page.text.count('</p><script>alert(1)</script> #panic("x") $ {{ 1 }} *b*') >= 4
