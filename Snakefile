@@ -53,6 +53,7 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/match.smk"
 include: "workflow/rules/firing.smk"
 include: "workflow/rules/substitution.smk"
+include: "workflow/rules/stitch.smk"
 include: "workflow/rules/floors.smk"
 include: "workflow/rules/overlap.smk"
 include: "workflow/rules/explain.smk"
@@ -68,6 +69,7 @@ rule all:
         results.report("html"),
         results.workflow_report,
         stages.firing.all_outputs(pipeline),
+        stages.stitch.all_outputs(pipeline),
         stages.explain.targets(pipeline),
         stages.similarity.targets(pipeline),
         stages.score_summary.targets(pipeline),

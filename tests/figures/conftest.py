@@ -195,6 +195,34 @@ class Maker:
         row |= {"balanced_accuracy": score if live else NAN, "status": "ok" if live else "too_rare"}
         return pd.DataFrame(row)
 
+    def stitched(self, *, live: bool = True, shared: float = 0.3, **_) -> list[tuple[str, Path]]:
+        """Two pairs of a chain: SAEs of two sizes, and two seeds of one cohort with their match."""
+        found, rng, n = [], np.random.default_rng(0), 60
+        for number, saes in ((1, ("size-30/seed-0", "base/seed-0")), (2, ("base/seed-0", "base/seed-1"))):
+            folder, cosine = self.root / "stitch" / str(number), rng.uniform(0.1, 1, n)
+            insertions = {"latent": np.arange(n), "max_cosine": cosine, "fired": 9 * live, "delta_mse": cosine - 0.6}
+            insertions["kind"] = np.where(cosine < 0.7, "novel", "reconstruction")
+            rates = {"false_positive_rate": [0, 0.2, 1], "true_positive_rate": [0, 0.9, 1]}
+            roc = pd.DataFrame({"cosine": [0.1, 0.6, np.inf]} | rates)
+            steps = {"phase": ["start", "novel", "novel", "swap", "unpartnered"], "mse": [2.0, 1.9, 1.8, 1.7, 1.75]}
+            steps |= {"step": range(5), "fvu": [0.2, 0.19, 0.18, 0.17, 0.175], "l0": [16, 17, 18, 17.5, 17]}
+            steps["n_latents"] = np.array([30, 35, 40, 62, 60]) * number
+            tables = {
+                "insertions": pd.DataFrame(insertions),
+                "roc": roc if live else roc.assign(**dict.fromkeys(rates, NAN)),
+            }
+            for name, table in (tables | {"path": pd.DataFrame(steps)}).items():
+                files.write_table(folder / f"{name}.parquet", table)
+            facts = {"small": f"results/saes/{saes[0]}", "large": f"results/saes/{saes[1]}", "threshold": 0.7}
+            facts |= {"auc": 0.9 if live else None, "youden_threshold": 0.55 if live else None, "n_large": n}
+            facts |= {"census": [[0, 1, 30], [1, 0, 4], [1, 1, 15], [1, 2, 5], [2, 1, 3]], "components": 57}
+            files.write_json(folder / "stitch.json", facts | {"largest_component_share": 0.05})
+            found += [(str(number), path) for path in (*sorted(folder.glob("*.parquet")), folder / "stitch.json")]
+        counterpart = rng.permutation(n)
+        match = {"counterpart_encoder": counterpart, "counterpart_decoder": counterpart}
+        match |= dict.fromkeys(("cosine_encoder", "cosine_decoder"), rng.uniform(0, 1, n) ** 0.5 * (shared > 0))
+        return [*found, ("2/b", self._stage("matches", "base", "0-1", pd.DataFrame(match)))]
+
     def _stage(self, stage: str, name: str, file: str, table: pd.DataFrame) -> Path:
         path = self.root / stage / name / f"{file}.parquet"
         files.write_table(path, table)
@@ -339,6 +367,8 @@ def study_inputs(make: Maker, figure: str, **options) -> list[tuple[str, Path]]:
     ]
     if figure in ("layer", "position"):
         return cohorts
+    if FIGURES[figure].stitched:
+        return make.stitched(**options)
     base = make.cohort("base", **{"seeds": 5, **options})
     if figure == "joint":
         return [("0-1", base.match), ("base", base.overlap)]

@@ -12,5 +12,9 @@ UNPUBLISHED = {
     "pooling",
 }
 
+# They draw a chain of stitched SAEs: neither sharing nor pairs of a cohort.
+STITCHED = {"insertion", "components", "interpolation"}
+UNPUBLISHED |= STITCHED  # by Paulo & Belrose; what others published is drawn
+
 # It is text, without axes.
 WITHOUT_AXES = {"pairs-table"}

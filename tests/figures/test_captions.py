@@ -10,6 +10,7 @@ import pytest
 
 from sae_stability import files
 from sae_stability.figures import drawings, phrases, registry, summary
+from tests.figures.kinds import STITCHED
 
 NAN = float("nan")
 
@@ -40,6 +41,11 @@ def sentences(text: str) -> int:
 @pytest.mark.parametrize("published", [True, False])
 def test_every_caption_is_short_valid_and_says_what_shared_means(figure, published, study):
     text = caption(figure, study[figure], published=published)
+    assert "n = " in text
+    assert 3 <= sentences(text) <= 8
+    assert html(text).startswith("<p>")
+    if figure in STITCHED:
+        return
     assert "at least 0.7" in text
     assert "same counterpart by the encoder and by the decoder assignment" in text
     assert "random" in text

@@ -117,11 +117,12 @@ def test_the_joint_figure_counts_as_the_overlap_table_does(cohort):
 
 
 INTERPRETED = [name for name, kind in registry.FIGURES.items() if {"explained", "similarity"} & set(kind.extra)]
+STITCHED = [name for name, kind in registry.FIGURES.items() if kind.stitched]
 
 
-# What judges say is tested in tests/interpret and tests/workflow/test_interpret.py.
+# What judges say is tested in tests/interpret and tests/workflow/test_interpret.py; stitched SAEs in tests/stitch.
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("figure", [name for name in registry.FIGURES if name not in INTERPRETED])
+@pytest.mark.parametrize("figure", [name for name in registry.FIGURES if name not in (*INTERPRETED, *STITCHED)])
 def test_every_figure_is_drawn_and_captioned(figure, cohort):
     folder = cohort["overlap"]
     swapped = [("base", file) for file in sorted(cohort["root"].glob("substitution/base/*.parquet"))]

@@ -127,7 +127,7 @@ def test_every_check_is_some_figures():
     assert set(CHECKS) == {kind.check for kind in FIGURES.values()}
 
 
-@pytest.mark.parametrize("draws", ["cohort", "sweep"])
+@pytest.mark.parametrize("draws", ["cohort", "sweep", "stitch"])
 def test_a_study_may_name_every_declared_kind_and_no_other(draws):
     for name in registry.names(draws):
         assert schema.check({draws: "x", "figure": name}, schema.definition(f"{draws}_figure"))["figure"] == name

@@ -79,7 +79,9 @@ def test_the_styles_defaults_are_the_drawings_own():
 
 
 def test_the_figures_are_those_that_have_a_table_and_a_drawing():
-    kinds = [schema()["$defs"][f"{what}_figure"]["properties"]["figure"]["enum"] for what in ("cohort", "sweep")]
+    kinds = [
+        schema()["$defs"][f"{what}_figure"]["properties"]["figure"]["enum"] for what in ("cohort", "sweep", "stitch")
+    ]
     allowed = {name for names in kinds for name in names if name}
     modules = {
         folder: {

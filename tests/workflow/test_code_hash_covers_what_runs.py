@@ -92,9 +92,13 @@ def study(url: str) -> dict:
             "controls": {"cohort": "base", "vary": {"control": {"trained": None, **CONTROLS}}, **seeds},
             "architecture": {"cohort": "matrix", "vary": {"architecture": ["topk", "relu"], "k": [2, 4]}},
         },
+        "stitches": {
+            "seeds": {"chain": [{"cohort": "base", "seed": 0}, {"cohort": "base", "seed": 1}], "order": "gain"},
+            "kinds": {"chain": [{"cohort": "gated"}, {"cohort": "jumprelu"}], "threshold": 0.1},
+        },
         "figures": {
             "draw": {
-                name: {"cohort": "base"} if kind.draws == "cohort" else {"sweep": name}
+                name: {kind.draws: {"cohort": "base", "stitch": "seeds"}.get(kind.draws, name)}
                 for name, kind in FIGURES.items()
             }
         },
@@ -206,6 +210,8 @@ def hashed_by_the_pipeline(folder: Path) -> dict[tuple[str, str], tuple[str, ...
             record(of.overlap, cohort)
         for cohort in map(pipeline.study.cohorts.get, pipeline.study.firing.cohorts):
             record(of.firing, cohort, cohort.seeds[0])
+        for stitch in pipeline.study.stitches.values():
+            record(of.stitch, stitch, 1)
         for tokens in token_sets(pipeline.study):
             record(of.fresh_tokens, tokens)
         record(of.floor)
@@ -262,7 +268,16 @@ def outside(trace: Trace, covered: list[Definition]) -> list[str]:
 
 def test_every_stage_ran(traces):
     stages = {"tokenize", "extract", "import-matrix", "train", "evaluate", "convert", "match", "floor", "overlap"}
-    stages |= {"fresh-tokens", "firing", "substitution", "explain", "score", "score-summary", "explanation-similarity"}
+    stages |= {
+        "fresh-tokens",
+        "firing",
+        "substitution",
+        "stitch",
+        "explain",
+        "score",
+        "score-summary",
+        "explanation-similarity",
+    }
     assert stages | {"figure-table", "figure", "summary"} <= {trace.verb for trace in traces}
     given = [(trace.verb, flags(trace.words)) for trace in traces]
     assert {words["--architecture"] for verb, words in given if verb == "train"} == set(REGISTRY)

@@ -47,6 +47,7 @@ VERBS = {
     "substitution": Verb(
         "firing.substitution_job:measure_substitution", "stage: what latents are worth beside their counterparts"
     ),
+    "stitch": Verb("stitch.job:stitch", "stage: what a larger SAE has that a smaller one lacks"),
     "fresh-tokens": Verb("firing.fresh_tokens:write_fresh_tokens", "stage: text behind a token set's own to blocks"),
     "floor": Verb("match.floors:write_floors", "stage: match pairs of random dictionaries"),
     "overlap": Verb("match.overlap_tables:write_overlap", "stage: matches of a cohort to overlap tables"),

@@ -1,8 +1,9 @@
-"""Values published by Paulo & Belrose, "Sparse Autoencoders Trained on the Same Data Learn Different Features".
+"""Published values. Unless another source is named, they are by Paulo & Belrose, arXiv 2501.16615 (2025).
 
-arXiv 2501.16615 (2025). The numbers are those of the authors' figure files (SrGonao/sae_overlap, `figures/*.svg` and
-`sae_overlap.ipynb`), at threshold 0.7, for TopK SAEs of Pythia-160M unless said otherwise: layer 6 MLP output, k = 32,
-32,768 latents, 8 billion tokens of the Pile, all latents (the paper gives no live-only values).
+"Sparse Autoencoders Trained on the Same Data Learn Different Features". The numbers are those of the authors' figure
+files (SrGonao/sae_overlap, `figures/*.svg` and `sae_overlap.ipynb`), at threshold 0.7, for TopK SAEs of Pythia-160M
+unless said otherwise: layer 6 MLP output, k = 32, 32,768 latents, 8 billion tokens of the Pile, all latents (the paper
+gives no live-only values).
 
 The paper's text defines "shared" as this project does, but its figures draw "aligned", which is our `joint`: both
 matched cosines above 0.7, each in its own assignment, whether or not the counterparts are the same. Its
@@ -111,3 +112,17 @@ PAIRS = (
 # Similarity of explanations of seeds 1 and 2 (`stella_en_1.5B_v5`): pairing -> (mean, latents). Unmatched ones have the
 # same index; the best is over all explanations of the other SAE.
 EXPLANATION_SIMILARITY = {"matched": (0.770, 28823), "unmatched": (0.558, 28681), "best": (0.898, 30119)}
+
+CANONICAL = "Leask et al. 2025, GPT-2"
+"""Leask et al., "Sparse Autoencoders Do Not Find Canonical Units of Analysis", arXiv 2502.04878 (2025): ReLU SAEs with
+L1 of GPT-2 Small, residual stream before layer 8, threshold 0.7."""
+
+# Figure 13: latents of the larger SAE -> area under the ROC curve, against the SAE of half its size.
+INSERTION_AUC = {1536: 0.93, 3072: 0.90, 6144: 0.88, 12288: 0.86, 24576: 0.84, 49152: 0.82, 98304: 0.84}
+
+# Figure 12: components of 768 and 1,536 latents. The figure prints 676 novel latents, the text 657; only 657 adds up to
+# 1,536. The 19 latents of the small SAE without an edge follow from the counts.
+CENSUS = {"one small": 714, "several small": 13, "novel": 657, "small only": 19}
+
+# Table 2: latents -> mean squared error, L0. The SAEs of figure 5.
+CHAIN = {768: (2.72, 35.2), 1536: (2.22, 39.5), 3072: (1.89, 42.4), 6144: (1.63, 43.8), 12288: (1.46, 43.9)}

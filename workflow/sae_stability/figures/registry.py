@@ -20,6 +20,7 @@ Extra = Literal[
     "match", "matches", "evaluation", "firing", "cofiring", "scores", "explained", "similarity", "substitution"
 ]
 """What a figure may read besides overlap tables."""
+Draws = Literal["cohort", "sweep", "stitch"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class FigureKind:
         name: the kind, as a study names it, and, with underscores for hyphens, the name of both modules.
         swept: for a figure of a sweep, the field of a cohort that the sweep must vary and that gives each cohort its
             place; None for a figure of one cohort.
+        stitched: whether it draws a chain of stitched SAEs, of which it reads everything.
         labels: where the label of a sweep's cohort comes from: the value of the field `swept`, or the name that the
             sweep gives the cohort.
         check: which check of `study/figures.py` the sweep must pass.
@@ -44,13 +46,16 @@ class FigureKind:
 
     name: str
     swept: str | None = None
+    stitched: bool = False
     labels: Literal["value", "name"] = "value"
     check: Literal["values", "layers", "names", "randomness", "architectures", "controls"] = "values"
     extra: tuple[Extra, ...] = ()
 
     @property
-    def draws(self) -> Literal["cohort", "sweep"]:
+    def draws(self) -> "Draws":
         """What one such figure draws."""
+        if self.stitched:
+            return "stitch"
         return "cohort" if self.swept is None else "sweep"
 
     @property
@@ -73,6 +78,9 @@ FIGURES: dict[str, FigureKind] = {
         FigureKind("thresholds"),
         FigureKind("substitution", extra=("substitution",)),
         FigureKind("pooling", extra=("substitution",)),
+        FigureKind("insertion", stitched=True),
+        FigureKind("components", stitched=True),
+        FigureKind("interpolation", stitched=True),
         FigureKind("predictors", extra=("matches", "firing")),
         FigureKind("functional", extra=("matches", "cofiring")),
         FigureKind("subspace"),
@@ -94,8 +102,8 @@ FIGURES: dict[str, FigureKind] = {
 }
 
 
-def names(draws: Literal["cohort", "sweep"]) -> list[str]:
-    """The kinds that draw a cohort, or those that draw a sweep."""
+def names(draws: Draws) -> list[str]:
+    """The kinds that draw a cohort, those that draw a sweep, or those that draw a chain of stitched SAEs."""
     return [kind.name for kind in FIGURES.values() if kind.draws == draws]
 
 

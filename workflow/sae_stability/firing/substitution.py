@@ -45,8 +45,11 @@ class Seen:
     along: torch.Tensor
 
 
-def see(sae: SAE, x: torch.Tensor) -> Seen:
-    """Run an SAE on a few rows x (rows, d_model). Dense activations exist while this runs."""
+def fire(sae: SAE, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Run an SAE on a few rows x (rows, d_model); returns `rows`, `latents`, `values` and `error` as `Seen` has them.
+
+    Dense activations exist while this runs.
+    """
     rows, latents, values = (torch.from_numpy(found).to(x.device) for found in firings(sae, x))
     rows, latents = rows.long(), latents.long()
     dense = torch.zeros(len(x), sae.n_latents, device=x.device)
@@ -56,6 +59,12 @@ def see(sae: SAE, x: torch.Tensor) -> Seen:
         values = values * x.std(-1)[rows]
     elif sae.input_norm == "unit":
         values = values * (x.norm(dim=-1) / x.shape[-1] ** 0.5)[rows]
+    return rows, latents, values, error
+
+
+def see(sae: SAE, x: torch.Tensor) -> Seen:
+    """Run an SAE on a few rows x (rows, d_model). Dense activations exist while this runs."""
+    rows, latents, values, error = fire(sae, x)
     return Seen(sae, rows, latents, values, error, _products(error, sae.decoder, rows, latents))
 
 

@@ -97,9 +97,9 @@ def _pass(
     saes: dict[str, SAE], swaps: dict[str, Substitution], pools: dict[str, Pooling], data: reader.Chunk, device: str
 ) -> tuple[float, float]:
     """Pass all rows through all pairs: the variance sum of the rows, and of the sampled ones."""
-    spread, sampled_spread = _Variance(data.mean.to(device)), _Variance(data.mean.to(device))
+    spread, sampled_spread = Variance(data.mean.to(device)), Variance(data.mean.to(device))
     step, first = max(1, data.rows // _SAMPLED_ROWS), 0
-    for x in _blocks(data, max(sae.n_latents for sae in saes.values())):
+    for x in blocks(data, max(sae.n_latents for sae in saes.values())):
         x = x.to(device)
         seen = {name: see(sae, x) for name, sae in saes.items()}
         spread.add(x)
@@ -117,7 +117,8 @@ def _pass(
     return spread.total(), sampled_spread.total()
 
 
-def _blocks(data: reader.Chunk, n_latents: int) -> Iterator[torch.Tensor]:
+def blocks(data: reader.Chunk, n_latents: int) -> Iterator[torch.Tensor]:
+    """Yield all rows, (rows, d_model) float32, few enough at a time for dense activations of so many latents."""
     for rows, _ in stored_rows(data.path):
         yield from rows.split(max(_BLOCK_ROWS, _BLOCK_ENTRIES // n_latents))
 
@@ -131,19 +132,21 @@ def _at(side: Seen, chosen: torch.Tensor) -> Seen:
     return Seen(side.sae, *(part[kept] for part in firings), side.error[chosen], side.along[kept])
 
 
-class _Variance:
+class Variance:
     """Adds up the squared distances of rows from their own mean; a `shift` near it avoids cancellation."""
 
     def __init__(self, shift: torch.Tensor) -> None:
         self._shift, self._sum, self._squares, self._rows = shift, torch.zeros_like(shift).double(), 0.0, 0
 
     def add(self, x: torch.Tensor) -> None:
+        """Add rows x (rows, d_model)."""
         moved = x - self._shift
         self._sum += moved.sum(0, dtype=torch.float64)
         self._squares += float(moved.square().sum(dtype=torch.float64))
         self._rows += len(x)
 
     def total(self) -> float:
+        """The sum of the squared distances."""
         return self._squares - float(self._sum.square().sum()) / max(self._rows, 1)
 
 

@@ -36,6 +36,7 @@ def inputs(pipeline: "Pipeline", figure: Figure) -> dict[str, list[str]]:
             for file in places.substitution(cohort.slug, *pair)
             if "substitution" in wanted
         ],
+        "stitch": [file for _, file in stitched(pipeline, figure)],
         "scores": [places.scores(*names) for names in scored(pipeline.study, figure)],
         "explained": [file for c in cohorts if "explained" in wanted for file in interpreted_files(pipeline, c)],
         "similarity": [
@@ -56,8 +57,9 @@ def results(pipeline: "Pipeline") -> dict:
 def table_command(pipeline: "Pipeline", figure: Figure) -> str:
     """The kind of figure, and label and place of every source: a cohort's folder of overlap tables, or a file."""
     files = inputs(pipeline, figure)
-    labels, cohorts = zip(*figure.inputs, strict=True)
+    labels, cohorts = zip(*figure.inputs, strict=True) if figure.inputs else ((), ())
     sources = list(zip(labels, folders(files["tables"]), strict=True))
+    sources += stitched(pipeline, figure)
     if files["matches"]:
         sources += zip(cohorts, files["matches"], strict=True)
     if files["quality"]:
@@ -84,6 +86,23 @@ def interpreted_files(pipeline: "Pipeline", cohort: Cohort | ExternalCohort) -> 
         *(places.scores(explainer, scorer, cohort.slug, seed) for seed in cohort.seeds),
         *explain.matches(pipeline, cohort, list(cohort.seeds)).values(),
     ]
+
+
+def stitched(pipeline: "Pipeline", figure: Figure) -> list[tuple[str, str]]:
+    """Every file of the chain that a figure draws, with the number of its pair.
+
+    Where both SAEs of a pair are of one cohort, their match follows, with the side of the larger SAE: NUMBER/b.
+    """
+    if figure.stitch is None:
+        return []
+    places, found = pipeline.results, []
+    for number, ((cohort, small), (other, large)) in pipeline.study.stitches[figure.stitch].pairs.items():
+        files = places.stitch_files(figure.stitch, number)
+        found += [(str(number), file) for file in files if "/sae/" not in file.removeprefix(places.root)]
+        if cohort == other:
+            side = "b" if small < large else "a"
+            found.append((f"{number}/{side}", places.match(cohort, *sorted((small, large)))))
+    return found
 
 
 def scored(study: Study, figure: Figure) -> list[tuple[str, str, str, int]]:

@@ -16,7 +16,7 @@ from sae_stability.pipeline.summary import about, control_figures
 from sae_stability.sae.format_names import FORMATS
 from sae_stability.study.build import Study
 from sae_stability.study.firing import uses_model
-from sae_stability.study.parts import Cohort, ExternalCohort, Figure, Pass, TokenSet
+from sae_stability.study.parts import Cohort, ExternalCohort, Figure, Pass, Stitch, TokenSet
 
 _TOKEN_SIZES = ("context_length", "packing", "heldout_tokens", "train_tokens", "chunk_tokens")
 # Fields of a pass that change no activation: the tokens have a fingerprint of their own.
@@ -85,6 +85,16 @@ class Fingerprints:
         code = code_hash("substitution", *_saved(cohort))
         saes = [self.sae(cohort, seed) for seed in (a, b)]
         return key(saes, self.match(cohort, a, b), rows, self._study.threshold, code)
+
+    def stitch(self, stitch: Stitch, number: int) -> str:
+        """Of a pair of neighbours in a chain."""
+        saes = [(self._study.cohorts[name], seed) for name, seed in stitch.pairs[number]]
+        cohort = saes[0][0]
+        made_from = [self.sae(*sae) for sae in saes]
+        rows = [self.activations(cohort.pass_), cohort.hookpoint, self._study.device]
+        settings = [stitch.threshold, stitch.order, stitch.order_seed, stitch.bias]
+        saved = dict.fromkeys(name for one, _ in saes for name in _saved(one))
+        return key(made_from, rows, settings, code_hash("stitch", *saved))
 
     def floor(self) -> str:
         """Of every match of random dictionaries: the seed of each is its place."""
@@ -188,9 +198,19 @@ class Fingerprints:
             besides += [self.cofiring(cohort, *pair) for cohort in cohorts for pair in cohort.pairs]
         if "substitution" in kind.extra:
             besides += [self.substitution(cohort, *pair) for cohort in cohorts for pair in cohort.pairs]
+        if figure.stitch is not None:
+            besides += self._stitched(self._study.stitches[figure.stitch])
         besides += [[*names, self.scores(*names)] for names in scored(self._study, figure)]
         besides += [one for cohort in cohorts for one in self._interpreted(cohort, kind.extra)]
         return key(kind.name, tables, code_hash("figure-table", kind.table), *besides)
+
+    def _stitched(self, stitch: Stitch) -> list[str]:
+        """Of the pairs of a chain, and of their matches where both SAEs are of one cohort."""
+        marks = [self.stitch(stitch, number) for number in stitch.pairs]
+        for (name, small), (other, large) in stitch.pairs.values():
+            if name == other:
+                marks.append(self.match(self._study.cohorts[name], *sorted((small, large))))
+        return marks
 
     def _interpreted(self, cohort: Cohort | ExternalCohort, extra: tuple[str, ...]) -> list[str]:
         """Of the scores, or of the comparison of explanations, that a figure of a cohort reads."""

@@ -8,6 +8,7 @@ from sae_stability.fingerprint import key
 from sae_stability.study.parts import ExternalSae, Pass, TokenSet
 
 OVERLAP_TABLES = ("pairs", "thresholds", "seeds", "latents", "intervals")
+STITCH_TABLES = ("insertions", "components", "swaps", "roc", "path")
 
 
 class Results:
@@ -154,6 +155,16 @@ class Results:
     def substitution(self, cohort: str, a: int, b: int) -> list[str]:
         """What a pair's latents are worth beside their counterparts: by latent, as a curve, and pooled."""
         return [self.path("substitution", cohort, f"{a}-{b}{part}.parquet") for part in ("", "-curve", "-pooling")]
+
+    def stitch(self, stitch: str, number: int) -> str:
+        """The folder of a pair of neighbours in a chain; pairs are numbered from 1."""
+        return self.path("stitch", stitch, number)
+
+    def stitch_files(self, stitch: str, number: int) -> list[str]:
+        """What is written of a pair of neighbours."""
+        folder = self.stitch(stitch, number)
+        tables = [f"{folder}/{table}.parquet" for table in STITCH_TABLES]
+        return [f"{folder}/stitch.json", *tables, f"{folder}/sae/cfg.json", f"{folder}/sae/sae.safetensors"]
 
     def match(self, cohort: str, a: int, b: int) -> str:
         """The match of two SAEs of a cohort."""

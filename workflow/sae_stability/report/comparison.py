@@ -9,20 +9,22 @@ from sae_stability.figures.selection import rows_where
 from sae_stability.report.blocks import Table, table
 from sae_stability.report.evidence import Drawn, Evidence
 
-# A published value has its counterpart in those rows of this run that agree with it in all of these columns that the
-# figure's table has. Then follow the columns that may hold the value.
-_PLACE = ("x", "size", "m", "n_seeds", "threshold", "statistic", "shared_with", "n_others", "pairing", "row")
-_VALUES = ("fraction", "mean", "score", "similarity")
-# Columns that say nothing of the place in one kind of figure: a sweep over the number of latents has it as x, and at m
-# SAEs it does not matter how many more there are.
-_ELSEWHERE = {"size": ("size",), "seeds": ("n_seeds",)}
-# Kinds whose published values are of another thing than a place of this run: extremes, clusters read off a plot, and
-# names that a study chooses.
-_APART = ("pairs-table", "firing-similarity", "joint", "position", "architecture", "randomness")
+# Kind of figure -> the columns in which a published value and its counterpart of this run agree, and the value's. Other
+# kinds hold extremes, clusters read off a plot, or places whose names a study chooses.
+_COMPARED = {
+    "seeds": (("statistic", "m"), "mean"),
+    "sharing": (("statistic", "m", "n_seeds"), "mean"),
+    "thresholds": (("statistic", "threshold"), "fraction"),
+    "size": (("statistic", "x"), "fraction"),
+    **dict.fromkeys(("k", "tokens", "layer"), (("statistic", "x", "size"), "fraction")),
+    "score-sharers": (("row", "shared_with", "n_others"), "score"),
+    "explanation-similarity": (("row", "pairing", "above"), "similarity"),
+    "components": (("kind",), "fraction"),
+}
 # The paper tests `joint` where these statistics of this run test `shared`.
 _OF_SHARED = ("only_in_base", "in_exactly")
 
-_HEADING = ("figure", "quantity", "at", "published", "here", "difference")
+_HEADING = ("figure", "quantity", "at", "published", "here", "difference", "published in")
 
 
 def comparison(found: Evidence) -> list[Table]:
@@ -36,10 +38,9 @@ def comparison(found: Evidence) -> list[Table]:
 def _rows(figure: Drawn) -> Iterator[tuple[str, ...]]:
     if figure.kind == "joint":
         yield from _joint(figure)
-    if figure.kind in _APART or "source" not in figure.table:
+    if figure.kind not in _COMPARED:
         return
-    value = next((name for name in _VALUES if name in figure.table), None)
-    places = [name for name in _PLACE if name in figure.table and name not in _ELSEWHERE.get(figure.kind, ())]
+    places, value = _COMPARED[figure.kind]
     own = rows_where(figure.table, source="trained")
     if "latents" in own:
         own = rows_where(own, latents="all")
@@ -47,7 +48,7 @@ def _rows(figure: Drawn) -> Iterator[tuple[str, ...]]:
         here = rows_where(own, **{name: row[name] for name in places})[value].dropna()
         if len(here):
             name = phrases.escape(row.get("statistic", value)).replace("\\_", " ")
-            yield _row(figure, name, _at(figure, row), row[value], here.mean(), part=value in ("fraction", "mean"))
+            yield _row(figure, name, _at(figure, row), row, value, here.mean())
 
 
 def _joint(figure: Drawn) -> Iterator[tuple[str, ...]]:
@@ -57,9 +58,8 @@ def _joint(figure: Drawn) -> Iterator[tuple[str, ...]]:
         if len(latents):
             for side in ("decoder", "encoder"):
                 name = f"cosine_{side}"
-                yield _row(figure, f"mean matched {side} cosine", "", row[name], latents[name].mean(), part=False)
-            same = latents["same_counterpart"].mean()
-            yield _row(figure, "same counterpart", "", row["fraction_same"], same)
+                yield _row(figure, f"mean matched {side} cosine", "", row, name, latents[name].mean())
+            yield _row(figure, "same counterpart", "", row, "fraction_same", latents["same_counterpart"].mean())
 
 
 def _at(figure: Drawn, row: pd.Series) -> str:
@@ -69,17 +69,19 @@ def _at(figure: Drawn, row: pd.Series) -> str:
         return f"{row['m']:.0f} SAEs"
     if "shared_with" in row:
         return f"shared with {row['shared_with']:.0f}"
-    if "pairing" in row:
-        return phrases.escape(row["pairing"])
+    for name in ("pairing", "kind"):
+        if name in row:
+            return phrases.escape(row[name])
     return phrases.escape(row["value"])
 
 
-def _row(figure: Drawn, name: str, at: str, published: float, here: float, part: bool = True) -> tuple[str, ...]:
-    """A row of the table; a `part` of the latents is written in percent."""
-    if part:
+def _row(figure: Drawn, name: str, at: str, row: pd.Series, value: str, here: float) -> tuple[str, ...]:
+    """A row of the table; a part of the latents is written in percent."""
+    published = row[value]
+    if value in ("fraction", "mean", "fraction_same"):
         difference = f"{100 * (here - published):+.1f} points"
         numbers = [phrases.percent(published), phrases.percent(here), difference]
     else:
         numbers = [f"{published:.3f}", f"{here:.3f}", f"{here - published:+.3f}"]
     note = " (published: by *joint*)" if name.replace(" ", "_") in _OF_SHARED else ""
-    return (phrases.escape(figure.picture.slug), name + note, at, *numbers)
+    return (phrases.escape(figure.picture.slug), name + note, at, *numbers, phrases.escape(row["series"]))

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from sae_stability import files
 from sae_stability.figures import phrases, summary
-from sae_stability.figures.published import MODEL
 from sae_stability.report import claims, method
 from sae_stability.report import html as html_writer
 from sae_stability.report import pdf as pdf_writer
@@ -73,8 +72,8 @@ def compose(found: Evidence, records: list[Path]) -> Paper:
     names = [section.name for section in middle]
     published = comparison(found)
     compared = paragraph(
-        f"Published: {MODEL}, unless the quantity is of another model there. A difference means something where the "
-        "study rebuilds the published one: same model, layer, number of latents, k and tokens."
+        "A difference means something where the study rebuilds the published one: same model, layer, number of "
+        "latents, k and tokens."
     )
     sections = [
         Section("abstract", "Abstract", paragraph(*claims.abstract(found))),

@@ -15,8 +15,20 @@ from sae_stability.study.external import external_cohort_of
 from sae_stability.study.figures import check_interpreted, figure_of
 from sae_stability.study.firing import firing_of
 from sae_stability.study.interpret import Interpret, interpret_of
-from sae_stability.study.parts import Cohort, Corpus, ExternalCohort, Figure, Firing, Model, Pass, Sweep, TokenSet
+from sae_stability.study.parts import (
+    Cohort,
+    Corpus,
+    ExternalCohort,
+    Figure,
+    Firing,
+    Model,
+    Pass,
+    Stitch,
+    Sweep,
+    TokenSet,
+)
 from sae_stability.study.schema import load_yaml, look_up
+from sae_stability.study.stitches import stitch_of
 from sae_stability.study.sweeps import add_sweep
 
 
@@ -35,6 +47,7 @@ class Study:
     passes: dict[str, Pass]
     cohorts: dict[str, Cohort | ExternalCohort]
     sweeps: dict[str, Sweep]
+    stitches: dict[str, Stitch]
     figures: dict[str, Figure]
     style: dict
     floor_repeats: int
@@ -63,6 +76,9 @@ class Study:
         sweeps = {}
         for slug, given in config["sweeps"].items():
             sweeps[slug] = add_sweep(slug, given, config["cohorts"], passes, cohorts)
+        stitches = {
+            slug: stitch_of(slug, given, cohorts, config["threshold"]) for slug, given in config["stitches"].items()
+        }
         figures = config["figures"]
         study = cls(
             name=config["study"],
@@ -76,8 +92,9 @@ class Study:
             passes=passes,
             cohorts=cohorts,
             sweeps=sweeps,
+            stitches=stitches,
             figures={
-                slug: figure_of(slug, given, cohorts, sweeps, config["firing"]["cohorts"])
+                slug: figure_of(slug, given, cohorts, sweeps, config["firing"]["cohorts"], stitches)
                 for slug, given in figures["draw"].items()
             },
             style=figures["style"],

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sae_stability.errors import StudyError
 from sae_stability.figures import registry
@@ -19,7 +19,9 @@ Cohorts = list[Cohort | ExternalCohort]
 MAY_DIFFER = ("architecture", "k", "learning_rate", *OPTIONAL)
 
 
-def figure_of(slug: str, given: dict, cohorts: dict, sweeps: dict, firing: Sequence[str] = ()) -> Figure:
+def figure_of(
+    slug: str, given: dict, cohorts: dict, sweeps: dict, firing: Sequence[str] = (), stitches: Mapping = {}
+) -> Figure:
     """A figure from its settings, with defaults filled in.
 
     Args:
@@ -28,19 +30,22 @@ def figure_of(slug: str, given: dict, cohorts: dict, sweeps: dict, firing: Seque
         cohorts: those of the study, by name.
         sweeps: those of the study, by name.
         firing: the cohorts whose latents' firing is measured.
+        stitches: the study's chains of stitched SAEs, by name.
 
     Raises:
-        StudyError: no such kind of figure, no such cohort or sweep, a sweep that this kind cannot draw, or a cohort
-            that lacks what this kind needs.
+        StudyError: no such kind of figure, no such cohort, sweep or chain, a sweep that this kind cannot draw, or a
+            cohort that lacks what this kind needs.
     """
     where = f"figures.draw.{slug}"
-    draws = "cohort" if "cohort" in given else "sweep"
+    draws = next(name for name in ("cohort", "sweep", "stitch") if name in given)
     name = given["figure"] or slug
     allowed = registry.names(draws)
     if name not in allowed:
         schema.fail_unknown(where, name, allowed, f"no figure of a {draws} by that name (name the kind with `figure:`)")
     kind = registry.FIGURES[name]
-    entry = look_up(f"{where}.{draws}", given[draws], cohorts if draws == "cohort" else sweeps)
+    entry = look_up(f"{where}.{draws}", given[draws], {"cohort": cohorts, "sweep": sweeps, "stitch": stitches}[draws])
+    if draws == "stitch":
+        return Figure(slug, name, None, None, (), stitch=entry.slug)
     if draws == "cohort":
         if "substitution" in kind.extra and entry.pass_ is None:
             raise StudyError(f"{where}: cohort {entry.slug} has no activations to measure on; give it a pass")

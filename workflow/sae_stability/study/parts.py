@@ -274,10 +274,28 @@ class Sweep:
 
 
 @dataclasses.dataclass(frozen=True)
-class Figure:
-    """One figure: its kind, what it draws (a cohort or a sweep), and (label, cohort) for each table that it needs.
+class Stitch:
+    """A chain of SAEs, (cohort, seed) each, from small to large; see `stitch.job.stitch` for the other settings."""
 
-    The label says where the figure places the cohort: a number (size, k, tokens), a hookpoint (layer) or a name.
+    slug: str
+    chain: tuple[tuple[str, int], ...]
+    threshold: float
+    order: str
+    order_seed: int
+    bias: str
+
+    @property
+    def pairs(self) -> dict[int, tuple[tuple[str, int], tuple[str, int]]]:
+        """The pairs of neighbours, numbered from 1."""
+        return dict(enumerate(itertools.pairwise(self.chain), 1))
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """One figure: its kind, what it draws (a cohort, a sweep or a chain of stitched SAEs), and its overlap tables.
+
+    `inputs` are (label, cohort) for each of these. The label says where the figure places the cohort: a number (size,
+    k, tokens), a hookpoint (layer) or a name.
     """
 
     slug: str
@@ -285,6 +303,7 @@ class Figure:
     cohort: str | None
     sweep: str | None
     inputs: tuple[tuple[str, str], ...]
+    stitch: str | None = None
 
 
 def hook_slug(hookpoint: str) -> str:

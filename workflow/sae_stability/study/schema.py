@@ -119,7 +119,7 @@ def schema() -> dict:
     for kind, defaults in DEFAULTS.items():
         for name, value in defaults.items():
             loaded["$defs"][kind]["properties"][name]["default"] = value
-    for draws in ("cohort", "sweep"):
+    for draws in ("cohort", "sweep", "stitch"):
         loaded["$defs"][f"{draws}_figure"]["properties"]["figure"]["enum"] = [*names(draws), None]
     return loaded
 

@@ -1,0 +1,173 @@
+"""Every number of a stitched pair by dense arithmetic: the SAEs run whole, and latents are summed one by one."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sae_stability.errors import StudyError
+from sae_stability.files import read_table
+from sae_stability.sae import load
+from sae_stability.stitch.job import stitch
+from sae_stability.stitch.stitched import stitched
+from tests import pages
+from tests.stitch.conftest import LARGE, SMALL, TABLES, Stitched, run
+
+
+def parts(sae, x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """(latents, rows, width): what each latent adds on each row; and the reconstruction without latents."""
+    latents = sae.encode(x)
+    constant = sae.reconstruct(torch.zeros_like(latents), x).double().numpy()
+    alone = [
+        sae.reconstruct(latents * (torch.arange(sae.n_latents) == i), x).double().numpy() for i in range(sae.n_latents)
+    ]
+    return np.stack(alone) - constant, constant
+
+
+class Dense:
+    """Mean squared error and L0 of any choice of latents of both SAEs."""
+
+    def __init__(self, pair: Stitched) -> None:
+        x = torch.from_numpy(pair.x)
+        self.x = pair.x.astype(float)
+        self.small, self.large = parts(pair.small, x), parts(pair.large, x)
+        self.fired = [(sae.encode(x) != 0).numpy() for sae in (pair.small, pair.large)]
+
+    def mse(self, keep: np.ndarray, add: np.ndarray) -> float:
+        share = add.sum() / (keep.sum() + add.sum())
+        bias = (1 - share) * self.small[1] + share * self.large[1]
+        made = bias + self.small[0][keep].sum(0) + self.large[0][add].sum(0)
+        return ((self.x - made) ** 2).mean()
+
+    def l0(self, keep: np.ndarray, add: np.ndarray) -> float:
+        return self.fired[0][:, keep].sum(1).mean() + self.fired[1][:, add].sum(1).mean()
+
+
+@pytest.fixture(scope="module")
+def dense(each: Stitched) -> Dense:
+    return Dense(each)
+
+
+ALL, NONE = np.ones(SMALL, bool), np.zeros(LARGE, bool)
+
+
+def test_insertions_equal_brute_force(each: Stitched, dense: Dense):
+    start = dense.mse(ALL, NONE)
+    for row in each.insertions.itertuples():
+        change = dense.mse(ALL, np.arange(LARGE) == row.latent) - start
+        assert row.delta_mse == pytest.approx(change, abs=2e-6)
+        assert row.fired == dense.fired[1][:, row.latent].sum()
+
+
+def test_swaps_of_one_component_equal_brute_force(each: Stitched, dense: Dense):
+    members = each.components
+    assert len(each.swaps) == 3
+    for row in each.swaps.itertuples():
+        latents = members[members.component == row.component].groupby("side").latent.apply(list)
+        keep, add = ~np.isin(np.arange(SMALL), latents["small"]), np.isin(np.arange(LARGE), latents["large"])
+        assert (row.n_small, row.n_large) == (1, add.sum())
+        assert row.delta_mse == pytest.approx(dense.mse(keep, add) - dense.mse(ALL, NONE), abs=2e-6)
+        assert row.delta_l0 == pytest.approx(dense.l0(keep, add) - dense.l0(ALL, NONE), abs=1e-9)
+
+
+def test_each_step_of_the_path_equals_brute_force_and_the_last_one_is_the_large_sae(each: Stitched, dense: Dense):
+    keep, add = ALL.copy(), NONE.copy()
+    variance = ((dense.x - dense.x.mean(0)) ** 2).sum()
+    for row in each.path.itertuples():
+        some = each.components[each.components.component == row.component]
+        keep[some[some.side == "small"].latent] = False
+        add[some[some.side == "large"].latent] = True
+        assert row.n_latents == keep.sum() + add.sum()
+        mse = dense.mse(keep, add)
+        assert row.mse == pytest.approx(mse, abs=2e-6)
+        assert row.fvu == pytest.approx(mse * dense.x.size / variance, abs=2e-6)
+        assert row.l0 == pytest.approx(dense.l0(keep, add), abs=1e-9)
+    assert add.all()
+    assert not keep.any()
+    assert list(dict.fromkeys(each.path.phase)) == ["start", "novel", "swap", "unpartnered"]
+    last = each.large.forward(torch.from_numpy(each.x)).double().numpy()
+    assert row.mse == pytest.approx(((dense.x - last) ** 2).mean(), rel=1e-6)
+
+
+def test_the_stitched_sae_loads_and_has_the_error_of_its_step(each: Stitched):
+    loaded = load(each.folder / "sae")
+    novel = int((each.insertions.kind == "novel").sum())
+    assert loaded.n_latents == SMALL + novel
+    step = each.path[each.path.phase == "novel"].iloc[-1]
+    if each.small.activation != "topk":  # TopK gets a threshold in the place of k
+        assert each.facts["stitched_fvu"] == pytest.approx(step.fvu, rel=1e-5)
+        assert each.facts["stitched_l0"] == pytest.approx(step.l0, abs=1e-9)
+    assert 0.5 < each.facts["stitched_l0"] / step.l0 < 1.5
+
+
+def test_all_latents_of_one_sae_are_that_sae(relu: Stitched):
+    x = torch.from_numpy(relu.x)
+    ends = ((ALL, NONE, relu.small), (~ALL, ~NONE, relu.large))
+    for keep, add, same in ends:
+        assert torch.equal(stitched(relu.small, relu.large, keep, add).forward(x), same.forward(x))
+
+
+def test_counts_and_the_prediction(relu: Stitched):
+    facts, insertions = relu.facts, relu.insertions
+    assert [facts["novel"], facts["reconstruction"], facts["small_without_partner"]] == [10, 4, 3]
+    assert facts["census"] == [[0, 1, 10], [1, 0, 3], [1, 1, 2], [1, 2, 1]]
+    assert facts["largest_component"] == [1, 2]
+    lower = insertions.delta_mse < 0
+    pairs = insertions.max_cosine[lower].to_numpy()[:, None] - insertions.max_cosine[~lower].to_numpy()
+    assert facts["auc"] == pytest.approx((pairs < 0).mean())
+    below = insertions.max_cosine < facts["youden_threshold"]
+    assert facts["youden_j"] == pytest.approx(below[lower].mean() - below[~lower].mean())
+
+
+def test_orders(relu: Stitched, tmp_path: Path):
+    by_gain = run(tmp_path / "gain", "relu", order="gain")
+    latents = by_gain.components.set_index("component").latent
+    novel = latents[by_gain.path[by_gain.path.phase == "novel"].component].to_numpy()
+    assert by_gain.insertions.delta_mse[novel].is_monotonic_increasing
+    swapped = by_gain.path[by_gain.path.phase == "swap"].component
+    assert by_gain.swaps.set_index("component").delta_mse[swapped].is_monotonic_increasing
+    by_cosine = run(tmp_path / "cosine", "relu", order="cosine")
+    novel = latents[by_cosine.path[by_cosine.path.phase == "novel"].component].to_numpy()
+    assert by_cosine.insertions.max_cosine[novel].is_monotonic_increasing
+    other = run(tmp_path / "seed", "relu", order_seed=1)
+    assert not other.path.component.equals(relu.path.component)
+    assert other.path.mse.iloc[-1] == pytest.approx(relu.path.mse.iloc[-1], rel=1e-7)
+
+
+@pytest.mark.parametrize(("bias", "share"), [("small", 0), ("large", 1)])
+def test_a_named_bias(tmp_path: Path, bias: str, share: int):
+    pair = run(tmp_path, "relu", bias=bias)
+    dense = Dense(pair)
+    made = dense.large[0].sum(0) + (dense.large if share else dense.small)[1]
+    assert pair.path.mse.iloc[-1] == pytest.approx(((dense.x - made) ** 2).mean(), rel=1e-6)
+
+
+def test_equal_bytes_with_any_number_of_threads(relu: Stitched, tmp_path: Path):
+    saes = [("0", relu.folder.parent / "small"), ("1", relu.folder.parent / "large")]
+    chunk = relu.folder.parent / "heldout"
+    stitch(sae=saes, chunk=chunk, out=[("0-1", tmp_path)], threads=1)
+    for name in ("insertions", "path", "swaps"):
+        assert read_table(tmp_path / f"{name}.parquet")[0].equals(getattr(relu, name))
+
+
+@pytest.mark.parametrize(("name", "message"), [("0-2", "no SAE is called 2"), ("5", "a pair is written SMALL-LARGE")])
+def test_a_pair_that_is_not_given(relu: Stitched, tmp_path: Path, name: str, message: str):
+    saes = [("0", relu.folder.parent / "small"), ("1", relu.folder.parent / "large")]
+    with pytest.raises(StudyError, match=message):
+        stitch(sae=saes, chunk=relu.folder.parent / "heldout", out=[(name, tmp_path)])
+
+
+def test_other_preprocessing_is_refused(relu: Stitched, tmp_path: Path):
+    run(tmp_path, "layer")
+    saes = [("0", relu.folder.parent / "small"), ("1", tmp_path / "large")]
+    with pytest.raises(StudyError, match="normalised as 'none' and as 'layer'"):
+        stitch(sae=saes, chunk=tmp_path / "heldout", out=[("0-1", tmp_path / "no")])
+
+
+def test_the_pages_name_every_column_and_key(relu: Stitched):
+    section = pages.section(pages.FORMATS, "Stitch: `stitch/NAME/N/`")
+    listed = pages.columns_of_each(section, "file")
+    assert listed == {f"{name}.parquet": set(getattr(relu, name).columns) for name in TABLES}
+    assert relu.facts.keys() - set(re.findall(r"`(\w+)`", section)) <= {"digest"}

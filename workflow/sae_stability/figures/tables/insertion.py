@@ -1,0 +1,65 @@
+"""Table of the figure `insertion`: what each latent of a larger SAE, or of another seed's, brings to an SAE."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sae_stability.figures.published import CANONICAL, INSERTION_AUC
+from sae_stability.figures.tables import stitch_files
+
+COLUMNS = ("series", "source", "pair", "small", "large", "panel", "latent", "x", "value", "kind", "shared", "threshold")
+
+
+def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
+    """A row for each latent of the large SAE that fires, for each point of the ROC curve, and for its area.
+
+    - `latent`: `x` is the highest decoder cosine with the small SAE, `value` the change of the small SAE's squared
+      error when this latent alone is added, as a part of it. `kind` is "novel" or "reconstruction"; `shared` is
+      "shared" or "unshared" where both SAEs are of one cohort, else "".
+    - `roc`: `x` is the false, `value` the true positive rate of "lowers the error" at each cosine.
+    - `auc`: the area is `value`, and `x` the cosine with the largest Youden's J; chance has the source "floor".
+
+    Args:
+        inputs: as `stitch_files.pairs` takes them.
+    """
+    parts = []
+    for number, files in stitch_files.pairs(inputs).items():
+        facts = stitch_files.facts(files)
+        common = {**stitch_files.RUN, "pair": number, **stitch_files.saes(facts), "threshold": facts["threshold"]}
+        latents = stitch_files.rows(files, "insertions").query("fired > 0")
+        start = stitch_files.rows(files, "path", ["mse"])["mse"].iloc[0]
+        shared = np.array(["unshared", "shared"])[_shared(files, facts).astype(int)] if {"a", "b"} & set(files) else ""
+        found = {"panel": "latent", "latent": latents["latent"], "x": latents["max_cosine"]}
+        found |= {"value": latents["delta_mse"] / start, "kind": latents["kind"]}
+        found["shared"] = shared[latents["latent"]] if len(shared) else ""
+        parts.append(pd.DataFrame(found).assign(**common))
+        roc = stitch_files.rows(files, "roc").dropna()
+        curve = {"panel": "roc", "x": roc["false_positive_rate"], "value": roc["true_positive_rate"]}
+        parts.append(pd.DataFrame(curve).assign(**common))
+        area = {"panel": "auc", "x": facts["youden_threshold"], "value": facts["auc"]}
+        parts.append(pd.DataFrame([common | area, common | area | {"source": "floor", "x": np.nan, "value": 0.5}]))
+    sizes = [(size // 2, size, auc) for size, auc in INSERTION_AUC.items()]
+    parts.append(
+        pd.DataFrame(
+            {"small": f"{small:,} latents", "large": f"{large:,} latents", "value": auc} for small, large, auc in sizes
+        ).assign(series=CANONICAL, source="published", pair=0, panel="auc", threshold=0.7)
+    )
+    table = pd.concat(parts, ignore_index=True).reindex(columns=list(COLUMNS))
+    words = {name: table[name].fillna("") for name in ("kind", "shared")}
+    return table.assign(latent=table["latent"].fillna(-1).astype(np.int64), **words).astype(
+        {"x": float, "value": float}
+    )
+
+
+def _shared(files: dict[str, Path], facts: dict) -> np.ndarray:
+    """(n_large,) bool: latents of the large SAE that are shared with the small one."""
+    side = "a" if "a" in files else "b"
+    columns = [f"{what}_{rows}" for what in ("counterpart", "cosine") for rows in ("decoder", "encoder")]
+    match = stitch_files.rows(files, side, columns)
+    counterpart = match["counterpart_decoder"].to_numpy()
+    same = (counterpart == match["counterpart_encoder"]) & (counterpart >= 0)
+    shared = same & (match[["cosine_decoder", "cosine_encoder"]] >= facts["threshold"]).all(axis=1)
+    found = np.zeros(facts["n_large"], bool)
+    found[np.flatnonzero(shared) if side == "a" else counterpart[shared]] = True
+    return found

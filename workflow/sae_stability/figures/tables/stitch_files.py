@@ -1,0 +1,38 @@
+"""Reading what was stitched: the results of each pair of neighbours of a chain."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from sae_stability.files import read_json, read_table
+
+RUN = {"series": "this run", "source": "trained"}
+
+
+def pairs(inputs: list[tuple[str, Path]]) -> dict[int, dict[str, Path]]:
+    """The files of each pair, by number and by their name without ending.
+
+    Args:
+        inputs: (number, file) of each file of a pair. `NUMBER/a` or `NUMBER/b`: the match of the two SAEs, where they
+            are of one cohort; a or b is the side of the large SAE. It is filed under that letter.
+    """
+    found: dict[int, dict[str, Path]] = {}
+    for label, path in inputs:
+        number, _, side = label.partition("/")
+        found.setdefault(int(number), {})[side or Path(path).stem] = Path(path)
+    return dict(sorted(found.items()))
+
+
+def facts(files: dict[str, Path]) -> dict:
+    """The `stitch.json` of a pair."""
+    return read_json(files["stitch"])
+
+
+def saes(facts: dict) -> dict[str, str]:
+    """The two SAEs as a figure names them: cohort and seed."""
+    return {side: " ".join(Path(facts[side]).parts[-2:]).replace("seed-", "seed ") for side in ("small", "large")}
+
+
+def rows(files: dict[str, Path], name: str, columns: list[str] | None = None) -> pd.DataFrame:
+    """A table of a pair."""
+    return read_table(files[name], columns)[0]

@@ -1,0 +1,276 @@
+"""Stitch neighbouring SAEs of a chain, from small to large, on held-out rows."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import torch
+
+from sae_stability.activations import reader
+from sae_stability.errors import StudyError
+from sae_stability.files import check_made_from, write_json, write_table
+from sae_stability.firing.substitution_job import Variance, blocks
+from sae_stability.match.threshold import THRESHOLD
+from sae_stability.ranges import Count
+from sae_stability.sae.formats import own
+from sae_stability.sae.model import SAE, load_own
+from sae_stability.sae.weights import SELECTIVE
+from sae_stability.stitch.changes import Bias, Changes, Side, bias_share
+from sae_stability.stitch.components import Components, components
+from sae_stability.stitch.interpolation import Interpolation, Order, interpolation
+from sae_stability.stitch.prediction import Prediction, prediction
+from sae_stability.stitch.stitched import check_can_be_stitched, row_threshold, stitched
+
+
+def stitch(
+    *,
+    sae: list[tuple[str, Path]],
+    chunk: Path,
+    out: list[tuple[str, Path]],
+    threshold: float = THRESHOLD,
+    order: Order = "random",
+    order_seed: int = 0,
+    bias: Bias = "count",
+    config_hash: list[tuple[str, str]] = (),
+    activations_hash: str | None = None,
+    sae_hash: list[tuple[str, str]] = (),
+    threads: Count = 1,
+    device: Literal["cpu", "cuda"] = "cpu",
+) -> None:
+    """Stitch pairs of SAEs: what each latent of the larger one brings to the smaller one, and every SAE between them.
+
+    Into the folder of a pair go `stitch.json`, `insertions.parquet`, `components.parquet`, `swaps.parquet`,
+    `roc.parquet`, `path.parquet` and `sae/`: the small SAE with all novel latents of the large one.
+
+    Args:
+        sae: NAME=FOLDER of an SAE, such as 0=saes/base/seed-0; once for each.
+        chunk: folder of the held-out activations.
+        out: SMALL-LARGE=FOLDER for the results of a pair, such as 0-1=stitch; once for each pair.
+        threshold: latents of the large SAE whose highest decoder cosine with the small one is below it are novel.
+        order: in which novel latents are added and components swapped: random; gain, those first that lower the error
+            most; cosine, the most novel latents and the most similar components first.
+        order_seed: seed of the random order.
+        bias: decoder bias of a stitched SAE: count mixes the two by the number of latents of each; small or large.
+        config_hash: SMALL-LARGE=HASH of what a pair's results are made from, recorded in them.
+        activations_hash: hash that the activations must record.
+        sae_hash: NAME=HASH that an SAE must record.
+        threads: processor cores to use.
+        device: where the SAEs run.
+
+    Raises:
+        StudyError: a file is missing or damaged or records another hash, widths differ, or latents of two SAEs cannot
+            be in one.
+    """
+    folders, hashes = dict(sae), dict(config_hash)
+    for pair, _ in out:
+        _check_pair(pair, folders)
+    check_made_from(chunk / "manifest.json", activations_hash)
+    for name, made_from in sae_hash:
+        check_made_from(folders[name] / "cfg.json", made_from)
+    torch.set_num_threads(threads)
+    data = reader.Chunk(chunk)
+    for pair, folder in out:
+        paths = [folders[name] for name in pair.split("-")]
+        pair_of_saes = [load_own(path, device) for path in paths]
+        for path, loaded in zip(paths, pair_of_saes, strict=True):
+            if loaded.d_model != data.d_model:
+                raise StudyError(f"{path}: has width {loaded.d_model}, but {chunk} has width {data.d_model}")
+        check_can_be_stitched(*pair_of_saes)
+        with torch.inference_mode(), ThreadPoolExecutor(threads) as pool:
+            work = _Pair(*pair_of_saes, data, threshold, bias, pool)
+            work.measure(order, order_seed)
+        made_from = hashes.get(pair, "")
+        settings = {"small": str(paths[0]), "large": str(paths[1]), "threshold": threshold, "bias": bias}
+        settings |= {"order": order, "order_seed": order_seed, "config_hash": made_from}
+        for name, table in work.tables().items():
+            write_table(folder / f"{name}.parquet", table, {"config_hash": made_from})
+        own.write(folder / "sae", work.with_novel.weights, made_from)
+        write_json(folder / "stitch.json", settings | work.facts())  # last: it marks the folder as complete
+
+
+class _Pair:
+    """Two SAEs, and what is measured of them on the rows of a chunk."""
+
+    found: Components
+    insertions: Changes
+    swaps: Changes
+    way: Interpolation
+    along_way: Changes
+    with_novel: SAE
+
+    def __init__(
+        self, small: SAE, large: SAE, data: reader.Chunk, threshold: float, bias: Bias, pool: ThreadPoolExecutor
+    ) -> None:
+        self.small, self.large, self._data, self._bias, self._pool = small, large, data, bias, pool
+        self.decoders = [side.decoder.numpy(force=True) for side in (small, large)]
+        self.found = components(*self.decoders, threshold)
+
+    def measure(self, order: Order, order_seed: int) -> None:
+        """Pass the rows once, or twice where the order follows from the gains."""
+        n_small, n_large = (len(decoder) for decoder in self.decoders)
+        none = np.full(n_small, -1)
+        self.insertions = Changes(*self.decoders, none, np.arange(n_large), n_large, apart=True)
+        self.swaps = Changes(
+            *self.decoders, self.found.of_small, self.found.of_large, len(self.found.n_large_in), apart=True
+        )
+        first = [self.insertions, self.swaps]
+        if order != "gain":
+            first.append(self._set_out(interpolation(self.found, order, order_seed)))
+        self._pass(first)
+        if order == "gain":
+            self._pass([self._set_out(interpolation(self.found, order, order_seed, self.swap_changes))])
+        thresholds = tuple(
+            row_threshold(np.concatenate(lowest)) if side.activation in SELECTIVE else None
+            for side, lowest in zip((self.small, self.large), self._lowest, strict=True)
+        )
+        self.with_novel = stitched(
+            self.small,
+            self.large,
+            np.ones(n_small, bool),
+            self.found.novel,
+            thresholds=thresholds,
+            bias=self._bias,
+        )
+        self._loss, self._fired = self._run(self.with_novel)
+
+    @property
+    def entries(self) -> int:
+        """Entries of all rows: an error's element mean is its sum over these."""
+        return self.insertions.rows * self._data.d_model
+
+    @property
+    def insertion_changes(self) -> np.ndarray:
+        """(n_large,) the change of the mean squared error when this latent alone is added to the small SAE."""
+        share = bias_share(self._bias, len(self.decoders[0]), np.ones(len(self.decoders[1])))
+        return (self.insertions.squared_errors(share) - self.insertions.start) / self.entries
+
+    @property
+    def swap_changes(self) -> np.ndarray:
+        """(components,) the change when this component of the small SAE alone is swapped."""
+        kept = len(self.decoders[0]) - self.found.n_small_in
+        share = bias_share(self._bias, kept, self.found.n_large_in)
+        return (self.swaps.squared_errors(share) - self.swaps.start) / self.entries
+
+    @property
+    def fired(self) -> np.ndarray:
+        """(n_large,) on how many rows each latent of the large SAE fires."""
+        return np.rint((self.insertions.l0 - self.insertions.l0_start) * self.insertions.rows).astype(np.int64)
+
+    @property
+    def predicted(self) -> Prediction:
+        """The highest cosine as a predictor of the insertion's sign. Latents that never fire say nothing."""
+        fired = self.fired > 0
+        return prediction(self.found.max_cosine[fired], self.insertion_changes[fired] < 0)
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """The results of each latent, component and step, by file name."""
+        found, steps = self.found, self.way.steps
+        insertions = pd.DataFrame(
+            {
+                "latent": np.arange(len(found.max_cosine), dtype=np.int32),
+                "max_cosine": found.max_cosine,
+                "nearest": found.nearest.astype(np.int32),
+                "fired": self.fired,
+                "delta_mse": self.insertion_changes,
+                "kind": np.where(found.novel, "novel", "reconstruction"),
+            }
+        )
+        both = (found.n_small_in > 0) & (found.n_large_in > 0)
+        swaps = pd.DataFrame(
+            {
+                "component": np.arange(len(both), dtype=np.int32),
+                "n_small": found.n_small_in,
+                "n_large": found.n_large_in,
+                "delta_mse": self.swap_changes,
+                "delta_l0": self.swaps.l0 - self.swaps.l0_start,
+            }
+        )[both]
+        share = bias_share(self._bias, self.way.kept, steps["n_latents"] - self.way.kept)
+        loss = self.along_way.squared_errors(share)
+        path = steps.assign(mse=loss / self.entries, fvu=loss / self._variance, l0=self.along_way.l0)
+        return {
+            "insertions": insertions,
+            "components": found.table(),
+            "swaps": swaps.reset_index(drop=True),
+            "roc": self.predicted.curve,
+            "path": path,
+        }
+
+    def facts(self) -> dict:
+        """Counts and sums, for `stitch.json`."""
+        found, predicted = self.found, self.predicted
+        sizes = found.n_small_in + found.n_large_in
+        largest = int(sizes.argmax())
+        return {
+            "n_rows": self.insertions.rows,
+            "n_small": len(self.decoders[0]),
+            "n_large": len(self.decoders[1]),
+            "novel": int(found.novel.sum()),
+            "reconstruction": int((~found.novel).sum()),
+            "small_without_partner": int((found.n_large_in[found.of_small] == 0).sum()),
+            "components": len(sizes),
+            "largest_component": [int(found.n_small_in[largest]), int(found.n_large_in[largest])],
+            "largest_component_share": float(sizes[largest] / sizes.sum()),
+            "census": found.census(),
+            "auc": _number(predicted.auc),
+            "youden_threshold": _number(predicted.threshold),
+            "youden_j": _number(predicted.j),
+            "stitched_fvu": _number(self._loss / self._variance if self._variance > 0 else np.nan),
+            "stitched_l0": self._fired / self.insertions.rows,
+        }
+
+    def _set_out(self, way: Interpolation) -> Changes:
+        self.way = way
+        self.along_way = Changes(*self.decoders, way.taken, way.added, len(way.steps), apart=False)
+        return self.along_way
+
+    def _pass(self, totals: list[Changes]) -> None:
+        """Pass all rows through both SAEs, and add them to these totals."""
+        device = self.small.encoder.device
+        variance = Variance(self._data.mean.to(device))
+        self._lowest: tuple[list, list] = ([], [])
+        for x in blocks(self._data, max(len(decoder) for decoder in self.decoders)):
+            x = x.to(device)
+            sides = [Side.of(one, x) for one in (self.small, self.large)]
+            for one, side, lowest in zip((self.small, self.large), sides, self._lowest, strict=True):
+                lowest.append(_lowest(one, side, x))
+            for total in totals:
+                total.add(*sides, self._pool)
+            variance.add(x)
+        self._variance = variance.total()
+
+    def _run(self, sae: SAE) -> tuple[float, int]:
+        """The sum of squared errors of an SAE on all rows, and how often its latents fire."""
+        loss, fired = 0.0, 0
+        for x in blocks(self._data, sae.n_latents):
+            x = x.to(sae.encoder.device)
+            latents = sae.encode(x)
+            loss += float((sae.reconstruct(latents, x) - x).square().sum(dtype=torch.float64))
+            fired += int((latents != 0).sum())
+        return loss, fired
+
+
+def _lowest(sae: SAE, side: Side, x: torch.Tensor) -> np.ndarray:
+    """The lowest activation of each row on which some latent fires, as the encoder gives it."""
+    lowest = np.full(len(side.error), np.inf, np.float32)
+    np.minimum.at(lowest, side.rows, side.values)
+    if sae.input_norm == "layer":
+        lowest /= x.std(-1).numpy(force=True)
+    elif sae.input_norm == "unit":
+        lowest /= (x.norm(dim=-1) / x.shape[-1] ** 0.5).numpy(force=True)
+    return lowest[np.isfinite(lowest)]
+
+
+def _check_pair(pair: str, saes: dict) -> None:
+    """Refuse a pair whose SAEs are not given."""
+    if pair.count("-") != 1:
+        raise StudyError(f"stitch: --out {pair}=...; a pair is written SMALL-LARGE, such as 0-1")
+    if missing := [name for name in pair.split("-") if name not in saes]:
+        raise StudyError(f"stitch: no SAE is called {missing[0]}; --sae gives {', '.join(saes)}")
+
+
+def _number(value: float) -> float | None:
+    """JSON has no NaN and no infinity."""
+    return float(value) if np.isfinite(value) else None
