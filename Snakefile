@@ -63,12 +63,14 @@ include: "workflow/rules/score.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/explorer.smk"
+include: "workflow/rules/workflow_report.smk"
 
 
 rule all:
     default_target: True
     input:
-        results.report,
+        results.report("html"),
+        results.workflow_report,
         stages.firing.all_outputs(pipeline),
         stages.stitch.all_outputs(pipeline),
         stages.explain.targets(pipeline),

@@ -270,7 +270,6 @@ def test_the_summary_states_the_numbers_of_the_base_cohort(make):
     text = summary.summary(
         study="small {{ study }}",
         base="base",
-        note="Its licence is *mine*.",
         about=[("model", "my_model_"), ("k", "16")],
         overlap=overlaps,
         evaluation=evaluations,
@@ -284,7 +283,6 @@ def test_the_summary_states_the_numbers_of_the_base_cohort(make):
         "found only in the base, of 3 SAEs",
         "37.5% (standard deviation 1.0%, n = 12 bases)",
         "model my_model_; k 16.",
-        "Note: Its licence is *mine*.",
         "100.0% (100.0%, n = 2 repetitions)",
         "0.0% (no spread, n = 1 repetition)",
         "0.110 (0.100 to 0.120)",

@@ -29,6 +29,7 @@ def prints(pipeline: Pipeline) -> dict[str, str]:
         "drawing": found.drawing(pipeline.study.figures["joint"]),
         "summary": found.summary(),
         "report": found.report(),
+        "workflow report": found.workflow_report(),
     }
 
 
@@ -36,7 +37,7 @@ def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
     return {name for name in before if before[name] != after[name]}
 
 
-FROM_DRAWING = {"drawing", "report"}
+FROM_DRAWING = {"drawing", "report", "workflow report"}
 FROM_OVERLAP = {"overlap", "table", "summary", *FROM_DRAWING}
 FROM_EVALUATION = {"evaluation", "match", *FROM_OVERLAP}
 FROM_SAE = {"sae", "other seed", *FROM_EVALUATION}
@@ -77,8 +78,8 @@ CHANGES = {
     "another threshold": (edit("threshold", 0.5), FROM_OVERLAP),
     "one floor more": (edit("floor", {"repeats": 7}), FROM_OVERLAP),
     "another style": (edit("figures.style", {"font_size": 7}), FROM_DRAWING),
-    "another name": (edit("study", "renamed"), {"summary", "report"}),
-    "another note": (edit("note", "of a model"), {"summary", "report"}),
+    "another name": (edit("study", "renamed"), {"summary", "report", "workflow report"}),
+    "words about the study": (edit("about", "new"), {"report"}),
 }
 
 
@@ -122,7 +123,8 @@ CODE = {
     "overlap": FROM_OVERLAP,
     "figure-table": {"table", *FROM_DRAWING},
     "figure": FROM_DRAWING,
-    "summary": {"summary", "report"},
+    "summary": {"summary", "report", "workflow report"},
+    "report": {"report"},
 }
 
 

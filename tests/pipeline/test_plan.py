@@ -30,7 +30,8 @@ def test_jobs_and_tokens_are_exact():
         "floor": 2,
         "overlap": 2,
         "figures": 4,
-        "report": 2,
+        "report": 1,
+        "workflow report": 2,
     }
     assert found["tokens"].tokens == found["activations"].tokens == 4500
     assert found["train"].tokens == 5 * 4000

@@ -30,7 +30,8 @@ def test_a_rule_may_give_wildcards():
 def test_no_two_results_share_a_path(pipeline: Pipeline):
     results, tokens = pipeline.results, pipeline.study.tokens["tiny-web"]
     files = [
-        *(results.contents, results.checked, results.summary, results.report),
+        *(results.contents, results.checked, results.summary, results.workflow_report),
+        *(results.report(ending) for ending in ("html", "pdf", "json")),
         *(results.token_manifest(tokens), results.heldout_tokens(tokens), *results.token_chunks(tokens)),
         *(results.match("base", 0, 1), results.floor(64, 32, 0), *results.overlap_tables("base")),
         *(results.state((0,), "base", 0, 0), results.checkpoint("base", 0, "f" * 16, 0)),

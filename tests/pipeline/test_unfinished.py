@@ -110,6 +110,7 @@ def test_a_new_study_has_everything_to_make(pipeline: Pipeline):
         "summary": ["summary"],
         "report": ["report"],
         "explorer": ["explorer"],
+        "workflow_report": ["workflow_report"],
     }
 
 

@@ -162,7 +162,7 @@ def traced(folder: Path, url: str) -> list[Trace]:
         formats.write(project.folder / "checkpoints" / name, planted_sae(rng), name)
     output = project.dry("--printshellcmds").output
     found = re.findall(r"python -m sae_stability (.*?)\)? (?:&>|&&) ", output)
-    # The report's checks and its record make no result that a hash stands for.
+    # The checks before Snakemake's report and its record make no result that a hash stands for.
     commands = [shlex.split(words) for words in found if not words.startswith(("verify ", "record "))]
     files = [project.folder / name for name in ("commands.json", "lines.json")]
     files[0].write_text(json.dumps(commands))
@@ -226,6 +226,7 @@ def hashed_by_the_pipeline(folder: Path) -> dict[tuple[str, str], tuple[str, ...
             record(of.drawing, figure)
         record(of.summary)
         record(of.explorer)
+        record(of.report)
         for cohort in map(pipeline.study.cohorts.get, pipeline.study.interpret.cohorts):
             for explainer in pipeline.study.interpret.explainers:
                 record(of.explanations, explainer, cohort, cohort.seeds[0])

@@ -32,7 +32,17 @@ def commands(finished: Project, tmp_path_factory) -> dict[str, Job]:
     """
     folder = tmp_path_factory.mktemp("printed") / "project"
     ignored = shutil.ignore_patterns(
-        "tokens", "saes", "evaluation", "matches", "floors", "overlap", "figures", "summary.*", "report.*", ".snakemake"
+        "tokens",
+        "saes",
+        "evaluation",
+        "matches",
+        "floors",
+        "overlap",
+        "figures",
+        "summary.*",
+        "report.*",
+        "workflow-report.*",
+        ".snakemake",
     )
     project = Project(shutil.copytree(finished.folder, folder, symlinks=True, ignore=ignored))
     jobs = project.dry("--printshellcmds", "--forceall").commands

@@ -45,8 +45,8 @@ def test_a_module_runs_its_own_library_and_makes_the_report(outer: Project, fini
     assert figure.read_bytes() == picture
     html = report.read_text()
     caption = " ".join((outer.folder / "results/figures/seeds.rst").read_text().split()[:5])
-    assert f"<p>{caption}" in html
-    assert "Of the latents of one base SAE" in html, "the key numbers are its first page"
+    assert caption in html
+    assert "Of the latents of one base SAE" in html, "the key numbers are in its abstract"
 
 
 def test_a_mistake_in_a_module_is_one_line(outer: Project):

@@ -71,7 +71,7 @@ def test_a_new_layer_comes_as_a_pass_and_leaves_the_old_one_alone(neox: Project)
 def test_a_change_of_style_redraws_and_counts_nothing_again(neox: Project):
     before = neox.files("figures/*.svg")
     neox.edit(lambda study: study["figures"].update(style={"font_size": 9}))
-    assert set(neox.dry().jobs) == {"draw_joint", "draw_seeds", "draw_size", "report"}
+    assert set(neox.dry().jobs) == {"draw_joint", "draw_seeds", "draw_size", "report", "workflow_report"}
     neox.snakemake("figures")
     after = neox.files("figures/*.svg")
     assert all(after[name] != before[name] for name in before)
@@ -79,7 +79,7 @@ def test_a_change_of_style_redraws_and_counts_nothing_again(neox: Project):
 
 def test_an_edit_of_one_drawing_redraws_one_figure(neox: Project):
     neox.edit_code("figures/drawings/joint.py", "draw")
-    assert set(neox.dry().jobs) == {"draw_joint", "report"}
+    assert set(neox.dry().jobs) == {"draw_joint", "report", "workflow_report"}
 
 
 def test_an_edit_of_the_matching_code_does_not_retrain(neox: Project):

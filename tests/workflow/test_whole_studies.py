@@ -17,7 +17,8 @@ from tests.workflow.conftest import Project, new_project, tiny_study
 
 def test_a_study_makes_everything_it_promises(finished_neox: Project):
     results = finished_neox.folder / "results"
-    assert (results / "report.html").stat().st_size > 100_000
+    assert (results / "workflow-report.html").stat().st_size > 100_000
+    assert (results / "report.pdf").read_bytes().startswith(b"%PDF-")
     for figure in ("joint", "seeds", "size"):
         for ending in ("svg", "pdf", "png", "csv", "parquet", "rst"):
             assert (results / "figures" / f"{figure}.{ending}").stat().st_size > 0
@@ -25,15 +26,18 @@ def test_a_study_makes_everything_it_promises(finished_neox: Project):
     assert not list((results / "states").rglob("*.safetensors")), "states between chunks are temporary"
 
 
-def test_the_report_shows_captions_and_key_numbers(finished_neox: Project):
+def test_both_reports_show_captions_and_key_numbers(finished_neox: Project):
     results = finished_neox.folder / "results"
-    html = (results / "report.html").read_text()
+    html = (results / "workflow-report.html").read_text()
+    paper = (results / "report.html").read_text()
     pairs = pd.read_parquet(results / "overlap" / "base" / "pairs.parquet").set_index(["source", "latents"])
     (shared,) = pairs.loc[[("trained", "all")], "shared"]
-    assert f"Of the latents of one base SAE, {phrases.percent(shared)} are shared" in html
+    for page in (html, paper):
+        assert f"Of the latents of one base SAE, {phrases.percent(shared)} are shared" in page
     for figure in ("joint", "seeds", "size"):
         first_words = " ".join((results / "figures" / f"{figure}.rst").read_text().split()[:5])
         assert f"<p>{first_words}" in html
+        assert f"Figure {figure}.</strong> {first_words}" in paper
     quality = read_json(results / "evaluation" / "base" / "seed-0.json")
     assert f"{quality['n_rows']:,}" in html
     for setting in ("hookpoint layers.0.mlp", "latents 48", "training tokens 8,000", "architecture topk"):

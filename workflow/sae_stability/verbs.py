@@ -70,5 +70,6 @@ VERBS = {
     "explorer": Verb("explorer.write:write_explorer", "stage: a site in which latents are looked at"),
     "verify": Verb("files:verify", "check that tables and figures are as they were written"),
     "record": Verb("files:write_record", "stage: what a file was made from, beside it"),
+    "report": Verb("report.paper:write_report", "stage: the paper, as an HTML page and a PDF"),
     "summary": Verb("figures.summary:write_summary", "stage: key numbers of the study in words"),
 }

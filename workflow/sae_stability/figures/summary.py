@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -46,7 +47,6 @@ def write_summary(
     *,
     study: str,
     base: str,
-    note: str | None = None,
     about: list[tuple[str, str]] = (),
     overlap: list[tuple[str, Path]],
     evaluation: list[tuple[str, Path]] = (),
@@ -60,7 +60,6 @@ def write_summary(
     Args:
         study: name of the study.
         base: the cohort whose numbers come first, one of those in overlap.
-        note: what the study's author says of it.
         about: NAME=VALUE of a setting of the base cohort, once for each, in order.
         overlap: COHORT=folder of overlap tables, once for each cohort of the study.
         evaluation: COHORT=evaluation file (JSON), once for each SAE of the study.
@@ -72,7 +71,7 @@ def write_summary(
     Raises:
         StudyError: a missing or damaged table, or a base cohort that is not in `overlap`.
     """
-    given = {"base": base, "note": note, "about": about, "overlap": overlap}
+    given = {"base": base, "about": about, "overlap": overlap}
     text = summary(study=study, evaluation=evaluation, controls=controls, **given)
     with files.atomic(out) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -84,7 +83,6 @@ def summary(
     *,
     study: str,
     base: str,
-    note: str | None = None,
     about: list[tuple[str, str]] = (),
     overlap: list[tuple[str, Path]],
     evaluation: list[tuple[str, Path]] = (),
@@ -100,36 +98,70 @@ def summary(
     folders = dict(overlap)
     if base not in folders:
         raise StudyError(f"summary: no overlap tables of the base cohort {base!r}; there are {', '.join(folders)}")
-    columns = ["a", "b", "source", "latents", "n", *overlap_tables.PAIR_STATISTICS]
-    pairs, threshold = overlap_tables.read(folders[base], "pairs", columns)
-    seeds = seed_counts.rows_of([(base, folders[base])], "only_in_base")
-    n_seeds = int(seeds["n_seeds"].iloc[0])
-    quality = pd.DataFrame([{"cohort": cohort, **files.read_json(path)} for cohort, path in evaluation])
+    found = read(base=base, folder=folders[base], evaluation=evaluation)
     parts = [
-        f"Study **{phrases.escape(study)}**: {phrases.count(len(quality), 'SAE')} in "
+        f"Study **{phrases.escape(study)}**: {phrases.count(len(found.quality), 'SAE')} in "
         f"{phrases.count(len(overlap), 'cohort')}; base "
-        f"cohort {phrases.escape(base)} with {phrases.count(n_seeds, 'seed')}.",
-        _answer(pairs),
+        f"cohort {phrases.escape(base)} with {phrases.count(found.n_seeds, 'seed')}.",
+        f"**{answer(found)}**",
         *_settings(base, about),
-        *([f"Note: {phrases.escape(note)}"] if note else []),
-        _table([("", *(heading for heading, _ in _COLUMNS)), *_overlap_rows(pairs, seeds, n_seeds)]),
-        _how_to_read(pairs, threshold),
+        overlap_table(found),
+        how_to_read(found),
         *(control_words.what_is_left(files.read_table(path)[0]) for path in controls),
-        *_quality(quality),
-        _limits(pairs, n_seeds),
+        *quality_of_cohorts(found),
+        limits(found),
         _TRAINING,
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _answer(pairs: pd.DataFrame) -> str:
+class Numbers(NamedTuple):
+    """What the key numbers are taken from.
+
+    Attributes:
+        pairs: `pairs` of the base cohort's overlap tables.
+        seeds: "only_in_base" of the base cohort, as `seed_counts.rows_of` gives it.
+        threshold: cosine from which a matched pair counts as shared.
+        quality: a row for each SAE of the study: its cohort and the values of its evaluation.
+    """
+
+    pairs: pd.DataFrame
+    seeds: pd.DataFrame
+    threshold: float
+    quality: pd.DataFrame
+
+    @property
+    def n_seeds(self) -> int:
+        """How many SAEs the base cohort has."""
+        return int(self.seeds["n_seeds"].iloc[0])
+
+
+def read(*, base: str, folder: Path, evaluation: Sequence[tuple[str, Path]]) -> Numbers:
+    """Read what the key numbers are taken from.
+
+    Args:
+        base: the base cohort.
+        folder: its overlap tables.
+        evaluation: (cohort, evaluation file) of each SAE of the study.
+
+    Raises:
+        StudyError: a missing or damaged table.
+    """
+    columns = ["a", "b", "source", "latents", "n", *overlap_tables.PAIR_STATISTICS]
+    pairs, threshold = overlap_tables.read(folder, "pairs", columns)
+    seeds = seed_counts.rows_of([(base, folder)], "only_in_base")
+    quality = pd.DataFrame([{"cohort": cohort, **files.read_json(path)} for cohort, path in evaluation])
+    return Numbers(pairs, seeds, threshold, quality)
+
+
+def answer(found: Numbers) -> str:
     """The study's question, answered for the base cohort in one sentence."""
-    shared = rows_where(pairs, source="trained", latents="all")["shared"].mean()
+    shared = rows_where(found.pairs, source="trained", latents="all")["shared"].mean()
     if pd.isna(shared):
-        return "**No pair has a shared fraction.**"
+        return "No pair has a shared fraction."
     return (
-        f"**Of the latents of one base SAE, {phrases.percent(shared)} are shared with another that differs from it "
-        f"in its seed only; {phrases.percent(1 - shared)} are not.**"
+        f"Of the latents of one base SAE, {phrases.percent(shared)} are shared with another that differs from it "
+        f"in its seed only; {phrases.percent(1 - shared)} are not."
     )
 
 
@@ -137,6 +169,12 @@ def _settings(base: str, about: list[tuple[str, str]]) -> list[str]:
     """The base cohort's settings; they are text from the study, and so escaped."""
     settings = "; ".join(f"{name} {phrases.escape(value)}" for name, value in about)
     return [f"What was studied, in the base cohort {phrases.escape(base)}: {settings}."] if about else []
+
+
+def overlap_table(found: Numbers) -> str:
+    """What the base cohort's SAEs share, beside both floors, as a list-table."""
+    pairs, seeds, _, _ = found
+    return _table([("", *(heading for heading, _ in _COLUMNS)), *_overlap_rows(pairs, seeds, found.n_seeds)])
 
 
 def _overlap_rows(pairs: pd.DataFrame, seeds: pd.DataFrame, n_seeds: int) -> list[tuple[str, ...]]:
@@ -171,8 +209,9 @@ def _seed_cell(rows: pd.DataFrame, source: str) -> str:
     return f"{phrases.percent(row['mean'])} (standard deviation {phrases.percent(row['std'])}, n = {number})"
 
 
-def _quality(quality: pd.DataFrame) -> list[str]:
-    """A table with a row for each cohort, and what it shows."""
+def quality_of_cohorts(found: Numbers) -> list[str]:
+    """What the quality of every cohort shows, and a list-table of it; one sentence if it was not measured."""
+    quality = found.quality
     measured = [item for item in QUALITY if item[0] in quality and quality[item[0]].notna().any()]
     if not measured:
         return ["FVU, L0, dead latents and CE recovered: not measured, because the SAEs were shown no activations."]
@@ -203,7 +242,9 @@ def _mean_and_range(values: pd.Series, form: str) -> str:
     return mean if low == high else f"{mean} ({low} to {high})"
 
 
-def _how_to_read(pairs: pd.DataFrame, threshold: float) -> str:
+def how_to_read(found: Numbers) -> str:
+    """How to read the numbers of overlap, as a paragraph."""
+    pairs, threshold = found.pairs, found.threshold
     live = (
         "Live latents are those that fired on the held-out rows. A fraction of live latents counts those of the base; "
         "a dead counterpart does not count as found."
@@ -220,9 +261,10 @@ def _how_to_read(pairs: pd.DataFrame, threshold: float) -> str:
     )
 
 
-def _limits(pairs: pd.DataFrame, n_seeds: int) -> str:
-    number = len(rows_where(pairs, source="trained", latents="all"))
-    counted = f"{phrases.count(n_seeds, 'seed')} and {phrases.count(number, 'pair')}"
+def limits(found: Numbers) -> str:
+    """What the numbers can say, and what they cannot, as a paragraph."""
+    number = len(rows_where(found.pairs, source="trained", latents="all"))
+    counted = f"{phrases.count(found.n_seeds, 'seed')} and {phrases.count(number, 'pair')}"
     said = "how much that fraction varies" if number > 1 else "nothing about how much that fraction varies"
     return (
         "What it can say: how the shared fraction differs between cohorts trained alike in everything else; and from "

@@ -39,6 +39,7 @@ from sae_stability.pipeline import (
     substitution,
     summary,
     train,
+    workflow_report,
 )
 from sae_stability.pipeline.blocks import blocks_of
 from sae_stability.pipeline.contents import Contents
@@ -67,6 +68,7 @@ STAGES = (
     figures,
     report,
     explorer,
+    workflow_report,
 )
 """Every stage, in the order in which they run."""
 
@@ -89,6 +91,7 @@ FINGERPRINTED = {
     "summary": summary,
     "report": report,
     "explorer": explorer,
+    "workflow_report": workflow_report,
     "explain": explain,
     "score": score,
     "fresh_tokens": fresh_tokens,

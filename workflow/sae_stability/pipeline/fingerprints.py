@@ -11,6 +11,7 @@ from sae_stability.pipeline.code_hash import code_hash
 from sae_stability.pipeline.contents import Contents
 from sae_stability.pipeline.external import format_of, local_files
 from sae_stability.pipeline.figures import scored
+from sae_stability.pipeline.report import facts
 from sae_stability.pipeline.summary import about, control_figures
 from sae_stability.sae.format_names import FORMATS
 from sae_stability.study.build import Study
@@ -131,13 +132,17 @@ class Fingerprints:
     def summary(self) -> str:
         """Of the key numbers in words."""
         cohorts = list(self._study.cohorts.values())
-        told = [self._study.name, self._study.note, about(self._study, cohorts[0])]
+        told = [self._study.name, about(self._study, cohorts[0])]
         tables = [[cohort.slug, self.overlap(cohort)] for cohort in cohorts]
         controls = [self.table(figure) for figure in control_figures(self._study)]
         return key(told, tables, [self._evaluations(cohort) for cohort in cohorts], controls, code_hash("summary"))
 
     def report(self) -> str:
-        """Of the report."""
+        """Of the paper."""
+        return key(self.workflow_report(), facts(self._study), code_hash("report"))
+
+    def workflow_report(self) -> str:
+        """Of Snakemake's own report."""
         figures = [[slug, self.drawing(figure)] for slug, figure in self._study.figures.items()]
         return key(figures, self.summary())
 

@@ -234,15 +234,19 @@ class Results:
         """What the key numbers were made from, with their digest."""
         return self.path("summary.json")
 
-    @property
-    def report(self) -> str:
-        """The report."""
-        return self.path("report.html")
+    def report(self, ending: str) -> str:
+        """The paper: a page (html), a PDF (pdf), or the record of both (json)."""
+        return self.path(f"report.{ending}")
 
     @property
-    def report_record(self) -> str:
-        """What the report was made from, with its digest."""
-        return self.path("report.json")
+    def workflow_report(self) -> str:
+        """Snakemake's own report."""
+        return self.path("workflow-report.html")
+
+    @property
+    def workflow_report_record(self) -> str:
+        """What Snakemake's report was made from, with its digest."""
+        return self.path("workflow-report.json")
 
 
 def fetched_name(sae: ExternalSae) -> str:

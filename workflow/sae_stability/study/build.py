@@ -36,7 +36,7 @@ class Study:
     """A whole study. Every mapping is keyed by slug; `style` and `plan` are the plain settings of those sections."""
 
     name: str
-    note: str | None
+    about: str | None
     results: str
     device: str
     threshold: float
@@ -80,7 +80,7 @@ class Study:
         figures = config["figures"]
         study = cls(
             name=config["study"],
-            note=config["note"],
+            about=config["about"],
             results=config["results"],
             device=config["device"],
             threshold=config["threshold"],

@@ -1,0 +1,72 @@
+"""Sentences appear with their condition and vanish with it."""
+
+import pandas as pd
+import pytest
+
+from sae_stability.report import claims
+from sae_stability.report.evidence import Drawn, Evidence, gather
+from tests.figures.conftest import Maker
+from tests.report.conftest import FACTS
+
+
+@pytest.fixture
+def evidence(tmp_path):
+    """Makes the evidence of a study whose base cohort is as the options say."""
+
+    def make(facts: dict | None = None, figures: list[Drawn] = (), dead: float = 0.02, **options) -> Evidence:
+        maker = Maker(tmp_path)
+        base = maker.cohort("base", **{"seeds": 5, **options})
+        evaluation = [("base", maker.evaluation("base", dead_fraction=dead))]
+        given = FACTS | (facts or {})
+        found = gather(study="s", base="base", facts=given, overlap=base.overlap, evaluation=evaluation, figure=[])
+        return found._replace(figures=list(figures))
+
+    return make
+
+
+def said(found: Evidence) -> str:
+    return " ".join([*claims.abstract(found), *claims.may_claim(found)])
+
+
+# What must be in a study's words, what changes it, and what takes the words away.
+CONDITIONS = {
+    "more than chance gives. Among": ({}, {"shared": 0.0}),
+    "no evidence that two seeds find common features": ({"shared": 0.0}, {}),
+    "You may not conclude, for these models, texts and budgets, that": ({"shared": 0.0}, {}),
+    "Random dictionaries of the same shape": ({}, {"floor": False}),
+    "chance is not ruled out": ({"floor": False}, {}),
+    "Among latents that fire": ({}, {"live": False}),
+    "With 5 seeds compared": ({}, {"seeds": 2}),
+    "is one pair of seeds: its numbers have no spread": ({"seeds": 2}, {}),
+    "10.0% of the base's latents never fire": ({"dead": 0.1}, {"dead": 0.02}),
+    "5,000 times fewer": ({}, {"facts": {"base_tokens": 8_000_000_000}}),
+    "400,000 distinct tokens read 4 times": ({}, {"facts": {"base_epochs": 1}}),
+    "on activations of nobody/tiny": ({}, {"facts": {"models": []}}),
+    "were made elsewhere": ({"facts": {"trained": 0, "external": 1, "base_tokens": None}}, {}),
+}
+
+
+@pytest.mark.parametrize("words", CONDITIONS)
+def test_a_sentence_is_there_while_its_condition_holds(evidence, words: str):
+    holds, fails = CONDITIONS[words]
+    assert words in said(evidence(**holds))
+    assert words not in said(evidence(**fails))
+
+
+@pytest.mark.parametrize(
+    ("fractions", "course"),
+    [
+        ([0.1, 0.2, 0.4], "rises from 10.0% to 40.0%"),
+        ([0.4, 0.2, 0.1], "falls from 40.0% to 10.0%"),
+        ([0.1, 0.5, 0.4], "goes, with turns between, from 10.0% to 40.0%"),
+    ],
+)
+def test_the_course_of_a_sweep_is_told_as_it_is(evidence, fractions: list[float], course: str):
+    rows = pd.DataFrame({"x": [8.0, 16.0, 32.0], "fraction": fractions})
+    rows = rows.assign(source="trained", statistic="shared", latents="all")
+    sweep = Drawn("k", rows, None)
+    assert f"As k grows from 8 to 32, the shared part {course}." in said(evidence(figures=[sweep]))
+    assert "3 places of the sweeps are one pair of seeds" in said(evidence(figures=[sweep]))
+    single = Drawn("k", rows[:1], None)
+    assert "As k grows" not in said(evidence(figures=[single]))
+    assert "1 place of the sweeps is one pair of seeds" in said(evidence(figures=[single]))
