@@ -61,6 +61,7 @@ include: "workflow/rules/explain.smk"
 include: "workflow/rules/score.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/explorer.smk"
 
 
 rule all:
@@ -72,6 +73,7 @@ rule all:
         stages.explain.targets(pipeline),
         stages.similarity.targets(pipeline),
         stages.score_summary.targets(pipeline),
+        stages.explorer.targets(pipeline),
 
 
 rule activations:

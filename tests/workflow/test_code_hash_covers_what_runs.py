@@ -224,6 +224,7 @@ def hashed_by_the_pipeline(folder: Path) -> dict[tuple[str, str], tuple[str, ...
             record(of.table, figure)
             record(of.drawing, figure)
         record(of.summary)
+        record(of.explorer)
         for cohort in map(pipeline.study.cohorts.get, pipeline.study.interpret.cohorts):
             for explainer in pipeline.study.interpret.explainers:
                 record(of.explanations, explainer, cohort, cohort.seeds[0])
@@ -294,7 +295,7 @@ def test_every_stage_ran(traces):
         "score-summary",
         "explanation-similarity",
     }
-    assert stages | {"figure-table", "figure", "summary"} <= {trace.verb for trace in traces}
+    assert stages | {"figure-table", "figure", "summary", "explorer"} <= {trace.verb for trace in traces}
     given = [(trace.verb, flags(trace.words)) for trace in traces]
     assert {words["--architecture"] for verb, words in given if verb == "train"} == set(REGISTRY)
     assert {words["--figure"] for verb, words in given if verb == "figure"} == set(FIGURES)

@@ -64,6 +64,7 @@ VERBS = {
     ),
     "figure-table": Verb("figures.tables:write_table", "stage: overlap tables to a figure's tidy table"),
     "figure": Verb("figures.drawings:write_figure", "stage: a tidy table to a figure and its caption"),
+    "explorer": Verb("explorer.write:write_explorer", "stage: a site in which latents are looked at"),
     "verify": Verb("files:verify", "check that tables and figures are as they were written"),
     "record": Verb("files:write_record", "stage: what a file was made from, beside it"),
     "summary": Verb("figures.summary:write_summary", "stage: key numbers of the study in words"),

@@ -21,6 +21,7 @@ from sae_stability.pipeline import (
     drawings,
     evaluate,
     explain,
+    explorer,
     external,
     figures,
     firing,
@@ -63,6 +64,7 @@ STAGES = (
     score,
     figures,
     report,
+    explorer,
 )
 """Every stage, in the order in which they run."""
 
@@ -83,6 +85,7 @@ FINGERPRINTED = {
     "drawings": drawings,
     "summary": summary,
     "report": report,
+    "explorer": explorer,
     "explain": explain,
     "score": score,
     "fresh_tokens": fresh_tokens,

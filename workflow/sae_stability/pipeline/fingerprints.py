@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from sae_stability.figures.registry import FIGURES
 from sae_stability.fingerprint import key
 from sae_stability.interpret.limits import WITHOUT_EXPLANATION
-from sae_stability.pipeline import activations, judges, meta
+from sae_stability.pipeline import activations, explorer, judges, meta, score
 from sae_stability.pipeline.code_hash import code_hash
 from sae_stability.pipeline.contents import Contents
 from sae_stability.pipeline.external import format_of, local_files
@@ -133,6 +133,23 @@ class Fingerprints:
         """Of the report."""
         figures = [[slug, self.drawing(figure)] for slug, figure in self._study.figures.items()]
         return key(figures, self.summary())
+
+    def explorer(self) -> str:
+        """Of the site in which latents are looked at."""
+        study = self._study
+        told = [study.name, study.threshold, [about(study, cohort) for cohort in study.cohorts.values()]]
+        cohorts = [[cohort.slug, self.overlap(cohort)] for cohort in study.cohorts.values()]
+        fired = map(study.cohorts.get, study.firing.cohorts)
+        # What latents fire together rests on the matches, as the overlap tables do.
+        fires = [[cohort.slug, seed, self.firing(cohort, seed)] for cohort in fired for seed in cohort.seeds]
+        said = [
+            [explainer, name, seed, self.explanations(explainer, study.cohorts[name], seed)]
+            for name in study.interpret.cohorts
+            for explainer in study.interpret.explainers
+            for seed in study.cohorts[name].seeds
+        ]
+        scored = [[*names, self.score_summary(*names)] for names in score.combinations(study)]
+        return key(told, cohorts, fires, said, scored, explorer.site_digest(), code_hash("explorer"))
 
     def explanations(self, explainer: str, cohort: Cohort | ExternalCohort, seed: int) -> str:
         """Of what a judge says of an SAE's latents."""

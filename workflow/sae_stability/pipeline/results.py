@@ -211,6 +211,16 @@ class Results:
         return self.path("figures", f"{figure}.{ending}")
 
     @property
+    def explorer(self) -> str:
+        """The first page of the site in which latents are looked at."""
+        return self.path("explorer", "index.html")
+
+    @property
+    def explorer_record(self) -> str:
+        """What the site was made from, with the digests of its data."""
+        return self.path("explorer", "data", "record.json")
+
+    @property
     def summary(self) -> str:
         """The key numbers in words: the report's first page."""
         return self.path("summary.rst")
