@@ -8,7 +8,6 @@ import pytest
 
 from sae_stability.pipeline import Pipeline, report, summary, workflow_report
 from tests.pipeline.words import flags_of
-from tests.study_config import small_config
 
 
 def test_the_key_numbers_come_from_every_cohort(pipeline: Pipeline):
