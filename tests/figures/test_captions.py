@@ -51,9 +51,6 @@ def test_every_caption_is_short_valid_and_says_what_shared_means(figure, publish
         assert "same counterpart by the encoder and by the decoder assignment" in text
     assert "random" in text
     assert "live" in text
-    assert "n = " in text
-    assert 3 <= sentences(text) <= 8
-    assert html(text).startswith("<p>")
 
 
 def test_a_sweep_caption_states_the_ends_the_extremes_the_spread_and_the_floor(make):
