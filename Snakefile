@@ -53,6 +53,7 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/match.smk"
 include: "workflow/rules/firing.smk"
 include: "workflow/rules/substitution.smk"
+include: "workflow/rules/consensus.smk"
 include: "workflow/rules/stitch.smk"
 include: "workflow/rules/floors.smk"
 include: "workflow/rules/overlap.smk"
@@ -60,6 +61,7 @@ include: "workflow/rules/explain.smk"
 include: "workflow/rules/score.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/explorer.smk"
 
 
 rule all:
@@ -71,6 +73,7 @@ rule all:
         stages.explain.targets(pipeline),
         stages.similarity.targets(pipeline),
         stages.score_summary.targets(pipeline),
+        stages.explorer.targets(pipeline),
 
 
 rule activations:

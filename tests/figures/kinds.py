@@ -10,6 +10,7 @@ UNPUBLISHED = {
     "score-partner",
     "substitution",
     "pooling",
+    "consensus",
 }
 
 # Cosines as they are: nothing is counted as shared.

@@ -78,6 +78,7 @@ def study(url: str) -> dict:
             "base": {**place, **seeds, "auxk_alpha": 0.03, "seeds_per_job": 1},
             "order": {**place, "auxk_alpha": 0.03, "init_seeds": [0], "order_seeds": [0, 1]},
             "docs": {"pass": "docs", "tensorboard": True},
+            "trio": {**place, "init_seeds": [0, 1, 2]},
             "matrix": {"pass": "mine", "normalisation": "none"},
             "elsewhere": {"saes": [f"checkpoints/{name}" for name in formats.WRITTEN]},
             **cohorts,
@@ -101,6 +102,7 @@ def study(url: str) -> dict:
                 name: {kind.draws: {"cohort": "base", "stitch": "seeds"}.get(kind.draws, name.removesuffix("-cosine"))}
                 for name, kind in FIGURES.items()
             }
+            | {"consensus": {"cohort": "trio"}}
         },
         "floor": {"repeats": 1},
         # More than `stories` holds out, so that further text is read, and fewer than `docs` holds out.
@@ -219,6 +221,7 @@ def hashed_by_the_pipeline(folder: Path) -> dict[tuple[str, str], tuple[str, ...
             record(of.table, figure)
             record(of.drawing, figure)
         record(of.summary)
+        record(of.explorer)
         for cohort in map(pipeline.study.cohorts.get, pipeline.study.interpret.cohorts):
             for explainer in pipeline.study.interpret.explainers:
                 record(of.explanations, explainer, cohort, cohort.seeds[0])
@@ -272,12 +275,13 @@ def test_every_stage_ran(traces):
         "firing",
         "substitution",
         "stitch",
+        "consensus",
         "explain",
         "score",
         "score-summary",
         "explanation-similarity",
     }
-    assert stages | {"figure-table", "figure", "summary"} <= {trace.verb for trace in traces}
+    assert stages | {"figure-table", "figure", "summary", "explorer"} <= {trace.verb for trace in traces}
     given = [(trace.verb, flags(trace.words)) for trace in traces]
     assert {words["--architecture"] for verb, words in given if verb == "train"} == set(REGISTRY)
     assert {words["--figure"] for verb, words in given if verb == "figure"} == set(FIGURES)

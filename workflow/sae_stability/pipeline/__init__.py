@@ -17,10 +17,12 @@ from pathlib import Path
 
 from sae_stability.pipeline import (
     activations,
+    consensus,
     corpus,
     drawings,
     evaluate,
     explain,
+    explorer,
     external,
     figures,
     firing,
@@ -54,6 +56,7 @@ STAGES = (
     match,
     firing,
     substitution,
+    consensus,
     stitch,
     floors,
     overlap,
@@ -61,6 +64,7 @@ STAGES = (
     score,
     figures,
     report,
+    explorer,
 )
 """Every stage, in the order in which they run."""
 
@@ -73,6 +77,7 @@ FINGERPRINTED = {
     "match": match,
     "firing": firing,
     "substitution": substitution,
+    "consensus": consensus,
     "stitch": stitch,
     "floors": floors,
     "overlap": overlap,
@@ -80,6 +85,7 @@ FINGERPRINTED = {
     "drawings": drawings,
     "summary": summary,
     "report": report,
+    "explorer": explorer,
     "explain": explain,
     "score": score,
     "fresh_tokens": fresh_tokens,

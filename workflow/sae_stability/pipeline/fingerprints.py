@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from sae_stability.figures.registry import FIGURES
 from sae_stability.fingerprint import key
 from sae_stability.interpret.limits import WITHOUT_EXPLANATION
-from sae_stability.pipeline import activations, judges
+from sae_stability.pipeline import activations, explorer, judges, score
 from sae_stability.pipeline.code_hash import code_hash
 from sae_stability.pipeline.contents import Contents
 from sae_stability.pipeline.external import format_of, local_files
@@ -85,6 +85,13 @@ class Fingerprints:
         saes = [self.sae(cohort, seed) for seed in (a, b)]
         return key(saes, self.match(cohort, a, b), rows, self._study.threshold, code)
 
+    def consensus(self, cohort: Cohort | ExternalCohort) -> str:
+        """Of a cohort's groups of latents and its consensus SAEs."""
+        matches = [[a, b, self.match(cohort, a, b)] for a, b in cohort.pairs]
+        rows = [cohort.pass_ and self.activations(cohort.pass_), cohort.hookpoint, self._study.device]
+        code = code_hash("consensus", *_saved(cohort))
+        return key(self._evaluations(cohort), matches, rows, self._study.threshold, code)
+
     def stitch(self, stitch: Stitch, number: int) -> str:
         """Of a pair of neighbours in a chain."""
         saes = [(self._study.cohorts[name], seed) for name, seed in stitch.pairs[number]]
@@ -124,6 +131,23 @@ class Fingerprints:
         """Of the report."""
         figures = [[slug, self.drawing(figure)] for slug, figure in self._study.figures.items()]
         return key(figures, self.summary())
+
+    def explorer(self) -> str:
+        """Of the site in which latents are looked at."""
+        study = self._study
+        told = [study.name, study.threshold, [about(study, cohort) for cohort in study.cohorts.values()]]
+        cohorts = [[cohort.slug, self.overlap(cohort)] for cohort in study.cohorts.values()]
+        fired = map(study.cohorts.get, study.firing.cohorts)
+        # What latents fire together rests on the matches, as the overlap tables do.
+        fires = [[cohort.slug, seed, self.firing(cohort, seed)] for cohort in fired for seed in cohort.seeds]
+        said = [
+            [explainer, name, seed, self.explanations(explainer, study.cohorts[name], seed)]
+            for name in study.interpret.cohorts
+            for explainer in study.interpret.explainers
+            for seed in study.cohorts[name].seeds
+        ]
+        scored = [[*names, self.score_summary(*names)] for names in score.combinations(study)]
+        return key(told, cohorts, fires, said, scored, explorer.site_digest(), code_hash("explorer"))
 
     def explanations(self, explainer: str, cohort: Cohort | ExternalCohort, seed: int) -> str:
         """Of what a judge says of an SAE's latents."""
@@ -193,6 +217,8 @@ class Fingerprints:
             besides += [self.cofiring(cohort, *pair) for cohort in cohorts for pair in cohort.pairs]
         if "substitution" in kind.extra:
             besides += [self.substitution(cohort, *pair) for cohort in cohorts for pair in cohort.pairs]
+        if "consensus" in kind.extra:
+            besides += [self.consensus(cohort) for cohort in cohorts]
         if figure.stitch is not None:
             besides += self._stitched(self._study.stitches[figure.stitch])
         besides += [[*names, self.scores(*names)] for names in scored(self._study, figure)]

@@ -104,7 +104,7 @@ def memory(pipeline: "Pipeline", names: list[Name]) -> int:
     saes = 4 * 2 * cohort.n_latents * cohort.d_model * len(_seeds(names))
     rows = _ROW_BYTES * _rows(study, cohort.pass_)
     model = 4 * (cohort.pass_.model.parameters or 0) if uses_model(study.firing, cohort.pass_) else 0
-    return megabytes(saes, rows, model, 2 * _contexts_bytes(study, cohort), 3 * shard_bytes(cohort.pass_), 10**9)
+    return megabytes(saes, rows, model, 2 * contexts_bytes(study, cohort), 3 * shard_bytes(cohort.pass_), 10**9)
 
 
 def threads(pipeline: "Pipeline", names: list[Name]) -> int:
@@ -125,7 +125,7 @@ def cost(study: Study, rates: dict) -> Cost | None:
         seeds, rows = len(cohort.seeds), _rows(study, cohort.pass_)
         jobs += 1
         tokens += rows * seeds
-        tables = seeds * (cohort.n_latents * _LATENT_BYTES + _contexts_bytes(study, cohort))
+        tables = seeds * (cohort.n_latents * _LATENT_BYTES + contexts_bytes(study, cohort))
         written += tables + len(cohort.pairs) * cohort.n_latents * _PAIR_BYTES
         fire = cohort.k if isinstance(cohort, Cohort) else min(_UNKNOWN_K, cohort.n_latents)
         peak += seeds * rows * fire * _FIRING_BYTES
@@ -174,7 +174,7 @@ def _rows(study: Study, pass_: Pass) -> int:
     return study.firing.tokens or pass_.heldout_rows
 
 
-def _contexts_bytes(study: Study, cohort: Cohort | ExternalCohort) -> int:
+def contexts_bytes(study: Study, cohort: Cohort | ExternalCohort) -> int:
     """The contexts of one SAE, in bytes; none for a matrix."""
     if cohort.pass_.tokens is None:
         return 0

@@ -156,6 +156,10 @@ class Results:
         """What a pair's latents are worth beside their counterparts: by latent, as a curve, and pooled."""
         return [self.path("substitution", cohort, f"{a}-{b}{part}.parquet") for part in ("", "-curve", "-pooling")]
 
+    def consensus(self, cohort: str, name: str) -> str:
+        """A file of a cohort's consensus."""
+        return self.path("consensus", cohort, name)
+
     def stitch(self, stitch: str, number: int) -> str:
         """The folder of a pair of neighbours in a chain; pairs are numbered from 1."""
         return self.path("stitch", stitch, number)
@@ -205,6 +209,16 @@ class Results:
     def figure(self, figure: str, ending: str) -> str:
         """A figure's table (parquet, csv), picture (svg, pdf, png), caption (rst), or record of these (json)."""
         return self.path("figures", f"{figure}.{ending}")
+
+    @property
+    def explorer(self) -> str:
+        """The first page of the site in which latents are looked at."""
+        return self.path("explorer", "index.html")
+
+    @property
+    def explorer_record(self) -> str:
+        """What the site was made from, with the digests of its data."""
+        return self.path("explorer", "data", "record.json")
 
     @property
     def summary(self) -> str:

@@ -1,0 +1,108 @@
+"""Tables of a cohort of two SAEs with six latents, and texts that try to become markup."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sae_stability.explorer.write import write_explorer
+from sae_stability.files import write_json, write_table
+
+N = 6
+DEAD = 5
+MARKUP = "</script><script>window.broken = 1</script><img src=x onerror='window.broken = 1'><b>bold</b>"
+HIDDEN = "a\u202eb\u200bc\x07d"  # right-to-left, zero-width, a control character
+PIECES = [MARKUP, " plain", HIDDEN, "<svg onload='window.broken = 1'>", " שלום", "\n"]
+STUDY = "study <b>&\"'"
+COUNTERPARTS = np.array([1, 0, 2, 3, -1, -1])  # of the first SAE's latents in the second, by either side
+COSINES = np.array([0.9, 0.8, 0.75, 0.3, np.nan, np.nan])
+
+
+def latents(seed: int) -> pd.DataFrame:
+    shared = np.array([1, 1, 1, 0, 0, 0])
+    return pd.DataFrame(
+        {
+            "cohort": "base",
+            "seed": seed,
+            "latent": np.arange(N),
+            "shared_with": shared,
+            "n_others": 1,
+            "stability": shared.astype(float),
+            "mean_cosine": np.nan_to_num(COSINES),
+            "rate": [0.5, 0.4, 0.3, 0.2, 0.1, 0.0],
+            "alive": np.arange(N) != DEAD,
+        }
+    )
+
+
+def match() -> pd.DataFrame:
+    found = {"latent": np.arange(N), "alive": True}
+    for side in ("decoder", "encoder"):
+        found |= {f"counterpart_{side}": COUNTERPARTS, f"cosine_{side}": COSINES}
+        found |= {f"best_{side}": np.arange(N), f"best_{side}_cosine": 0.5}
+        found |= {f"reverse_best_{side}": np.arange(N)[::-1], f"reverse_best_{side}_cosine": 0.25}
+    return pd.DataFrame(found)
+
+
+def contexts() -> pd.DataFrame:
+    """Latent i fires most on piece i, in a `top` text of each split; the dead one nowhere."""
+    rows = []
+    for latent in range(N - 1):
+        for split in ("explain", "score"):
+            activations = np.zeros(len(PIECES), np.float32)
+            activations[latent], activations[-1] = 2.0 + latent, 0.5
+            rows.append((latent, "top", split, activations))
+        rows.append((latent, "random", "score", np.zeros(len(PIECES), np.float32)))
+    found = pd.DataFrame(rows, columns=["latent", "stratum", "split", "activations"])
+    found["block"], found["position"] = np.arange(len(found)) % 2, 0
+    found["pieces"] = [PIECES] * len(found)
+    return found
+
+
+def firing() -> pd.DataFrame:
+    names = ["mean_activation", "max_activation", "q50", "q90", "q99", "token_entropy", "top_token_share"]
+    columns = {name: np.where(np.arange(N) == DEAD, np.nan, 1.0 + np.arange(N)) for name in names}
+    return pd.DataFrame({"latent": np.arange(N), "fired": 10, **columns, "document_share": 0.5})
+
+
+def scores() -> pd.DataFrame:
+    rows = [
+        (0, draw, explained_by, "random", accuracy + draw / 10, "ok")
+        for explained_by, accuracy in (("own", 0.8), ("shuffled", 0.4))
+        for draw in range(2)
+    ]
+    rows.append((1, 0, "own", "random", np.nan, "failed"))
+    names = ["latent", "draw", "explained_by", "negatives", "balanced_accuracy", "status"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def write_tables(folder: Path) -> None:
+    """Every table of the cohort `base`, under its place in a study's results."""
+    pair = folder / "matches" / "base" / "0-1.parquet"
+    write_table(pair, match())
+    together = {"pairing": "decoder", "latent": np.arange(N), "counterpart": COUNTERPARTS, "correlation": COSINES}
+    write_table(folder / "cofiring/base/0-1.parquet", pd.DataFrame({**together, "jaccard": 0.5}))
+    write_table(folder / "overlap/base/latents.parquet", pd.concat([latents(0), latents(1)]))
+    intervals = {"source": ["trained", "trained", "floor"], "latents": ["all", "live", "all"]}
+    intervals |= {"statistic": "shared", "mean": [0.5, 0.6, 0.0]}
+    write_table(folder / "overlap/base/intervals.parquet", pd.DataFrame(intervals))
+    for seed in (0, 1):
+        name = f"base/seed-{seed}.parquet"
+        write_json(folder / f"evaluation/base/seed-{seed}.json", {"fvu": 0.25, "l0": 2.0, "dead_fraction": 1 / N})
+        write_table(folder / "firing" / name, firing())
+        write_table(folder / "contexts" / name, contexts())
+        said = {"latent": [0, 1], "explanation": [MARKUP, ""], "status": ["ok", "failed"], "reason": ["", "no_credit"]}
+        write_table(folder / "explanations/words" / name, pd.DataFrame(said))
+        write_table(folder / "scores/words/detection" / name, scores())
+    summary = {"seed": [0, 1], "explained_by": "own", "negatives": "random", "chance_95": 0.625}
+    write_table(folder / "scores/words/detection/base/summary.parquet", pd.DataFrame(summary))
+
+
+def write_site(tables: Path, out: Path, **changes) -> None:
+    """The explorer of these tables; `changes` are other arguments of `write_explorer`."""
+    kinds = ("overlap", "evaluation", "matches", "firing", "contexts", "cofiring")
+    given = {kind: [("base", tables / kind / "base")] for kind in kinds}
+    given["explanations"] = [("words/base", tables / "explanations/words/base")]
+    given["scores"] = [("words/detection/base", tables / "scores/words/detection/base")]
+    given["about"] = [("base", f"model: {MARKUP}"), ("base", "hookpoint: layers.0.mlp")]
+    write_explorer(**{"study": STUDY, "threshold": 0.7, **given, "out": out, "config_hash": "made from"} | changes)

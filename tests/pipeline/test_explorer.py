@@ -1,0 +1,48 @@
+"""The job that makes the explorer."""
+
+import pytest
+
+from sae_stability.pipeline import Pipeline, explorer
+from tests.pipeline.words import flags_of
+from tests.study.test_interpret import config
+
+FOLDERS = ("overlap", "evaluation", "matches", "firing", "contexts", "cofiring", "explanations", "scores")
+
+
+@pytest.fixture
+def interpreted(pipeline_of) -> Pipeline:
+    return pipeline_of(config())
+
+
+def test_the_folders_of_a_command_are_those_of_its_inputs(interpreted: Pipeline):
+    flags = flags_of(explorer.command(interpreted))
+    named = {word.partition("=")[2] for flag in FOLDERS for word in flags[f"--{flag}"]}
+    files = explorer.inputs(interpreted)
+    assert len(files) == len(set(files))
+    assert named == {file.rpartition("/")[0] for file in files}
+    assert flags["--overlap"] == ["base=results/overlap/base", "size-32=results/overlap/size-32"]
+    assert flags["--contexts"] == ["base=results/contexts/base"]
+    assert "words/detection/base=results/scores/words/detection/base" in flags["--scores"]
+    assert "base=model: nobody/tiny" in flags["--about"]
+
+
+def test_a_matrix_has_no_contexts(pipeline_of, matrix_config: dict):
+    pipeline = pipeline_of(matrix_config | {"firing": {"cohorts": ["base"]}})
+    assert "--contexts" not in flags_of(explorer.command(pipeline))
+    assert explorer.targets(pipeline) == ["results/explorer/index.html"]
+
+
+def test_a_study_that_measures_no_firing_does_not_make_it_by_itself(pipeline: Pipeline):
+    assert explorer.targets(pipeline) == []
+    assert explorer.cost(pipeline.study, {}) is None
+
+
+def test_an_edited_page_makes_the_site_again(interpreted: Pipeline, monkeypatch: pytest.MonkeyPatch, tmp_path):
+    before = interpreted.fingerprints.explorer()
+    assert before == interpreted.fingerprints.explorer()
+    (tmp_path / "explorer" / "site").mkdir(parents=True)
+    (tmp_path / "explorer" / "site" / "page.js").write_text("edited")
+    monkeypatch.setattr(explorer, "PACKAGE", tmp_path)
+    explorer.site_digest.cache_clear()
+    assert interpreted.fingerprints.explorer() != before
+    explorer.site_digest.cache_clear()

@@ -1,0 +1,28 @@
+"""Everything that is known of latents -> a site to look at them, which opens from the disk.
+
+INPUTS   <results>/overlap/..., <results>/evaluation/..., <results>/matches/..., and where the study asks for them
+         <results>/firing/..., contexts/..., cofiring/..., explanations/..., scores/...
+OUTPUTS  <results>/explorer/index.html, and data/record.json
+"""
+
+if pipeline.unfinished["explorer"]:
+
+    rule explorer:
+        input:
+            stages.explorer.inputs(pipeline),
+            stale=since("explorer", "explorer"),
+        output:
+            page=results.explorer,
+            record=results.explorer_record,
+        log:
+            "<logs>/explorer.log",
+        conda:
+            ENVIRONMENT
+        resources:
+            mem_mb=stages.explorer.memory(pipeline),
+            runtime=120,
+        params:
+            settings=lambda wildcards: stages.explorer.command(pipeline),
+            out=subpath(output[0], parent=True),
+        shell:
+            "python -m sae_stability explorer {params.settings} --out {params.out:q} &> {log:q}"

@@ -1,0 +1,129 @@
+"""The verb `explorer`: tables of a study to a site that opens from the disk."""
+
+import html
+from collections.abc import Sequence
+from pathlib import Path
+
+from sae_stability.errors import StudyError
+from sae_stability.explorer.chunks import script
+from sae_stability.explorer.cohort import Cohort, chunks
+from sae_stability.files import atomic, publish, workplace, write_record
+
+SITE = Path(__file__).with_name("site")
+"""The pages: HTML, scripts and style."""
+
+RECORD = "record.json"
+"""The last file of the folder of data: what the site was made from, and the digests of the other files."""
+
+Folders = Sequence[tuple[str, Path]]
+
+
+def write_explorer(
+    *,
+    study: str,
+    threshold: float,
+    overlap: Folders,
+    about: Sequence[tuple[str, str]] = (),
+    evaluation: Folders = (),
+    matches: Folders = (),
+    firing: Folders = (),
+    contexts: Folders = (),
+    cofiring: Folders = (),
+    explanations: Folders = (),
+    scores: Folders = (),
+    out: Path,
+    config_hash: str = "",
+) -> None:
+    """Write the explorer of a study: `index.html`, its scripts, and its data in `data/`.
+
+    Every cohort has overlap tables. What else is missing is left out of the pages.
+
+    Args:
+        study: name of the study.
+        threshold: cosine at which a latent counts as shared.
+        overlap: COHORT=FOLDER of overlap tables; once for each cohort, in the order in which they are shown.
+        about: COHORT=NAME: VALUE, a setting of a cohort to show; once for each.
+        evaluation: COHORT=FOLDER of the quality of its SAEs.
+        matches: COHORT=FOLDER of matches of its SAEs.
+        firing: COHORT=FOLDER of what its latents fire on.
+        contexts: COHORT=FOLDER of contexts of its latents.
+        cofiring: COHORT=FOLDER of how far matched latents fire together.
+        explanations: EXPLAINER/COHORT=FOLDER of explanations.
+        scores: EXPLAINER/SCORER/COHORT=FOLDER of scores.
+        out: folder for the site.
+        config_hash: fingerprint of what the site is made from.
+
+    Raises:
+        StudyError: a table is missing or damaged, or a flag names a cohort without overlap tables.
+    """
+    cohorts = [
+        Cohort(
+            name,
+            _told(about, name),
+            folder,
+            *(_folder(given, name) for given in (evaluation, matches, firing, contexts, cofiring)),
+            {names[0]: path for names, path in _named(explanations, name)},
+            {(names[0], names[1]): path for names, path in _named(scores, name)},
+        )
+        for name, folder in overlap
+    ]
+    _check_known([name for name, _ in overlap], evaluation, matches, firing, contexts, cofiring, explanations, scores)
+    with workplace(out / "data") as folder:
+        names = []
+        shown = []
+        for cohort in cohorts:
+            for name, value in chunks(cohort):
+                if name == cohort.name:
+                    shown.append(value)
+                else:
+                    names.append(_write(folder, name, value))
+        names.append(_write(folder, "study", {"study": study, "threshold": threshold, "cohorts": shown}))
+        write_record(file=[folder / name for name in names], config_hash=config_hash, out=folder / RECORD)
+        _write_site(out, study)
+        publish(folder, out / "data", [*names, RECORD])
+    _remove_others(out / "data", {*names, RECORD})
+
+
+def _write(folder: Path, name: str, value: object) -> str:
+    (folder / f"{name}.js").write_bytes(script(name, value))
+    return f"{name}.js"
+
+
+def _write_site(out: Path, study: str) -> None:
+    """The pages and scripts. The study's name is the only text of a study that stands in HTML."""
+    for file in sorted(SITE.iterdir()):
+        content = file.read_bytes()
+        if file.name == "index.html":
+            content = content.replace(b"{{study}}", html.escape(study).encode())
+        with atomic(out / file.name) as temporary:
+            temporary.write_bytes(content)
+
+
+def _remove_others(data: Path, names: set[str]) -> None:
+    """Remove the data of a former site: of a cohort that the study has no more."""
+    for file in data.iterdir():
+        if file.is_file() and file.name not in names:
+            file.unlink()
+
+
+def _told(about: Sequence[tuple[str, str]], cohort: str) -> dict[str, str]:
+    pairs = (text.partition(": ") for name, text in about if name == cohort)
+    return {name: value for name, _, value in pairs}
+
+
+def _folder(given: Folders, cohort: str) -> Path | None:
+    return dict(given).get(cohort)
+
+
+def _named(given: Folders, cohort: str) -> list[tuple[list[str], Path]]:
+    """The names before a cohort's own, and its folder."""
+    split = ((key.split("/"), path) for key, path in given)
+    return [(names[:-1], path) for names, path in split if names[-1] == cohort]
+
+
+def _check_known(known: list[str], *given: Folders) -> None:
+    for key, path in (one for folders in given for one in folders):
+        if key.split("/")[-1] not in known:
+            raise StudyError(
+                f"explorer: {key}={path} names a cohort without overlap tables; give --overlap {key.split('/')[-1]}=..."
+            )

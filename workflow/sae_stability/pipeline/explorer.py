@@ -1,0 +1,113 @@
+"""Everything that is known of latents -> a site to look at them. One job."""
+
+import functools
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sae_stability.pipeline import firing, score, score_summary
+from sae_stability.pipeline.command import flags
+from sae_stability.pipeline.cost import Cost
+from sae_stability.pipeline.modules import PACKAGE
+from sae_stability.pipeline.resources import megabytes
+from sae_stability.pipeline.summary import about
+from sae_stability.study.build import Study
+from sae_stability.study.parts import Cohort, ExternalCohort
+
+if TYPE_CHECKING:
+    from sae_stability.pipeline import Pipeline
+
+_LATENT_BYTES = 400  # a row of the tables, packed
+_CONTEXTS_SHARE = 0.2  # what packing leaves of a table of contexts
+
+
+def inputs(pipeline: "Pipeline") -> list[str]:
+    """The tables that the site shows."""
+    return [file for _, _, _, files in _sources(pipeline) for file in files]
+
+
+def targets(pipeline: "Pipeline") -> list[str]:
+    """The site's first page, in studies that measure firing: without contexts there is little to look at."""
+    return [pipeline.results.explorer] if pipeline.study.firing.cohorts else []
+
+
+def results(pipeline: "Pipeline") -> dict:
+    """The site, and what it is made from."""
+    places = pipeline.results
+    return {"explorer": ([places.explorer_record, places.explorer], pipeline.fingerprints.explorer())}
+
+
+def command(pipeline: "Pipeline") -> str:
+    """What the study is about, and the folders of every cohort's tables."""
+    study = pipeline.study
+    made_from = pipeline.fingerprints.explorer()
+    words = [flags(study=study.name, threshold=study.threshold, config_hash=made_from)]
+    for cohort in study.cohorts.values():
+        told = about(study, cohort).items()
+        words += [flags(about=f"{cohort.slug}={name}: {value}") for name, value in told if value is not None]
+    words += [flags(**{flag: f"{name}={folder}"}) for flag, name, folder, files in _sources(pipeline) if files]
+    return " ".join(words)
+
+
+def memory(pipeline: "Pipeline") -> int:
+    """What the job takes, in MB: the contexts of one SAE, as a table and unpacked."""
+    study = pipeline.study
+    contexts = [firing.contexts_bytes(study, study.cohorts[name]) for name in study.firing.cohorts]
+    return megabytes(3 * max(contexts, default=0))
+
+
+@functools.cache
+def site_digest() -> str:
+    """Of the pages' scripts and style: an edit of one makes the site again."""
+    digest = hashlib.sha256()
+    for file in sorted((PACKAGE / "explorer" / "site").iterdir()):
+        digest.update(f"{file.name}\n".encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def cost(study: Study, _rates: dict) -> Cost | None:
+    """One job. None where nothing is measured that it could show."""
+    if not study.firing.cohorts:
+        return None
+    latents = sum(cohort.n_latents * len(cohort.seeds) for cohort in study.cohorts.values())
+    cohorts = [study.cohorts[name] for name in study.firing.cohorts]
+    contexts = sum(len(cohort.seeds) * firing.contexts_bytes(study, cohort) for cohort in cohorts)
+    written = int(latents * _LATENT_BYTES + contexts * _CONTEXTS_SHARE)
+    return Cost("explorer", 1, 0, written, written)
+
+
+def _sources(pipeline: "Pipeline") -> Iterator[tuple[str, str, str, list[str]]]:
+    """Flag, name and folder of each kind of tables, with the files in it that are read."""
+    for cohort in pipeline.study.cohorts.values():
+        yield from _tables(pipeline, cohort)
+    study, places = pipeline.study, pipeline.results
+    for name in study.interpret.cohorts:
+        seeds = study.cohorts[name].seeds
+        for explainer in study.interpret.explainers:
+            files = [places.explanations(explainer, name, seed) for seed in seeds]
+            yield "explanations", f"{explainer}/{name}", _folder(files), files
+    for explainer, scorer, name in score.combinations(study):
+        files = score_summary.inputs(pipeline, explainer, scorer, name)
+        files.append(places.score_summary(explainer, scorer, name))
+        yield "scores", f"{explainer}/{scorer}/{name}", _folder(files), files
+
+
+def _tables(pipeline: "Pipeline", cohort: Cohort | ExternalCohort) -> Iterator[tuple[str, str, str, list[str]]]:
+    places, slug = pipeline.results, cohort.slug
+    fires = slug in pipeline.study.firing.cohorts
+    files = {
+        "overlap": places.overlap_tables(slug),
+        "evaluation": [places.quality(slug, seed) for seed in cohort.seeds],
+        "matches": [places.match(slug, *pair) for pair in cohort.pairs],
+        "firing": [places.firing(slug, seed) for seed in cohort.seeds if fires],
+        "contexts": [places.contexts(slug, seed) for seed in cohort.seeds if fires and cohort.pass_.tokens],
+        "cofiring": [places.cofiring(slug, *pair) for pair in cohort.pairs if fires],
+    }
+    for flag, some in files.items():
+        if some:
+            yield flag, slug, _folder(some), some
+
+
+def _folder(files: list[str]) -> str:
+    return str(Path(files[0]).parent)
