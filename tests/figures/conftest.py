@@ -1,7 +1,9 @@
 """Synthetic cohorts: overlap tables and match files in the study's own formats, without a model."""
 
+import functools
 import itertools
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pandas as pd
 import pytest
 
 from sae_stability import files
+from sae_stability.figures import tables
 from sae_stability.figures.registry import FIGURES
 from sae_stability.interpret.samples import NEAR
 
@@ -347,6 +350,20 @@ def study(tmp_path_factory) -> dict[str, list[tuple[str, Path]]]:
     return {figure: study_inputs(Maker(tmp_path_factory.mktemp(figure)), figure) for figure in FIGURES}
 
 
+@pytest.fixture(scope="session")
+def table_of(study, tmp_path_factory) -> Callable[[str], Path]:
+    """A function that gives the written table of a figure of `study`, made when it is first asked for."""
+    folder = tmp_path_factory.mktemp("tables")
+
+    @functools.cache
+    def made(figure: str) -> Path:
+        path = folder / f"{figure}.parquet"
+        tables.write_table(figure=figure, input=study[figure], out=path)
+        return path
+
+    return made
+
+
 @pytest.fixture(name="study_inputs")
 def study_inputs_fixture():
     """The function behind `study`, for tests that vary what the cohorts hold."""
@@ -373,6 +390,8 @@ SWEEPS = {
 # FVU and L0 of the cohorts of the figure over architectures; the last one, the base, is reached by no other's FVU.
 QUALITY = [(0.17, 8.0), (0.15, 16.1), (0.12, 31.8), (0.2, 8.3), (0.16, 15.8), (0.13, 33), (0.19, 7.9), (0.14, 32.5)]
 QUALITY += [(0.4, 16.4)]
+COSINES = {f"{name}-cosine": name for name in ("size", "k", "tokens")}
+SWEEPS |= {figure: SWEEPS[name] for figure, name in COSINES.items()}
 BASE_LABEL = {
     "size": "384",
     "k": "16",
@@ -381,6 +400,7 @@ BASE_LABEL = {
     "controls": "trained",
     "architecture": "jumprelu",
 }
+BASE_LABEL |= {figure: BASE_LABEL[name] for figure, name in COSINES.items()}
 # What a figure of explanations and scores reads.
 SCORED = dict.fromkeys(("score-similarity", "score-sharers", "score-partner"), ("explanations", "scores", "matches"))
 SCORED |= {"pairs-table": ("explanations", "scores", "matches"), "explanation-similarity": ("similarity",)}

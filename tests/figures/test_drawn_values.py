@@ -49,6 +49,17 @@ def test_a_sweep_shows_every_pair_and_the_paper(figure, study):
         assert points(axes[-1], colour=styles.PUBLISHED, marker="s", face=face) == expected
 
 
+@pytest.mark.parametrize("figure", ["size-cosine", "k-cosine", "tokens-cosine"])
+def test_a_sweep_shows_the_mean_cosines_of_every_pair_and_of_the_paper(figure, study):
+    table, axes = table_and_axes(figure, study[figure])
+    sides = ("mean_cosine_decoder", "mean_cosine_encoder")
+    for statistic, colour, face in zip(sides, COLOURS, (styles.PUBLISHED, "white"), strict=False):
+        expected = of(table, latents="all", source="trained", statistic=statistic)
+        assert points(axes[0], colour=colour, marker="o") == expected
+        expected = of(table, source="published", statistic=statistic)
+        assert points(axes[-1], colour=styles.PUBLISHED, marker="s", face=face) == expected
+
+
 def test_a_paper_far_from_this_run_gets_its_own_panel(study):
     assert len(table_and_axes("k", study["k"])[1]) == 1
     table, axes = table_and_axes("tokens", study["tokens"])
@@ -194,8 +205,8 @@ def test_thresholds_show_the_mean_over_pairs_by_all_three_definitions(study):
 
 
 @pytest.mark.parametrize("figure", registry.FIGURES)
-def test_colours_and_sizes_are_those_of_the_style(figure, study):
-    table = registry.load(figure, "table").table(study[figure])
+def test_colours_and_sizes_are_those_of_the_style(figure, table_of):
+    table, _ = files.read_table(table_of(figure))
     palette = ["#112233", "#223344", "#334455", "#445566", "#556677", "#667788"]
     picture, _ = drawings.draw(figure, table, {"palette": palette, "font_size": 7.0})
     used = {to_hex(line.get_color()) for axes in picture.axes for line in axes.lines}

@@ -3,15 +3,18 @@
 import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from sae_stability.activations.hooks import Hooks
 from sae_stability.activations.writer import NonFinite
 from sae_stability.corpus.packing import Blocks
 from sae_stability.errors import StudyError, one_line
 from sae_stability.models.unloaded import missing_weights
+
+if TYPE_CHECKING:
+    from sae_stability.activations.hooks import Hooks
 
 _CPU_TOKENS, _ACCELERATOR_TOKENS = 1024, 8192
 
@@ -60,7 +63,7 @@ def _batch(blocks: Blocks, kept: np.ndarray, lengths: np.ndarray, chosen: np.nda
     return Batch(blocks.tokens[chosen, :length], mask, kept[:, :length], index[kept].astype(np.int64))
 
 
-def rows(hooks: Hooks, batch: Batch) -> dict[str, torch.Tensor]:
+def rows(hooks: "Hooks", batch: Batch) -> dict[str, torch.Tensor]:
     """The batch's rows at each hookpoint, (rows, width), in the order of its `token_index`.
 
     Raises:

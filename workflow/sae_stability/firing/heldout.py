@@ -6,13 +6,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sae_stability.activations import forward, reader, sinks
-from sae_stability.activations.hooks import Hooks
+from sae_stability.activations import reader
 from sae_stability.corpus.blocks import BlockFile
 from sae_stability.corpus.packing import Blocks
 from sae_stability.errors import StudyError
 from sae_stability.models.dtypes import torch_dtype
-from sae_stability.models.loading import load_model
 from sae_stability.models.source import ModelSource
 from sae_stability.threads import in_order
 
@@ -49,6 +47,11 @@ def model_rows(
     Raises:
         StudyError: the model cannot be loaded, or has no such hookpoint.
     """
+    # Importing transformers takes seconds; stored rows need no model.
+    from sae_stability.activations import forward, sinks
+    from sae_stability.activations.hooks import Hooks
+    from sae_stability.models.loading import load_model
+
     manifest = chunk.manifest
     hookpoint, limit, dtype = manifest["hookpoint"], manifest.get("max_norm"), torch_dtype(manifest["dtype"])
     keep_special = manifest.get("keep_special", False)

@@ -9,9 +9,11 @@ import matplotlib
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter
+from matplotlib.transforms import Bbox
 
 from sae_stability import files
 from sae_stability.errors import StudyError
@@ -100,11 +102,26 @@ def in_use(style: dict) -> Iterator[None]:
         yield
 
 
+class SameLayout(ConstrainedLayoutEngine):
+    """Matplotlib's constrained layout, with the same places in every run.
+
+    Its solver adds up in the order of memory addresses, so the last bits of its places vary.
+    """
+
+    def execute(self, fig: Figure) -> None:
+        """Place the axes of `fig`."""
+        super().execute(fig)
+        for axes in fig.axes:
+            axes.set_position(Bbox(axes.get_position(original=True).get_points().round(9)))
+            # `set_position` takes the axes out of the layout.
+            axes.set_in_layout(True)
+
+
 def figure(style: dict, height: float) -> Figure:
     """An empty figure of the style's width, `height` inches high at column width and a little higher at two."""
     width = style["width"]
     grown = height * max(1.0, min(1.35, width / DEFAULT["width"]))
-    return Figure(figsize=(width, grown), layout="constrained")
+    return Figure(figsize=(width, grown), layout=SameLayout())
 
 
 def save(picture: Figure, out: str | Path, style: dict) -> None:
