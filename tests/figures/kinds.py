@@ -10,6 +10,7 @@ UNPUBLISHED = {
     "score-partner",
     "substitution",
     "pooling",
+    "consensus",
 }
 
 # They draw a chain of stitched SAEs: neither sharing nor pairs of a cohort.

@@ -100,6 +100,7 @@ def test_a_new_study_has_everything_to_make(pipeline: Pipeline):
         "fresh_tokens": [],
         "similarity": [],
         "substitution": [],
+        "consensus": [],
         "stitch": [],
         "score_summary": [],
         "overlap": ["base", "size-32"],

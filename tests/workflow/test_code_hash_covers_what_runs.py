@@ -78,6 +78,7 @@ def study(url: str) -> dict:
             "base": {**place, **seeds, "auxk_alpha": 0.03, "seeds_per_job": 1},
             "order": {**place, "auxk_alpha": 0.03, "init_seeds": [0], "order_seeds": [0, 1]},
             "docs": {"pass": "docs", "tensorboard": True},
+            "trio": {**place, "init_seeds": [0, 1, 2]},
             "matrix": {"pass": "mine", "normalisation": "none"},
             "elsewhere": {"saes": [f"checkpoints/{name}" for name in formats.WRITTEN]},
             **cohorts,
@@ -101,6 +102,7 @@ def study(url: str) -> dict:
                 name: {kind.draws: {"cohort": "base", "stitch": "seeds"}.get(kind.draws, name)}
                 for name, kind in FIGURES.items()
             }
+            | {"consensus": {"cohort": "trio"}}
         },
         "floor": {"repeats": 1},
         # More than `stories` holds out, so that further text is read, and fewer than `docs` holds out.
@@ -273,6 +275,7 @@ def test_every_stage_ran(traces):
         "firing",
         "substitution",
         "stitch",
+        "consensus",
         "explain",
         "score",
         "score-summary",

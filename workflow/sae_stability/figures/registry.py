@@ -17,7 +17,16 @@ from typing import Literal
 from sae_stability.errors import StudyError
 
 Extra = Literal[
-    "match", "matches", "evaluation", "firing", "cofiring", "scores", "explained", "similarity", "substitution"
+    "match",
+    "matches",
+    "evaluation",
+    "firing",
+    "cofiring",
+    "scores",
+    "explained",
+    "similarity",
+    "substitution",
+    "consensus",
 ]
 """What a figure may read besides overlap tables."""
 Draws = Literal["cohort", "sweep", "stitch"]
@@ -41,7 +50,8 @@ class FigureKind:
             "explained" (explanations and scores of every SAE by the study's first explainer and the first scorer of its
             explanations, and the first SAE's matches), "similarity" (how alike that explainer's explanations of matched
             latents are),
-            "substitution" (the tables of substitution and pooling of every pair, which this makes the study measure).
+            "substitution" (the tables of substitution and pooling of every pair, which this makes the study measure),
+            "consensus" (the tables of the consensus over seeds, which this makes the study build).
     """
 
     name: str
@@ -78,6 +88,7 @@ FIGURES: dict[str, FigureKind] = {
         FigureKind("thresholds"),
         FigureKind("substitution", extra=("substitution",)),
         FigureKind("pooling", extra=("substitution",)),
+        FigureKind("consensus", extra=("consensus",)),
         FigureKind("insertion", stitched=True),
         FigureKind("components", stitched=True),
         FigureKind("interpolation", stitched=True),

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from sae_stability.pipeline import (
     activations,
+    consensus,
     corpus,
     drawings,
     evaluate,
@@ -55,6 +56,7 @@ STAGES = (
     match,
     firing,
     substitution,
+    consensus,
     stitch,
     floors,
     overlap,
@@ -75,6 +77,7 @@ FINGERPRINTED = {
     "match": match,
     "firing": firing,
     "substitution": substitution,
+    "consensus": consensus,
     "stitch": stitch,
     "floors": floors,
     "overlap": overlap,

@@ -85,6 +85,13 @@ class Fingerprints:
         saes = [self.sae(cohort, seed) for seed in (a, b)]
         return key(saes, self.match(cohort, a, b), rows, self._study.threshold, code)
 
+    def consensus(self, cohort: Cohort | ExternalCohort) -> str:
+        """Of a cohort's groups of latents and its consensus SAEs."""
+        matches = [[a, b, self.match(cohort, a, b)] for a, b in cohort.pairs]
+        rows = [cohort.pass_ and self.activations(cohort.pass_), cohort.hookpoint, self._study.device]
+        code = code_hash("consensus", *_saved(cohort))
+        return key(self._evaluations(cohort), matches, rows, self._study.threshold, code)
+
     def stitch(self, stitch: Stitch, number: int) -> str:
         """Of a pair of neighbours in a chain."""
         saes = [(self._study.cohorts[name], seed) for name, seed in stitch.pairs[number]]
@@ -211,6 +218,8 @@ class Fingerprints:
             besides += [self.cofiring(cohort, *pair) for cohort in cohorts for pair in cohort.pairs]
         if "substitution" in kind.extra:
             besides += [self.substitution(cohort, *pair) for cohort in cohorts for pair in cohort.pairs]
+        if "consensus" in kind.extra:
+            besides += [self.consensus(cohort) for cohort in cohorts]
         if figure.stitch is not None:
             besides += self._stitched(self._study.stitches[figure.stitch])
         besides += [[*names, self.scores(*names)] for names in scored(self._study, figure)]

@@ -156,6 +156,10 @@ class Results:
         """What a pair's latents are worth beside their counterparts: by latent, as a curve, and pooled."""
         return [self.path("substitution", cohort, f"{a}-{b}{part}.parquet") for part in ("", "-curve", "-pooling")]
 
+    def consensus(self, cohort: str, name: str) -> str:
+        """A file of a cohort's consensus."""
+        return self.path("consensus", cohort, name)
+
     def stitch(self, stitch: str, number: int) -> str:
         """The folder of a pair of neighbours in a chain; pairs are numbered from 1."""
         return self.path("stitch", stitch, number)

@@ -49,6 +49,8 @@ def figure_of(
     if draws == "cohort":
         if "substitution" in kind.extra and entry.pass_ is None:
             raise StudyError(f"{where}: cohort {entry.slug} has no activations to measure on; give it a pass")
+        if "consensus" in kind.extra and len(entry.seeds) < 3:
+            raise StudyError(f"{where}: cohort {entry.slug} has {len(entry.seeds)} seeds; a consensus needs at least 3")
         _check_measured(where, kind, entry, firing)
         inputs = ((entry.slug, entry.slug),)
     else:
