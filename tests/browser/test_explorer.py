@@ -103,6 +103,8 @@ def test_what_a_latents_page_says(home, page):
     text = page.run("document.querySelector('main').innerText")
     for words in ("shared by 1 of 1 other seeds", "50.0 % of rows", "0.850", "0.800 to 0.900", "0.450", "0.625"):
         assert words in text
+    near = page.run("document.querySelector('[aria-label=\"Nearest in smaller SAEs\"] tbody').innerText")
+    assert near.split("\t") == ["base, seed 1", "latent 5", "0.500", "novel"]
     card = page.run("document.querySelector('article').innerText")
     assert "Seed 1 shared" in card
     assert "latent 1" in card

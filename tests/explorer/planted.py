@@ -94,6 +94,10 @@ def write_tables(folder: Path) -> None:
         said = {"latent": [0, 1], "explanation": [MARKUP, ""], "status": ["ok", "failed"], "reason": ["", "no_credit"]}
         write_table(folder / "explanations/words" / name, pd.DataFrame(said))
         write_table(folder / "scores/words/detection" / name, scores())
+    stitch = folder / "stitch" / "sizes" / "1"
+    write_json(stitch / "stitch.json", {"small": "results/saes/base/seed-1", "large": "results/saes/base/seed-0"})
+    near = {"latent": np.arange(N), "nearest": np.arange(N)[::-1], "max_cosine": 0.5}
+    write_table(stitch / "insertions.parquet", pd.DataFrame({**near, "kind": ["novel"] + ["reconstruction"] * (N - 1)}))
     summary = {"seed": [0, 1], "explained_by": "own", "negatives": "random", "chance_95": 0.625}
     write_table(folder / "scores/words/detection/base/summary.parquet", pd.DataFrame(summary))
 
@@ -104,5 +108,6 @@ def write_site(tables: Path, out: Path, **changes) -> None:
     given = {kind: [("base", tables / kind / "base")] for kind in kinds}
     given["explanations"] = [("words/base", tables / "explanations/words/base")]
     given["scores"] = [("words/detection/base", tables / "scores/words/detection/base")]
+    given["stitch"] = [tables / "stitch/sizes/1"]
     given["about"] = [("base", f"model: {MARKUP}"), ("base", "hookpoint: layers.0.mlp")]
     write_explorer(**{"study": STUDY, "threshold": 0.7, **given, "out": out, "config_hash": "made from"} | changes)

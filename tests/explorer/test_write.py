@@ -73,6 +73,14 @@ def test_partners_from_both_sides(site: Path):
     assert column(first, "nearest_cosine_decoder") == pytest.approx(0.5)
 
 
+def test_the_nearest_latents_of_a_smaller_sae(site: Path):
+    (found,) = unpacked(site, "base_seed-0_latents")["smaller"]
+    assert (found["cohort"], found["seed"]) == ("base", 1)
+    assert column(found, "nearest").tolist() == [5, 4, 3, 2, 1, 0]
+    assert column(found, "novel").tolist() == [1, 0, 0, 0, 0, 0]
+    assert unpacked(site, "base_seed-1_latents")["smaller"] == []
+
+
 def test_contexts_hold_each_text_once_and_where_the_latent_fires(site: Path):
     found = unpacked(site, "base_seed-0_contexts-0")
     assert [window[2] for window in found["windows"]] == [planted.PIECES] * 2
@@ -119,7 +127,9 @@ def test_the_same_tables_give_the_same_bytes_and_former_data_go(tables: Path, si
 
 
 def test_what_is_not_there_is_left_out(tables: Path, tmp_path: Path):
-    nothing = dict.fromkeys(("evaluation", "matches", "firing", "contexts", "cofiring", "explanations", "scores"), ())
+    nothing = dict.fromkeys(
+        ("evaluation", "matches", "firing", "contexts", "cofiring", "explanations", "scores", "stitch"), ()
+    )
     planted.write_site(tables, tmp_path, **nothing)
     found = unpacked(tmp_path, "base_seed-0_latents")
     assert not {"score", "token_entropy"} & found["columns"].keys()

@@ -26,6 +26,15 @@ def test_the_folders_of_a_command_are_those_of_its_inputs(interpreted: Pipeline)
     assert "base=model: nobody/tiny" in flags["--about"]
 
 
+def test_stitched_pairs_are_read_and_count(pipeline_of):
+    chain = [{"cohort": "size-32"}, {"cohort": "base"}]
+    stitched, alone = pipeline_of(config() | {"stitches": {"sizes": {"chain": chain}}}), pipeline_of(config())
+    assert flags_of(explorer.command(stitched))["--stitch"] == ["results/stitch/sizes/1"]
+    added = set(explorer.inputs(stitched)) - set(explorer.inputs(alone))
+    assert added == {f"results/stitch/sizes/1/{name}" for name in ("stitch.json", "insertions.parquet")}
+    assert stitched.fingerprints.explorer() != alone.fingerprints.explorer()
+
+
 def test_a_matrix_has_no_contexts(pipeline_of, matrix_config: dict):
     pipeline = pipeline_of(matrix_config | {"firing": {"cohorts": ["base"]}})
     assert "--contexts" not in flags_of(explorer.command(pipeline))

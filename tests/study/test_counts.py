@@ -19,6 +19,11 @@ ABSURD = {
         list(range(1000)),
         "cohorts.base: makes 499,500 of the study's 499,501 matches",
     ),
+    "pairs of fewer seeds": (
+        "cohorts.base.init_seeds",
+        list(range(246)),
+        "cohorts.base: makes 30,135 of the study's 30,136 matches, one for each pair of seeds; at most 30,000 can be",
+    ),
     "floors": ("floor", {"repeats": BILLION}, "floor.repeats: makes 2,000,000,000 of the study's"),
     "shards": ("passes.mlp.shard_tokens", 1, "shards"),
     "a crossed sweep": (

@@ -10,6 +10,7 @@ from sae_stability.explorer import words
 from sae_stability.explorer.chunks import columns, plain
 from sae_stability.explorer.contexts import LATENTS_PER_CHUNK, Contexts
 from sae_stability.explorer.partners import partners
+from sae_stability.explorer.smaller import smaller
 from sae_stability.files import read_json, read_table
 
 _OVERLAP = (
@@ -41,7 +42,8 @@ _QUALITY = ("fvu", "l0", "dead_fraction", "ce_recovered_zero")
 class Cohort:
     """Where the results of a cohort lie: folders, or None where there are none.
 
-    `explanations` and `scores` are by their names: explainer, and (explainer, scorer).
+    `explanations` and `scores` are by their names: explainer, and (explainer, scorer). `stitches` are folders of all
+    stitched pairs, of whichever cohorts.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Cohort:
     cofiring: Path | None
     explanations: dict[str, Path]
     scores: dict[tuple[str, str], Path]
+    stitches: tuple[Path, ...]
 
 
 def chunks(cohort: Cohort) -> Iterator[tuple[str, object]]:
@@ -84,7 +87,13 @@ def chunks(cohort: Cohort) -> Iterator[tuple[str, object]]:
             has_score = True
         yield (
             f"{cohort.name}_seed-{seed}_latents",
-            {"columns": columns(table), "tokens": tokens, "explanations": said, "scores": scored},
+            {
+                "columns": columns(table),
+                "tokens": tokens,
+                "explanations": said,
+                "scores": scored,
+                "smaller": smaller(cohort.stitches, cohort.name, seed),
+            },
         )
         yield f"{cohort.name}_seed-{seed}_partners", {"pairs": _pairs(cohort, seed, seeds)}
     yield cohort.name, _summary(cohort, seeds, len(latents) // len(seeds), has_score)

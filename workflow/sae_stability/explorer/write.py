@@ -31,6 +31,7 @@ def write_explorer(
     cofiring: Folders = (),
     explanations: Folders = (),
     scores: Folders = (),
+    stitch: Sequence[Path] = (),
     out: Path,
     config_hash: str = "",
 ) -> None:
@@ -50,6 +51,7 @@ def write_explorer(
         cofiring: COHORT=FOLDER of how far matched latents fire together.
         explanations: EXPLAINER/COHORT=FOLDER of explanations.
         scores: EXPLAINER/SCORER/COHORT=FOLDER of scores.
+        stitch: folder of a stitched pair of SAEs; once for each.
         out: folder for the site.
         config_hash: fingerprint of what the site is made from.
 
@@ -64,6 +66,7 @@ def write_explorer(
             *(_folder(given, name) for given in (evaluation, matches, firing, contexts, cofiring)),
             {names[0]: path for names, path in _named(explanations, name)},
             {(names[0], names[1]): path for names, path in _named(scores, name)},
+            tuple(stitch),
         )
         for name, folder in overlap
     ]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sae_stability.pipeline import firing, score, score_summary
-from sae_stability.pipeline.command import flags
+from sae_stability.pipeline.command import flags, folders
 from sae_stability.pipeline.cost import Cost
 from sae_stability.pipeline.modules import PACKAGE
 from sae_stability.pipeline.resources import megabytes
@@ -24,7 +24,8 @@ _CONTEXTS_SHARE = 0.2  # what packing leaves of a table of contexts
 
 def inputs(pipeline: "Pipeline") -> list[str]:
     """The tables that the site shows."""
-    return [file for _, _, _, files in _sources(pipeline) for file in files]
+    tables = [file for _, _, _, files in _sources(pipeline) for file in files]
+    return [*tables, *_stitched(pipeline)]
 
 
 def targets(pipeline: "Pipeline") -> list[str]:
@@ -47,6 +48,7 @@ def command(pipeline: "Pipeline") -> str:
         told = about(study, cohort).items()
         words += [flags(about=f"{cohort.slug}={name}: {value}") for name, value in told if value is not None]
     words += [flags(**{flag: f"{name}={folder}"}) for flag, name, folder, files in _sources(pipeline) if files]
+    words += [flags(stitch=folder) for folder in folders(_stitched(pipeline))]
     return " ".join(words)
 
 
@@ -107,6 +109,13 @@ def _tables(pipeline: "Pipeline", cohort: Cohort | ExternalCohort) -> Iterator[t
     for flag, some in files.items():
         if some:
             yield flag, slug, _folder(some), some
+
+
+def _stitched(pipeline: "Pipeline") -> list[str]:
+    """What stitching says of every pair: which SAEs they are, and the nearest latents of the smaller one."""
+    pairs = [(slug, number) for slug, stitch in pipeline.study.stitches.items() for number in stitch.pairs]
+    names = ("stitch.json", "insertions.parquet")
+    return [f"{pipeline.results.stitch(*pair)}/{name}" for pair in pairs for name in names]
 
 
 def _folder(files: list[str]) -> str:

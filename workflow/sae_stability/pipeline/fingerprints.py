@@ -161,7 +161,8 @@ class Fingerprints:
             for seed in study.cohorts[name].seeds
         ]
         scored = [[*names, self.score_summary(*names)] for names in score.combinations(study)]
-        return key(told, cohorts, fires, said, scored, explorer.site_digest(), code_hash("explorer"))
+        stitches = [[s, n, self.stitch(found, n)] for s, found in study.stitches.items() for n in found.pairs]
+        return key(told, cohorts, fires, said, scored, stitches, explorer.site_digest(), code_hash("explorer"))
 
     def explanations(self, explainer: str, cohort: Cohort | ExternalCohort, seed: int) -> str:
         """Of what a judge says of an SAE's latents."""

@@ -27,6 +27,7 @@ const Latent = (() => {
       el("h1", {}, `Latent ${latent}`),
       toolbar(cohort, seed, latent),
       el("div", { className: "columns" }, numbers(cohort, columns, latent), said(found, latent)),
+      smaller(study, found, latent),
       texts,
       partners,
     );
@@ -105,6 +106,20 @@ const Latent = (() => {
       rows.length ? Page.table("Scores", head, rows, false) : null,
       rows.length ? el("p", { className: "note" }, "Chance: with the explanation of another latent; without one, 0.5. Of 100 latents, 95 have at most the last number by chance.") : null,
     );
+  }
+
+  // The nearest latents in smaller SAEs; null where no chain of sizes was stitched.
+  function smaller(study, found, latent) {
+    if (!found.smaller.length) return null;
+    const rows = found.smaller.map((one) => {
+      const columns = Data.columns(one);
+      const near = columns.nearest[latent];
+      const known = near >= 0 && study.cohorts.some(({ name }) => name === one.cohort);
+      const link = known ? latentLink(one.cohort, one.seed, near) : number(near);
+      return [`${one.cohort}, seed ${one.seed}`, link, number(columns.cosine[latent]), columns.novel[latent] ? "novel" : "reconstruction"];
+    });
+    const title = "Nearest in smaller SAEs";
+    return el("section", { "aria-label": title }, el("h2", {}, title), Page.table(title, ["SAE", "nearest", "decoder cosine", "kind"], rows, false));
   }
 
   function explanation(explainer, [text, status, reason]) {
