@@ -24,6 +24,7 @@ _TITLES = {
 _SECTION_OF = {
     **dict.fromkeys(("joint", "seeds", "sharing", "thresholds", "subspace", "randomness"), "overlap"),
     **dict.fromkeys(("size", "k", "tokens", "layer", "position", "architecture"), "sweeps"),
+    **dict.fromkeys(("size-cosine", "k-cosine", "tokens-cosine"), "sweeps"),
     "controls": "controls",
     **dict.fromkeys(("predictors", "functional", "firing-similarity", "substitution", "pooling"), "firing"),
     **dict.fromkeys(
