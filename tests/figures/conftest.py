@@ -149,6 +149,36 @@ class Maker:
             files.write_table(found[-1][1], table)
         return found
 
+    def consensus(self, name: str, seeds: int = 5, **_) -> list[tuple[str, Path]]:
+        """The tables of the stage `consensus`."""
+        m = np.arange(2, seeds + 1)
+        curve = [
+            {"series": series, "m": level, "n_latents": 80 // level, "k": 4.0, "fvu": 0.1 * level + more, "l0": 4.0}
+            for series, more in (("consensus", 0.1), ("random", 0.3), ("frequent", 0.2))
+            for level in m
+        ]
+        curve.append({"series": "seed", "m": 0, "n_latents": 100, "k": 8.0, "fvu": 0.15, "l0": 8.0})
+        left_out = [
+            (seed, level, 80 // level, 0.6 + 0.05 * level, 0.5 + 0.05 * level, 0.4)
+            for seed in range(seeds)
+            for level in m[:-1]
+        ]
+        found = np.arange(1, seeds + 1)
+        levels = {"n_seeds": found, "groups": 90 // found, "consistent": 80 // found, "latents": 100}
+        triple = {"a": 0, "b": 1, "c": 2, "paths": 40, "closed": 30, "contradicted": 2, "expected_closed": 12.0}
+        tables = {
+            "curve": pd.DataFrame(curve).assign(ce=NAN),
+            "heldout": pd.DataFrame(
+                left_out, columns=["heldout", "m", "n_latents", "shared", "shared_members", "shared_seed"]
+            ),
+            "levels": pd.DataFrame(levels).assign(expected_latents=100.0),
+            "triples": pd.DataFrame([triple]).assign(error=0.02),
+        }
+        paths = [self.root / "consensus" / name / f"{part}.parquet" for part in tables]
+        for path, table in zip(paths, tables.values(), strict=True):
+            files.write_table(path, table, {"threshold": 0.7})
+        return [(name, path) for path in paths]
+
     def measured(
         self, name: str, *, size: int = 384, seeds: int = 5, shared: float = 0.3, live: bool = True, **_
     ) -> dict[str, list[Path]]:
@@ -401,6 +431,8 @@ def study_inputs(make: Maker, figure: str, **options) -> list[tuple[str, Path]]:
     if figure == "meta":
         flat = make.cohort("flat", size=96, **options)
         return [("base", base.overlap), ("base", flat.overlap), *make.meta("base", **options)]
+    if figure == "consensus":
+        return [("base", base.overlap), *make.consensus("base", **options)]
     if MEASURED.get(figure):
         tables = make.measured("base", **options)
         return [("base", base.overlap), *(("base", file) for stage in MEASURED[figure] for file in tables[stage])]

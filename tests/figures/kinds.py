@@ -11,6 +11,7 @@ UNPUBLISHED = {
     "substitution",
     "pooling",
     "meta",
+    "consensus",
 }
 
 # They draw a chain of stitched SAEs: neither sharing nor pairs of a cohort.

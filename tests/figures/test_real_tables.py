@@ -8,11 +8,13 @@ import pytest
 
 from sae_stability import files
 from sae_stability.activations.matrix import import_matrix
+from sae_stability.consensus.job import build_consensus
 from sae_stability.figures import drawings, registry, summary
 from sae_stability.firing.substitution_job import measure_substitution
 from sae_stability.match.floors import write_floor
 from sae_stability.match.overlap_tables import write_overlap
 from sae_stability.match.pairs import write_match
+from sae_stability.pipeline.consensus import TABLES
 from sae_stability.sae import formats
 from sae_stability.sae.weights import Weights
 
@@ -55,6 +57,8 @@ def cohort(tmp_path_factory):
     }
     for pair, path in zip(itertools.combinations(range(3), 2), matches, strict=True):
         write_substitution(root, rows, pair, path)
+    rows_of = {"latents": list(latents.items()), "chunk": root / "heldout"}
+    build_consensus(sae=saes, match=matches, **rows_of, out=root / "consensus" / "base")
     files.write_json(root / "seed-0.json", {"fvu": 0.2, "l0": 4.0, "dead_fraction": 0.1, "n_rows": 1000})
     return {
         "match": matches[0],
@@ -128,7 +132,9 @@ STITCHED = [name for name, kind in registry.FIGURES.items() if kind.stitched]
 def test_every_figure_is_drawn_and_captioned(figure, cohort):
     folder = cohort["overlap"]
     swapped = [("base", file) for file in sorted(cohort["root"].glob("substitution/base/*.parquet"))]
+    agreed = [cohort["root"] / "consensus" / "base" / f"{name}.parquet" for name in TABLES]
     inputs = {
+        "consensus": [("base", path) for path in (folder, *agreed)],
         "joint": [("0-1", cohort["match"]), ("base", folder)],
         "substitution": swapped,
         "pooling": swapped,

@@ -119,6 +119,12 @@ def test_a_figure_of_meta_saes_needs_meta_saes():
         figure_of("meta", {"cohort": "one", "figure": None}, cohorts, {}, firing=[])
 
 
+def test_a_consensus_needs_three_seeds():
+    cohorts = {"one": SimpleNamespace(slug="one", pass_=None, seeds=(0, 1))}
+    with pytest.raises(StudyError, match=r"draw\.consensus: cohort one has 2 seeds; a consensus needs at least 3"):
+        figure_of("consensus", {"cohort": "one", "figure": None}, cohorts, {}, firing=[])
+
+
 @pytest.mark.parametrize("kind", FIGURES.values(), ids=lambda kind: kind.name)
 def test_every_declared_figure_has_its_modules_and_its_check(kind):
     assert FIGURES[kind.name] is kind

@@ -101,6 +101,7 @@ def test_a_new_study_has_everything_to_make(pipeline: Pipeline):
         "similarity": [],
         "substitution": [],
         "meta": [],
+        "consensus": [],
         "stitch": [],
         "score_summary": [],
         "overlap": ["base", "size-32"],

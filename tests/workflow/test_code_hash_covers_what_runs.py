@@ -79,6 +79,7 @@ def study(url: str) -> dict:
             "base": {**place, **seeds, "auxk_alpha": 0.03, "seeds_per_job": 1},
             "order": {**place, "auxk_alpha": 0.03, "init_seeds": [0], "order_seeds": [0, 1]},
             "docs": {"pass": "docs", "tensorboard": True},
+            "trio": {**place, "init_seeds": [0, 1, 2]},
             "matrix": {"pass": "mine", "normalisation": "none"},
             "meta": {"pass": "rows", "n_latents": 8, "k": 2, "batch_size": 8, "epochs": 4},
             "elsewhere": {"saes": [f"checkpoints/{name}" for name in formats.WRITTEN]},
@@ -104,6 +105,7 @@ def study(url: str) -> dict:
                 for name, kind in FIGURES.items()
             }
             | {"meta": {"cohort": "meta"}}
+            | {"consensus": {"cohort": "trio"}}
         },
         "floor": {"repeats": 1},
         "meta": {"directions": ["size-8"]},
@@ -290,6 +292,7 @@ def test_every_stage_ran(traces):
         "substitution",
         "meta-baselines",
         "stitch",
+        "consensus",
         "explain",
         "score",
         "score-summary",

@@ -6,7 +6,8 @@ A keyword-only parameter is a flag, any other a positional argument. Its annotat
   `dict` (JSON);
 - `X | None`: as X; `int | Literal["heldout"]`: that word or a number;
 - `Annotated[X, ranges.Within(...)]`: as X, within these limits;
-- `list[X]` or `Sequence[X]`: the flag is given once for each; X may be `tuple[str, Path]` or `tuple[int, Path]`,
+- `list[X]` or `Sequence[X]`: the flag is given once for each, or once before all; a positional argument takes one word
+  or more; X may be `tuple[str, Path]` or `tuple[int, Path]`,
   written KEY=PATH, or `tuple[str, str]`, written NAME=VALUE;
 - a dataclass: a flag for each of its fields, named after the field or by `flag` in the field's metadata. A field whose
   flag is already that of a parameter is left out and keeps its default.
@@ -60,6 +61,7 @@ def declare(parser: argparse.ArgumentParser, function: Callable) -> None:
         options = _options(argument.annotation)
         if not argument.name.startswith("-"):
             options |= {} if argument.default is _REQUIRED else {"nargs": "?", "default": argument.default}
+            options.pop("action", None)
         else:
             # The default of a flag is filled in by `call`, so that it can tell which flags are on the command line.
             options |= {"required": argument.default is _REQUIRED}
@@ -170,7 +172,7 @@ def _options(annotation: object) -> dict:
         kinds = [kind for kind in inner if kind is not type(None)]
         return _options(kinds[0]) if len(kinds) == 1 else {"type": _number_or_word(kinds)}
     if origin in (list, collections.abc.Sequence):
-        return _options(inner[0]) | {"action": "append"}
+        return _options(inner[0]) | {"action": "extend", "nargs": "+"}
     if origin is typing.Literal:
         return {"choices": list(inner)}
     readers = {dict: _json, str: str, int: int, float: float, Path: Path}

@@ -34,6 +34,8 @@ VERBS = {
     "plan": Verb("pipeline.plan:describe", "estimate what a study costs: jobs, tokens, disk, GPU hours"),
     "train": Verb("sae.training.verb:train_saes", "train an SAE, or several, on one chunk of activations"),
     "match": Verb("match.pairs:match_pairs", "match two SAEs, or several pairs, exactly one to one"),
+    "compare": Verb("compare.verb:compare", "compare two SAEs or more of any formats: what every pair shares"),
+    "rate": Verb("consensus.rate:rate", "rate the latents of an SAE by how many other SAEs have them too"),
     "contexts": Verb("firing.show:show_contexts", "show texts on which a latent fires, shaded by its activation"),
     "decompose": Verb("meta.decompose:decompose", "take a latent apart into the meta-latents of a meta-SAE"),
     "convert": Verb("sae.convert:convert", "convert an SAE from one library's format to another's"),
@@ -52,6 +54,7 @@ VERBS = {
         "firing.substitution_job:measure_substitution", "stage: what latents are worth beside their counterparts"
     ),
     "meta-baselines": Verb("meta.job:measure_meta", "stage: meta-SAEs beside simpler descriptions of the same rows"),
+    "consensus": Verb("consensus.job:build_consensus", "stage: groups of latents over seeds, and the consensus SAE"),
     "stitch": Verb("stitch.job:stitch", "stage: what a larger SAE has that a smaller one lacks"),
     "fresh-tokens": Verb("firing.fresh_tokens:write_fresh_tokens", "stage: text behind a token set's own to blocks"),
     "floor": Verb("match.floors:write_floors", "stage: match pairs of random dictionaries"),

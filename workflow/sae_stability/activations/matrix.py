@@ -58,7 +58,7 @@ def import_matrix(
         StudyError: no such matrix, too few rows, or a value that is not finite.
     """
     torch.set_num_threads(threads)
-    path, source = Path(matrix), _open(Path(matrix), tensor)
+    path, source = Path(matrix), open_matrix(Path(matrix), tensor)
     if source.rows < heldout_rows + train_rows:
         raise StudyError(
             f"{path}: {source.rows:,} rows, but {heldout_rows:,} held-out and {train_rows:,} training rows are asked "
@@ -97,7 +97,7 @@ def import_matrix(
         raise
 
 
-class _Matrix:
+class Matrix:
     """A matrix that is read in pieces; `rows` and `width` are its shape."""
 
     rows: int
@@ -113,7 +113,7 @@ class _Matrix:
         raise NotImplementedError
 
 
-class _Npy(_Matrix):
+class _Npy(Matrix):
     """A .npy file, read in place."""
 
     def __init__(self, path: Path):
@@ -130,7 +130,7 @@ class _Npy(_Matrix):
         return torch.from_numpy(some.astype(np.float64 if some.dtype.itemsize > 4 else np.float32))
 
 
-class _Safetensors(_Matrix):
+class _Safetensors(Matrix):
     """A tensor of a .safetensors file, read in place."""
 
     def __init__(self, path: Path, tensor: str | None):
@@ -154,7 +154,7 @@ class _Safetensors(_Matrix):
         return self.tensor[start:stop]
 
 
-class _Parquet(_Matrix):
+class _Parquet(Matrix):
     """A .parquet file, read a row group at a time."""
 
     def __init__(self, path: Path):
@@ -199,7 +199,16 @@ class _Parquet(_Matrix):
         return torch.from_numpy(np.concatenate(columns, axis=1).astype(np.float64))
 
 
-def _open(path: Path, tensor: str | None) -> _Matrix:
+def open_matrix(path: Path, tensor: str | None = None) -> Matrix:
+    """Open a matrix of numbers, a row a sample, to be read in pieces.
+
+    Args:
+        path: .npy, .safetensors or .parquet file.
+        tensor: name of the matrix in a .safetensors file that holds several.
+
+    Raises:
+        StudyError: no such file, another format, or no matrix in it.
+    """
     if not path.is_file():
         raise StudyError(f"{path}: no such file")
     if path.suffix == ".npy":

@@ -17,7 +17,17 @@ from typing import Literal
 from sae_stability.errors import StudyError
 
 Extra = Literal[
-    "match", "matches", "evaluation", "firing", "cofiring", "scores", "explained", "similarity", "substitution", "meta"
+    "match",
+    "matches",
+    "evaluation",
+    "firing",
+    "cofiring",
+    "scores",
+    "explained",
+    "similarity",
+    "substitution",
+    "consensus",
+    "meta",
 ]
 """What a figure may read besides overlap tables."""
 Draws = Literal["cohort", "sweep", "stitch"]
@@ -44,6 +54,7 @@ class FigureKind:
             "substitution" (the tables of substitution and pooling of every pair, which this makes the study measure),
             "meta" (baselines, parts and cosines of meta-SAEs, which this makes the study measure, and the overlap
             tables of the cohorts beside which they stand).
+            "consensus" (the tables of the consensus over seeds, which this makes the study build).
     """
 
     name: str
@@ -81,6 +92,7 @@ FIGURES: dict[str, FigureKind] = {
         FigureKind("substitution", extra=("substitution",)),
         FigureKind("pooling", extra=("substitution",)),
         FigureKind("meta", extra=("meta",)),
+        FigureKind("consensus", extra=("consensus",)),
         FigureKind("insertion", stitched=True),
         FigureKind("components", stitched=True),
         FigureKind("interpolation", stitched=True),

@@ -69,13 +69,14 @@ def write_floor(
     Raises:
         StudyError: the file cannot be written.
     """
-    a, b = ({side: _random(n_latents, d_model, rep, name, side) for side in SIDES} for name in "ab")
+    a, b = ({side: random_rows(n_latents, d_model, rep, name, side) for side in SIDES} for name in "ab")
     alive = np.ones(n_latents, bool)
     metadata = {name: {"cohort": "floor", "seed": rep, "config_hash": None} for name in "ab"}
     metadata["config_hash"] = config_hash
     write_match(out, a, b, alive, alive, metadata, threads=threads, device=device, progress=progress)
 
 
-def _random(n_latents: int, d_model: int, rep: int, name: str, side: str) -> np.ndarray:
+def random_rows(n_latents: int, d_model: int, rep: int, name: str, side: str) -> np.ndarray:
+    """One side of a random dictionary, (n_latents, d_model) float32: "encoder" or "decoder" of `name`, "a" or "b"."""
     generator = np.random.default_rng(stream("floor", n_latents, d_model, rep, name, side))
     return generator.standard_normal((n_latents, d_model), dtype=np.float32)

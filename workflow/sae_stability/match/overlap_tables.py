@@ -122,10 +122,10 @@ def write_overlap(
     Raises:
         StudyError: a pair is missing, is given twice, or belongs to a cohort or size other than the rest.
     """
-    floors = [_read(path, "floor") for path in floor]
+    floors = [read_pair(path, "floor") for path in floor]
     evaluation = {int(seed): read_table(path)[0] for seed, path in latents}
     unevaluated = {seed for seed, table in evaluation.items() if table["rate"].isna().all()}
-    trained = [_without_live(pair, unevaluated) for pair in (_read(path, "trained") for path in match)]
+    trained = [_without_live(pair, unevaluated) for pair in (read_pair(path, "trained") for path in match)]
     _check(cohort, trained, floors, sorted(evaluation))
     floors_by_source = {"floor": floors, "tied": [tied(pair) for pair in floors]}
     all_pairs = [*trained, *floors_by_source["floor"], *floors_by_source["tied"]]
@@ -151,7 +151,12 @@ def write_overlap(
         )
 
 
-def _read(path: Path, source: str) -> Pair:
+def read_pair(path: Path, source: str = "trained") -> Pair:
+    """Read a match file.
+
+    Raises:
+        StudyError: it is missing or damaged, or no match file.
+    """
     table, metadata = read_table(path)
     if "a" not in metadata or "counterpart_encoder" not in table:
         raise StudyError(f"{path}: not a match file; delete it and run again")

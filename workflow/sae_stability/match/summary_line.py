@@ -7,7 +7,7 @@ from sae_stability.match.threshold import THRESHOLD
 
 
 def summary(file: Path) -> str:
-    """The fractions `same` and `joint` (at `THRESHOLD`) of `overlap_tables`, the larger gap, and the file.
+    """The fractions `shared`, `same` and `joint` of `overlap_tables`, at `THRESHOLD`, the larger gap, and the file.
 
     Raises:
         StudyError: `file` cannot be read as a table.
@@ -17,4 +17,7 @@ def summary(file: Path) -> str:
     same = (encoder == table["counterpart_decoder"]) & (encoder >= 0)
     joint = (table["cosine_encoder"] >= THRESHOLD) & (table["cosine_decoder"] >= THRESHOLD)
     gap = max(metadata[side]["gap"] for side in ("encoder", "decoder"))
-    return f"same counterpart {same.mean():.3f}, joint at {THRESHOLD} {joint.mean():.3f}, gap {gap:.1e}; {file}"
+    return (
+        f"shared at {THRESHOLD} {(same & joint).mean():.3f}, same counterpart {same.mean():.3f}, "
+        f"joint {joint.mean():.3f}, gap {gap:.1e}; {file}"
+    )

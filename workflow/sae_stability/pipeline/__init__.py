@@ -17,6 +17,7 @@ from pathlib import Path
 
 from sae_stability.pipeline import (
     activations,
+    consensus,
     corpus,
     drawings,
     evaluate,
@@ -57,6 +58,7 @@ STAGES = (
     firing,
     substitution,
     meta,
+    consensus,
     stitch,
     floors,
     overlap,
@@ -78,6 +80,7 @@ FINGERPRINTED = {
     "firing": firing,
     "substitution": substitution,
     "meta": meta,
+    "consensus": consensus,
     "stitch": stitch,
     "floors": floors,
     "overlap": overlap,

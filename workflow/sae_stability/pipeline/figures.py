@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from sae_stability.figures.registry import FIGURES
 from sae_stability.pipeline import explain, meta
 from sae_stability.pipeline.command import flags, folders, keyed
+from sae_stability.pipeline.consensus import TABLES as CONSENSUS_TABLES
 from sae_stability.pipeline.cost import Cost
 from sae_stability.study.build import Study
 from sae_stability.study.parts import Cohort, ExternalCohort, Figure
@@ -44,6 +45,12 @@ def inputs(pipeline: "Pipeline", figure: Figure) -> dict[str, list[str]]:
             for other in meta.flat(pipeline.study, cohort)
             for file in places.overlap_tables(other.slug)
         ],
+        "consensus": [
+            places.consensus(cohort.slug, f"{name}.parquet")
+            for cohort in cohorts
+            for name in CONSENSUS_TABLES
+            if "consensus" in wanted
+        ],
         "stitch": [file for _, file in stitched(pipeline, figure)],
         "scores": [places.scores(*names) for names in scored(pipeline.study, figure)],
         "explained": [file for c in cohorts if "explained" in wanted for file in interpreted_files(pipeline, c)],
@@ -74,7 +81,7 @@ def table_command(pipeline: "Pipeline", figure: Figure) -> str:
         sources += zip((cohort for cohort, _ in _saes(pipeline.study, figure)), files["quality"], strict=True)
     # Only figures of one cohort read these.
     sources += [(cohorts[0], folder) for folder in folders(files["flat"])]
-    alone = ("pairs", "firing", "explained", "similarity", "substitution", "meta")
+    alone = ("pairs", "firing", "explained", "similarity", "substitution", "consensus", "meta")
     sources += [(cohorts[0], file) for name in alone for file in files[name]]
     names = ("/".join(names[:3]) for names in scored(pipeline.study, figure))
     sources += zip(names, files["scores"], strict=True)

@@ -94,6 +94,13 @@ class Fingerprints:
         code = code_hash("meta-baselines", *dict.fromkeys(name for names in used for name in names))
         return key(self.activations(cohort.pass_), cohort.pass_.decoder_of, saes, lent, code)
 
+    def consensus(self, cohort: Cohort | ExternalCohort) -> str:
+        """Of a cohort's groups of latents and its consensus SAEs."""
+        matches = [[a, b, self.match(cohort, a, b)] for a, b in cohort.pairs]
+        rows = [cohort.pass_ and self.activations(cohort.pass_), cohort.hookpoint, self._study.device]
+        code = code_hash("consensus", *_saved(cohort))
+        return key(self._evaluations(cohort), matches, rows, self._study.threshold, code)
+
     def stitch(self, stitch: Stitch, number: int) -> str:
         """Of a pair of neighbours in a chain."""
         saes = [(self._study.cohorts[name], seed) for name, seed in stitch.pairs[number]]
@@ -230,6 +237,8 @@ class Fingerprints:
             besides += [self.substitution(cohort, *pair) for cohort in cohorts for pair in cohort.pairs]
         if "meta" in kind.extra:
             besides += [[self.meta(c), *(self.overlap(o) for o in meta.flat(self._study, c))] for c in cohorts]
+        if "consensus" in kind.extra:
+            besides += [self.consensus(cohort) for cohort in cohorts]
         if figure.stitch is not None:
             besides += self._stitched(self._study.stitches[figure.stitch])
         besides += [[*names, self.scores(*names)] for names in scored(self._study, figure)]

@@ -160,6 +160,10 @@ class Results:
         """Meta-SAEs beside their baselines, the number of meta-latents of each latent, and cosines."""
         return [self.path("meta", cohort, f"{table}.parquet") for table in ("baselines", "parts", "cosines")]
 
+    def consensus(self, cohort: str, name: str) -> str:
+        """A file of a cohort's consensus."""
+        return self.path("consensus", cohort, name)
+
     def stitch(self, stitch: str, number: int) -> str:
         """The folder of a pair of neighbours in a chain; pairs are numbered from 1."""
         return self.path("stitch", stitch, number)

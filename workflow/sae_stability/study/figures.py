@@ -54,6 +54,8 @@ def figure_of(
                 f"{where}: figure {kind.name} draws meta-SAEs, but cohort {entry.slug} reads no decoder rows; name a "
                 "cohort whose pass has decoder_of"
             )
+        if "consensus" in kind.extra and len(entry.seeds) < 3:
+            raise StudyError(f"{where}: cohort {entry.slug} has {len(entry.seeds)} seeds; a consensus needs at least 3")
         _check_measured(where, kind, entry, firing)
         inputs = ((entry.slug, entry.slug),)
     else:

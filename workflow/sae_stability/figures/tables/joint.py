@@ -71,19 +71,31 @@ def _floor_means(pairs: pd.DataFrame) -> list[dict]:
 def _latents(path: Path, threshold: float) -> pd.DataFrame:
     """A row for each latent of A of a match file."""
     match, metadata = files.read_table(path)
+    a, b = (str(metadata.get(side, {}).get("seed", "")) for side in "ab")
+    rows = latent_rows(match, match["alive_b"].to_numpy(dtype=bool), (a, b), threshold)
+    return rows.assign(cohort=str(metadata.get("a", {}).get("cohort", "")))
+
+
+def latent_rows(match: pd.DataFrame, alive_b: np.ndarray, names: tuple[str, str], threshold: float) -> pd.DataFrame:
+    """A row for each latent of A, with the columns `COLUMNS` but for `live_measured`.
+
+    Args:
+        match: columns of a match file over the latents of A.
+        alive_b: (m,) bool, which latents of B fire.
+        names: of A and B.
+        threshold: the cosine from which a latent counts as shared.
+    """
     decoder, encoder = match["counterpart_decoder"].to_numpy(), match["counterpart_encoder"].to_numpy()
     # Two unmatched sides (-1 and -1) are no common counterpart.
     same = (decoder == encoder) & (decoder >= 0)
     above = (match["cosine_decoder"] >= threshold) & (match["cosine_encoder"] >= threshold)
-    alive_b = match["alive_b"].to_numpy(dtype=bool)
-    a, b = metadata.get("a", {}), metadata.get("b", {})
     rows = match[["latent", "cosine_decoder", "cosine_encoder", "alive"]].assign(
         series="this run",
         row="latent",
         source="trained",
-        cohort=str(a.get("cohort", "")),
-        a=str(a.get("seed", "")),
-        b=str(b.get("seed", "")),
+        cohort="",
+        a=names[0],
+        b=names[1],
         same_counterpart=same,
         shared=same & above.to_numpy(),
         counterpart_alive=(decoder >= 0) & alive_b[np.maximum(decoder, 0)],

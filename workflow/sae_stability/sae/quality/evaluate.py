@@ -96,7 +96,7 @@ def evaluate(
         check_made_from(folder / "cfg.json", made_from)
     torch.set_num_threads(threads)
     data = None if chunk is None else reader.Chunk(chunk)
-    spliced = _spliced_model(data, model, tokens, device, lm_tokens)
+    spliced = spliced_model(data, model, tokens, device, lm_tokens)
     results = []
     for folder, json, parquet, made_from in zip(
         sae, out_json, out_parquet, config_hash or [""] * len(sae), strict=True
@@ -104,15 +104,15 @@ def evaluate(
         loaded = load_own(folder, device)
         if data is not None and data.d_model != loaded.d_model:
             raise StudyError(f"{folder}: has width {loaded.d_model}, but {chunk} has width {data.d_model}")
-        metrics, latents = _unknown_metrics(loaded) if data is None else _reconstruction_metrics(loaded, data, device)
-        in_model = _metrics_in_model(spliced, loaded, hookpoint, data)
+        metrics, latents = _unknown_metrics(loaded) if data is None else reconstruction_metrics(loaded, data, device)
+        in_model = metrics_in_model(spliced, loaded, hookpoint, data)
         write_table(parquet, latents.assign(**_init_similarity(loaded)), {"config_hash": made_from})
         results.append(metrics | in_model | {"config_hash": made_from})
         write_json(json, results[-1])
     return results
 
 
-def _spliced_model(
+def spliced_model(
     data: reader.Chunk | None, model: ModelSource | None, tokens: Path | None, device: str, lm_tokens: int
 ) -> "SplicedModel | None":
     """The model to splice SAEs into; None without held-out activations, model, tokens or language-model head."""
@@ -123,7 +123,7 @@ def _spliced_model(
     return SplicedModel.load(Path(tokens), model, device, max_tokens=lm_tokens)
 
 
-def _metrics_in_model(
+def metrics_in_model(
     spliced: "SplicedModel | None", sae: SAE, hookpoint: str | None, data: reader.Chunk | None
 ) -> dict[str, float | None]:
     """The `LANGUAGE_METRICS` of an SAE; all None without a model."""
@@ -153,7 +153,12 @@ def _has_language_head(model: ModelSource) -> bool:
     return known
 
 
-def _reconstruction_metrics(sae: SAE, data: reader.Chunk, device: str):
+def reconstruction_metrics(sae: SAE, data: reader.Chunk, device: str):
+    """The `RECONSTRUCTION_METRICS` with `n_rows`, and the table of latents, as `evaluate` defines them.
+
+    Raises:
+        StudyError: the rows, or what the SAE makes of them, are not finite.
+    """
     import pandas as pd
 
     n_latents = len(sae.encoder)
