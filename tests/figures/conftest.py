@@ -397,6 +397,8 @@ SWEEPS = {
 # FVU and L0 of the cohorts of the figure over architectures; the last one, the base, is reached by no other's FVU.
 QUALITY = [(0.17, 8.0), (0.15, 16.1), (0.12, 31.8), (0.2, 8.3), (0.16, 15.8), (0.13, 33), (0.19, 7.9), (0.14, 32.5)]
 QUALITY += [(0.4, 16.4)]
+COSINES = {f"{name}-cosine": name for name in ("size", "k", "tokens")}
+SWEEPS |= {figure: SWEEPS[name] for figure, name in COSINES.items()}
 BASE_LABEL = {
     "size": "384",
     "k": "16",
@@ -405,6 +407,7 @@ BASE_LABEL = {
     "controls": "trained",
     "architecture": "jumprelu",
 }
+BASE_LABEL |= {figure: BASE_LABEL[name] for figure, name in COSINES.items()}
 # What a figure of explanations and scores reads.
 SCORED = dict.fromkeys(("score-similarity", "score-sharers", "score-partner"), ("explanations", "scores", "matches"))
 SCORED |= {"pairs-table": ("explanations", "scores", "matches"), "explanation-similarity": ("similarity",)}

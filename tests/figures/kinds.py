@@ -14,6 +14,9 @@ UNPUBLISHED = {
     "consensus",
 }
 
+# Cosines as they are: nothing is counted as shared.
+WITHOUT_THRESHOLD = {"size-cosine", "k-cosine", "tokens-cosine"}
+
 # They draw a chain of stitched SAEs: neither sharing nor pairs of a cohort.
 STITCHED = {"insertion", "components", "interpolation"}
 UNPUBLISHED |= STITCHED  # by Paulo & Belrose; what others published is drawn

@@ -10,7 +10,7 @@ import pytest
 
 from sae_stability import files
 from sae_stability.figures import drawings, phrases, registry, summary
-from tests.figures.kinds import STITCHED
+from tests.figures.kinds import STITCHED, WITHOUT_THRESHOLD
 
 NAN = float("nan")
 
@@ -46,13 +46,11 @@ def test_every_caption_is_short_valid_and_says_what_shared_means(figure, publish
     assert html(text).startswith("<p>")
     if figure in STITCHED:
         return
-    assert "at least 0.7" in text
-    assert "same counterpart by the encoder and by the decoder assignment" in text
+    if figure not in WITHOUT_THRESHOLD:
+        assert "at least 0.7" in text
+        assert "same counterpart by the encoder and by the decoder assignment" in text
     assert "random" in text
     assert "live" in text
-    assert "n = " in text
-    assert 3 <= sentences(text) <= 8
-    assert html(text).startswith("<p>")
 
 
 def test_a_sweep_caption_states_the_ends_the_extremes_the_spread_and_the_floor(make):
@@ -272,6 +270,7 @@ def test_the_summary_states_the_numbers_of_the_base_cohort(make):
     text = summary.summary(
         study="small {{ study }}",
         base="base",
+        note="Its licence is *mine*.",
         about=[("model", "my_model_"), ("k", "16")],
         overlap=overlaps,
         evaluation=evaluations,
@@ -285,6 +284,7 @@ def test_the_summary_states_the_numbers_of_the_base_cohort(make):
         "found only in the base, of 3 SAEs",
         "37.5% (standard deviation 1.0%, n = 12 bases)",
         "model my_model_; k 16.",
+        "Note: Its licence is *mine*.",
         "100.0% (100.0%, n = 2 repetitions)",
         "0.0% (no spread, n = 1 repetition)",
         "0.110 (0.100 to 0.120)",
@@ -302,11 +302,11 @@ def test_the_summary_states_the_numbers_of_the_base_cohort(make):
 
 def test_the_summary_gives_the_recovered_cross_entropy_where_it_was_measured(make):
     folder = make.cohort("c").overlap
-    language = make.evaluation("0", ce_recovered_zero=0.9, ce_recovered_mean=0.8)
+    language = make.evaluation("0", ce_recovered_zero=0.9, ce_recovered_mean=0.8, kl=0.25)
     evaluations = [("c", language), ("d", make.evaluation("1"))]
     body = html(summary.summary(study="s", base="c", overlap=[("c", folder)], evaluation=evaluations))
-    assert "<td>90.0%</td>\n<td>80.0%</td>" in body
-    assert "<td>not measured</td>\n<td>not measured</td>" in body
+    assert "<td>90.0%</td>\n<td>80.0%</td>\n<td>0.250</td>" in body
+    assert "<td>not measured</td>\n<td>not measured</td>\n<td>not measured</td>" in body
 
 
 def test_saes_that_were_shown_no_activations_have_no_quality_and_no_live_latents(make):
@@ -359,6 +359,7 @@ def test_an_architecture_caption_compares_at_one_fvu_and_one_l0_and_says_who_doe
         text.replace("\\", "")
     )
     assert "TopK 40.0% (live latents only 45.0%); at the same L0, 16.0: Gated 50.0%" in text
+    assert "by *joint*, both cosines each in its own assignment, at the same FVU, 0.200: Gated 50.0%" in text
     assert "never beyond them; *not reached* means" in text
     assert "dead latents make up 10.0% to 50.0% of an SAE" in text
     assert "n = 1 pair at every place, so no spread can be given" in text

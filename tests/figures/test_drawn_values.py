@@ -49,6 +49,17 @@ def test_a_sweep_shows_every_pair_and_the_paper(figure, study):
         assert points(axes[-1], colour=styles.PUBLISHED, marker="s", face=face) == expected
 
 
+@pytest.mark.parametrize("figure", ["size-cosine", "k-cosine", "tokens-cosine"])
+def test_a_sweep_shows_the_mean_cosines_of_every_pair_and_of_the_paper(figure, study):
+    table, axes = table_and_axes(figure, study[figure])
+    sides = ("mean_cosine_decoder", "mean_cosine_encoder")
+    for statistic, colour, face in zip(sides, COLOURS, (styles.PUBLISHED, "white"), strict=False):
+        expected = of(table, latents="all", source="trained", statistic=statistic)
+        assert points(axes[0], colour=colour, marker="o") == expected
+        expected = of(table, source="published", statistic=statistic)
+        assert points(axes[-1], colour=styles.PUBLISHED, marker="s", face=face) == expected
+
+
 def test_a_paper_far_from_this_run_gets_its_own_panel(study):
     assert len(table_and_axes("k", study["k"])[1]) == 1
     table, axes = table_and_axes("tokens", study["tokens"])

@@ -78,6 +78,7 @@ CHANGES = {
     "one floor more": (edit("floor", {"repeats": 7}), FROM_OVERLAP),
     "another style": (edit("figures.style", {"font_size": 7}), FROM_DRAWING),
     "another name": (edit("study", "renamed"), {"summary", "report"}),
+    "another note": (edit("note", "of a model"), {"summary", "report"}),
 }
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from sae_stability.pipeline import Pipeline, report, summary
 from tests.pipeline.words import flags_of
+from tests.study_config import small_config
 
 
 def test_the_key_numbers_come_from_every_cohort(pipeline: Pipeline):
@@ -24,7 +25,12 @@ def test_the_first_page_says_what_the_study_is_about(pipeline: Pipeline):
     assert about["corpus"].startswith("kind hub, name nobody/web")
     assert about["seeds"] == "3, of the initial weights"
     assert about["training tokens"] == "4,000"
-    assert "revision=None" not in summary.command(pipeline)
+    assert not {"revision=None", "--note"} & set(summary.command(pipeline).split())
+
+
+def test_the_first_page_has_the_studys_note(pipeline_of):
+    noted = pipeline_of({**small_config(), "note": "Apache-2.0, 4 bits"})
+    assert flags_of(summary.command(noted))["--note"] == ["Apache-2.0, 4 bits"]
 
 
 def test_it_says_of_a_matrix_and_of_saes_made_elsewhere_what_there_is(

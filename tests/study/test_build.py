@@ -65,6 +65,16 @@ def test_local_models_tell_their_width(tmp_path):
     assert "32 positions" in message(config)
 
 
+@pytest.fixture
+def converted_model(tmp_path, monkeypatch):
+    """What a study reads of the model that `make` converts to this folder: its width and positions."""
+    model = tmp_path / "results" / "models" / "smollm2-135m-instruct"
+    model.mkdir(parents=True)
+    (model / "config.json").write_text(json.dumps({"hidden_size": 576, "max_position_embeddings": 8192}))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("converted_model")
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.name)
 def test_studies_in_the_repository_are_valid(path):
     study = load_study(path)
@@ -89,6 +99,7 @@ def test_merging_goes_key_by_key_and_leaves_its_arguments_alone():
     assert (under, over) == kept
 
 
+@pytest.mark.usefixtures("converted_model")
 def test_snakemake_reads_the_same_study():
     from snakemake.common.configfile import load_configfile
 

@@ -101,7 +101,7 @@ def study(url: str) -> dict:
         },
         "figures": {
             "draw": {
-                name: {kind.draws: {"cohort": "base", "stitch": "seeds"}.get(kind.draws, name)}
+                name: {kind.draws: {"cohort": "base", "stitch": "seeds"}.get(kind.draws, name.removesuffix("-cosine"))}
                 for name, kind in FIGURES.items()
             }
             | {"meta": {"cohort": "meta"}}

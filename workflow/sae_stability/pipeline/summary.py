@@ -30,7 +30,8 @@ def command(pipeline: "Pipeline") -> str:
     """What the study is about, and every cohort's tables and SAEs."""
     places, cohorts = pipeline.results, pipeline.study.cohorts
     first = next(iter(cohorts))
-    words = [flags(study=pipeline.study.name, base=first, config_hash=pipeline.fingerprints.summary())]
+    words = [flags(study=pipeline.study.name, note=pipeline.study.note, base=first)]
+    words.append(flags(config_hash=pipeline.fingerprints.summary()))
     words += [
         flags(about=keyed(name, value))
         for name, value in about(pipeline.study, cohorts[first]).items()

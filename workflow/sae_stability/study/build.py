@@ -36,6 +36,7 @@ class Study:
     """A whole study. Every mapping is keyed by slug; `style` and `plan` are the plain settings of those sections."""
 
     name: str
+    note: str | None
     results: str
     device: str
     threshold: float
@@ -79,6 +80,7 @@ class Study:
         figures = config["figures"]
         study = cls(
             name=config["study"],
+            note=config["note"],
             results=config["results"],
             device=config["device"],
             threshold=config["threshold"],

@@ -99,13 +99,14 @@ def caption(table: pd.DataFrame) -> str:
         f"{sweep_phrases.dots(rows_where(placed, latents='all'), names)}; {phrases.floor_of(table)}; dead latents make "
         f"up {phrases.percent_range(trained['dead_fraction'])} of an SAE.",
         phrases.definition(trained["threshold"].iloc[0]),
+        f"By the decoder cosine alone, {_compared(table, 'fvu', 'decoder_only')}; by *joint*, both cosines each in its "
+        f"own assignment, {_compared(table, 'fvu', 'joint')}.",
     ]
     if len(rows_where(table, source="published")):
         sentences.append(
             f"Black squares: {PAPER}, Figure 5 right, GPT-2 layer 6 MLP; the paper gives no FVU, and an L0 for TopK "
             "alone (k = 32). They count the decoder cosine alone, for Gated and ReLU + L1 at the encoder's "
-            "counterparts, which is a lower bound. The decoder cosine alone gives here, "
-            f"{_compared(table, 'fvu', 'decoder_only')}."
+            "counterparts, which is a lower bound."
         )
     return " ".join(sentences)
 

@@ -1,6 +1,7 @@
 """What the figures over a swept number (size, k, tokens) have in common: drawing and caption."""
 
 import math
+from typing import NamedTuple
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -13,32 +14,51 @@ from sae_stability.figures.drawings import marks, sweep_phrases
 from sae_stability.figures.drawings import style as styles
 from sae_stability.figures.selection import all_and_live, rows_where
 
-STATISTICS = (("shared", "shared"), ("same_counterpart", "same counterpart"))
+
+class Drawn(NamedTuple):
+    """What a figure over a swept number shows: two statistics of this run and two of the paper, each with its name."""
+
+    run: tuple[tuple[str, str], ...]
+    published: tuple[tuple[str, str], ...]
+    axis_label: str
+    percent: bool
+
+
+FRACTIONS = Drawn(
+    run=(("shared", "shared"), ("same_counterpart", "same counterpart")),
+    published=(("joint", "joint"), ("same_counterpart", "same")),
+    axis_label="fraction of latents",
+    percent=True,
+)
 # This run and the paper get a panel each where their values lie further apart than this factor.
 FAR = 30
 # One panel's part of the figure's width, roughly.
 ONE_PANEL = 0.8
 
 
-def draw_sweep(table: pd.DataFrame, style: dict, axis_label: str) -> Figure:
-    """Shared and same-counterpart fraction of every pair against the value, with the paper's Figure 4.
+def draw_sweep(table: pd.DataFrame, style: dict, axis_label: str, drawn: Drawn = FRACTIONS) -> Figure:
+    """Two statistics of every pair against the value, with the paper's Figure 4.
 
     Args:
         table: the figure's tidy table.
         style: the resolved style.
         axis_label: what is swept; its axis is logarithmic.
+        drawn: the statistics.
     """
     run, published = rows_where(table, series="this run"), rows_where(table, source="published")
     picture = styles.figure(style, 3.5)
     panels = 1 if _in_one_panel(_values(run), _values(published), style) else 2
     axes = picture.subplots(1, panels, sharey=True, squeeze=False, width_ratios=(3, 2)[:panels])[0]
-    handles = _draw_run(axes[0], run, style)
+    handles = _draw_run(axes[0], run, style, drawn)
     if len(published):
-        marks.draw_published(axes[-1], rows_where(published, statistic="joint"))
-        marks.draw_published(axes[-1], rows_where(published, statistic="same_counterpart"), filled=False)
-        handles += [marks.published_key("joint"), marks.published_key("same", filled=False)]
-    styles.fraction_axis(axes[0].yaxis)
-    axes[0].set(ylabel="fraction of latents")
+        for (statistic, label), filled in zip(drawn.published, (True, False), strict=True):
+            marks.draw_published(axes[-1], rows_where(published, statistic=statistic), filled=filled)
+            handles.append(marks.published_key(label, filled=filled))
+    if drawn.percent:
+        styles.fraction_axis(axes[0].yaxis)
+    else:
+        axes[0].set(ylim=(0, 1))
+    axes[0].set(ylabel=drawn.axis_label)
     if panels == 1:
         log_axis(axes[0], [*_values(run), *_values(published)], style)
     else:
@@ -49,9 +69,9 @@ def draw_sweep(table: pd.DataFrame, style: dict, axis_label: str) -> Figure:
     return picture
 
 
-def _draw_run(axes: Axes, run: pd.DataFrame, style: dict) -> list[Line2D]:
+def _draw_run(axes: Axes, run: pd.DataFrame, style: dict, drawn: Drawn) -> list[Line2D]:
     handles = []
-    for (statistic, label), colour in zip(STATISTICS, style["palette"], strict=False):
+    for (statistic, label), colour in zip(drawn.run, style["palette"], strict=False):
         rows = rows_where(run, statistic=statistic)
         marks.draw_floor(axes, marks.means(rows, source="floor", latents="all"))
         marks.draw_pairs(axes, rows, colour)

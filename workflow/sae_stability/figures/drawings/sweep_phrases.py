@@ -1,5 +1,7 @@
 """Phrases about pairs at several places: their means from first to last, their number and range, published values."""
 
+from collections.abc import Callable
+
 import pandas as pd
 
 from sae_stability.figures import phrases
@@ -8,24 +10,25 @@ from sae_stability.figures.published import PAPER
 from sae_stability.figures.selection import rows_where
 
 
-def course(rows: pd.DataFrame, names: dict[float, str]) -> str:
+def course(rows: pd.DataFrame, names: dict[float, str], written: Callable[[float], str] = phrases.percent) -> str:
     """The mean at the first and at the last place, and the extremes where they lie between, as a verb phrase.
 
     Args:
         rows: trained rows of one statistic and one `latents`.
         names: place (x) -> its name in words, escaped.
+        written: how a value is written.
     """
     mean = marks.means(rows)["mean"]
     if mean.empty:
         return f"was {phrases.NOT_MEASURED}"
     first, last = mean.index[0], mean.index[-1]
     if first == last:
-        return f"is {phrases.percent(mean[first])} at {names[first]}"
-    ends = f"{phrases.percent(mean[first])} at {names[first]} to {phrases.percent(mean[last])} at {names[last]}"
+        return f"is {written(mean[first])} at {names[first]}"
+    ends = f"{written(mean[first])} at {names[first]} to {written(mean[last])} at {names[last]}"
     between = [
-        f"{word} {phrases.percent(mean[place])} at {names[place]}"
+        f"{word} {written(mean[place])} at {names[place]}"
         for word, place in (("lowest", mean.idxmin()), ("highest", mean.idxmax()))
-        if phrases.percent(mean[place]) not in map(phrases.percent, (mean[first], mean[last]))
+        if written(mean[place]) not in map(written, (mean[first], mean[last]))
     ]
     return f"goes from {ends} ({', '.join(between)})" if between else f"goes from {ends}"
 

@@ -11,6 +11,7 @@ from sae_stability.figures import published as paper
 from sae_stability.match.threshold import THRESHOLD
 
 PAIR_STATISTICS = ("shared", "same_counterpart", "joint", "decoder_only")
+COSINES = ("mean_cosine_decoder", "mean_cosine_encoder")
 
 PAIR_COLUMNS = (
     *("series", "value", "x", "size", "cohort", "a", "b", "source", "latents", "statistic", "fraction", "n"),
@@ -50,20 +51,22 @@ def number(label: str) -> float:
     return value
 
 
-def pair_rows(inputs: list[tuple[str, Path]], place: Callable[[str], float]) -> pd.DataFrame:
+def pair_rows(
+    inputs: list[tuple[str, Path]], place: Callable[[str], float], statistics: tuple[str, ...] = PAIR_STATISTICS
+) -> pd.DataFrame:
     """One row for each cohort, pair, source, latents and statistic, in the long form `PAIR_COLUMNS`.
 
     Args:
         inputs: (label, overlap folder) of each cohort.
         place: label -> position on the axis.
+        statistics: the columns of the overlap tables to take.
 
     Returns:
         Sorted by x, then in the order of the overlap tables. `size` is the number of latents of the cohort's SAEs;
         `n` the denominator of `fraction`.
     """
-    return pd.concat([_cohort_rows(label, folder, place(label)) for label, folder in inputs]).sort_values(
-        "x", kind="stable", ignore_index=True
-    )
+    rows = [_cohort_rows(label, folder, place(label), statistics) for label, folder in inputs]
+    return pd.concat(rows).sort_values("x", kind="stable", ignore_index=True)
 
 
 def pair_rows_in_order(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
@@ -72,11 +75,11 @@ def pair_rows_in_order(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
     return pair_rows(inputs, place.__getitem__)
 
 
-def _cohort_rows(label: str, folder: Path, x: float) -> pd.DataFrame:
+def _cohort_rows(label: str, folder: Path, x: float, statistics: tuple[str, ...]) -> pd.DataFrame:
     keys = ["cohort", "a", "b", "source", "latents", "n"]
-    pairs, threshold = read(folder, "pairs", [*keys, *PAIR_STATISTICS])
+    pairs, threshold = read(folder, "pairs", [*keys, *statistics])
     rows = pairs.melt(
-        id_vars=keys, value_vars=list(PAIR_STATISTICS), var_name="statistic", value_name="fraction", ignore_index=True
+        id_vars=keys, value_vars=list(statistics), var_name="statistic", value_name="fraction", ignore_index=True
     )
     size = int(pairs.loc[pairs["latents"] == "all", "n"].max())
     rows = rows.assign(series="this run", value=label, x=x, size=size, threshold=threshold)
@@ -130,14 +133,28 @@ def sweep_table(
     Returns:
         Columns `PAIR_COLUMNS`.
     """
-    rows = [
+    paper_rows = _published_sweep(published, size, ("joint", "same_counterpart"))
+    return with_published(pair_rows(inputs, number), paper_rows)
+
+
+def cosine_table(
+    inputs: list[tuple[str, Path]], published: dict[float, tuple[float, float]], size: int | None = None
+) -> pd.DataFrame:
+    """As `sweep_table`, but of the mean cosines of matched rows, `COSINES`, which stand in the column `fraction`."""
+    paper_rows = _published_sweep(published, size, COSINES)
+    return with_published(pair_rows(inputs, number, COSINES), paper_rows)
+
+
+def _published_sweep(
+    published: dict[float, tuple[float, float]], size: int | None, statistics: tuple[str, str]
+) -> list[dict]:
+    return [
         published_row(
             series=paper.MODEL, value=f"{x:g}", x=x, size=size or int(x), statistic=statistic, fraction=fraction
         )
         for x, fractions in published.items()
-        for statistic, fraction in zip(("joint", "same_counterpart"), fractions, strict=True)
+        for statistic, fraction in zip(statistics, fractions, strict=True)
     ]
-    return with_published(pair_rows(inputs, number), rows)
 
 
 def published_row(*, series: str, value: str, x: float, size: int, statistic: str, fraction: float) -> dict:
