@@ -240,7 +240,8 @@ def hashed_by_the_pipeline(folder: Path) -> dict[tuple[str, str], tuple[str, ...
 def loaded(words: list[str], hashed: dict[tuple[str, str], tuple[str, ...]]) -> tuple[str, ...]:
     """What the pipeline says that a command looks up. The command names its fingerprint."""
     of_verb = {key: given for (verb, key), given in hashed.items() if verb == words[0]}
-    (found,) = {of_verb[word] for word in words if word in of_verb} or set(of_verb.values())
+    named = {word.rpartition("=")[2] for word in words}  # also NUMBER=FINGERPRINT
+    (found,) = {given for key, given in of_verb.items() if key in named} or set(of_verb.values())
     return found
 
 
