@@ -50,6 +50,13 @@ def test_seed_specific_latents_are_judged_by_the_error_and_not_by_the_cosine(tol
     assert told("insertion", lambda table: table.assign(shared="")) == ""
 
 
+def test_what_is_shared_goes_by_the_threshold_of_the_study_and_not_of_the_chain(told):
+    usual, strict = (told("insertion", threshold=threshold) for threshold in (0.7, 1.01))
+    assert "60 firing latents" not in usual
+    assert "Of 60 firing latents that another seed's SAE does not share" in strict
+    assert "no decoder cosine of 0.7 or more" in strict
+
+
 @pytest.mark.parametrize(
     ("all_latents", "live", "answer"),
     [(0.9, 0.9, "more stable than"), (0.01, 0.01, "less stable than"), (0.9, 0.01, "neither clearly more nor")],

@@ -36,8 +36,8 @@ def _consensus(table: pd.DataFrame) -> Iterator[str]:
     for level in consensus.iloc[sorted({0, len(consensus) - 1}, reverse=True)].itertuples():
         by = "all" if level.x == n_seeds else "at least"
         text = (
-            f"What {by} {level.x:.0f} seeds found ({phrases.count(int(level.n), 'latent')}, L0 {level.l0:.1f}) explains "
-            f"{phrases.percent(1 - level.value)} of the variance of held-out activations, a whole SAE "
+            f"What {by} {level.x:.0f} seeds found ({phrases.count(int(level.n), 'latent')}, L0 {level.l0:.1f}) "
+            f"explains {phrases.percent(1 - level.value)} of the variance of held-out activations, a whole SAE "
             f"(L0 {whole['l0'].iloc[0]:.1f}) {phrases.percent(explained)}: "
             f"**{phrases.percent((1 - level.value) / explained)} of what an SAE explains**"
         )
@@ -61,8 +61,8 @@ def _left_out(table: pd.DataFrame) -> Iterator[str]:
     at = rows_where(rows, x=levels.max()).set_index("group")["value"]
     floor = f" (random floor {phrases.percent(at['floor'])})" if "floor" in at else ""
     yield (
-        f"Of what {levels.max():.0f} seeds found, {phrases.percent(at['consensus'])} are shared with a seed that had no "
-        f"part in it; of all latents of one seed, {phrases.percent(at['seed'])}{floor}."
+        f"Of what {levels.max():.0f} seeds found, {phrases.percent(at['consensus'])} are shared with a seed that had "
+        f"no part in it; of all latents of one seed, {phrases.percent(at['seed'])}{floor}."
     )
 
 
@@ -104,7 +104,8 @@ def _meta_latents(table: pd.DataFrame) -> Iterator[str]:
     floors = rows_where(stability, source="floor", detail="all")["value"]
     chance = f" (random floors {phrases.percent_range(floors)})" if len(floors) else ""
     yield (
-        f"Meta-latents are {_compared(of_meta, others)}: {_all_and_live(of_meta)} of them are shared between seeds, {', '.join(told)}{chance}."
+        f"Meta-latents are {_compared(of_meta, others)}: {_all_and_live(of_meta)} of them are shared between seeds, "
+        f"{', '.join(told)}{chance}."
     )
 
 
@@ -114,7 +115,7 @@ def _all_and_live(rows: pd.DataFrame) -> str:
 
 
 def _compared(of_meta: pd.DataFrame, others: pd.DataFrame) -> str:
-    """More or less stable: only if every pair says so, against every other cohort, for all latents and for live ones."""
+    """More or less stable: only if every pair says so, beside every other cohort, all latents and live ones."""
     signs = set()
     for (_, latents), rows in others.groupby(["group", "detail"]):
         values, meta = rows["value"], rows_where(of_meta, detail=latents)["value"]
