@@ -281,7 +281,7 @@ class Maker:
         match = {"counterpart_encoder": counterpart, "counterpart_decoder": counterpart}
         match |= dict.fromkeys(("cosine_encoder", "cosine_decoder"), rng.uniform(0, 1, n) ** 0.5 * (shared > 0))
         found.append(("2/b", self._stage("matches", "base", "0-1", pd.DataFrame(match))))
-        overlap = self.pairs("stitched", [], {"threshold": threshold})
+        overlap = self.pairs("stitched", [pair_row(0, 1, "trained", "all", n, shared)], {"threshold": threshold})
         return [*found, ("2/overlap", overlap / "pairs.parquet")]
 
     def _stage(self, stage: str, name: str, file: str, table: pd.DataFrame) -> Path:
