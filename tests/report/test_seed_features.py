@@ -25,18 +25,18 @@ def told(tmp_path):
 def test_how_much_the_consensus_explains_of_what_an_sae_explains(told):
     words = told("consensus")
     # The FVU of all 5 seeds' consensus is 0.6, that of a whole SAE 0.15: 0.4 / 0.85.
-    assert "What all 5 seeds found (16 latents, L0 4.0) explains 40.0% of the variance" in words
+    assert "What all 5 seeds of base found (16 latents, L0 4.0) explains 40.0% of the variance" in words
     assert "a whole SAE (L0 8.0) 85.0%: **47.1% of what an SAE explains**" in words
     assert "as many latents of one seed explain 20.0% (drawn at random) and 30.0% (those that fire most often)" in words
-    assert "What at least 2 seeds found (40 latents, L0 4.0) explains 70.0%" in words
-    assert "Of what 4 seeds found, 80.0% are shared with a seed that had no part in it; of all latents of one" in words
+    assert "What at least 2 seeds of base found (40 latents, L0 4.0) explains 70.0%" in words
+    assert "Of what 4 seeds of base found, 80.0% are shared with a seed that had no part in it" in words
 
 
 def test_without_groups_or_without_rows_nothing_is_claimed(told):
     without = told("consensus", lambda table: table[table.group != "consensus"])
-    assert without == "No latent is shared by two seeds, so there is no consensus of seeds."
+    assert without == "No latent is shared by two seeds of base, so there is no consensus of seeds."
     unmeasured = told("consensus", lambda table: table.assign(value=table.value.where(table.panel != "curve")))
-    assert unmeasured.startswith("Of what 4 seeds found")
+    assert unmeasured.startswith("Of what 4 seeds of base found")
 
 
 @pytest.mark.parametrize(("sign", "answer"), [(-1, "mostly new information"), (1, "mostly redundant")])
@@ -53,7 +53,7 @@ def test_seed_specific_latents_are_judged_by_the_error_and_not_by_the_cosine(tol
 def test_what_is_shared_goes_by_the_threshold_of_the_study_and_not_of_the_chain(told):
     usual, strict = (told("insertion", threshold=threshold) for threshold in (0.7, 1.01))
     assert "60 firing latents" not in usual
-    assert "Of 60 firing latents that another seed's SAE does not share" in strict
+    assert "Of 60 firing latents of base seed 1 that base seed 0 does not share" in strict
     assert "no decoder cosine of 0.7 or more" in strict
 
 

@@ -26,18 +26,18 @@ def sentences(found: Evidence) -> Iterator[str]:
 def _consensus(table: pd.DataFrame) -> Iterator[str]:
     """How much of what an SAE explains do the features of several seeds explain?"""
     curve = rows_where(table, panel="curve").dropna(subset=["value"])
-    n_seeds = rows_where(table, panel="levels")["x"].max()
+    n_seeds, cohort = rows_where(table, panel="levels")["x"].max(), phrases.escape(table["cohort"].iloc[0])
     whole, consensus = (rows_where(curve, group=group).sort_values("x") for group in ("seed", "consensus"))
     if rows_where(table, panel="curve", group="consensus").empty:
-        yield "No latent is shared by two seeds, so there is no consensus of seeds."
+        yield f"No latent is shared by two seeds of {cohort}, so there is no consensus of seeds."
     if whole.empty or consensus.empty or whole["value"].iloc[0] >= 1:
         return
     explained = 1 - whole["value"].iloc[0]
     for level in consensus.iloc[sorted({0, len(consensus) - 1}, reverse=True)].itertuples():
         by = "all" if level.x == n_seeds else "at least"
         text = (
-            f"What {by} {level.x:.0f} seeds found ({phrases.count(int(level.n), 'latent')}, L0 {level.l0:.1f}) "
-            f"explains {phrases.percent(1 - level.value)} of the variance of held-out activations, a whole SAE "
+            f"What {by} {level.x:.0f} seeds of {cohort} found ({phrases.count(int(level.n), 'latent')}, "
+            f"L0 {level.l0:.1f}) explains {phrases.percent(1 - level.value)} of the variance of held-out activations, a whole SAE "
             f"(L0 {whole['l0'].iloc[0]:.1f}) {phrases.percent(explained)}: "
             f"**{phrases.percent((1 - level.value) / explained)} of what an SAE explains**"
         )
@@ -61,25 +61,28 @@ def _left_out(table: pd.DataFrame) -> Iterator[str]:
     at = rows_where(rows, x=levels.max()).set_index("group")["value"]
     floor = f" (random floor {phrases.percent(at['floor'])})" if "floor" in at else ""
     yield (
-        f"Of what {levels.max():.0f} seeds found, {phrases.percent(at['consensus'])} are shared with a seed that had "
-        f"no part in it; of all latents of one seed, {phrases.percent(at['seed'])}{floor}."
+        f"Of what {levels.max():.0f} seeds of {phrases.escape(table['cohort'].iloc[0])} found, "
+        f"{phrases.percent(at['consensus'])} are shared with a seed that had no part in it; of all latents of one seed, {phrases.percent(at['seed'])}{floor}."
     )
 
 
 def _seed_specific(table: pd.DataFrame) -> Iterator[str]:
     """Are latents that only one seed finds novel or redundant in the SAE of another?"""
     latents = rows_where(table, source="trained", panel="latent").dropna(subset=["value"])
-    unshared, shared = (rows_where(latents, shared=name) for name in ("unshared", "shared"))
-    if unshared.empty:
-        return
-    useful = (unshared["value"] < 0).mean()
-    also = f" (of {len(shared):,} shared ones, {phrases.percent((shared['value'] < 0).mean())})" if len(shared) else ""
-    yield (
-        f"Of {phrases.count(len(unshared), 'firing latent')} that another seed's SAE does not share, "
-        f"{phrases.percent((unshared['kind'] == 'novel').mean())} have no decoder cosine of "
-        f"{unshared['threshold'].iloc[0]:g} or more there, and {phrases.percent(useful)} lower its error when each "
-        f"alone is added to it{also}: what only one seed finds is {verdict(useful)}."
-    )
+    for _, pair in latents[latents["shared"] != ""].groupby("pair"):
+        unshared, shared = (rows_where(pair, shared=name) for name in ("unshared", "shared"))
+        if unshared.empty:
+            continue
+        small, large = (phrases.escape(pair[side].iloc[0]) for side in ("small", "large"))
+        useful, novel = (unshared["value"] < 0).mean(), (unshared["kind"] == "novel").mean()
+        lower = phrases.percent((shared["value"] < 0).mean()) if len(shared) else None
+        also = f" (of {len(shared):,} shared ones, {lower})" if lower else ""
+        yield (
+            f"Of {phrases.count(len(unshared), 'firing latent')} of {large} that {small} does not share, "
+            f"{phrases.percent(novel)} have no decoder cosine of {pair['threshold'].iloc[0]:g} or more there, and "
+            f"{phrases.percent(useful)} lower its error when each alone is added to it{also}: what only one seed finds "
+            f"is {verdict(useful)}."
+        )
 
 
 def verdict(useful: float) -> str:
