@@ -46,7 +46,7 @@ def test_seed_specific_latents_are_judged_by_the_error_and_not_by_the_cosine(tol
 
     words = told("insertion", unshared)
     assert "100.0% have no decoder cosine of 0.7 or more there" in words
-    assert words.endswith(f"what only one seed finds is {answer}.")
+    assert words.endswith(f"what only one of the two finds is {answer}.")
     assert told("insertion", lambda table: table.assign(shared="")) == ""
 
 

@@ -37,8 +37,8 @@ def _consensus(table: pd.DataFrame) -> Iterator[str]:
         by = "all" if level.x == n_seeds else "at least"
         text = (
             f"What {by} {level.x:.0f} seeds of {cohort} found ({phrases.count(int(level.n), 'latent')}, "
-            f"L0 {level.l0:.1f}) explains {phrases.percent(1 - level.value)} of the variance of held-out activations, a whole SAE "
-            f"(L0 {whole['l0'].iloc[0]:.1f}) {phrases.percent(explained)}: "
+            f"L0 {level.l0:.1f}) explains {phrases.percent(1 - level.value)} of the variance of held-out activations, "
+            f"a whole SAE (L0 {whole['l0'].iloc[0]:.1f}) {phrases.percent(explained)}: "
             f"**{phrases.percent((1 - level.value) / explained)} of what an SAE explains**"
         )
         yield text + _controls(rows_where(curve, x=level.x)) + "."
@@ -62,7 +62,8 @@ def _left_out(table: pd.DataFrame) -> Iterator[str]:
     floor = f" (random floor {phrases.percent(at['floor'])})" if "floor" in at else ""
     yield (
         f"Of what {levels.max():.0f} seeds of {phrases.escape(table['cohort'].iloc[0])} found, "
-        f"{phrases.percent(at['consensus'])} are shared with a seed that had no part in it; of all latents of one seed, {phrases.percent(at['seed'])}{floor}."
+        f"{phrases.percent(at['consensus'])} are shared with a seed that had no part in it; of all latents "
+        f"of one seed, {phrases.percent(at['seed'])}{floor}."
     )
 
 
@@ -80,8 +81,8 @@ def _seed_specific(table: pd.DataFrame) -> Iterator[str]:
         yield (
             f"Of {phrases.count(len(unshared), 'firing latent')} of {large} that {small} does not share, "
             f"{phrases.percent(novel)} have no decoder cosine of {pair['threshold'].iloc[0]:g} or more there, and "
-            f"{phrases.percent(useful)} lower its error when each alone is added to it{also}: what only one seed finds "
-            f"is {verdict(useful)}."
+            f"{phrases.percent(useful)} lower its error when each alone is added to it{also}: what only one of the two "
+            f"finds is {verdict(useful)}."
         )
 
 
