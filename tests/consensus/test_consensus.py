@@ -64,6 +64,7 @@ class Planted:
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory) -> Planted:
     found = Planted(tmp_path_factory.mktemp("consensus"))
+    (found.folder / "out" / "at-least-9").mkdir(parents=True)  # of a run with other settings
     build_consensus(**found.files, match=found.match, chunk=found.folder / "chunk", out=found.folder / "out")
     return found
 
@@ -90,6 +91,7 @@ def test_the_planted_groups_are_found(planted: Planted):
 
 
 def test_the_consensus_holds_the_planted_directions(planted: Planted):
+    assert {path.name for path in (planted.folder / "out").glob("at-least-*")} == {f"at-least-{m}" for m in (2, 3, 4)}
     for m in (2, 3, 4):
         sae = load(planted.folder / "out" / f"at-least-{m}")
         directions = planted.features[planted.has.sum(1) >= m]

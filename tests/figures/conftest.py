@@ -252,7 +252,9 @@ class Maker:
         row |= {"balanced_accuracy": score if live else NAN, "status": "ok" if live else "too_rare"}
         return pd.DataFrame(row)
 
-    def stitched(self, *, live: bool = True, shared: float = 0.3, **_) -> list[tuple[str, Path]]:
+    def stitched(
+        self, *, live: bool = True, shared: float = 0.3, threshold: float = 0.7, **_
+    ) -> list[tuple[str, Path]]:
         """Two pairs of a chain: SAEs of two sizes, and two seeds of one cohort with their match."""
         found, rng, n = [], np.random.default_rng(0), 60
         for number, saes in ((1, ("size-30/seed-0", "base/seed-0")), (2, ("base/seed-0", "base/seed-1"))):
@@ -278,7 +280,9 @@ class Maker:
         counterpart = rng.permutation(n)
         match = {"counterpart_encoder": counterpart, "counterpart_decoder": counterpart}
         match |= dict.fromkeys(("cosine_encoder", "cosine_decoder"), rng.uniform(0, 1, n) ** 0.5 * (shared > 0))
-        return [*found, ("2/b", self._stage("matches", "base", "0-1", pd.DataFrame(match)))]
+        found.append(("2/b", self._stage("matches", "base", "0-1", pd.DataFrame(match))))
+        overlap = self.pairs("stitched", [pair_row(0, 1, "trained", "all", n, shared)], {"threshold": threshold})
+        return [*found, ("2/overlap", overlap / "pairs.parquet")]
 
     def _stage(self, stage: str, name: str, file: str, table: pd.DataFrame) -> Path:
         path = self.root / stage / name / f"{file}.parquet"

@@ -361,3 +361,12 @@ def test_an_architecture_caption_compares_at_one_fvu_and_one_l0_and_says_who_doe
     assert "never beyond them; *not reached* means" in text
     assert "dead latents make up 10.0% to 50.0% of an SAE" in text
     assert "n = 1 pair at every place, so no spread can be given" in text
+
+
+def test_the_consensus_caption_says_only_of_saes_that_select_that_all_select_equally_many(table_of):
+    table, _ = files.read_table(table_of("consensus"))
+    _, selects = drawings.draw("consensus", table, {})
+    _, does_not = drawings.draw("consensus", table.assign(k=NAN), {})
+    assert "all select equally many a row" in selects
+    assert "select" not in does_not
+    assert "All 5 seeds found 20.0% of the latents (20.0% if the pairs of seeds were independent)." in selects

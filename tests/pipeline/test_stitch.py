@@ -56,9 +56,13 @@ def test_a_figure_reads_every_pair_and_the_match_of_two_seeds(pipeline_of):
     figure = pipeline.study.figures["insertion"]
     words = flags_of(figures.table_command(pipeline, figure))["--input"]
     assert "1=results/stitch/it/1/insertions.parquet" in words
-    assert words[-1] == "2/a=results/matches/base/1-2.parquet", "the large SAE is the match's first"
+    assert words[-2] == "2/a=results/matches/base/1-2.parquet", "the large SAE is the match's first"
+    assert words[-1] == "2/overlap=results/overlap/base/pairs.parquet", "its threshold says what is shared"
     files = {word.partition("=")[2] for word in words}
     assert files == {file for some in figures.inputs(pipeline, figure).values() for file in some}
     before = pipeline.fingerprints.table(figure)
     other = pipeline_of(config | {"stitches": {"it": {"chain": chain, "threshold": 0.5}}})
-    assert other.fingerprints.table(other.study.figures["insertion"]) != before
+    marks = [other.fingerprints.table(other.study.figures["insertion"])]
+    other = pipeline_of(config | {"threshold": 0.6, "stitches": {"it": {"chain": chain, "threshold": 0.5}}})
+    marks.append(other.fingerprints.table(other.study.figures["insertion"]))
+    assert len({before, *marks}) == 3, "the thresholds of the chain and of the study both count"

@@ -70,3 +70,8 @@ def test_the_course_of_a_sweep_is_told_as_it_is(evidence, fractions: list[float]
     single = Drawn("k", rows[:1], None)
     assert "As k grows" not in said(evidence(figures=[single]))
     assert "1 place of the sweeps is one pair of seeds" in said(evidence(figures=[single]))
+
+
+def test_the_abstract_answers_about_the_consensus(evidence):
+    rows = pd.DataFrame({"panel": ["curve"], "group": ["seed"], "x": [0], "value": [0.2], "cohort": ["base"]})
+    assert "No latent is shared by two seeds of base" in said(evidence(figures=[Drawn("consensus", rows, None)]))

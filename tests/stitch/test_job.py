@@ -150,6 +150,14 @@ def test_a_named_bias(tmp_path: Path, bias: str, share: int):
     dense = Dense(pair)
     made = dense.large[0].sum(0) + (dense.large if share else dense.small)[1]
     assert pair.path.mse.iloc[-1] == pytest.approx(((dense.x - made) ** 2).mean(), rel=1e-6)
+    # A latent is judged by what it does, and not by what the bias does.
+    constant = (dense.large if share else dense.small)[1]
+    before = dense.x - constant - dense.small[0].sum(0)
+    assert pair.path.mse.iloc[0] == pytest.approx((before**2).mean(), rel=1e-6)
+    changes = [((before - alone) ** 2).mean() - (before**2).mean() for alone in dense.large[0]]
+    assert np.allclose(pair.insertions.delta_mse, changes, atol=2e-6)
+    whole = stitched(pair.small, pair.large, ALL, NONE, bias=bias).forward(torch.from_numpy(pair.x))
+    assert np.allclose(whole, pair.x - before, atol=1e-5)
 
 
 def test_equal_bytes_with_any_number_of_threads(relu: Stitched, tmp_path: Path):

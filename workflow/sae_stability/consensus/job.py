@@ -1,5 +1,6 @@
 """The verb `consensus`: groups of latents over seeds, the consensus SAE of each level, and how it does."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -86,9 +87,12 @@ def build_consensus(
     table = groups(found)
     built = list(curve.candidates(saes, table, _rates(latents), direction))
     measure = _Measure(chunk, model, tokens, hookpoint, lm_tokens, device)
-    for one in built:
-        if one.series == "consensus":
-            own.write(out / f"at-least-{one.m}", one.sae, config_hash)
+    levels = {f"at-least-{one.m}": one.sae for one in built if one.series == "consensus"}
+    for old in out.glob("at-least-*"):
+        if old.name not in levels:  # no group reaches this level with these settings
+            shutil.rmtree(old)
+    for name, level in levels.items():
+        own.write(out / name, level, config_hash)
     for seed in found.seeds:
         others = [other for other in found.seeds if other != seed]
         file = out / f"seed-{seed}.parquet"

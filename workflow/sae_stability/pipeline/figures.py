@@ -107,7 +107,8 @@ def interpreted_files(pipeline: "Pipeline", cohort: Cohort | ExternalCohort) -> 
 def stitched(pipeline: "Pipeline", figure: Figure) -> list[tuple[str, str]]:
     """Every file of the chain that a figure draws, with the number of its pair.
 
-    Where both SAEs of a pair are of one cohort, their match follows, with the side of the larger SAE: NUMBER/b.
+    Where both SAEs of a pair are of one cohort, their match follows, with the side of the larger SAE: NUMBER/b; and
+    the cohort's table of pairs, which says from which cosine a latent counts as shared.
     """
     if figure.stitch is None:
         return []
@@ -118,6 +119,8 @@ def stitched(pipeline: "Pipeline", figure: Figure) -> list[tuple[str, str]]:
         if cohort == other:
             side = "b" if small < large else "a"
             found.append((f"{number}/{side}", places.match(cohort, *sorted((small, large)))))
+            pairs = next(file for file in places.overlap_tables(cohort) if file.endswith("/pairs.parquet"))
+            found.append((f"{number}/overlap", pairs))
     return found
 
 

@@ -252,11 +252,12 @@ class Fingerprints:
         return key(kind.name, tables, code_hash("figure-table", kind.table), *besides)
 
     def _stitched(self, stitch: Stitch) -> list[str]:
-        """Of the pairs of a chain, and of their matches where both SAEs are of one cohort."""
+        """Of the pairs of a chain; of their match, and of the overlap tables, where both SAEs are of one cohort."""
         marks = [self.stitch(stitch, number) for number in stitch.pairs]
         for (name, small), (other, large) in stitch.pairs.values():
             if name == other:
-                marks.append(self.match(self._study.cohorts[name], *sorted((small, large))))
+                cohort = self._study.cohorts[name]
+                marks += [self.match(cohort, *sorted((small, large))), self.overlap(cohort)]
         return marks
 
     def _interpreted(self, cohort: Cohort | ExternalCohort, extra: tuple[str, ...]) -> list[str]:

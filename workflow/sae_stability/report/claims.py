@@ -9,6 +9,7 @@ import pandas as pd
 
 from sae_stability.figures import phrases, published, summary
 from sae_stability.figures.selection import rows_where
+from sae_stability.report import seed_features
 from sae_stability.report.evidence import Drawn, Evidence
 
 # Kind of figure -> what grows along its axis.
@@ -30,6 +31,7 @@ def abstract(found: Evidence) -> list[str]:
         *_controls(found),
         *_sweeps(found),
         *_scores(found),
+        *seed_features.sentences(found),
     ]
 
 

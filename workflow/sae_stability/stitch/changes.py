@@ -121,10 +121,9 @@ class Changes:
         square, along = (total if self._apart else total.cumsum() for total in (self._square, self._along))
         return self._start + square - 2 * share * (self._along_start + along) + share**2 * self._bias
 
-    @property
-    def start(self) -> float:
-        """The sum of squared errors of the small SAE."""
-        return self._start
+    def start(self, share: float) -> float:
+        """The sum of squared errors of the small SAE with such a `share` of the large SAE's bias."""
+        return self._start - 2 * share * self._along_start + share**2 * self._bias
 
     @property
     def l0(self) -> np.ndarray:

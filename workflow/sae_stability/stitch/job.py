@@ -173,14 +173,14 @@ class _Pair:
     def insertion_changes(self) -> np.ndarray:
         """(n_large,) the change of the mean squared error when this latent alone is added to the small SAE."""
         share = bias_share(self._bias, len(self.decoders[0]), np.ones(len(self.decoders[1])))
-        return (self.insertions.squared_errors(share) - self.insertions.start) / self.entries
+        return self._change(self.insertions, share)
 
     @property
     def swap_changes(self) -> np.ndarray:
         """(components,) the change when this component of the small SAE alone is swapped."""
         kept = len(self.decoders[0]) - self.found.n_small_in
         share = bias_share(self._bias, kept, self.found.n_large_in)
-        return (self.swaps.squared_errors(share) - self.swaps.start) / self.entries
+        return self._change(self.swaps, share)
 
     @property
     def fired(self) -> np.ndarray:
@@ -249,6 +249,14 @@ class _Pair:
             "stitched_fvu": _number(self._loss / self._variance if self._variance > 0 else np.nan),
             "stitched_l0": self._fired / self.insertions.rows,
         }
+
+    def _change(self, changes: Changes, share: np.ndarray) -> np.ndarray:
+        """The change of the mean squared error by each change, from the small SAE with the bias that the rule gives it.
+
+        A rule that gives the small SAE another bias must not count as what a latent does.
+        """
+        before = changes.start(float(bias_share(self._bias, len(self.decoders[0]), 0)))
+        return (changes.squared_errors(share) - before) / self.entries
 
     def _set_out(self, way: Interpolation) -> Changes:
         self.way = way

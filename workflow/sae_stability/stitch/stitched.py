@@ -24,7 +24,8 @@ def stitched(
     Every latent keeps its encoder row, bias, threshold and decoder row, and the preprocessing of its SAE. ReLU,
     JumpReLU and gated SAEs, and BatchTopK and Matryoshka SAEs in use, give exactly the activations that they give
     alone. Where k decides which latents fire (TopK), that depends on latents that are left out; such an SAE gets one
-    threshold in its place, see `row_threshold`. All latents of one SAE and none of the other give that SAE itself.
+    threshold in its place, see `row_threshold`. All latents of one SAE and none of the other give that SAE itself, if
+    the bias is its own.
 
     Args:
         small, large: the SAEs.
@@ -37,8 +38,9 @@ def stitched(
         StudyError: the two cannot be one SAE: their inputs are normalised in other ways, there is a skip connection,
             activations have signs, no latent is left, or a threshold is missing.
     """
-    for one, some, other in ((small, keep, add), (large, add, keep)):
-        if some.all() and not other.any():
+    share = float(bias_share(bias, keep.sum(), add.sum()))
+    for one, some, other, own in ((small, keep, add, 0), (large, add, keep, 1)):
+        if some.all() and not other.any() and share == own:
             return SAE(dataclasses.replace(one.weights, origin=one.origin))
     check_can_be_stitched(small, large)
     if not keep.any() and not add.any():
@@ -48,7 +50,6 @@ def stitched(
         for sae, threshold, chosen in ((small, thresholds[0], keep), (large, thresholds[1], add))
     ]
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    share = float(bias_share(bias, keep.sum(), add.sum()))
     mixed = (1 - share) * small.weights.decoder_bias + share * large.weights.decoder_bias
     return SAE(
         Weights(

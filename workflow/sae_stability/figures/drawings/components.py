@@ -67,6 +67,6 @@ def caption(table: pd.DataFrame) -> str:
     return (
         "Components of the latents of a smaller and a larger SAE: an edge joins two whose decoder cosine is at least "
         f"{run['threshold'].iloc[0]:g}. {' '.join(said)} Several large latents beside one small one are a split; "
-        "several small ones beside one large one are composed in it. Small latents without an edge are lost in the "
-        f"larger SAE.{others}"
+        "several small ones beside one large one are composed in it. Small latents without an edge have "
+        f"nothing that similar in the larger SAE.{others}"
     )

@@ -49,13 +49,13 @@ def caption(table: pd.DataFrame) -> str:
         "consensus SAE of level m has one latent, the mean direction, for each group of mutually shared latents of at "
         "least m seeds.",
         *([f"{'; '.join(levels_and_whole)}."] if levels_and_whole else []),
-        "Controls are as many latents of the first seed, live ones drawn at random or those that fire most often; all "
-        "select equally many a row."
+        "Controls are as many latents of the first seed, live ones drawn at random or those that fire most often"
+        + ("; all select equally many a row." if curve.query("x > 0")["k"].notna().any() else ".")
         if levels
         else "No latent is shared by two seeds here, so n = 0 and there is no random control and no live one.",
     ]
-    sentences += [*_heldout(table), *_agreement(table), phrases.definition(table["threshold"].iloc[0])]
-    return " ".join(sentences)
+    sentences += [*_heldout(table), *_found_in_all(table), *_agreement(table)]
+    return " ".join([*sentences, phrases.definition(table["threshold"].iloc[0])])
 
 
 def _level(curve: pd.DataFrame, m: int) -> str:
@@ -79,6 +79,17 @@ def _heldout(table: pd.DataFrame) -> list[str]:
         f"the seeds left out). Of what all {top:.0f} others found, {phrases.percent(at['consensus'])} are shared with "
         f"the seed left out, and {phrases.percent(at['members'])} of the members themselves; of all latents of one "
         f"other seed, {phrases.percent(at['seed'])}{floor}."
+    ]
+
+
+def _found_in_all(table: pd.DataFrame) -> list[str]:
+    rows = rows_where(table, panel="levels")
+    at = rows[rows["x"] == rows["x"].max()].set_index("group")["value"]
+    if at.empty:
+        return []
+    return [
+        f"All {rows['x'].max():.0f} seeds found {phrases.percent(at['found'])} of the latents "
+        f"({phrases.percent(at['independent'])} if the pairs of seeds were independent)."
     ]
 
 

@@ -92,7 +92,7 @@ def _pair_in_words(number: int, pair: pd.DataFrame) -> str:
     return (
         f"{text} Of the {len(unshared):,} latents that the two seeds do not share, {phrases.percent(useful)} lower the "
         f"error of the other seed's SAE (median change {100 * unshared['value'].median():+.2g}%), of the "
-        f"{len(shared):,} shared ones {_lowering(shared)}: what only one seed finds is {answer}."
+        f"{len(shared):,} shared ones {_lowering(shared)}: what only one of the two finds is {answer}."
     )
 
 

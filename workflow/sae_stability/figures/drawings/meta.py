@@ -111,7 +111,7 @@ def caption(table: pd.DataFrame) -> str:
             "arrows.",
             "Kept: with the meta-SAE's encoder; retrained: with an encoder trained for these directions as long as the "
             "meta-SAE was; pursuit: orthogonal matching pursuit of k directions; rank: so many principal components, "
-            "a bound. Rows are those trained on.",
+            "the best directions of that number if all rows have the same. Rows are those trained on.",
             f"Are meta-latents more stable than latents? Shared: {_stability_in_words(table)}.",
             f"Mean number of meta-latents of a latent: {counts}.",
             "The last panel is the largest cosine of each direction with those of another dictionary, or the others "

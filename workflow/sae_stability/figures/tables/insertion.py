@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from sae_stability.figures.published import CANONICAL, INSERTION_AUC
-from sae_stability.figures.tables import stitch_files
+from sae_stability.figures.tables import overlap, stitch_files
 
 COLUMNS = ("series", "source", "pair", "small", "large", "panel", "latent", "x", "value", "kind", "shared", "threshold")
 
@@ -16,7 +16,7 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
 
     - `latent`: `x` is the highest decoder cosine with the small SAE, `value` the change of the small SAE's squared
       error when this latent alone is added, as a part of it. `kind` is "novel" or "reconstruction"; `shared` is
-      "shared" or "unshared" where both SAEs are of one cohort, else "".
+      "shared" or "unshared", by the study's threshold, where both SAEs are of one cohort, else "".
     - `roc`: `x` is the false, `value` the true positive rate of "lowers the error" at each cosine.
     - `auc`: the area is `value`, and `x` the cosine with the largest Youden's J; chance has the source "floor".
 
@@ -55,11 +55,13 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
 def _shared(files: dict[str, Path], facts: dict) -> np.ndarray:
     """(n_large,) bool: latents of the large SAE that are shared with the small one."""
     side = "a" if "a" in files else "b"
+    # The chain has a threshold of its own; what is shared is so by the study's.
+    _, threshold = overlap.read(files["overlap"].parent, "pairs", [])
     columns = [f"{what}_{rows}" for what in ("counterpart", "cosine") for rows in ("decoder", "encoder")]
     match = stitch_files.rows(files, side, columns)
     counterpart = match["counterpart_decoder"].to_numpy()
     same = (counterpart == match["counterpart_encoder"]) & (counterpart >= 0)
-    shared = same & (match[["cosine_decoder", "cosine_encoder"]] >= facts["threshold"]).all(axis=1)
+    shared = same & (match[["cosine_decoder", "cosine_encoder"]] >= threshold).all(axis=1)
     found = np.zeros(facts["n_large"], bool)
     found[np.flatnonzero(shared) if side == "a" else counterpart[shared]] = True
     return found

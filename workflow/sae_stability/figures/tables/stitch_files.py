@@ -14,7 +14,8 @@ def pairs(inputs: list[tuple[str, Path]]) -> dict[int, dict[str, Path]]:
 
     Args:
         inputs: (number, file) of each file of a pair. `NUMBER/a` or `NUMBER/b`: the match of the two SAEs, where they
-            are of one cohort; a or b is the side of the large SAE. It is filed under that letter.
+            are of one cohort; a or b is the side of the large SAE. `NUMBER/overlap`: that cohort's table of pairs. Each
+            is filed under the word after the stroke.
     """
     found: dict[int, dict[str, Path]] = {}
     for label, path in inputs:
