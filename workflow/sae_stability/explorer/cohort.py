@@ -148,7 +148,8 @@ def _summary(cohort: Cohort, seeds: list[int], n_latents: int, has_score: bool) 
         "n_latents": n_latents,
         "latents_per_chunk": LATENTS_PER_CHUNK,
         "seeds": [{"seed": seed, **_quality(cohort, seed)} for seed in seeds],
-        "shared": _shared(cohort),
+        # A single SAE shares nothing.
+        "shared": _shared(cohort) if len(seeds) > 1 else None,
         "contexts": cohort.contexts is not None,
         "score": has_score,
         "groups": cohort.consensus is not None,
