@@ -84,7 +84,7 @@ def checkpoints(tmp_path_factory) -> tuple[Path, Path, np.ndarray]:
 
 def test_every_module_and_the_schema_are_in_the_wheel(wheel):
     files = {name for name in ZipFile(wheel).namelist() if name.startswith("sae_stability/")}
-    kept = [path for path in LIBRARY.rglob("*") if path.suffix in (".py", ".yaml")]
+    kept = [path for path in LIBRARY.rglob("*") if path.suffix in (".py", ".yaml", ".html", ".css", ".js")]
     assert files == {str(path.relative_to(LIBRARY.parent)) for path in kept}
 
 

@@ -1,5 +1,6 @@
 """The workflow as a module of another one, in another folder."""
 
+import html
 import re
 import shutil
 from pathlib import Path
@@ -43,10 +44,10 @@ def test_a_module_runs_its_own_library_and_makes_the_report(outer: Project, fini
     run = outer.snakemake()
     assert run.jobs == {"stability_draw_seeds": 1, "stability_report": 1, "mine": 1}, "the rest is finished"
     assert figure.read_bytes() == picture
-    html = report.read_text()
+    paper = html.unescape(report.read_text())
     caption = " ".join((outer.folder / "results/figures/seeds.rst").read_text().split()[:5])
-    assert caption in html
-    assert "Of the latents of one base SAE" in html, "the key numbers are in its abstract"
+    assert caption in paper
+    assert "Of the latents of one base SAE" in paper, "the key numbers are in its abstract"
 
 
 def test_a_mistake_in_a_module_is_one_line(outer: Project):

@@ -1,5 +1,6 @@
 """Whole studies by real Snakemake runs: what they make, killed half-way, and on other models and data."""
 
+import html
 import os
 import shutil
 import signal
@@ -28,20 +29,20 @@ def test_a_study_makes_everything_it_promises(finished_neox: Project):
 
 def test_both_reports_show_captions_and_key_numbers(finished_neox: Project):
     results = finished_neox.folder / "results"
-    html = (results / "workflow-report.html").read_text()
-    paper = (results / "report.html").read_text()
+    workflow = (results / "workflow-report.html").read_text()
+    paper = html.unescape((results / "report.html").read_text())
     pairs = pd.read_parquet(results / "overlap" / "base" / "pairs.parquet").set_index(["source", "latents"])
     (shared,) = pairs.loc[[("trained", "all")], "shared"]
-    for page in (html, paper):
+    for page in (workflow, paper):
         assert f"Of the latents of one base SAE, {phrases.percent(shared)} are shared" in page
     for figure in ("joint", "seeds", "size"):
         first_words = " ".join((results / "figures" / f"{figure}.rst").read_text().split()[:5])
-        assert f"<p>{first_words}" in html
+        assert f"<p>{first_words}" in workflow
         assert f"Figure {figure}.</strong> {first_words}" in paper
     quality = read_json(results / "evaluation" / "base" / "seed-0.json")
-    assert f"{quality['n_rows']:,}" in html
+    assert f"{quality['n_rows']:,}" in workflow
     for setting in ("hookpoint layers.0.mlp", "latents 48", "training tokens 8,000", "architecture topk"):
-        assert setting in html
+        assert setting in workflow
 
 
 def of_base_alone(finished: Project, folder: Path, **pass_settings) -> Project:
