@@ -117,6 +117,28 @@ def test_what_a_latents_page_says(home, page):
     assert "below the threshold" in page.run("document.querySelector('article').innerText")
 
 
+def test_the_group_of_a_latent(home, page):
+    page.open(f"{home}#/base/seed-0/0", "document.querySelector('[aria-label=Consensus] table')")
+    text = "document.querySelector('[aria-label=Consensus]').innerText"
+    assert "Group 0: found in 2 of 2 seeds, mean cosine 0.875." in page.run(text)
+    assert "seed 0\tthis latent\nseed 1\tlatent 1" in page.run(text)
+    page.open(f"{home}#/base/seed-0/1", "document.querySelector('[aria-label=Consensus] table')")
+    assert "seeds contradict each other" in page.run(text)
+    page.open(f"{home}#/base/seed-0/3", "document.querySelector('[aria-label=Consensus] p')")
+    assert "alone in its group (3)" in page.run(text)
+
+
+def test_meta_latents_and_the_latents_that_share_them(home, page):
+    page.open(f"{home}#/base/seed-0/2", "document.querySelector('[aria-label=Meta-latents] table')")
+    rows = "document.querySelector('[aria-label=Meta-latents] tbody').innerText"
+    assert page.run(rows) == "latent 0\t0.707\t0.707\t0\nlatent 1\t0.707\t0.707\t1"
+    # The latent, two meta-latents, and the latent that each of them makes up.
+    assert page.run("document.querySelectorAll('.parts line').length") == 4
+    page.run("document.querySelector('.parts a').dispatchEvent(new MouseEvent('click', {bubbles: true}))")
+    page.wait("location.hash === '#/base/seed-1/0' && document.querySelector('[aria-label=Meta-latents] table')")
+    assert page.run(rows) == "latent 0\t1\t1\nlatent 2\t0.707\t0.707"
+
+
 def test_order_search_and_filters_stay_in_the_address(home, page):
     page.open(f"{home}#/base/seed-0", ROWS)
     assert page.run(ORDER) == [0, 1, 2, 3, 4, 5]

@@ -7,6 +7,7 @@ import pandas as pd
 
 from sae_stability.explorer.write import write_explorer
 from sae_stability.files import write_json, write_table
+from sae_stability.sae.formats import own
 
 N = 6
 DEAD = 5
@@ -76,6 +77,32 @@ def scores() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names)
 
 
+def groups() -> pd.DataFrame:
+    """Latent 0 of the first SAE is latent 1 of the second, and the other way round; every other one is alone."""
+    group = np.array([[0, 1, 2, 3, 4, 5], [1, 0, 6, 7, 8, 9]])
+    together = group < 2
+    columns = {
+        "group": group,
+        "seed": np.repeat([[0], [1]], N, axis=1),
+        "latent": np.repeat([np.arange(N)], 2, axis=0),
+        "n_seeds": 1 + together,
+        "mean_cosine": np.where(together, 0.875, np.nan),
+        "consistent": group != 1,
+    }
+    found = pd.DataFrame({name: values.ravel() for name, values in columns.items()})
+    return found.sort_values("group", kind="stable", ignore_index=True)
+
+
+def write_saes(folder: Path) -> None:
+    """Two SAEs: decoder rows of the first are e0, e1, e0 + e1, e2, e3, e3; the second has e0 to e3, -e0, -e1."""
+    e = np.eye(4, dtype=np.float32)
+    rows = np.stack([e[0], e[1], e[0] + e[1], e[2], e[3], e[3]])
+    for seed, sides in enumerate([rows, np.concatenate([e, -e[:2]])]):
+        cfg = {"architecture": "topk", "n_latents": N, "d_model": 4, "k": 2}
+        biases = {"encoder_bias": np.zeros(N, np.float32), "decoder_bias": np.zeros(4, np.float32)}
+        own.save(folder / f"seed-{seed}", {"encoder": sides, "decoder": sides, **biases}, cfg)
+
+
 def write_tables(folder: Path) -> None:
     """Every table of the cohort `base`, under its place in a study's results."""
     pair = folder / "matches" / "base" / "0-1.parquet"
@@ -94,6 +121,8 @@ def write_tables(folder: Path) -> None:
         said = {"latent": [0, 1], "explanation": [MARKUP, ""], "status": ["ok", "failed"], "reason": ["", "no_credit"]}
         write_table(folder / "explanations/words" / name, pd.DataFrame(said))
         write_table(folder / "scores/words/detection" / name, scores())
+    write_table(folder / "consensus/base/groups.parquet", groups())
+    write_saes(folder / "saes/base")
     stitch = folder / "stitch" / "sizes" / "1"
     write_json(stitch / "stitch.json", {"small": "results/saes/base/seed-1", "large": "results/saes/base/seed-0"})
     near = {"latent": np.arange(N), "nearest": np.arange(N)[::-1], "max_cosine": 0.5}
@@ -104,10 +133,12 @@ def write_tables(folder: Path) -> None:
 
 def write_site(tables: Path, out: Path, **changes) -> None:
     """The explorer of these tables; `changes` are other arguments of `write_explorer`."""
-    kinds = ("overlap", "evaluation", "matches", "firing", "contexts", "cofiring")
+    kinds = ("overlap", "evaluation", "matches", "firing", "contexts", "cofiring", "consensus")
     given = {kind: [("base", tables / kind / "base")] for kind in kinds}
     given["explanations"] = [("words/base", tables / "explanations/words/base")]
     given["scores"] = [("words/detection/base", tables / "scores/words/detection/base")]
+    # The second SAE stands in for a meta-SAE.
+    given["sae"], given["meta"] = ([("0/base", tables / f"saes/base/seed-{seed}")] for seed in (0, 1))
     given["stitch"] = [tables / "stitch/sizes/1"]
     given["about"] = [("base", f"model: {MARKUP}"), ("base", "hookpoint: layers.0.mlp")]
     write_explorer(**{"study": STUDY, "threshold": 0.7, **given, "out": out, "config_hash": "made from"} | changes)

@@ -81,6 +81,26 @@ def test_the_nearest_latents_of_a_smaller_sae(site: Path):
     assert unpacked(site, "base_seed-1_latents")["smaller"] == []
 
 
+def test_groups_over_seeds(site: Path):
+    found = unpacked(site, "base_seed-1_latents")
+    assert column(found, "group").tolist() == [1, 0, 6, 7, 8, 9]
+    assert column(found, "n_seeds").tolist() == [2, 2, 1, 1, 1, 1]
+    assert column(found, "consistent").tolist() == [0, 1, 1, 1, 1, 1]
+    members = unpacked(site, "base_groups")
+    rows = [column(members, name).tolist() for name in ("group", "seed", "latent")]
+    assert sorted(zip(*rows, strict=True)) == [(0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 0)]
+
+
+def test_latents_are_taken_apart(site: Path):
+    (found,) = unpacked(site, "base_seed-0_meta")["metas"]
+    assert (found["cohort"], found["seed"]) == ("base", 1)
+    assert column(found, "latent").tolist() == [0, 1, 2, 2, 3, 4, 5]
+    assert column(found, "meta_latent").tolist() == [0, 1, 0, 1, 2, 3, 3]
+    for name in ("activation", "cosine"):
+        assert column(found, name) == pytest.approx([1, 1, 0.5**0.5, 0.5**0.5, 1, 1, 1])
+    assert unpacked(site, "study")["cohorts"][0]["metas"] == [{"seed": 0, "meta": ["base", 1]}]
+
+
 def test_contexts_hold_each_text_once_and_where_the_latent_fires(site: Path):
     found = unpacked(site, "base_seed-0_contexts-0")
     assert [window[2] for window in found["windows"]] == [planted.PIECES] * 2
@@ -127,21 +147,28 @@ def test_the_same_tables_give_the_same_bytes_and_former_data_go(tables: Path, si
 
 
 def test_what_is_not_there_is_left_out(tables: Path, tmp_path: Path):
-    nothing = dict.fromkeys(
-        ("evaluation", "matches", "firing", "contexts", "cofiring", "explanations", "scores", "stitch"), ()
-    )
+    kinds = ["evaluation", "matches", "firing", "contexts", "cofiring", "consensus"]
+    nothing = dict.fromkeys([*kinds, "explanations", "scores", "sae", "meta", "stitch"], ())
     planted.write_site(tables, tmp_path, **nothing)
     found = unpacked(tmp_path, "base_seed-0_latents")
     assert not {"score", "token_entropy"} & found["columns"].keys()
     assert (found["tokens"], found["explanations"], found["scores"]) == ({}, [], [])
     assert unpacked(tmp_path, "base_seed-0_partners") == {"pairs": []}
-    assert not list((tmp_path / "data").glob("*_contexts-*"))
+    assert not {"group", "n_seeds"} & found["columns"].keys()
+    names = {file.name for file in (tmp_path / "data").glob("*.js")}
+    of_seeds = {f"base_seed-{seed}_{kind}.js" for seed in (0, 1) for kind in ("latents", "partners")}
+    assert names == {"study.js"} | of_seeds
 
 
 def test_a_folder_of_an_unknown_cohort_is_refused(tables: Path, tmp_path: Path):
     with pytest.raises(StudyError, match="names a cohort without overlap tables; give --overlap bsae="):
         planted.write_site(tables, tmp_path, explanations=[("words/bsae", tables / "explanations/words/base")])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_meta_sae_needs_its_sae(tables: Path, tmp_path: Path):
+    with pytest.raises(StudyError, match=r"--meta 0/base=.*seed-1 comes without its SAE; give --sae 0/base="):
+        planted.write_site(tables, tmp_path, sae=[])
 
 
 def test_a_missing_table_is_named(tables: Path, tmp_path: Path):

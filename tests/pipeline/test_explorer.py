@@ -35,6 +35,24 @@ def test_stitched_pairs_are_read_and_count(pipeline_of):
     assert stitched.fingerprints.explorer() != alone.fingerprints.explorer()
 
 
+def test_groups_and_meta_saes_are_read_and_count(pipeline_of):
+    changed = config()
+    changed["passes"]["rows"] = {"decoder_of": [{"cohort": "base", "seed": 2}]}
+    changed["cohorts"]["parts"] = {"pass": "rows", "n_latents": 8, "batch_size": 16, "epochs": 20}
+    plain = pipeline_of(changed)
+    changed["figures"]["draw"]["consensus"] = {"cohort": "base"}
+    drawn = pipeline_of(changed)
+    flags = flags_of(explorer.command(drawn))
+    assert flags["--consensus"] == ["base=results/consensus/base"]
+    assert flags["--sae"] == ["2/base=results/saes/base/seed-2"]
+    assert flags["--meta"] == [f"2/base=results/saes/parts/seed-{drawn.study.cohorts['parts'].seeds[0]}"]
+    added = set(explorer.inputs(drawn)) - set(explorer.inputs(plain))
+    assert added == {"results/consensus/base/groups.parquet"}
+    assert "results/saes/base/seed-2/sae.safetensors" in explorer.inputs(plain)
+    marks = [pipeline.fingerprints.explorer() for pipeline in (pipeline_of(config()), plain, drawn)]
+    assert len(set(marks)) == 3
+
+
 def test_a_matrix_has_no_contexts(pipeline_of, matrix_config: dict):
     pipeline = pipeline_of(matrix_config | {"firing": {"cohorts": ["base"]}})
     assert "--contexts" not in flags_of(explorer.command(pipeline))

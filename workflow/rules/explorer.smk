@@ -1,7 +1,8 @@
 """Everything that is known of latents -> a site to look at them, which opens from the disk.
 
 INPUTS   <results>/overlap/..., <results>/evaluation/..., <results>/matches/..., and where the study asks for them
-         <results>/firing/..., contexts/..., cofiring/..., explanations/..., scores/...
+         <results>/firing/..., contexts/..., cofiring/..., explanations/..., scores/..., consensus/...,
+         and of meta-SAEs and what they take apart <results>/saes/...
 OUTPUTS  <results>/explorer/index.html, and data/record.json
 """
 

@@ -9,6 +9,8 @@ import numpy as np
 from sae_stability.explorer import words
 from sae_stability.explorer.chunks import columns, plain
 from sae_stability.explorer.contexts import LATENTS_PER_CHUNK, Contexts
+from sae_stability.explorer.groups import Groups
+from sae_stability.explorer.metas import parts
 from sae_stability.explorer.partners import partners
 from sae_stability.explorer.smaller import smaller
 from sae_stability.files import read_json, read_table
@@ -42,8 +44,8 @@ _QUALITY = ("fvu", "l0", "dead_fraction", "ce_recovered_zero")
 class Cohort:
     """Where the results of a cohort lie: folders, or None where there are none.
 
-    `explanations` and `scores` are by their names: explainer, and (explainer, scorer). `stitches` are folders of all
-    stitched pairs, of whichever cohorts.
+    `explanations` and `scores` are by their names: explainer, and (explainer, scorer). `saes` and `metas` are by seed:
+    SAEs, and the meta-SAEs that take them apart. `stitches` are folders of all stitched pairs, of whichever cohorts.
     """
 
     name: str
@@ -54,8 +56,11 @@ class Cohort:
     firing: Path | None
     contexts: Path | None
     cofiring: Path | None
+    consensus: Path | None
     explanations: dict[str, Path]
     scores: dict[tuple[str, str], Path]
+    saes: dict[int, Path]
+    metas: dict[int, list[Path]]
     stitches: tuple[Path, ...]
 
 
@@ -68,12 +73,15 @@ def chunks(cohort: Cohort) -> Iterator[tuple[str, object]]:
     latents, _ = read_table(cohort.overlap / "latents.parquet")
     seeds = [int(seed) for seed in latents["seed"].unique()]
     has_score = False
+    groups = Groups(cohort.consensus) if cohort.consensus else None
     for seed in seeds:
         own = latents[latents["seed"] == seed].reset_index(drop=True)
         table = own[[name for name in _OVERLAP if name in own]]
         if cohort.firing:
             firing, _ = read_table(cohort.firing / f"seed-{seed}.parquet", list(_FIRING))
             table = table.join(firing)
+        if groups:
+            table = table.join(groups.of(seed))
         tokens: dict[int, list[str]] = {}
         if cohort.contexts:
             contexts = Contexts(cohort.contexts / f"seed-{seed}.parquet")
@@ -96,6 +104,13 @@ def chunks(cohort: Cohort) -> Iterator[tuple[str, object]]:
             },
         )
         yield f"{cohort.name}_seed-{seed}_partners", {"pairs": _pairs(cohort, seed, seeds)}
+        if seed in cohort.metas:
+            yield (
+                f"{cohort.name}_seed-{seed}_meta",
+                {"metas": [parts(cohort.saes[seed], meta) for meta in cohort.metas[seed]]},
+            )
+    if groups:
+        yield f"{cohort.name}_groups", {"columns": columns(groups.members())}
     yield cohort.name, _summary(cohort, seeds, len(latents) // len(seeds), has_score)
 
 
@@ -133,9 +148,17 @@ def _summary(cohort: Cohort, seeds: list[int], n_latents: int, has_score: bool) 
         "n_latents": n_latents,
         "latents_per_chunk": LATENTS_PER_CHUNK,
         "seeds": [{"seed": seed, **_quality(cohort, seed)} for seed in seeds],
-        "shared": _shared(cohort),
+        # A single SAE shares nothing.
+        "shared": _shared(cohort) if len(seeds) > 1 else None,
         "contexts": cohort.contexts is not None,
         "score": has_score,
+        "groups": cohort.consensus is not None,
+        # Which SAEs have meta-latents, and which meta-SAEs these are of.
+        "metas": [
+            {"seed": seed, "meta": [meta.parent.name, int(meta.name.removeprefix("seed-"))]}
+            for seed, metas in cohort.metas.items()
+            for meta in metas
+        ],
     }
 
 

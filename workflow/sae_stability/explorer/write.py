@@ -29,8 +29,11 @@ def write_explorer(
     firing: Folders = (),
     contexts: Folders = (),
     cofiring: Folders = (),
+    consensus: Folders = (),
     explanations: Folders = (),
     scores: Folders = (),
+    sae: Folders = (),
+    meta: Folders = (),
     stitch: Sequence[Path] = (),
     out: Path,
     config_hash: str = "",
@@ -49,28 +52,36 @@ def write_explorer(
         firing: COHORT=FOLDER of what its latents fire on.
         contexts: COHORT=FOLDER of contexts of its latents.
         cofiring: COHORT=FOLDER of how far matched latents fire together.
+        consensus: COHORT=FOLDER of groups of its latents over seeds.
         explanations: EXPLAINER/COHORT=FOLDER of explanations.
         scores: EXPLAINER/SCORER/COHORT=FOLDER of scores.
+        sae: SEED/COHORT=FOLDER of an SAE; those with --meta are needed.
+        meta: SEED/COHORT=FOLDER of a meta-SAE, META/seed-N, that takes the latents of that SAE apart; once for each.
         stitch: folder of a stitched pair of SAEs; once for each.
         out: folder for the site.
         config_hash: fingerprint of what the site is made from.
 
     Raises:
-        StudyError: a table is missing or damaged, or a flag names a cohort without overlap tables.
+        StudyError: a table or an SAE is missing or damaged, a flag names a cohort without overlap tables, or a meta-SAE
+            comes without its SAE.
     """
+    by_cohort = (evaluation, matches, firing, contexts, cofiring, consensus)
+    _check_known([name for name, _ in overlap], *by_cohort, explanations, scores, sae, meta)
+    _check_taken_apart(sae, meta)
     cohorts = [
         Cohort(
             name,
             _told(about, name),
             folder,
-            *(_folder(given, name) for given in (evaluation, matches, firing, contexts, cofiring)),
+            *(_folder(given, name) for given in by_cohort),
             {names[0]: path for names, path in _named(explanations, name)},
             {(names[0], names[1]): path for names, path in _named(scores, name)},
+            {int(names[0]): path for names, path in _named(sae, name)},
+            _by_seed(_named(meta, name)),
             tuple(stitch),
         )
         for name, folder in overlap
     ]
-    _check_known([name for name, _ in overlap], evaluation, matches, firing, contexts, cofiring, explanations, scores)
     with workplace(out / "data") as folder:
         names = []
         shown = []
@@ -122,6 +133,19 @@ def _named(given: Folders, cohort: str) -> list[tuple[list[str], Path]]:
     """The names before a cohort's own, and its folder."""
     split = ((key.split("/"), path) for key, path in given)
     return [(names[:-1], path) for names, path in split if names[-1] == cohort]
+
+
+def _by_seed(given: list[tuple[list[str], Path]]) -> dict[int, list[Path]]:
+    found: dict[int, list[Path]] = {}
+    for (seed,), path in given:
+        found.setdefault(int(seed), []).append(path)
+    return found
+
+
+def _check_taken_apart(sae: Folders, meta: Folders) -> None:
+    for key, path in meta:
+        if key not in dict(sae):
+            raise StudyError(f"explorer: --meta {key}={path} comes without its SAE; give --sae {key}=...")
 
 
 def _check_known(known: list[str], *given: Folders) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sae_stability.pipeline import firing, score, score_summary
+from sae_stability.pipeline import consensus, firing, score, score_summary
 from sae_stability.pipeline.command import flags, folders
 from sae_stability.pipeline.cost import Cost
 from sae_stability.pipeline.modules import PACKAGE
@@ -25,7 +25,7 @@ _CONTEXTS_SHARE = 0.2  # what packing leaves of a table of contexts
 def inputs(pipeline: "Pipeline") -> list[str]:
     """The tables that the site shows."""
     tables = [file for _, _, _, files in _sources(pipeline) for file in files]
-    return [*tables, *_stitched(pipeline)]
+    return [*dict.fromkeys([*tables, *_stitched(pipeline)])]
 
 
 def targets(pipeline: "Pipeline") -> list[str]:
@@ -53,10 +53,17 @@ def command(pipeline: "Pipeline") -> str:
 
 
 def memory(pipeline: "Pipeline") -> int:
-    """What the job takes, in MB: the contexts of one SAE, as a table and unpacked."""
+    """What the job takes, in MB: the contexts of one SAE, as a table and unpacked; or an SAE and its meta-SAE."""
     study = pipeline.study
     contexts = [firing.contexts_bytes(study, study.cohorts[name]) for name in study.firing.cohorts]
-    return megabytes(3 * max(contexts, default=0))
+    apart = [4 * 4 * (of.n_latents + by.n_latents) * of.d_model for of, _, by in metas(study)]
+    return megabytes(3 * max(contexts, default=0), max(apart, default=0), 10**9)
+
+
+def metas(study: Study) -> list[tuple[Cohort | ExternalCohort, int, Cohort]]:
+    """Each SAE that meta-SAEs take apart, by cohort and seed, with the cohort of these; its first SAE is shown."""
+    found = [cohort for cohort in study.cohorts.values() if cohort.pass_ and cohort.pass_.decoder_of]
+    return [(study.cohorts[name], seed, meta) for meta in found for name, seed in meta.pass_.decoder_of]
 
 
 @functools.cache
@@ -93,11 +100,18 @@ def _sources(pipeline: "Pipeline") -> Iterator[tuple[str, str, str, list[str]]]:
         files = score_summary.inputs(pipeline, explainer, scorer, name)
         files.append(places.score_summary(explainer, scorer, name))
         yield "scores", f"{explainer}/{scorer}/{name}", _folder(files), files
+    apart = metas(study)
+    for slug, seed in dict.fromkeys((cohort.slug, seed) for cohort, seed, _ in apart):
+        yield "sae", f"{seed}/{slug}", places.sae(slug, seed), _sae_files(pipeline, slug, seed)
+    for cohort, seed, meta in apart:
+        shown = meta.slug, meta.seeds[0]
+        yield "meta", f"{seed}/{cohort.slug}", places.sae(*shown), _sae_files(pipeline, *shown)
 
 
 def _tables(pipeline: "Pipeline", cohort: Cohort | ExternalCohort) -> Iterator[tuple[str, str, str, list[str]]]:
     places, slug = pipeline.results, cohort.slug
     fires = slug in pipeline.study.firing.cohorts
+    grouped = cohort in consensus.cohorts(pipeline.study)
     files = {
         "overlap": places.overlap_tables(slug),
         "evaluation": [places.quality(slug, seed) for seed in cohort.seeds],
@@ -105,10 +119,15 @@ def _tables(pipeline: "Pipeline", cohort: Cohort | ExternalCohort) -> Iterator[t
         "firing": [places.firing(slug, seed) for seed in cohort.seeds if fires],
         "contexts": [places.contexts(slug, seed) for seed in cohort.seeds if fires and cohort.pass_.tokens],
         "cofiring": [places.cofiring(slug, *pair) for pair in cohort.pairs if fires],
+        "consensus": [places.consensus(slug, "groups.parquet")] if grouped else [],
     }
     for flag, some in files.items():
         if some:
             yield flag, slug, _folder(some), some
+
+
+def _sae_files(pipeline: "Pipeline", cohort: str, seed: int) -> list[str]:
+    return [pipeline.results.settings(cohort, seed), pipeline.results.weights(cohort, seed)]
 
 
 def _stitched(pipeline: "Pipeline") -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from sae_stability.figures.registry import FIGURES
 from sae_stability.fingerprint import key
 from sae_stability.interpret.limits import WITHOUT_EXPLANATION
-from sae_stability.pipeline import activations, explorer, judges, meta, score
+from sae_stability.pipeline import activations, consensus, explorer, judges, meta, score
 from sae_stability.pipeline.code_hash import code_hash
 from sae_stability.pipeline.contents import Contents
 from sae_stability.pipeline.external import format_of, local_files
@@ -162,7 +162,13 @@ class Fingerprints:
         ]
         scored = [[*names, self.score_summary(*names)] for names in score.combinations(study)]
         stitches = [[s, n, self.stitch(found, n)] for s, found in study.stitches.items() for n in found.pairs]
-        return key(told, cohorts, fires, said, scored, stitches, explorer.site_digest(), code_hash("explorer"))
+        grouped = [[cohort.slug, self.consensus(cohort)] for cohort in consensus.cohorts(study)]
+        apart = explorer.metas(study)
+        metas = [[of.slug, n, self.sae(of, n), by.slug, self.sae(by, by.seeds[0])] for of, n, by in apart]
+        code = code_hash(
+            "explorer", *dict.fromkeys(name for of, _, by in apart for x in (of, by) for name in _saved(x))
+        )
+        return key(told, cohorts, fires, said, scored, stitches, grouped, metas, explorer.site_digest(), code)
 
     def explanations(self, explainer: str, cohort: Cohort | ExternalCohort, seed: int) -> str:
         """Of what a judge says of an SAE's latents."""

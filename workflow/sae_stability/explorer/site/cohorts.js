@@ -21,19 +21,18 @@ const Cohorts = (() => {
 
   function card(cohort) {
     const facts = cohort.about.map(([name, value]) => [el("dt", {}, name), el("dd", {}, Page.visible(value))]);
-    const { all, live, floor } = cohort.shared;
     return el(
       "section",
       { className: "card", "aria-label": cohort.name },
       el("h2", {}, el("a", { href: saeHash(cohort.name, cohort.seeds[0].seed) }, cohort.name)),
-      el(
-        "p",
-        {},
-        `Shared by two seeds: ${percent(all)} of all latents, ${percent(live)} of live ones, ${percent(floor)} of random ones.`,
-      ),
+      cohort.shared ? shared(cohort.shared) : null,
       el("dl", { className: "facts" }, facts),
       seeds(cohort),
     );
+  }
+
+  function shared({ all, live, floor }) {
+    return el("p", {}, `Shared by two seeds: ${percent(all)} of all latents, ${percent(live)} of live ones, ${percent(floor)} of random ones.`);
   }
 
   function seeds(cohort) {

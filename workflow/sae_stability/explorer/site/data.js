@@ -75,6 +75,8 @@ const Data = (() => {
     study: () => load("study"),
     latents: (cohort, seed) => load(`${sae(cohort, seed)}_latents`),
     partners: (cohort, seed) => load(`${sae(cohort, seed)}_partners`),
+    metas: (cohort, seed) => load(`${sae(cohort, seed)}_meta`),
+    groups: (cohort) => load(`${cohort}_groups`),
     // The chunk with the contexts of a latent of a cohort (an entry of the study).
     contexts: (cohort, seed, latent) =>
       load(`${sae(cohort.name, seed)}_contexts-${Math.floor(latent / cohort.latents_per_chunk)}`),

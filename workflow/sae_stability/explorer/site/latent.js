@@ -22,6 +22,8 @@ const Latent = (() => {
     const columns = Data.columns(found);
     const texts = el("section", { "aria-label": "Where it fires", className: "reserved" }, el("h2", {}, "Where it fires"));
     const partners = el("section", { "aria-label": "Partners in other seeds", className: "reserved" });
+    const group = el("section", { "aria-label": "Consensus" });
+    const metas = el("section", { "aria-label": "Meta-latents" });
     Page.trail([[cohort.name, "#/"], [`seed ${seed}`, Table.link(cohort.name, seed)], [`latent ${latent}`, null]]);
     main.replaceChildren(
       el("h1", {}, `Latent ${latent}`),
@@ -30,6 +32,8 @@ const Latent = (() => {
       smaller(study, found, latent),
       texts,
       partners,
+      group,
+      metas,
     );
     const contexts = Contexts.of(cohort, seed, latent).then((some) => {
       if (some) texts.append(...Contexts.sections(some));
@@ -41,7 +45,8 @@ const Latent = (() => {
       else partners.remove();
       partners.classList.remove("reserved");
     });
-    return { keys: (event) => keys(cohort, seed, latent, event), rest: Promise.all([contexts, others]) };
+    const further = [Groups.fill(group, cohort, seed, latent, columns), Meta.fill(metas, study, cohort, seed, latent)];
+    return { keys: (event) => keys(cohort, seed, latent, event), rest: Promise.all([contexts, others, ...further]) };
   }
 
   function toolbar(cohort, seed, latent) {

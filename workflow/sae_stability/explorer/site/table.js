@@ -9,6 +9,7 @@ const Table = (() => {
   const COLUMNS = [
     { name: "stability", title: "stability", about: "fraction of the other seeds that share it", filter: true, form: percent },
     { name: "mean_cosine", title: "cosine", about: "mean matched cosine over the other seeds", filter: true },
+    { name: "n_seeds", title: "group", about: "seeds in which a latent of its group was found, with its own", filter: true },
     { name: "rate", title: "rate", about: "fraction of rows on which it fires", filter: true, log: true, form: (v) => number(v, 4) },
     { name: "max_activation", title: "strongest", about: "strongest activation" },
     { name: "token_entropy", title: "entropy", about: "entropy of the tokens it fires on, in bits", filter: true },
