@@ -61,7 +61,7 @@ def write_summary(
         study: name of the study.
         base: the cohort whose numbers come first, one of those in overlap.
         about: NAME=VALUE of a setting of the base cohort, once for each, in order.
-        overlap: COHORT=folder of overlap tables, once for each cohort of the study.
+        overlap: COHORT=folder of overlap tables, once for each cohort of two SAEs or more.
         evaluation: COHORT=evaluation file (JSON), once for each SAE of the study.
         controls: table of a figure of controls, once for each.
         config_hash: fingerprint of the tables, settings and code behind the numbers.
@@ -101,7 +101,7 @@ def summary(
     found = read(base=base, folder=folders[base], evaluation=evaluation)
     parts = [
         f"Study **{phrases.escape(study)}**: {phrases.count(len(found.quality), 'SAE')} in "
-        f"{phrases.count(len(overlap), 'cohort')}; base "
+        f"{phrases.count(len(dict([*overlap, *evaluation])), 'cohort')}; base "
         f"cohort {phrases.escape(base)} with {phrases.count(found.n_seeds, 'seed')}.",
         f"**{answer(found)}**",
         *_settings(base, about),
