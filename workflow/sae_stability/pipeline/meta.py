@@ -29,7 +29,7 @@ def lenders(study: Study, cohort: Cohort) -> list[Cohort | ExternalCohort]:
 
 
 def flat(study: Study, cohort: Cohort) -> list[Cohort | ExternalCohort]:
-    """The cohorts whose stability stands beside that of the meta-SAEs: those taken apart and the lenders, with pairs."""
+    """The cohorts whose stability stands beside that of the meta-SAEs: lenders and those taken apart, with pairs."""
     taken_apart = [study.cohorts[slug] for slug in dict.fromkeys(slug for slug, _ in cohort.pass_.decoder_of)]
     return list({other.slug: other for other in (*taken_apart, *lenders(study, cohort)) if other.pairs}.values())
 

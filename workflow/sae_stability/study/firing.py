@@ -10,7 +10,7 @@ def firing_of(given: dict, cohorts: dict[str, Cohort | ExternalCohort]) -> Firin
     """The settings of firing, with defaults filled in, for a study with these cohorts.
 
     Raises:
-        StudyError: there is no such cohort, it has no activations or a single SAE, or a matrix has too few held-out rows.
+        StudyError: no such cohort, one without activations or of a single SAE, or a matrix with too few held-out rows.
     """
     for name in given["cohorts"]:
         cohort = look_up("firing.cohorts", name, cohorts)
