@@ -276,9 +276,9 @@ def how_to_read(found: Numbers) -> str:
         "random dictionaries of the same shape. The tied floor is the same with each encoder equal to its decoder, as "
         "they are before training. Only a fraction above both floors is evidence of features that both SAEs found. "
         "*Same counterpart* alone is never such evidence: two untrained SAEs agree on every counterpart, so it shows "
-        "how far encoder and decoder still agree after training, not what was learned. PW-MCC is the mean cosine of the "
+        "how far encoder and decoder still agree after training, not what was learned. PW-MCC is the mean cosine of "
         "decoder rows, matched so that the sum is largest: with its sign (Song and others), or its absolute value "
-        "(SAELens). It is of all latents, and its floor is far above 0. Ranges are over the pairs of "
+        "(SAELens). It is of all latents. Ranges are over the pairs of "
         "one cohort. The pairs have SAEs in common, so they are not independent."
     )
 

@@ -150,8 +150,8 @@ def write_match(
         out: match file to write.
         rows_a, rows_b: rows of the SAEs by side, as `match_rows` takes them.
         alive_a, alive_b: `(n,)` bool, which latents fire.
-        metadata: recorded in the file, with the certificates of both sides and `mean_absolute_cosine_decoder`, for which
-            the decoders are matched once more, by |cosine|.
+        metadata: recorded in the file, with the certificates of both sides and the mean |cosine| of the decoders, which
+            are matched once more for it.
         threads, device, progress: as for `match_rows`.
     """
     rows_a, rows_b = (
@@ -160,13 +160,12 @@ def write_match(
     )
     assignments = match_sides(rows_a, rows_b, threads=threads, device=device, progress=progress)
     columns = match_columns(assignments, alive_a, alive_b)
-    absolute = {ABSOLUTE: mean_absolute_cosine(rows_a["decoder"], rows_b["decoder"], threads)}
+    proofs = {side: certificate(assignments[side]) for side in SIDES}
+    absolute = mean_absolute_cosine(rows_a["decoder"], rows_b["decoder"], threads)
     if len(alive_a) != len(alive_b):
         # The file has one row per latent of A, so it has no room for columns over the latents of B.
         columns = {name: values for name, values in columns.items() if len(values) == len(alive_a)}
-    write_table(
-        out, pd.DataFrame(columns), metadata | absolute | {side: certificate(assignments[side]) for side in SIDES}
-    )
+    write_table(out, pd.DataFrame(columns), metadata | {ABSOLUTE: absolute} | proofs)
 
 
 def match_sides(rows_a: dict, rows_b: dict, *, threads=None, device=None, progress=None) -> dict[str, Assignment]:
