@@ -216,7 +216,7 @@ def pairs_table(pairs: list[Pair], threshold: float) -> pd.DataFrame:
     `mean_cosine_decoder` averaged over pairs is PW-MCC (Song et al., arXiv 2505.20254): the mean over seed pairs of
     (1/n) max over permutations of the sum of matched signed decoder cosines. `mean_best_decoder` and
     `mean_best_decoder_reverse` are MMCS (Sharkey et al. 2022) from A to B and from B to A: mean_i max_j cos(a_i, b_j).
-    With |cosine| in both places it is SAELens' `mean_correlation_coefficient`; `write_overlap` adds it, last.
+    PW-MCC with |cosine| is SAELens' `mean_correlation_coefficient`; `write_overlap` adds it, last.
     `mutual_nearest`: latents whose nearest decoder row has them as its nearest, with cosine >= t (arXiv 2603.25325).
     """
     return pd.DataFrame([pair_row(pair, latents, threshold) for pair in pairs for latents in LATENTS])
