@@ -189,7 +189,7 @@ def _overlap_rows(pairs: pd.DataFrame, seeds: pd.DataFrame, n_seeds: int) -> lis
         for label, statistic in (("shared", "shared"), ("same counterpart, any cosine", "same_counterpart"))
     ]
     rows += [
-        (label, *(_cosine_cell(rows_where(pairs, **where)[statistic], where["source"]) for _, where in _COLUMNS))
+        (label, *(_cosine_cell(rows_where(pairs, **where)[statistic], where) for _, where in _COLUMNS))
         for label, statistic in _PW_MCC.items()
     ]
     all_seeds = rows_where(seeds, m=n_seeds)
@@ -207,12 +207,14 @@ def _pair_cell(fractions: pd.Series, source: str) -> str:
     return f"{phrases.percent(fractions.mean())} ({spread}, n = {number})"
 
 
-def _cosine_cell(cosines: pd.Series, source: str) -> str:
+def _cosine_cell(cosines: pd.Series, where: dict[str, str]) -> str:
     """Mean, range and number of pairs; for one pair no range."""
+    if where["latents"] == "live":
+        return "of all latents only"
     cosines = cosines.dropna()
     if cosines.empty:
         return phrases.NOT_MEASURED
-    number = phrases.count(len(cosines), "pair" if source == "trained" else "repetition")
+    number = phrases.count(len(cosines), "pair" if where["source"] == "trained" else "repetition")
     spread = "no spread" if len(cosines) == 1 else f"{cosines.min():.3f} to {cosines.max():.3f}"
     return f"{cosines.mean():.3f} ({spread}, n = {number})"
 
@@ -278,7 +280,7 @@ def how_to_read(found: Numbers) -> str:
         "*Same counterpart* alone is never such evidence: two untrained SAEs agree on every counterpart, so it shows "
         "how far encoder and decoder still agree after training, not what was learned. PW-MCC is the mean cosine of "
         "decoder rows, matched so that the sum is largest: with its sign (Song and others), or its absolute value "
-        "(SAELens). It is of all latents. Ranges are over the pairs of "
+        "(SAELens). Ranges are over the pairs of "
         "one cohort. The pairs have SAEs in common, so they are not independent."
     )
 
