@@ -101,7 +101,7 @@ def test_the_consensus_holds_the_planted_directions(planted: Planted):
 
 
 def test_the_consensus_explains_more_than_as_many_random_latents(planted: Planted):
-    curve = table(planted, "curve").set_index(["series", "m", "seed"])
+    curve = table(planted, "curve").set_index(["series", "m", "seed"]).sort_index()
     for m in (2, 3, 4):
         consensus = curve.loc[("consensus", m, -1)]
         for series in ("random", "frequent"):
@@ -129,10 +129,10 @@ def test_an_encoder_is_trained_for_the_consensus(planted: Planted, tmp_path: Pat
     out = tmp_path / "out"
     build_consensus(sae=saes, match=matches, threshold=0.1, chunk=chunks["heldout"], refit=chunks[0], out=out)
     kept, refitted = (load(out / name) for name in ("at-least-2", "at-least-2-refitted"))
-    assert np.allclose(kept.decoder, refitted.decoder, atol=1e-5)
-    assert not np.allclose(kept.encoder, refitted.encoder, atol=0.01)
-    curve = read_table(out / "curve.parquet")[0].set_index(["series", "m"])
-    assert curve.fvu["refitted", 2] != curve.fvu["consensus", 2]
+    assert np.allclose(kept.decoder.numpy(), refitted.decoder.numpy(), atol=1e-5)
+    assert not np.allclose(kept.encoder.numpy(), refitted.encoder.numpy(), atol=0.01)
+    curve = read_table(out / "curve.parquet")[0].query("m == 2").groupby("series").fvu.mean()
+    assert curve["refitted"] != curve["consensus"]
     with pytest.raises(StudyError, match="was not trained here"):
         build_consensus(**planted.files, match=planted.match, refit=chunks[0], out=tmp_path / "other")
 

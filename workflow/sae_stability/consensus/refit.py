@@ -32,6 +32,12 @@ def with_refitted(
     cfg = read_json(folder / "cfg.json")
     if "batch_size" not in cfg:
         raise StudyError(f"{folder}: was not trained here, so how to train an encoder is not known; leave --refit out")
+    return _with_refitted(found, cfg, chunk, threads, out, config_hash)
+
+
+def _with_refitted(
+    found: Iterator[Candidate], cfg: dict, chunk: Path, threads: int, out: Path, config_hash: str
+) -> Iterator[Candidate]:
     for one in found:
         yield one
         if one.series == "consensus":
