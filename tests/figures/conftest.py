@@ -178,6 +178,8 @@ class Maker:
             "parts": pd.concat([pd.DataFrame(parts).assign(seed=seed) for seed in range(seeds)]),
             "cosines": pd.concat([pd.DataFrame(bins).assign(**of, seed=s) for of in cosines for s in range(seeds)]),
         }
+        near = {"directions": "small", "edges": 100, "cosine": 0.5, "agreement": 0.25, "chance": 0.05}
+        tables["graph"] = pd.DataFrame([{"seed": seed} | near for seed in range(seeds)])
         for part, table in tables.items():
             found.append((name, self.root / "meta" / name / f"{part}.parquet"))
             files.write_table(found[-1][1], table)

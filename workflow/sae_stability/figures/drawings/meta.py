@@ -114,11 +114,29 @@ def caption(table: pd.DataFrame) -> str:
             "a bound. Rows are those trained on.",
             f"Are meta-latents more stable than latents? Shared: {_stability_in_words(table)}.",
             f"Mean number of meta-latents of a latent: {counts}.",
+            *_graph_in_words(rows_where(table, panel="graph")),
             "The last panel is the largest cosine of each direction with those of another dictionary, or the others "
             "of its own, as a share of all directions in bins of 0.05.",
             phrases.definition(table["threshold"].iloc[0]),
         ]
     )
+
+
+def _graph_in_words(graph: pd.DataFrame) -> list[str]:
+    found = []
+    for name, rows in graph.groupby("group", sort=False):
+        run, chance = (rows_where(rows, source=source)["value"].dropna() for source in ("trained", "floor"))
+        if len(run):
+            found.append(
+                f"{phrases.percent(run.mean())} near one latent of {phrases.escape(name)} (chance "
+                f"{phrases.percent(chance.mean())})"
+            )
+    if not found:
+        return []
+    return [
+        f"Of the pairs of latents with a meta-latent in common, these are also in one group by a smaller SAE, at the "
+        f"cosine that gives as many pairs: {'; '.join(found)}. Published: 28.92% (GPT-2, 49,152 latents, authors' post)."
+    ]
 
 
 def _stability_in_words(table: pd.DataFrame) -> str:
