@@ -128,14 +128,13 @@ def _graph_in_words(graph: pd.DataFrame) -> list[str]:
         run, chance = (rows_where(rows, source=source)["value"].dropna() for source in ("trained", "floor"))
         if len(run):
             found.append(
-                f"{phrases.percent(run.mean())} near one latent of {phrases.escape(name)} (chance "
-                f"{phrases.percent(chance.mean())})"
+                f"{phrases.escape(name)}, {phrases.percent(run.mean())} (chance {phrases.percent(chance.mean())})"
             )
     if not found:
         return []
     return [
-        f"Of the pairs of latents with a meta-latent in common, these are also in one group by a smaller SAE, at the "
-        f"cosine that gives as many pairs: {'; '.join(found)}. Published: 28.92% (GPT-2, 49,152 latents, authors' post)."
+        "Of the pairs of latents with a meta-latent in common, these parts are also near one latent of a smaller SAE, "
+        f"at the cosine that gives as many pairs: {'; '.join(found)}. The authors' post has 28.92% for GPT-2."
     ]
 
 

@@ -21,9 +21,8 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
     - `parts`: share of latents of an SAE (`group`) that `x` meta-latents of the meta-SAE `a` make up; `n` its latents.
     - `cosines`: share of a dictionary's directions whose largest cosine with another (`group`) lies in the bin from
       `x`, with the meta-SAE `a`; `n` directions.
-    - `graph`: of the pairs of latents with a meta-latent of the meta-SAE `a` in common (`n`), the fraction that also have
-      a latent of a smaller SAE (`group`) in common, at the cosine `x`. As many pairs placed at random have the source
-      "floor".
+    - `graph`: of the `n` pairs of latents with a meta-latent of the meta-SAE `a` in common, the fraction that are also
+      near one latent of a smaller SAE (`group`), at the cosine `x`. Pairs placed at random have the source "floor".
 
     Args:
         inputs: (cohort, overlap folder) of the meta-SAEs, then those of the cohorts that stand beside them, and
