@@ -75,18 +75,16 @@ def command(pipeline: "Pipeline", cohort: Cohort) -> str:
     for other in lenders(study, cohort):
         folder, made_from = places.sae(other.slug, other.seeds[0]), marks.sae(other, other.seeds[0])
         words.append(flags(directions=f"{other.slug}={folder}", directions_hash=f"{other.slug}={made_from}"))
-    words.append(
-        flags(**dict(zip(("out", "parts_out", "cosines_out", "graph_out"), outputs(pipeline, cohort), strict=True)))
-    )
+    names = ("out", "parts_out", "cosines_out", "graph_out")
+    words.append(flags(**dict(zip(names, outputs(pipeline, cohort), strict=True))))
     return " ".join(words)
 
 
 def memory(study: Study, cohort: Cohort) -> int:
     """What a job takes, in MB: the rows, the meta-SAE, blocks of cosines, and all cosines with a smaller SAE."""
-    rows, lent = cohort.pass_.train_rows, max((other.n_latents for other in lenders(study, cohort)), default=0)
-    return megabytes(
-        16 * rows * cohort.d_model, 8 * rows * lent, 20 * 4 * cohort.n_latents * cohort.d_model, 4 * 2048 * rows, 10**9
-    )
+    rows, saes = cohort.pass_.train_rows, 20 * 4 * cohort.n_latents * cohort.d_model
+    lent = max((other.n_latents for other in lenders(study, cohort)), default=0)
+    return megabytes(16 * rows * cohort.d_model, 8 * rows * lent, saes, 4 * 2048 * rows, 10**9)
 
 
 def threads(cohort: Cohort) -> int:

@@ -161,7 +161,7 @@ class Results:
         return self.path("consensus", cohort, name)
 
     def meta(self, cohort: str) -> list[str]:
-        """Meta-SAEs beside their baselines, the number of meta-latents of each latent, cosines, and graphs of latents."""
+        """Meta-SAEs beside their baselines, the number of meta-latents of each latent, cosines and graphs."""
         return [self.path("meta", cohort, f"{table}.parquet") for table in ("baselines", "parts", "cosines", "graph")]
 
     def stitch(self, stitch: str, number: int) -> str:
