@@ -18,6 +18,7 @@ from sae_stability.files import read_json, read_table
 from sae_stability.match.pairs import match_pair
 from sae_stability.sae import formats, load
 from sae_stability.sae.quality.evaluate import evaluate
+from sae_stability.sae.training.in_memory import train
 from sae_stability.sae.weights import Weights
 
 SEEDS, D, N, FEATURES = range(4), 48, 40, 30
@@ -102,15 +103,40 @@ def test_the_consensus_holds_the_planted_directions(planted: Planted):
 
 
 def test_the_consensus_explains_more_than_as_many_random_latents(planted: Planted):
-    curve = table(planted, "curve").set_index(["series", "m"])
+    curve = table(planted, "curve").set_index(["series", "m", "seed"]).sort_index()
     for m in (2, 3, 4):
-        sizes = {curve.n_latents[series, m] for series in ("consensus", "random", "frequent")}
-        assert sizes == {(planted.has.sum(1) >= m).sum()}
-        assert curve.k["consensus", m] == curve.k["random", m] <= K
-        assert curve.fvu["consensus", m] < curve.fvu["random", m]
-    mean = np.mean([read_json(path)["fvu"] for _, path in planted.files["metrics"]])
-    assert curve.fvu["seed", 0] == pytest.approx(mean)
+        consensus = curve.loc[("consensus", m, -1)]
+        for series in ("random", "frequent"):
+            controls = curve.loc[(series, m)]
+            assert list(controls.index) == list(SEEDS)
+            assert set(controls.n_latents) == {consensus.n_latents} == {(planted.has.sum(1) >= m).sum()}
+            assert set(controls.k) == {consensus.k} <= set(range(K + 1))
+            assert controls.fvu.nunique() == len(SEEDS)
+        assert (consensus.fvu < curve.loc[("random", m)].fvu).all()
+    for seed, path in planted.files["metrics"]:
+        assert curve.fvu["seed", 0, seed] == read_json(path)["fvu"]
     assert curve.ce.isna().all()
+
+
+def test_an_encoder_is_trained_for_the_consensus(planted: Planted, tmp_path: Path):
+    rows = {"heldout_rows": 100, "train_rows": 300, "chunk_rows": 300, "shard_rows": 150}
+    chunks = {chunk: tmp_path / f"chunk-{chunk}" for chunk in ("heldout", 0)}
+    for chunk, folder in chunks.items():
+        import_matrix(matrix=planted.folder / "rows.npy", chunk=chunk, **rows, out=folder)
+    train(chunks[0], init_seeds=[0, 1, 2], n_latents=24, k=3, batch_size=50, epochs=4, threads=1, out=tmp_path / "base")
+    saes = [(seed, tmp_path / "base" / f"seed-{seed}") for seed in range(3)]
+    matches = [tmp_path / f"{a}-{b}.parquet" for a, b in combinations(range(3), 2)]
+    for file, ((_, a), (_, b)) in zip(matches, combinations(saes, 2), strict=True):
+        match_pair(a=a, b=b, out=file, threads=1)
+    out = tmp_path / "out"
+    build_consensus(sae=saes, match=matches, threshold=0.1, chunk=chunks["heldout"], refit=chunks[0], out=out)
+    kept, refitted = (load(out / name) for name in ("at-least-2", "at-least-2-refitted"))
+    assert np.allclose(kept.decoder.numpy(), refitted.decoder.numpy(), atol=1e-5)
+    assert not np.allclose(kept.encoder.numpy(), refitted.encoder.numpy(), atol=0.01)
+    curve = read_table(out / "curve.parquet")[0].query("m == 2").groupby("series").fvu.mean()
+    assert curve["refitted"] != curve["consensus"]
+    with pytest.raises(StudyError, match="was not trained here"):
+        build_consensus(**planted.files, match=planted.match, refit=chunks[0], out=tmp_path / "other")
 
 
 def test_a_seed_that_was_left_out_has_the_consensus_again(planted: Planted):

@@ -25,6 +25,7 @@ def pair_row(a, b, source, latents, n, shared, **other) -> dict:
     row |= {"same_counterpart": float(np.minimum(1.0, shared + 0.4)), "joint": shared + 0.01, "max": shared + 0.03}
     row |= {"subspace_rank": 9.0, "subspace_overlap": 0.4, "subspace_random": 0.3, "subspace_random_std": 0.01}
     row |= {"decoder_only": shared + 0.1, "mean_cosine_decoder": 0.6, "mean_cosine_encoder": 0.5}
+    row |= {"mean_absolute_cosine_decoder": 0.61 if latents == "all" else NAN}
     return row | other
 
 
@@ -177,6 +178,8 @@ class Maker:
             "parts": pd.concat([pd.DataFrame(parts).assign(seed=seed) for seed in range(seeds)]),
             "cosines": pd.concat([pd.DataFrame(bins).assign(**of, seed=s) for of in cosines for s in range(seeds)]),
         }
+        near = {"directions": "small", "edges": 100, "cosine": 0.5, "agreement": 0.25, "chance": 0.05}
+        tables["graph"] = pd.DataFrame([{"seed": seed} | near for seed in range(seeds)])
         for part, table in tables.items():
             found.append((name, self.root / "meta" / name / f"{part}.parquet"))
             files.write_table(found[-1][1], table)

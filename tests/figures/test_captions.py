@@ -30,6 +30,7 @@ def html(text: str) -> str:
 
 def pair(a, b, latents="all", source="trained", *, shared, same=0.8, n=8) -> dict:
     values = {"cohort": "c", "a": a, "b": b, "source": source, "latents": latents, "n": n, "shared": shared}
+    values |= {"mean_cosine_decoder": 0.5, "mean_absolute_cosine_decoder": 0.625 if latents == "all" else NAN}
     return values | {"same_counterpart": same, "joint": shared, "decoder_only": shared}
 
 
@@ -281,6 +282,9 @@ def test_the_summary_states_the_numbers_of_the_base_cohort(make):
         "50.0% (25.0% to 75.0%, n = 3 pairs)",
         "50.0% (no spread, n = 1 pair)",
         "found only in the base, of 3 SAEs",
+        "PW-MCC of the decoders, absolute cosine",
+        "0.625 (0.625 to 0.625, n = 3 pairs)",
+        "0.500 (no spread, n = 1 repetition)",
         "37.5% (standard deviation 1.0%, n = 12 bases)",
         "model my_model_; k 16.",
         "100.0% (100.0%, n = 2 repetitions)",

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from sae_stability.pipeline import Pipeline, evaluate, external, train
+from sae_stability.pipeline import Pipeline, evaluate, external, match, overlap, summary, train
 from sae_stability.pipeline.results import fetched_name
 from sae_stability.study.parts import ExternalCohort
 from tests.pipeline.words import flags_of
+from tests.study_config import small_config
 
 
 def command(pipeline: Pipeline, cohort: ExternalCohort, seed: int) -> dict[str, list[str]]:
@@ -71,3 +72,20 @@ def test_without_activations_they_are_evaluated_by_themselves(external_pipeline:
     flags = flags_of(evaluate.command(external_pipeline, cohort, (1,)))
     assert not {"--chunk", "--tokens", "--model", "--activations-hash"} & set(flags)
     assert flags["--sae"] == ["results/saes/local/seed-1"]
+
+
+def test_a_single_one_is_read_and_evaluated_but_not_compared(pipeline_of):
+    config = small_config()
+    sae = {"repo": "some/saes", "folder": "one"}
+    alone = {"saes": [sae], "n_latents": 128, "d_model": 32, "hookpoint": "layers.0.mlp"}
+    config["cohorts"] = {"alone": alone, **config["cohorts"]}
+    pipeline = pipeline_of(config)
+    assert pipeline.unfinished["external"] == [("alone", 0)]
+    assert set(pipeline.unfinished["overlap"]) == {"base", "size-32"}
+    assert (128, 32) not in pipeline.study.shapes
+    assert match.jobs(pipeline).keys() == {"base", "size_32"}
+    assert match.cost(pipeline.study, {"match_seconds": 1}).jobs == 2
+    assert not any("/alone/" in file for file in overlap.outputs(pipeline))
+    words = flags_of(summary.command(pipeline))
+    assert words["--base"] == ["base"]
+    assert "alone=results/evaluation/alone/seed-0.json" in words["--evaluation"]

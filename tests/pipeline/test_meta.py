@@ -39,7 +39,7 @@ def test_the_figure_shows_the_stability_of_what_was_taken_apart_and_of_what_lend
     words = figures.table_command(drawn, drawn.study.figures["meta"])
     assert flags_of(words)["--input"] == [
         *(f"parts=results/overlap/{cohort}" for cohort in ("parts", "base", "size-32")),
-        *(f"parts=results/meta/parts/{table}.parquet" for table in ("baselines", "parts", "cosines")),
+        *(f"parts=results/meta/parts/{table}.parquet" for table in ("baselines", "parts", "cosines", "graph")),
     ]
 
 

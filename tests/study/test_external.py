@@ -55,7 +55,6 @@ def test_they_are_evaluated_on_the_pass_that_holds_their_hookpoint():
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ({"saes": HUB[:1], "n_latents": 64, "d_model": 32}, "saes: a comparison needs at least two SAEs, found 1"),
         ({"saes": HUB, "n_latents": 64}, "n_latents and d_model are needed for SAEs on the hub"),
         ({"saes": [*HUB, HUB[0]], "n_latents": 64, "d_model": 32}, "is there twice"),
         ({"saes": HUB, "n_latents": 64, "d_model": 16, "pass": "mlp", "hookpoint": "layers.0.mlp"}, "is 32 wide"),
@@ -64,7 +63,6 @@ def test_they_are_evaluated_on_the_pass_that_holds_their_hookpoint():
         ({"saes": [{"repo": "a/b", "folder": "../x"}, HUB[0]]}, "must be a path inside the repository"),
     ],
     ids=[
-        "one",
         "no width",
         "twice",
         "another width",
@@ -93,3 +91,33 @@ def test_their_settings_cannot_be_swept():
     whole["sweeps"]["k"] = {"cohorts": {"ours": "base", "theirs": "released"}}
     points = Study.from_config(whole).sweeps["k"].points
     assert [(point.label, point.cohort) for point in points] == [("ours", "base"), ("theirs", "released")]
+
+
+def alone() -> dict:
+    """The small study with a cohort of one SAE, which is stitched and taken apart."""
+    whole = config(saes=HUB[:1], n_latents=64, d_model=32, hookpoint="layers.0.mlp")
+    whole["stitches"] = {"chain": {"chain": [{"cohort": "size-32"}, {"cohort": "released"}]}}
+    whole["passes"]["decoder"] = {"decoder_of": {"cohort": "released"}}
+    return whole
+
+
+def test_a_single_one_can_be_stitched_and_taken_apart():
+    study = Study.from_config(alone())
+    assert study.stitches["chain"].chain == (("size-32", 0), ("released", 0))
+    assert study.passes["decoder"].decoder_of == (("released", 0),)
+    assert list(study.compared) == ["base", "size-32"]
+
+
+def test_what_needs_pairs_refuses_a_single_one():
+    whole = alone()
+    whole["firing"] = {"cohorts": ["released"]}
+    assert "firing.cohorts: cohort released has a single SAE, but firing is compared over seeds" in message(whole)
+    whole = alone()
+    whole["figures"]["draw"]["seeds"] = {"cohort": "released"}
+    assert "figures.draw.seeds: cohort released has a single SAE, but figure seeds compares SAEs" in message(whole)
+    whole = alone()
+    whole["sweeps"]["both"] = {"cohorts": {"ours": "base", "theirs": "released"}}
+    whole["figures"]["draw"]["position"] = {"sweep": "both"}
+    assert "cohort released has a single SAE, but figure position compares SAEs" in message(whole)
+    only = {"study": "one", "cohorts": {"released": {"saes": HUB[:1], "n_latents": 64, "d_model": 32}}}
+    assert "cohorts: each has a single SAE, but a study compares SAEs" in message(only)

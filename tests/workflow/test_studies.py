@@ -3,6 +3,7 @@
 import re
 import shlex
 import subprocess
+from itertools import combinations
 from pathlib import Path
 
 import yaml
@@ -31,6 +32,18 @@ def test_the_papers_study_builds_its_graph(tmp_path: Path):
     assert jobs > 1000
     # The target `all` is a job to Snakemake and none to the plan.
     assert jobs_of(run.output) == jobs + 1
+
+
+def test_the_study_of_canonical_units_stitches_every_pair_that_the_paper_compares():
+    study = load_study(ROOT / "studies" / "canonical-units.yaml")
+    jobs = {stage.name: stage.jobs for stage in plan(study).stages}
+    assert (jobs["import"], jobs["stitch"]) == (10, 14)
+    pairs = [pair for stitch in study.stitches.values() for pair in stitch.pairs.values()]
+    widths = {tuple(study.cohorts[cohort].n_latents for cohort, _ in pair) for pair in pairs if "gpt2" in pair[0][0]}
+    sizes = [768 * 2**power for power in range(8)]
+    assert widths == {*combinations(sizes[:7], 2), tuple(sizes[6:])}
+    seeds = {frozenset(seed for _, seed in pair) for pair in pairs if pair[0][0] == "seeds-3072"}
+    assert seeds == set(map(frozenset, combinations(range(5), 2)))
 
 
 # What a killed training job goes on from, and event files of any name: no outputs, so that Snakemake keeps them.

@@ -1,8 +1,8 @@
 """Meta-SAEs of a cohort -> what simpler descriptions of the same decoder rows explain, and how latents are taken apart.
 
 INPUTS   <results>/saes/COHORT/seed-0/..., <results>/activations/PASS/decoder/chunk-0000/..., SAEs that lend directions
-OUTPUTS  <results>/meta/COHORT/baselines.parquet, parts.parquet, cosines.parquet
-Steps: describe the rows by each baseline; train an encoder for fixed directions; count meta-latents and cosines.
+OUTPUTS  <results>/meta/COHORT/baselines.parquet, parts.parquet, cosines.parquet, graph.parquet
+Steps: describe the rows by each baseline; train an encoder for fixed directions; count meta-latents and cosines; compare graphs.
 """
 
 for _cohort in stages.meta.jobs(pipeline):
@@ -22,7 +22,7 @@ for _cohort in stages.meta.jobs(pipeline):
             ENVIRONMENT
         threads: stages.meta.threads(study.cohorts[_cohort])
         resources:
-            mem_mb=stages.meta.memory(study.cohorts[_cohort]),
+            mem_mb=stages.meta.memory(study, study.cohorts[_cohort]),
             runtime=720,
         params:
             settings=stages.meta.command(pipeline, study.cohorts[_cohort]),

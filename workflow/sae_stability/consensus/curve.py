@@ -1,6 +1,6 @@
 """How much of the activations the consensus SAE of each level explains, beside its controls."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -10,28 +10,35 @@ from sae_stability.consensus import dictionary
 from sae_stability.random_streams import stream
 from sae_stability.sae.weights import Weights
 
-COLUMNS = ("series", "m", "n_latents", "k", "fvu", "l0", "ce")
+COLUMNS = ("series", "m", "n_latents", "k", "fvu", "l0", "ce", "seed")
+NO_SEED = -1
+"""The `seed` of a consensus SAE, which is of several."""
 FIRST_LEVEL = 2
 """A group of one seed is no consensus."""
 
 
 class Candidate(NamedTuple):
-    """An SAE of the curve: "consensus", "random" or "frequent", at level m."""
+    """An SAE of the curve: "consensus", "refitted", "random" or "frequent", at level m.
+
+    `seed` is the one that a control is of. `firing` is how many latents are to fire on a row; None if not known.
+    """
 
     series: str
     m: int
+    seed: int
     sae: Weights
+    firing: float | None
 
 
 def candidates(
     saes: dict[int, Weights], groups: pd.DataFrame, rates: dict[int, np.ndarray], direction: dictionary.Direction
 ) -> Iterator[Candidate]:
-    """The consensus SAE of each level from 2 to the number of seeds, and two controls with as many latents.
+    """The consensus SAE of each level from 2 to the number of seeds, and of each seed two controls of as many latents.
 
-    Controls are latents of the first SAE, as they are: live ones drawn at random, and those that fire most often. A
-    level without groups has none; a level with more groups than that SAE has live latents has no control.
+    Controls are latents of one SAE, as they are: live ones drawn at random, and those that fire most often. A level
+    without groups has none; a level with more groups than an SAE has live latents has no control of that SAE.
 
-    Where the activation selects the k largest, all three get the same k: the sum over the groups of the mean rate at
+    Where the activation selects the k largest, all get the same k: the sum over the groups of the mean rate at
     which the members fire, so that each latent keeps about the rate that it has in its own SAE.
 
     Args:
@@ -41,43 +48,50 @@ def candidates(
             every latent counts as live, and k is that of the SAEs.
         direction: see `dictionary.consensus`.
     """
-    seed = next(iter(saes))
-    live = np.flatnonzero(rates[seed] > 0) if rates else np.arange(saes[seed].n_latents)
-    by_rate = live[np.argsort(-rates[seed][live], kind="stable")] if rates else live[:0]
     for m in range(FIRST_LEVEL, len(saes) + 1):
         chosen = groups[groups["n_seeds"] >= m]
         if chosen.empty:
             continue
+        k = _firing(chosen, rates) if rates else None
         built = dictionary.consensus(saes, chosen, direction)
-        n = built.n_latents
-        parts = {"consensus": built}
-        if n <= len(live):
-            drawn = np.random.default_rng(stream("consensus control", seed, m)).choice(live, n, replace=False)
-            parts["random"] = dictionary.some_latents(saes[seed], np.sort(drawn))
-        if n <= len(by_rate):
-            parts["frequent"] = dictionary.some_latents(saes[seed], np.sort(by_rate[:n]))
-        for series, sae in parts.items():
-            yield Candidate(series, m, dictionary.with_k(sae, _firing(chosen, rates)) if rates else sae)
+        yield Candidate("consensus", m, NO_SEED, _with_k(built, k), k)
+        for seed in saes:
+            for series, latents in _controls(saes[seed], rates.get(seed), built.n_latents, seed, m):
+                yield Candidate(series, m, seed, _with_k(dictionary.some_latents(saes[seed], latents), k), k)
 
 
-def curve(found: list[Candidate], measure: Callable[[Weights], dict], whole: list[dict]) -> pd.DataFrame:
-    """A row for each candidate, and one for the mean of the whole SAEs (series "seed", m 0).
+def curve(found: Iterable[Candidate], measure: Callable[[Weights], dict], whole: list[dict]) -> pd.DataFrame:
+    """A row for each candidate, and one for each whole SAE (series "seed", m 0).
 
     Args:
-        found: the SAEs.
+        found: the SAEs; each is measured before the next one is made.
         measure: gives `fvu`, `l0` and `ce` of an SAE.
-        whole: `n_latents`, `k`, `fvu`, `l0` and `ce` of each whole SAE.
+        whole: `seed`, `n_latents`, `k`, `fvu`, `l0` and `ce` of each whole SAE.
     """
     rows = [
-        {"series": one.series, "m": one.m, "n_latents": one.sae.n_latents, "k": one.sae.k} | measure(one.sae)
+        {"series": one.series, "m": one.m, "n_latents": one.sae.n_latents, "k": one.sae.k, "seed": one.seed}
+        | measure(one.sae)
         for one in found
     ]
-    if whole:
-        means = pd.DataFrame(whole).astype(float).mean()
-        rows.append({"series": "seed", "m": 0} | means.to_dict())
+    rows += [{"series": "seed", "m": 0} | sae for sae in whole]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     floats = dict.fromkeys(("k", "fvu", "l0", "ce"), float)
-    return table.astype(floats | {"series": str, "m": np.int64, "n_latents": np.int64})
+    return table.astype(floats | {"series": str} | dict.fromkeys(("m", "n_latents", "seed"), np.int64))
+
+
+def _controls(sae: Weights, rate: np.ndarray | None, n: int, seed: int, m: int) -> Iterator[tuple[str, np.ndarray]]:
+    """Name and latents, ascending, of each control of `n` latents; none where fewer are live."""
+    live = np.arange(sae.n_latents) if rate is None else np.flatnonzero(rate > 0)
+    if n > len(live):
+        return
+    drawn = np.random.default_rng(stream("consensus control", seed, m)).choice(live, n, replace=False)
+    yield "random", np.sort(drawn)
+    if rate is not None:
+        yield "frequent", np.sort(live[np.argsort(-rate[live], kind="stable")][:n])
+
+
+def _with_k(sae: Weights, k: float | None) -> Weights:
+    return sae if k is None else dictionary.with_k(sae, k)
 
 
 def _firing(groups: pd.DataFrame, rates: dict[int, np.ndarray]) -> float:

@@ -1,7 +1,7 @@
 """The verb `consensus`: groups of latents over seeds, the consensus SAE of each level, and how it does."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +12,7 @@ from sae_stability.activations import reader
 from sae_stability.consensus import agreement, curve, dictionary
 from sae_stability.consensus.groups import groups
 from sae_stability.consensus.heldout import heldout
+from sae_stability.consensus.refit import with_refitted
 from sae_stability.consensus.sharing import sharing
 from sae_stability.consensus.stability import stability, write
 from sae_stability.errors import StudyError
@@ -39,6 +40,7 @@ def build_consensus(
     lm_tokens: Count = 131_072,
     threshold: Cosine = THRESHOLD,
     direction: Literal["mean", "medoid"] = "mean",
+    refit: Path | None = None,
     config_hash: str = "",
     activations_hash: str | None = None,
     sae_hash: Sequence[tuple[str, str]] = (),
@@ -63,6 +65,8 @@ def build_consensus(
         lm_tokens: approximate number of tokens that the model runs on.
         threshold: the cosine from which a latent counts as shared, in [0, 1].
         direction: how a group becomes a latent: the mean of its members, or the member nearest to the others.
+        refit: folder of a chunk of training activations; each consensus SAE is then also measured and written with its
+            decoder held and all else trained on this chunk, as the SAEs were: `at-least-M-refitted`.
         config_hash: fingerprint of what the results are made from, recorded in them.
         activations_hash: hash that the activations must record.
         sae_hash: SEED=HASH that an SAE must record.
@@ -71,8 +75,8 @@ def build_consensus(
         out: folder for the results.
 
     Raises:
-        StudyError: fewer than three SAEs, a file is missing or damaged or records another hash, or the SAEs are of
-            different kinds.
+        StudyError: fewer than three SAEs, a file is missing or damaged or records another hash, the SAEs are of
+            different kinds, or some to refit were trained elsewhere.
     """
     folders = dict(sae)
     if len(folders) < 3:
@@ -85,14 +89,12 @@ def build_consensus(
     saes = dictionary.comparable({seed: own.read(folder) for seed, folder in folders.items()})
     found = sharing(map(read_pair, match), {seed: one.n_latents for seed, one in saes.items()}, threshold)
     table = groups(found)
-    built = list(curve.candidates(saes, table, _rates(latents), direction))
+    for old in out.glob("at-least-*"):  # of other settings, perhaps of a level that no group reaches now
+        shutil.rmtree(old)
+    built = _written(curve.candidates(saes, table, _rates(latents), direction), out, config_hash)
+    if refit is not None:
+        built = with_refitted(built, folders, refit, threads, out, config_hash)
     measure = _Measure(chunk, model, tokens, hookpoint, lm_tokens, device)
-    levels = {f"at-least-{one.m}": one.sae for one in built if one.series == "consensus"}
-    for old in out.glob("at-least-*"):
-        if old.name not in levels:  # no group reaches this level with these settings
-            shutil.rmtree(old)
-    for name, level in levels.items():
-        own.write(out / name, level, config_hash)
     for seed in found.seeds:
         others = [other for other in found.seeds if other != seed]
         file = out / f"seed-{seed}.parquet"
@@ -106,6 +108,14 @@ def build_consensus(
     }
     for name, rows in tables.items():
         write_table(out / f"{name}.parquet", rows, {"config_hash": config_hash, "threshold": threshold})
+
+
+def _written(found: Iterator[curve.Candidate], out: Path, config_hash: str) -> Iterator[curve.Candidate]:
+    """The same SAEs; a consensus SAE is written first."""
+    for one in found:
+        if one.series == "consensus":
+            own.write(out / f"at-least-{one.m}", one.sae, config_hash)
+        yield one
 
 
 class _Measure:
@@ -139,5 +149,5 @@ def _whole(saes: dict[int, Weights], metrics: Sequence[tuple[int, Path]]) -> lis
     for seed, path in metrics:
         said, sae = read_json(path), saes[int(seed)]
         quality = {"fvu": said["fvu"], "l0": said["l0"], "ce": said["ce_sae"]}
-        found.append({"n_latents": sae.n_latents, "k": sae.k} | quality)
+        found.append({"seed": int(seed), "n_latents": sae.n_latents, "k": sae.k} | quality)
     return found

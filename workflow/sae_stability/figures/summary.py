@@ -31,6 +31,12 @@ _COLUMNS = (
     ("tied floor", {"source": "tied", "latents": "all"}),
 )
 
+# PW-MCC, the mean cosine of decoder rows that are matched for the largest sum: label, and column of the overlap tables.
+_PW_MCC = {
+    "PW-MCC of the decoders, signed cosine": "mean_cosine_decoder",
+    "PW-MCC of the decoders, absolute cosine": "mean_absolute_cosine_decoder",
+}
+
 _TRAINING = (
     "The workflow graph leaves out stages whose results are finished. How each SAE was trained is recorded beside it, "
     "in saes/COHORT/seed-N/cfg.json and history.parquet of the results folder; what each job printed is in logs."
@@ -61,7 +67,7 @@ def write_summary(
         study: name of the study.
         base: the cohort whose numbers come first, one of those in overlap.
         about: NAME=VALUE of a setting of the base cohort, once for each, in order.
-        overlap: COHORT=folder of overlap tables, once for each cohort of the study.
+        overlap: COHORT=folder of overlap tables, once for each cohort of two SAEs or more.
         evaluation: COHORT=evaluation file (JSON), once for each SAE of the study.
         controls: table of a figure of controls, once for each.
         config_hash: fingerprint of the tables, settings and code behind the numbers.
@@ -101,7 +107,7 @@ def summary(
     found = read(base=base, folder=folders[base], evaluation=evaluation)
     parts = [
         f"Study **{phrases.escape(study)}**: {phrases.count(len(found.quality), 'SAE')} in "
-        f"{phrases.count(len(overlap), 'cohort')}; base "
+        f"{phrases.count(len(dict([*overlap, *evaluation])), 'cohort')}; base "
         f"cohort {phrases.escape(base)} with {phrases.count(found.n_seeds, 'seed')}.",
         f"**{answer(found)}**",
         *_settings(base, about),
@@ -147,7 +153,7 @@ def read(*, base: str, folder: Path, evaluation: Sequence[tuple[str, Path]]) -> 
     Raises:
         StudyError: a missing or damaged table.
     """
-    columns = ["a", "b", "source", "latents", "n", *overlap_tables.PAIR_STATISTICS]
+    columns = ["a", "b", "source", "latents", "n", *overlap_tables.PAIR_STATISTICS, *_PW_MCC.values()]
     pairs, threshold = overlap_tables.read(folder, "pairs", columns)
     seeds = seed_counts.rows_of([(base, folder)], "only_in_base")
     quality = pd.DataFrame([{"cohort": cohort, **files.read_json(path)} for cohort, path in evaluation])
@@ -182,6 +188,10 @@ def _overlap_rows(pairs: pd.DataFrame, seeds: pd.DataFrame, n_seeds: int) -> lis
         (label, *(_pair_cell(rows_where(pairs, **where)[statistic], where["source"]) for _, where in _COLUMNS))
         for label, statistic in (("shared", "shared"), ("same counterpart, any cosine", "same_counterpart"))
     ]
+    rows += [
+        (label, *(_cosine_cell(rows_where(pairs, **where)[statistic], where) for _, where in _COLUMNS))
+        for label, statistic in _PW_MCC.items()
+    ]
     all_seeds = rows_where(seeds, m=n_seeds)
     only = (_seed_cell(rows_where(all_seeds, **where), where["source"]) for _, where in _COLUMNS)
     return [*rows, (f"found only in the base, of {n_seeds} SAEs", *only)]
@@ -195,6 +205,18 @@ def _pair_cell(fractions: pd.Series, source: str) -> str:
     number = phrases.count(len(fractions), "pair" if source == "trained" else "repetition")
     spread = "no spread" if len(fractions) == 1 else phrases.percent_range(fractions)
     return f"{phrases.percent(fractions.mean())} ({spread}, n = {number})"
+
+
+def _cosine_cell(cosines: pd.Series, where: dict[str, str]) -> str:
+    """Mean, range and number of pairs; for one pair no range."""
+    if where["latents"] == "live":
+        return "of all latents only"
+    cosines = cosines.dropna()
+    if cosines.empty:
+        return phrases.NOT_MEASURED
+    number = phrases.count(len(cosines), "pair" if where["source"] == "trained" else "repetition")
+    spread = "no spread" if len(cosines) == 1 else f"{cosines.min():.3f} to {cosines.max():.3f}"
+    return f"{cosines.mean():.3f} ({spread}, n = {number})"
 
 
 def _seed_cell(rows: pd.DataFrame, source: str) -> str:
@@ -256,7 +278,9 @@ def how_to_read(found: Numbers) -> str:
         "random dictionaries of the same shape. The tied floor is the same with each encoder equal to its decoder, as "
         "they are before training. Only a fraction above both floors is evidence of features that both SAEs found. "
         "*Same counterpart* alone is never such evidence: two untrained SAEs agree on every counterpart, so it shows "
-        "how far encoder and decoder still agree after training, not what was learned. Ranges are over the pairs of "
+        "how far encoder and decoder still agree after training, not what was learned. PW-MCC is the mean cosine of "
+        "decoder rows, matched so that the sum is largest: with its sign (Song and others), or its absolute value "
+        "(SAELens). Ranges are over the pairs of "
         "one cohort. The pairs have SAEs in common, so they are not independent."
     )
 

@@ -14,6 +14,8 @@ from sae_stability.match.assignment import CANDIDATES, GAP_PER_ROW
 from sae_stability.match.candidates import COLUMNS, PartnerLists, sweep
 from sae_stability.match.rows import Dictionary, rounding_margin
 
+ABSOLUTE = "mean_absolute_cosine_decoder"
+"""What match files and overlap tables call the result for two decoders."""
 HEIGHT = 1024  # rows of a tile
 PAIRS = 1 << 14  # pairs whose cosine is computed in float64 at a time
 

@@ -23,6 +23,7 @@ import pandas as pd
 from sae_stability.errors import StudyError
 from sae_stability.files import read_table, write_table
 from sae_stability.match import intervals, row_geometry, seed_counts, subspace
+from sae_stability.match.absolute import ABSOLUTE
 from sae_stability.match.threshold import THRESHOLD
 from sae_stability.ranges import Cosine
 
@@ -135,6 +136,7 @@ def write_overlap(
         pairs = pairs.merge(
             subspace.table(trained, dict(sae), threshold), how="left", on=["a", "b", "source", "latents"]
         )
+    pairs[ABSOLUTE] = [_mean_absolute_cosine(pair, latents) for pair in all_pairs for latents in LATENTS]
     geometry = {seed: row_geometry.of(path) for seed, path in sae}
     tables = {
         "thresholds": thresholds_table(all_pairs),
@@ -214,6 +216,7 @@ def pairs_table(pairs: list[Pair], threshold: float) -> pd.DataFrame:
     `mean_cosine_decoder` averaged over pairs is PW-MCC (Song et al., arXiv 2505.20254): the mean over seed pairs of
     (1/n) max over permutations of the sum of matched signed decoder cosines. `mean_best_decoder` and
     `mean_best_decoder_reverse` are MMCS (Sharkey et al. 2022) from A to B and from B to A: mean_i max_j cos(a_i, b_j).
+    PW-MCC with |cosine| is SAELens' `mean_correlation_coefficient`; `write_overlap` adds it, last.
     `mutual_nearest`: latents whose nearest decoder row has them as its nearest, with cosine >= t (arXiv 2603.25325).
     """
     return pd.DataFrame([pair_row(pair, latents, threshold) for pair in pairs for latents in LATENTS])
@@ -241,6 +244,11 @@ def pair_row(pair: Pair, latents: str, threshold: float) -> dict:
     for side in ("encoder", "decoder"):
         row[f"gap_{side}"] = pair.metadata[side]["gap"] / len(base)
     return row
+
+
+def _mean_absolute_cosine(pair: Pair, latents: str) -> float:
+    """PW-MCC with |cosine|, which the match records; it is of all latents, so NaN for the live ones."""
+    return pair.metadata.get(ABSOLUTE, np.nan) if latents == "all" else np.nan
 
 
 def thresholds_table(pairs: list[Pair]) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from sae_stability.errors import StudyError
 from sae_stability.files import read_json, read_table, write_table
+from sae_stability.match.absolute import ABSOLUTE, mean_absolute_cosine
 from sae_stability.match.assignment import Assignment, match_rows
 from sae_stability.match.limits import KEPT_BYTES
 from sae_stability.match.rows import Dictionary, prepare
@@ -149,15 +150,22 @@ def write_match(
         out: match file to write.
         rows_a, rows_b: rows of the SAEs by side, as `match_rows` takes them.
         alive_a, alive_b: `(n,)` bool, which latents fire.
-        metadata: recorded in the file, with the certificates of both sides.
+        metadata: recorded in the file, with the certificates of both sides and the mean |cosine| of the decoders, which
+            are matched once more for it.
         threads, device, progress: as for `match_rows`.
     """
+    rows_a, rows_b = (
+        {side: rows if isinstance(rows, Dictionary) else prepare(rows, side) for side, rows in sae.items()}
+        for sae in (rows_a, rows_b)
+    )
     assignments = match_sides(rows_a, rows_b, threads=threads, device=device, progress=progress)
     columns = match_columns(assignments, alive_a, alive_b)
+    proofs = {side: certificate(assignments[side]) for side in SIDES}
+    absolute = mean_absolute_cosine(rows_a["decoder"], rows_b["decoder"], threads)
     if len(alive_a) != len(alive_b):
         # The file has one row per latent of A, so it has no room for columns over the latents of B.
         columns = {name: values for name, values in columns.items() if len(values) == len(alive_a)}
-    write_table(out, pd.DataFrame(columns), metadata | {side: certificate(assignments[side]) for side in SIDES})
+    write_table(out, pd.DataFrame(columns), metadata | {ABSOLUTE: absolute} | proofs)
 
 
 def match_sides(rows_a: dict, rows_b: dict, *, threads=None, device=None, progress=None) -> dict[str, Assignment]:

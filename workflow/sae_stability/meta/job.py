@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from scipy import sparse
 
 from sae_stability.activations import reader
 from sae_stability.errors import StudyError
 from sae_stability.files import check_made_from, write_table
+from sae_stability.meta import graph
 from sae_stability.meta.baselines import COLUMNS, compared
 from sae_stability.meta.decoder_rows import unit_rows
 from sae_stability.ranges import Count
@@ -35,6 +37,7 @@ def measure_meta(
     out: Path,
     parts_out: Path,
     cosines_out: Path,
+    graph_out: Path,
     threads: Count = 1,
 ) -> None:
     """Hold meta-SAEs against simpler descriptions of the same decoder rows, and count what they make of each latent.
@@ -51,6 +54,8 @@ def measure_meta(
         out: file for the variance explained: a row a meta-SAE and description.
         parts_out: file for the number of meta-latents: a row a meta-SAE and latent.
         cosines_out: file for the largest cosines between dictionaries, counted in bins.
+        graph_out: file for how far latents with a meta-latent in common are near one latent of a smaller SAE: a row a
+            meta-SAE and smaller SAE.
         threads: processor cores to use.
 
     Raises:
@@ -67,16 +72,20 @@ def measure_meta(
     if index[-1] >= sum(latents for _, latents in sizes):
         raise StudyError(f"{chunk}: has more rows than the SAEs have latents; give --part for every SAE")
     lent = {name: unit_rows(own.arrays(folder)["decoder"]) for name, folder in directions}
-    found, parts, cosines = [], [], []
+    found, parts, cosines, graphs = [], [], [], []
     for seed, folder in sae:
         meta = load_own(folder)
         found += [(int(seed), *row) for row in compared(meta, chunk, rows, lent, threads)]
-        parts.append(_parts(meta, rows, index, sizes).assign(seed=int(seed)))
+        fires = _fires(meta, rows)
+        parts.append(_parts(fires, index, sizes).assign(seed=int(seed)))
+        graphs += [(int(seed), name, *graph.agreement(fires, rows @ directions.T)) for name, directions in lent.items()]
         cosines.append(_cosines(meta, rows, lent).assign(seed=int(seed)))
     metadata = {"config_hash": config_hash}
     write_table(out, pd.DataFrame(found, columns=["seed", *COLUMNS]), metadata)
     write_table(parts_out, pd.concat(parts, ignore_index=True), metadata)
     write_table(cosines_out, pd.concat(cosines, ignore_index=True), metadata)
+    graphs = pd.DataFrame(graphs, columns=["seed", "directions", *graph.COLUMNS])
+    write_table(graph_out, graphs.astype({"directions": str}), metadata)
 
 
 def _sorted_rows(chunk: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -87,10 +96,15 @@ def _sorted_rows(chunk: Path) -> tuple[np.ndarray, np.ndarray]:
     return rows[order], index[order]
 
 
-def _parts(meta: SAE, rows: np.ndarray, index: np.ndarray, part: list[tuple[str, int]]) -> pd.DataFrame:
-    """Columns sae, latent and meta_latents, the number of meta-latents that fire on the latent's row."""
+def _fires(meta: SAE, rows: np.ndarray) -> sparse.csr_array:
+    """Whether each meta-latent fires on each row, (rows, meta-latents) bool."""
     blocks = torch.from_numpy(rows).split(_BLOCK)
-    fired = np.concatenate([(meta.encode(some) != 0).sum(1).numpy() for some in blocks])
+    return sparse.csr_array(sparse.vstack([sparse.csr_array((meta.encode(some) != 0).numpy()) for some in blocks]))
+
+
+def _parts(fires: sparse.csr_array, index: np.ndarray, part: list[tuple[str, int]]) -> pd.DataFrame:
+    """Columns sae, latent and meta_latents, the number of meta-latents that fire on the latent's row."""
+    fired = np.diff(fires.indptr).astype(np.int64)
     starts = np.cumsum([0, *(latents for _, latents in part)])
     which = np.searchsorted(starts, index, side="right") - 1
     names = np.array([name for name, _ in part])[which]

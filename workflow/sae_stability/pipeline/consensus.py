@@ -18,7 +18,7 @@ TABLES = ("curve", "heldout", "levels", "triples")
 """What a figure reads."""
 
 _LATENT_BYTES = 90  # a latent in the tables, and in its SAE's JSON
-_CURVE_SAES = 3  # of each level: the consensus and two controls
+_CONTROLS = 2  # of each level and seed
 _MODEL_PASSES = 4
 
 
@@ -86,7 +86,10 @@ def threads(cohort: Cohort | ExternalCohort) -> int:
 
 
 def cost(study: Study, rates: dict) -> Cost | None:
-    """The held-out rows go through three SAEs of each level, and through the model. None where no figure asks."""
+    """The held-out rows go through the consensus and the controls of each level, and through the model.
+
+    None where no figure asks.
+    """
     found = cohorts(study)
     if not found:
         return None
@@ -94,7 +97,7 @@ def cost(study: Study, rates: dict) -> Cost | None:
     for cohort in found:
         if cohort.pass_ is None:
             continue
-        rows = cohort.pass_.heldout_rows * _CURVE_SAES * (len(cohort.seeds) - 1)
+        rows = cohort.pass_.heldout_rows * (1 + _CONTROLS * len(cohort.seeds)) * (len(cohort.seeds) - 1)
         tokens += rows
         encodes += 2.0 * rows * cohort.n_latents * cohort.d_model
         if cohort.pass_.model and has_lm_head(cohort.pass_.model) is not False:

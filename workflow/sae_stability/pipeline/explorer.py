@@ -44,7 +44,7 @@ def command(pipeline: "Pipeline") -> str:
     study = pipeline.study
     made_from = pipeline.fingerprints.explorer()
     words = [flags(study=study.name, threshold=study.threshold, config_hash=made_from)]
-    for cohort in study.cohorts.values():
+    for cohort in study.compared.values():
         told = about(study, cohort).items()
         words += [flags(about=f"{cohort.slug}={name}: {value}") for name, value in told if value is not None]
     words += [flags(**{flag: f"{name}={folder}"}) for flag, name, folder, files in _sources(pipeline) if files]
@@ -79,7 +79,7 @@ def cost(study: Study, _rates: dict) -> Cost | None:
     """One job. None where nothing is measured that it could show."""
     if not study.firing.cohorts:
         return None
-    latents = sum(cohort.n_latents * len(cohort.seeds) for cohort in study.cohorts.values())
+    latents = sum(cohort.n_latents * len(cohort.seeds) for cohort in study.compared.values())
     cohorts = [study.cohorts[name] for name in study.firing.cohorts]
     contexts = sum(len(cohort.seeds) * firing.contexts_bytes(study, cohort) for cohort in cohorts)
     written = int(latents * _LATENT_BYTES + contexts * _CONTEXTS_SHARE)
@@ -88,7 +88,7 @@ def cost(study: Study, _rates: dict) -> Cost | None:
 
 def _sources(pipeline: "Pipeline") -> Iterator[tuple[str, str, str, list[str]]]:
     """Flag, name and folder of each kind of tables, with the files in it that are read."""
-    for cohort in pipeline.study.cohorts.values():
+    for cohort in pipeline.study.compared.values():
         yield from _tables(pipeline, cohort)
     study, places = pipeline.study, pipeline.results
     for name in study.interpret.cohorts:
@@ -131,8 +131,14 @@ def _sae_files(pipeline: "Pipeline", cohort: str, seed: int) -> list[str]:
 
 
 def _stitched(pipeline: "Pipeline") -> list[str]:
-    """What stitching says of every pair: which SAEs they are, and the nearest latents of the smaller one."""
-    pairs = [(slug, number) for slug, stitch in pipeline.study.stitches.items() for number in stitch.pairs]
+    """What stitching says of every pair that the site shows: which SAEs they are, and which latents are nearest."""
+    study = pipeline.study
+    pairs = [
+        (slug, number)
+        for slug, stitch in study.stitches.items()
+        for number, pair in stitch.pairs.items()
+        if all(cohort in study.compared for cohort, _ in pair)
+    ]
     names = ("stitch.json", "insertions.parquet")
     return [f"{pipeline.results.stitch(*pair)}/{name}" for pair in pairs for name in names]
 

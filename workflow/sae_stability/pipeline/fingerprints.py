@@ -131,9 +131,9 @@ class Fingerprints:
 
     def summary(self) -> str:
         """Of the key numbers in words."""
-        cohorts = list(self._study.cohorts.values())
-        told = [self._study.name, about(self._study, cohorts[0])]
-        tables = [[cohort.slug, self.overlap(cohort)] for cohort in cohorts]
+        cohorts, compared = list(self._study.cohorts.values()), list(self._study.compared.values())
+        told = [self._study.name, about(self._study, compared[0])]
+        tables = [[cohort.slug, self.overlap(cohort)] for cohort in compared]
         controls = [self.table(figure) for figure in control_figures(self._study)]
         return key(told, tables, [self._evaluations(cohort) for cohort in cohorts], controls, code_hash("summary"))
 
@@ -149,8 +149,8 @@ class Fingerprints:
     def explorer(self) -> str:
         """Of the site in which latents are looked at."""
         study = self._study
-        told = [study.name, study.threshold, [about(study, cohort) for cohort in study.cohorts.values()]]
-        cohorts = [[cohort.slug, self.overlap(cohort)] for cohort in study.cohorts.values()]
+        told = [study.name, study.threshold, [about(study, cohort) for cohort in study.compared.values()]]
+        cohorts = [[cohort.slug, self.overlap(cohort)] for cohort in study.compared.values()]
         fired = map(study.cohorts.get, study.firing.cohorts)
         # What latents fire together rests on the matches, as the overlap tables do.
         fires = [[cohort.slug, seed, self.firing(cohort, seed)] for cohort in fired for seed in cohort.seeds]

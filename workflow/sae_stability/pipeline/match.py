@@ -20,7 +20,7 @@ def jobs(pipeline: "Pipeline") -> dict[str, list[Pair]]:
     """The name of every job, and the pairs that it matches."""
     todo = set(pipeline.unfinished["match"])
     found: dict[str, list[Pair]] = {}
-    for slug, cohort in pipeline.study.cohorts.items():
+    for slug, cohort in pipeline.study.compared.items():
         # By the later seed: the pairs of a seed added at the end are neighbours, and so go into one job.
         pairs = [(slug, *pair) for pair in sorted(cohort.pairs, key=lambda pair: pair[::-1])]
         found |= jobs_of(slug, pairs, todo, cohort.n_latents, cohort.d_model)

@@ -29,9 +29,9 @@ def lenders(study: Study, cohort: Cohort) -> list[Cohort | ExternalCohort]:
 
 
 def flat(study: Study, cohort: Cohort) -> list[Cohort | ExternalCohort]:
-    """The cohorts whose stability stands beside that of the meta-SAEs: those taken apart, and the lenders."""
+    """The cohorts whose stability stands beside that of the meta-SAEs: lenders and those taken apart, with pairs."""
     taken_apart = [study.cohorts[slug] for slug in dict.fromkeys(slug for slug, _ in cohort.pass_.decoder_of)]
-    return list({other.slug: other for other in (*taken_apart, *lenders(study, cohort))}.values())
+    return list({other.slug: other for other in (*taken_apart, *lenders(study, cohort)) if other.pairs}.values())
 
 
 def jobs(pipeline: "Pipeline") -> list[str]:
@@ -75,14 +75,16 @@ def command(pipeline: "Pipeline", cohort: Cohort) -> str:
     for other in lenders(study, cohort):
         folder, made_from = places.sae(other.slug, other.seeds[0]), marks.sae(other, other.seeds[0])
         words.append(flags(directions=f"{other.slug}={folder}", directions_hash=f"{other.slug}={made_from}"))
-    words.append(flags(**dict(zip(("out", "parts_out", "cosines_out"), outputs(pipeline, cohort), strict=True))))
+    names = ("out", "parts_out", "cosines_out", "graph_out")
+    words.append(flags(**dict(zip(names, outputs(pipeline, cohort), strict=True))))
     return " ".join(words)
 
 
-def memory(cohort: Cohort) -> int:
-    """What a job takes, in MB."""
-    rows = cohort.pass_.train_rows
-    return megabytes(16 * rows * cohort.d_model, 20 * 4 * cohort.n_latents * cohort.d_model, 4 * 2048 * rows, 10**9)
+def memory(study: Study, cohort: Cohort) -> int:
+    """What a job takes, in MB: the rows, the meta-SAE, blocks of cosines, and all cosines with a smaller SAE."""
+    rows, saes = cohort.pass_.train_rows, 20 * 4 * cohort.n_latents * cohort.d_model
+    lent = max((other.n_latents for other in lenders(study, cohort)), default=0)
+    return megabytes(16 * rows * cohort.d_model, 8 * rows * lent, saes, 4 * 2048 * rows, 10**9)
 
 
 def threads(cohort: Cohort) -> int:

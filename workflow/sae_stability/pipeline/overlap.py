@@ -25,14 +25,14 @@ def inputs(pipeline: "Pipeline", cohort: Cohort | ExternalCohort) -> dict[str, l
 
 def outputs(pipeline: "Pipeline") -> list[str]:
     """The tables of every cohort."""
-    return [file for cohort in pipeline.study.cohorts for file in pipeline.results.overlap_tables(cohort)]
+    return [file for cohort in pipeline.study.compared for file in pipeline.results.overlap_tables(cohort)]
 
 
 def results(pipeline: "Pipeline") -> dict:
     """The tables of every cohort, and what they are made from."""
     return {
         slug: (pipeline.results.overlap_tables(slug), pipeline.fingerprints.overlap(cohort))
-        for slug, cohort in pipeline.study.cohorts.items()
+        for slug, cohort in pipeline.study.compared.items()
     }
 
 
@@ -49,4 +49,4 @@ def command(pipeline: "Pipeline", cohort: Cohort | ExternalCohort) -> str:
 
 def cost(study: Study, _rates: dict) -> Cost:
     """One job a cohort."""
-    return Cost("overlap", jobs=len(study.cohorts))
+    return Cost("overlap", jobs=len(study.compared))

@@ -88,7 +88,7 @@ def cost(_study: Study, _rates: dict) -> Cost:
 
 def _base(study: Study) -> str:
     """The cohort whose numbers come first."""
-    return next(iter(study.cohorts))
+    return next(iter(study.compared))
 
 
 def _told(study: Study, cohort: Cohort | ExternalCohort) -> dict[str, str]:

@@ -161,8 +161,8 @@ class Results:
         return self.path("consensus", cohort, name)
 
     def meta(self, cohort: str) -> list[str]:
-        """Meta-SAEs beside their baselines, the number of meta-latents of each latent, and cosines."""
-        return [self.path("meta", cohort, f"{table}.parquet") for table in ("baselines", "parts", "cosines")]
+        """Meta-SAEs beside their baselines, the number of meta-latents of each latent, cosines and graphs."""
+        return [self.path("meta", cohort, f"{table}.parquet") for table in ("baselines", "parts", "cosines", "graph")]
 
     def stitch(self, stitch: str, number: int) -> str:
         """The folder of a pair of neighbours in a chain; pairs are numbered from 1."""

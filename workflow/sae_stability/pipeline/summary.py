@@ -28,7 +28,7 @@ def results(pipeline: "Pipeline") -> dict:
 
 def command(pipeline: "Pipeline") -> str:
     """What the study is about, and every cohort's tables and SAEs."""
-    places, cohorts = pipeline.results, pipeline.study.cohorts
+    places, cohorts = pipeline.results, pipeline.study.compared
     first = next(iter(cohorts))
     words = [flags(study=pipeline.study.name, base=first)]
     words.append(flags(config_hash=pipeline.fingerprints.summary()))

@@ -102,6 +102,7 @@ class Study:
             interpret=interpret_of(config["interpret"], cohorts, config["firing"]["cohorts"], models),
             plan=config["plan"],
         )
+        checks.check_compared(study.cohorts)
         check_counts(study)
         for figure in study.figures.values():
             check_interpreted(figure, study.interpret, study.cohorts)
@@ -119,6 +120,11 @@ class Study:
         """The cohorts of SAEs that were made elsewhere."""
         return {slug: cohort for slug, cohort in self.cohorts.items() if isinstance(cohort, ExternalCohort)}
 
+    @property
+    def compared(self) -> dict[str, Cohort | ExternalCohort]:
+        """The cohorts with pairs to compare: all but those of a single SAE made elsewhere."""
+        return {slug: cohort for slug, cohort in self.cohorts.items() if cohort.pairs}
+
     def cohorts_of(self, pass_: str, hookpoint: str | None = None) -> list[Cohort]:
         """The cohorts that are trained on a pass, or on one hookpoint of it."""
         return [c for c in self.trained.values() if c.pass_.slug == pass_ and hookpoint in (None, c.hookpoint)]
@@ -129,8 +135,8 @@ class Study:
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
-        """Every (n_latents, d_model) of the study, sorted: each needs a random floor."""
-        return sorted({(cohort.n_latents, cohort.d_model) for cohort in self.cohorts.values()})
+        """Every (n_latents, d_model) that is compared, sorted: each needs a random floor."""
+        return sorted({(cohort.n_latents, cohort.d_model) for cohort in self.compared.values()})
 
 
 def load_study(*paths: str | os.PathLike, default: str | os.PathLike = "config.yaml") -> Study:

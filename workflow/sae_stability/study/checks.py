@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sae_stability.errors import StudyError
 from sae_stability.sae.training.limits import combination_fault
-from sae_stability.study.parts import Cohort, Pass, TokenSet, without_seeds
+from sae_stability.study.parts import Cohort, ExternalCohort, Pass, TokenSet, without_seeds
 
 
 def check_results(folder: str) -> None:
@@ -80,6 +80,21 @@ def check_distinct(cohorts: dict[str, Cohort]) -> None:
         other = first.setdefault(without_seeds(cohort), name)
         if other != name:
             raise StudyError(f"cohorts.{name}: trains the same as cohorts.{other}; keep one, with all seeds")
+
+
+def check_several(where: str, cohort: Cohort | ExternalCohort, why: str) -> None:
+    """What compares SAEs of a cohort needs two of them; `why` says what that is."""
+    if not cohort.pairs:
+        raise StudyError(
+            f"{where}: cohort {cohort.slug} has a single SAE, but {why}; give it a second SAE, or use it only in "
+            "stitches, in decoder_of and in meta.directions"
+        )
+
+
+def check_compared(cohorts: dict[str, Cohort | ExternalCohort]) -> None:
+    """A study's report is about SAEs compared with each other."""
+    if not any(cohort.pairs for cohort in cohorts.values()):
+        raise StudyError("cohorts: each has a single SAE, but a study compares SAEs; give one of them at least two")
 
 
 def check_cohort(cohort: Cohort) -> None:

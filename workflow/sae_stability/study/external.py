@@ -9,14 +9,12 @@ from sae_stability.study.parts import ExternalCohort, ExternalSae, Pass
 
 
 def external_cohort_of(slug: str, given: dict, passes: dict[str, Pass], where: str) -> ExternalCohort:
-    """An external cohort from settings with defaults filled in.
+    """An external cohort from settings with defaults filled in. It may hold a single SAE, to stitch or to take apart.
 
     Raises:
-        StudyError: an SAE that is not there, sizes that differ, a single SAE, or no such pass.
+        StudyError: an SAE that is not there, sizes that differ, or no such pass.
     """
     saes = tuple(sae for entry in given["saes"] for sae in _entries(entry))
-    if len(saes) < 2:
-        raise StudyError(f"{where}.saes: a comparison needs at least two SAEs, found {len(saes)}")
     n_latents, d_model = _sizes(given, saes, where)
     pass_ = None
     if given["pass"] is not None or given["hookpoint"] is not None:

@@ -9,6 +9,7 @@ from sae_stability.figures import registry
 from sae_stability.figures.registry import FigureKind
 from sae_stability.sae.architectures import OPTIONAL
 from sae_stability.study import schema
+from sae_stability.study.checks import check_several
 from sae_stability.study.interpret import Interpret
 from sae_stability.study.parts import Cohort, ExternalCohort, Figure, Point, Sweep
 from sae_stability.study.schema import look_up
@@ -56,10 +57,13 @@ def figure_of(
                 f"{where}: figure {kind.name} draws meta-SAEs, but cohort {entry.slug} reads no decoder rows; name a "
                 "cohort whose pass has decoder_of"
             )
+        check_several(where, entry, f"figure {kind.name} compares SAEs")
         _check_measured(where, kind, entry, firing)
         inputs = ((entry.slug, entry.slug),)
     else:
         compared = [cohorts[cohort] for cohort in dict.fromkeys(point.cohort for point in entry.points)]
+        for cohort in compared:
+            check_several(where, cohort, f"figure {kind.name} compares SAEs")
         CHECKS[kind.check](where, kind, entry, compared)
         inputs = tuple((_label(kind, point, cohorts[point.cohort]), point.cohort) for point in entry.points)
     return Figure(slug, name, given.get("cohort"), given.get("sweep"), inputs)

@@ -1,6 +1,7 @@
 """Which cohorts firing is measured for, and on what."""
 
 from sae_stability.errors import StudyError
+from sae_stability.study.checks import check_several
 from sae_stability.study.parts import Cohort, ExternalCohort, Firing, Pass
 from sae_stability.study.schema import look_up
 
@@ -9,12 +10,13 @@ def firing_of(given: dict, cohorts: dict[str, Cohort | ExternalCohort]) -> Firin
     """The settings of firing, with defaults filled in, for a study with these cohorts.
 
     Raises:
-        StudyError: there is no such cohort, it has no activations, or a matrix has too few held-out rows.
+        StudyError: no such cohort, one without activations or of a single SAE, or a matrix with too few held-out rows.
     """
     for name in given["cohorts"]:
         cohort = look_up("firing.cohorts", name, cohorts)
         if cohort.pass_ is None:
             raise StudyError(f"firing.cohorts: {name} has no activations to fire on; give it a pass")
+        check_several("firing.cohorts", cohort, "firing is compared over seeds")
         _check_tokens(given["tokens"], cohort.pass_)
     return Firing(tuple(given["cohorts"]), given["tokens"], given["contexts"])
 

@@ -49,7 +49,8 @@ def caption(table: pd.DataFrame) -> str:
         "consensus SAE of level m has one latent, the mean direction, for each group of mutually shared latents of at "
         "least m seeds.",
         *([f"{'; '.join(levels_and_whole)}."] if levels_and_whole else []),
-        "Controls are as many latents of the first seed, live ones drawn at random or those that fire most often"
+        "Controls are as many latents of one seed, live ones drawn at random or those that fire most often, on average "
+        "over the seeds (band: smallest to largest)"
         + ("; all select equally many a row." if curve.query("x > 0")["k"].notna().any() else ".")
         if levels
         else "No latent is shared by two seeds here, so n = 0 and there is no random control and no live one.",

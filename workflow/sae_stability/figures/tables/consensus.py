@@ -22,7 +22,8 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
     """Four panels.
 
     - `curve`: FVU (`value`) of an SAE of `n` latents, its `k`, `l0` and `ce` (nats). `group` is "consensus", "random",
-      "frequent" or "seed" (the mean of the whole SAEs), `x` the level m.
+      "frequent" or "seed" (whole SAEs), `x` the level m. Of all but the consensus there is one of each seed: all
+      numbers are means over these, `low` and `high` the least and the most.
     - `heldout`: fraction of latents that are shared with a seed that was left out, mean over seeds, `low` and `high`
       the least and the most. `group` is "consensus", "members" (of its groups, as they are), "seed" (all latents of
       one of the other seeds) or, with the source "floor", "floor" (random dictionaries); `n` is the mean number of
@@ -52,7 +53,11 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
 
 
 def _curve(curve: pd.DataFrame) -> pd.DataFrame:
-    renamed = curve.rename(columns={"series": "group", "m": "x", "fvu": "value", "n_latents": "n"})
+    groups = curve.groupby(["series", "m"], sort=False)
+    rows = groups[["n_latents", "k", "fvu", "l0", "ce"]].mean()
+    rows["low"], rows["high"] = groups["fvu"].min(), groups["fvu"].max()
+    rows.loc[groups.size() == 1, ["low", "high"]] = np.nan
+    renamed = rows.reset_index().rename(columns={"series": "group", "m": "x", "fvu": "value", "n_latents": "n"})
     return renamed.assign(panel="curve")
 
 

@@ -11,7 +11,7 @@ COLUMNS = ("series", "source", "cohort", "panel", "group", "detail", "a", "b", "
 
 
 def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
-    """Rows of four panels.
+    """Rows of five panels.
 
     - `explained` and `explained uncentred`: variance explained (`value`) by a dictionary (`group`) with an encoder
       (`detail`), a row a meta-SAE, whose seed is `a`; `x` is L0, `n` the number of directions. Baselines have the
@@ -21,6 +21,8 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
     - `parts`: share of latents of an SAE (`group`) that `x` meta-latents of the meta-SAE `a` make up; `n` its latents.
     - `cosines`: share of a dictionary's directions whose largest cosine with another (`group`) lies in the bin from
       `x`, with the meta-SAE `a`; `n` directions.
+    - `graph`: of the `n` pairs of latents with a meta-latent of the meta-SAE `a` in common, the fraction that are also
+      near one latent of a smaller SAE (`group`), at the cosine `x`. Pairs placed at random have the source "floor".
 
     Args:
         inputs: (cohort, overlap folder) of the meta-SAEs, then those of the cohorts that stand beside them, and
@@ -31,9 +33,14 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
     """
     folders = [path for _, path in inputs if Path(path).suffix != ".parquet"]
     paths = {Path(path).stem: path for _, path in inputs if Path(path).suffix == ".parquet"}
-    made = {name: files.read_table(paths[name])[0] for name in ("baselines", "parts", "cosines")}
+    made = {name: files.read_table(paths[name])[0] for name in ("baselines", "parts", "cosines", "graph")}
     stability, threshold = _stability(folders)
-    found = pd.concat([_explained(made["baselines"]), stability, _parts(made["parts"]), _cosines(made["cosines"])])
+    found = pd.concat(
+        [
+            *(_explained(made["baselines"]), stability, _parts(made["parts"]), _cosines(made["cosines"])),
+            *([_graph(made["graph"])] if len(made["graph"]) else []),
+        ]
+    )
     found = found.assign(series="this run", cohort=Path(folders[0]).name, threshold=threshold)
     for column in ("a", "b", "detail"):
         found[column] = found[column].map(_name)
@@ -77,6 +84,16 @@ def _cosines(cosines: pd.DataFrame) -> pd.DataFrame:
     rows = cosines.assign(source="trained", panel="cosines", value=cosines["count"] / n, n=n)
     rows = rows.assign(group=rows["of"] + " to " + rows["to"]).rename(columns={"seed": "a", "low": "x"})
     return rows[["source", "panel", "group", "a", "x", "value", "n"]]
+
+
+def _graph(graph: pd.DataFrame) -> pd.DataFrame:
+    columns = {"directions": "group", "seed": "a", "cosine": "x", "edges": "n"}
+    rows = graph.rename(columns=columns).assign(panel="graph")
+    sources = (("trained", "agreement"), ("floor", "chance"))
+    return pd.concat(
+        rows.assign(source=source, value=rows[column])[["source", "panel", "group", "a", "x", "value", "n"]]
+        for source, column in sources
+    )
 
 
 def _name(value: object) -> str:
