@@ -70,7 +70,7 @@ def sweep(*cohorts: str, fields: tuple[str, ...] = ()) -> Sweep:
 
 
 def cohorts(**of_k: int) -> dict:
-    return {slug: SimpleNamespace(slug=slug, k=k) for slug, k in of_k.items()}
+    return {slug: SimpleNamespace(slug=slug, k=k, seeds=(0, 1)) for slug, k in of_k.items()}
 
 
 def test_a_figure_is_added_by_one_declaration_and_two_modules(toy, make, tmp_path):
@@ -108,7 +108,7 @@ def test_a_figure_of_what_fires_needs_a_cohort_for_which_that_is_measured():
 
 
 def test_a_figure_of_substitution_needs_rows_to_measure_on():
-    cohorts = {"one": SimpleNamespace(slug="one", pass_=None)}
+    cohorts = {"one": SimpleNamespace(slug="one", pass_=None, seeds=(0, 1))}
     with pytest.raises(StudyError, match=r"draw\.pooling: cohort one has no activations .*; give it a pass"):
         figure_of("pooling", {"cohort": "one", "figure": None}, cohorts, {}, firing=[])
 
@@ -120,7 +120,7 @@ def test_a_consensus_needs_three_seeds():
 
 
 def test_a_figure_of_meta_saes_needs_meta_saes():
-    cohorts = {"one": SimpleNamespace(slug="one", pass_=SimpleNamespace(decoder_of=()))}
+    cohorts = {"one": SimpleNamespace(slug="one", pass_=SimpleNamespace(decoder_of=()), seeds=(0, 1))}
     with pytest.raises(StudyError, match=r"draw\.meta: .* cohort one reads no decoder rows; name a cohort"):
         figure_of("meta", {"cohort": "one", "figure": None}, cohorts, {}, firing=[])
 

@@ -84,7 +84,7 @@ def check_distinct(cohorts: dict[str, Cohort]) -> None:
 
 def check_several(where: str, cohort: Cohort | ExternalCohort, why: str) -> None:
     """What compares SAEs of a cohort needs two of them; `why` says what that is."""
-    if not cohort.pairs:
+    if len(cohort.seeds) < 2:
         raise StudyError(
             f"{where}: cohort {cohort.slug} has a single SAE, but {why}; give it a second SAE, or use it only in "
             "stitches, in decoder_of and in meta.directions"
@@ -93,7 +93,7 @@ def check_several(where: str, cohort: Cohort | ExternalCohort, why: str) -> None
 
 def check_compared(cohorts: dict[str, Cohort | ExternalCohort]) -> None:
     """A study's report is about SAEs compared with each other."""
-    if not any(cohort.pairs for cohort in cohorts.values()):
+    if all(len(cohort.seeds) < 2 for cohort in cohorts.values()):
         raise StudyError("cohorts: each has a single SAE, but a study compares SAEs; give one of them at least two")
 
 
