@@ -31,13 +31,22 @@ UNREAD = ("logs", "tensorboard", "explorer")
 MEMORIES = ("contents.json", "checked.json", "stale.json")
 OUTCOMES = ("noticed", "harmless", "not named", "another error", "unnoticed")
 
-TITLES = {"configs": "Studies with random mistakes", "kills": "Killed runs"}
+TITLES = {"flips": "Flipped bits and cut files", "configs": "Studies with random mistakes", "kills": "Killed runs"}
 ABOUT = {
-    "configs": """The studies of this project with values, keys, bytes and YAML changed at random, read as
-`plan` and the Snakefile read them. Wrong would be: anything but a study or an error of at most two lines, over 10 s or 1 GiB, a file elsewhere.""",
-    "kills": """A study with every stage is run to its end again and again, and killed at random times:
-Snakemake alone, one of its jobs, or all processes. Then it is started again, with nothing done by hand. At each end every file that does not state a
-time has the bytes of the undisturbed run; matches have the same rows.""",
+    "flips": """
+One random bit flipped in, or the end cut off, files of every kind of a finished embedded study; then the reader that
+the verbs call reads them. `noticed`: refused in one line that names the file or its folder. `harmless`: what is read is
+equal to the bit, or a memory is forgotten and made again. The other three must be 0.
+""",
+    "configs": """
+The studies of this project with values, keys, bytes and YAML changed at random, read as `plan` and the Snakefile read
+them. Wrong would be: anything but a study or an error of at most two lines, over 10 s or 1 GiB, a file elsewhere.
+""",
+    "kills": """
+A study with every stage is run to its end again and again, and killed at random times: Snakemake alone, one of its
+jobs, or all processes. Then it is started again, with nothing done by hand. At each end every file that does not state
+a time has the bytes of the undisturbed run; matches have the same rows.
+""",
 }
 
 
@@ -45,7 +54,7 @@ def kinds(results: Path) -> dict[str, list[Path]]:
     """Kind -> its files: those whose paths differ in numbers and in names that a study chose."""
     found = {}
     for path in sorted(results.rglob("*")):
-        stage, *_, name = path.relative_to(results).parts
+        stage, name = path.relative_to(results).parts[0], path.name
         is_data = path.parent == results / "explorer" / "data"
         if not path.is_file() or name.startswith(".") or (stage in UNREAD and not is_data):
             continue
@@ -146,13 +155,7 @@ def flips(results: Path) -> tuple[str, bool]:
     rows.append(("all", total))
     lines = [f"| kind | {' | '.join(OUTCOMES)} |", f"|---|{'---|' * len(OUTCOMES)}"]
     lines += [f"| {kind} | {' | '.join(str(count[name]) for name in OUTCOMES)} |" for kind, count in rows]
-    words = (
-        f"`python bench/faults.py flips`: {machine(('pyarrow', 'safetensors'))}.\n"
-        "One random bit flipped in, or the end cut off, files of every kind of a finished embedded study; then the reader"
-        "\nthat the verbs call reads them. `noticed`: refused in one line that names the file or its folder. `harmless`:\n"
-        "what is read is equal to the bit, or a memory is forgotten and made again. The other three must be 0."
-    )
-    return f"{words}\n\n" + "\n".join(lines), not any(total[name] for name in OUTCOMES[2:])
+    return "\n".join(lines), not any(total[name] for name in OUTCOMES[2:])
 
 
 def _subfolders(folder: str, names: list[str]) -> list[str]:
@@ -165,12 +168,8 @@ def many(what: str) -> tuple[str, bool]:
 
     output = _Copy()
     with contextlib.redirect_stdout(output):
-        if what == "configs":
-            wrong = mutated_configs.main(STUDIES, 1)
-        else:
-            wrong = killed_studies.main(KILLS, 1)
-    last = output.getvalue().strip().splitlines()[-1]
-    return f"`python bench/faults.py {what}`: {machine(('snakemake',))}.\n{ABOUT[what]}\n\n{last}.", not wrong
+        wrong = mutated_configs.main(STUDIES, 1) if what == "configs" else killed_studies.main(KILLS, 1)
+    return f"{output.getvalue().strip().splitlines()[-1]}.", not wrong
 
 
 class _Copy(io.StringIO):
@@ -188,11 +187,9 @@ def main() -> int:
     parser.add_argument("results", nargs="?", type=Path, default=Path("results"))
     asked = parser.parse_args()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    if asked.what == "flips":
-        title, (body, right) = "Flipped bits and cut files", flips(asked.results.resolve())
-    else:
-        title, (body, right) = TITLES[asked.what], many(asked.what)
-    write_section(title, body)
+    found, right = flips(asked.results.resolve()) if asked.what == "flips" else many(asked.what)
+    head = f"`python bench/faults.py {asked.what}`: {machine(('pyarrow', 'safetensors', 'snakemake'))}."
+    write_section(TITLES[asked.what], f"{head}\n{ABOUT[asked.what].strip()}\n\n{found}")
     return not right
 
 
