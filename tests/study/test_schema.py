@@ -28,6 +28,11 @@ ROOT = Path(__file__).parents[2]
         ("a: é\nb: \0x\n", "study.yaml, line 2: not valid YAML"),
         ("a: 1\nb: &b [*b]\n", "study.yaml, line 2: not valid YAML"),
         ("a: 1\nb: &b {c: *b}\n", "study.yaml, line 2: not valid YAML"),
+        ("a: 1\nb: " + "[" * 100_000 + "]" * 100_000, "study.yaml, line 2: more than 50 values inside each other"),
+        (
+            "a0: &a0 []\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 900)),
+            "stand for more than 50 values inside",
+        ),
     ],
     ids=[
         "key twice",
@@ -38,6 +43,8 @@ ROOT = Path(__file__).parents[2]
         "NUL",
         "list in itself",
         "map in itself",
+        "deep lists",
+        "deep aliases",
     ],
 )
 def test_bad_yaml_names_file_and_line(tmp_path, text, expected):

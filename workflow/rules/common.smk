@@ -43,8 +43,8 @@ except StudyError as error:
     # Not a WorkflowError: that would add the place in this file, which is not where the mistake is.
     sys.exit(f"error: {error}")
 except OSError as error:
-    # A folder that cannot be written, or a full disk.
-    sys.exit(f"error: {error.filename or results.root}: {error.strerror or error}")
+    place, reason = error.filename or results.root, error.strerror or error
+    sys.exit(f"error: {place}: {reason}; the results folder must be writable and have room, or name another one")
 if note:
     print(note, file=sys.stderr)
 
