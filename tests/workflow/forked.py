@@ -61,10 +61,12 @@ def _call(words: list[str], folder: Path, environment: dict[str, str], output: s
         # As for `python -m snakemake`.
         sys.path.insert(0, str(folder))
         sys.argv = ["snakemake", *words]
+        # What this call registers for its end runs at its end, as in a process that was not forked.
+        atexit._clear()
         try:
             main(words)
         finally:
-            atexit._run_exitfuncs()  # as at the end of a process that was not forked
+            atexit._run_exitfuncs()
 
 
 @contextlib.contextmanager
