@@ -50,7 +50,7 @@ def test_saedashboard_s_own_classes_read_what_is_written(tables, tmp_path):
     assert (first.model_id, first.layer, first.sae_set) == ("tiny", 3, "res")
     assert [feature.feature_index for feature in first.features + second.features] == list(range(130))
     latent = first.features[0]
-    assert latent.frac_nonzero == 0.25 and latent.dataset == "docs" and latent.n_tokens_in_prompt == 3
+    assert (latent.frac_nonzero, latent.dataset, latent.n_tokens_in_prompt) == (0.25, "docs", 3)
     assert [one.tokens for one in latent.activations] == [row["pieces"] for row in CONTEXTS[:4]]
     bins = [(one.bin_min, one.bin_max, one.bin_contains) for one in latent.activations]
     assert bins == [(-1, 5, -1), (2, 3, 0.1), (2, 3, 0.1), (0, 0, 0)]
