@@ -66,6 +66,17 @@ def test_numbers_that_yaml_takes_for_text_are_numbers(text, value):
     assert Study.from_config(changed("cohorts.base.learning_rate", "1e-3")).cohorts["base"].learning_rate == 1e-3
 
 
+def test_a_list_in_the_place_of_a_word_is_refused():
+    with pytest.raises(StudyError, match=r"passes.mlp.dtype: \[\"bfloat16\"\]: not possible here"):
+        Study.from_config(changed("passes.mlp.dtype", ["bfloat16"]))
+
+
+def test_a_long_name_is_cut():
+    with pytest.raises(StudyError) as error:
+        Study.from_config(changed("cohorts." + "long " * 1000, {}))
+    assert len(str(error.value)) < 300
+
+
 def entries(node: yaml.Node, path: tuple[str, ...] = ()):
     """(path, line from 0) of every key of a YAML document that begins its line."""
     for key, value in node.value if isinstance(node, yaml.MappingNode) else []:

@@ -8,6 +8,7 @@ import dataclasses
 import math
 from pathlib import Path
 
+from sae_stability.errors import StudyError
 from sae_stability.pipeline import STAGES
 from sae_stability.pipeline.cost import Cost, parameters, used_passes
 from sae_stability.study.build import Study, load_study
@@ -107,6 +108,10 @@ def describe(study: Path = Path("config.yaml")) -> str:
         A table to print: jobs, tokens, disk and hours of each stage.
 
     Raises:
-        StudyError: the study has a mistake.
+        StudyError: the study has a mistake, or asks for more than can be counted.
     """
-    return format_plan(plan(load_study(study)))
+    found = load_study(study)
+    try:
+        return format_plan(plan(found))
+    except OverflowError:
+        raise StudyError(f"{study}: asks for more tokens or latents than can be counted; lower its numbers") from None

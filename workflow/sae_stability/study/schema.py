@@ -162,11 +162,11 @@ def check(value: object, rule: dict, where: str = "", *, fill: bool = True) -> o
     if "oneOf" in rule:
         rule = _choose(value, [_resolve(branch) for branch in rule["oneOf"]], where)
     value = _check_type(value, rule, where)
+    _check_value(value, rule, where)
     if isinstance(value, dict):
         return _check_mapping(value, rule, where, fill)
     if isinstance(value, list):
         return _check_list(value, rule, where, fill)
-    _check_scalar(value, rule, where)
     return value
 
 
@@ -251,13 +251,14 @@ def _check_mapping(value: dict, rule: dict, where: str, fill: bool) -> dict:
         raise StudyError(f"{where}: is empty; at least one entry is needed")
     checked = {}
     for key, item in value.items():
+        path = f"{dot}{_cut(str(key))}"
         if "propertyNames" in rule and not re.search(_resolve(rule["propertyNames"])["pattern"], str(key)):
-            raise StudyError(f"{dot}{key}: a name here {_SLUG}")
+            raise StudyError(f"{path}: a name here {_SLUG}")
         if key not in properties and others is False:
-            fail_unknown(f"{dot}{key}", key, properties)
+            fail_unknown(path, key, properties)
         name = str(key) if "propertyNames" in rule else key
         inner = properties.get(key, {} if others is True else others)
-        checked[name] = check(item, inner, f"{dot}{key}", fill=fill)
+        checked[name] = check(item, inner, path, fill=fill)
     if fill:
         for key in rule.get("required", []):
             if key not in value:
@@ -283,7 +284,7 @@ def _check_list(value: list, rule: dict, where: str, fill: bool) -> list:
     return checked
 
 
-def _check_scalar(value: object, rule: dict, where: str) -> None:
+def _check_value(value: object, rule: dict, where: str) -> None:
     if "enum" in rule and value not in rule["enum"]:
         words = [str(item) for item in rule["enum"] if item is not None]
         fail_unknown(f"{where}: {_show(value)}", value, words, "not possible here")
@@ -303,6 +304,10 @@ def _pattern_in_words(pattern: str) -> str:
 
 
 def _show(value: object) -> str:
-    """A value much as a person would write it in YAML, cut to fit a line."""
-    words = json.dumps(value, default=str)
+    """A value much as a person would write it in YAML, cut."""
+    return _cut(json.dumps(value, default=str))
+
+
+def _cut(words: str) -> str:
+    """Words, cut to fit a line."""
     return words if len(words) <= 60 else f"{words[:57]}..."
