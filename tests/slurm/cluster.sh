@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# A Slurm cluster of one node on this machine, for tests: cluster.sh start|controller|stop FOLDER
+#
+# Needs root and Debian's slurm-wlm and munge. Everything lies in FOLDER, which must be outside /tmp's private corners:
+# Slurm and munge check who may write to it. No systemd, no cgroups, no accounting: what a small cluster may lack too.
+set -euo pipefail
+folder=$2
+export SLURM_CONF=$folder/slurm.conf
+host=$(hostname -s)
+
+configure() {
+    mkdir -p "$folder"/{state,spool,munge}
+    # Jobs that a lost node held start again after `cred_expire` seconds. `OverMemoryKill` looks every second.
+    cat > "$folder/slurm.conf" << CONF
+ClusterName=test
+SlurmctldHost=$host(127.0.0.1)
+SlurmUser=root
+SlurmctldPort=26817
+SlurmdPort=26818
+AuthType=auth/munge
+AuthInfo=socket=$folder/munge/socket,cred_expire=5
+CryptoType=crypto/munge
+StateSaveLocation=$folder/state
+SlurmdSpoolDir=$folder/spool
+SlurmctldPidFile=$folder/slurmctld.pid
+SlurmdPidFile=$folder/slurmd.pid
+SlurmctldLogFile=$folder/slurmctld.log
+SlurmdLogFile=$folder/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=task=1
+JobAcctGatherParams=OverMemoryKill
+AccountingStorageType=accounting_storage/none
+MpiDefault=none
+SwitchType=switch/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+ReturnToService=2
+MinJobAge=600
+SchedulerParameters=sched_min_interval=0,batch_sched_delay=0,bf_interval=1
+NodeName=$host NodeAddr=127.0.0.1 CPUs=2 Boards=1 SocketsPerBoard=1 CoresPerSocket=2 ThreadsPerCore=1 RealMemory=8000
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+CONF
+    # slurmd reads this file even where nothing uses cgroups.
+    printf 'CgroupPlugin=cgroup/v1\nCgroupAutomount=no\n' > "$folder/cgroup.conf"
+    dd if=/dev/urandom of="$folder/munge/key" bs=1024 count=1 status=none
+    chmod 400 "$folder/munge/key"
+}
+
+wait_for() { # SECONDS COMMAND...
+    local left=$1
+    shift
+    until "$@" &> /dev/null; do
+        ((left-- > 0)) || { echo "cluster.sh: '$*' did not succeed in time; see $folder/*.log" >&2; exit 1; }
+        sleep 1
+    done
+}
+
+idle() { [[ $(sinfo --noheader --format=%T) == idle ]]; }
+
+case $1 in
+    start)
+        configure
+        munged --force --socket="$folder/munge/socket" --key-file="$folder/munge/key" --pid-file="$folder/munge/pid" \
+            --log-file="$folder/munge/log" --seed-file="$folder/munge/seed"
+        slurmctld
+        slurmd
+        wait_for 30 idle
+        ;;
+    controller)
+        slurmctld
+        wait_for 30 scontrol ping
+        ;;
+    stop)
+        scancel --user=root &> /dev/null || true
+        for pid in slurmd.pid slurmctld.pid munge/pid; do
+            [[ -f $folder/$pid ]] && kill "$(< "$folder/$pid")" || true
+        done
+        ;;
+esac
