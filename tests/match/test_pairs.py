@@ -8,7 +8,7 @@ from safetensors.numpy import load_file, save_file
 
 from sae_stability import sae
 from sae_stability.errors import StudyError
-from sae_stability.files import read_metadata, read_table
+from sae_stability.files import read_json, read_metadata, read_table
 from sae_stability.match import pairs as pairs_module
 from sae_stability.match.floors import write_floor, write_floors
 from sae_stability.match.pairs import match_pair

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # A Slurm cluster of one node on this machine, for tests: cluster.sh start|controller|stop FOLDER
 #
-# Needs root and Debian's slurm-wlm and munge. Everything lies in FOLDER, which must be outside /tmp's private corners:
-# Slurm and munge check who may write to it. No systemd, no cgroups, no accounting: what a small cluster may lack too.
+# Needs root and Debian's slurm-wlm and munge; everything lies in FOLDER. There is no systemd, no cgroup and no
+# accounting, as on many a small cluster.
 set -euo pipefail
 folder=$2
 export SLURM_CONF=$folder/slurm.conf
@@ -10,7 +10,8 @@ host=$(hostname -s)
 
 configure() {
     mkdir -p "$folder"/{state,spool,munge}
-    # Jobs that a lost node held start again after `cred_expire` seconds. `OverMemoryKill` looks every second.
+    # A job that is put back into the queue starts again after `cred_expire` seconds. `OverMemoryKill` looks every second.
+    # `config_overrides`: the machine need not have this much memory.
     cat > "$folder/slurm.conf" << CONF
 ClusterName=test
 SlurmctldHost=$host(127.0.0.1)
@@ -38,8 +39,9 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 ReturnToService=2
 MinJobAge=600
+SlurmdParameters=config_overrides
 SchedulerParameters=sched_min_interval=0,batch_sched_delay=0,bf_interval=1
-NodeName=$host NodeAddr=127.0.0.1 CPUs=2 Boards=1 SocketsPerBoard=1 CoresPerSocket=2 ThreadsPerCore=1 RealMemory=8000
+NodeName=$host NodeAddr=127.0.0.1 CPUs=2 Boards=1 SocketsPerBoard=1 CoresPerSocket=2 ThreadsPerCore=1 RealMemory=16000
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 CONF
     # slurmd reads this file even where nothing uses cgroups.
