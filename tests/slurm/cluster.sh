@@ -76,8 +76,13 @@ case $1 in
         ;;
     stop)
         scancel --user=root &> /dev/null || true
-        for pid in slurmd.pid slurmctld.pid munge/pid; do
-            [[ -f $folder/$pid ]] && kill "$(< "$folder/$pid")" || true
+        pids=()
+        for file in slurmd.pid slurmctld.pid munge/pid; do
+            [[ ! -f $folder/$file ]] || pids+=("$(< "$folder/$file")")
         done
+        kill "${pids[@]}" || true
+        # slurmd waits for a controller that may be gone.
+        sleep 2
+        kill -KILL "${pids[@]}" &> /dev/null || true
         ;;
 esac

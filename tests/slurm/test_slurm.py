@@ -1,4 +1,4 @@
-"""The embedded study, reduced, on a real Slurm cluster: the bytes of a run on one machine, whatever happens to its jobs."""
+"""The embedded study, reduced, on a real Slurm cluster: the same bytes as on one machine, whatever happens to jobs."""
 
 import subprocess
 import time
@@ -65,9 +65,7 @@ def test_a_job_that_no_node_can_hold_is_named(cluster: Cluster, project):
 
 def test_the_profile_for_any_submit_command_runs_jobs(cluster: Cluster, alone: Project, project):
     made = project("submit-command")
-    submit = (
-        "sbatch --parsable --export=ALL -c {threads} --mem={resources.mem_mb} -t {resources.runtime} -o slurm-%j.log"
-    )
+    submit = "sbatch --parsable -c {threads} --mem={resources.mem_mb} -t {resources.runtime} -o slurm-%j.log"
     commands = ["--cluster-generic-submit-cmd", submit, "--cluster-generic-cancel-cmd", "scancel"]
     profile = ["--workflow-profile=profiles/submit-command", "--seconds-between-status-checks=1"]
     made.finish(made.start("results/tokens/minilm-docstrings/manifest.json", *profile, *commands, *HERE))
