@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # A Slurm cluster of one node on this machine, for tests: cluster.sh start|controller|stop FOLDER
 #
-# Needs root and Debian's slurm-wlm and munge; everything lies in FOLDER. There is no systemd, no cgroup and no
-# accounting, as on many a small cluster.
+# Needs root and Debian's slurm-wlm and munge. Everything lies in FOLDER but two links in /etc/slurm: jobs do not inherit
+# SLURM_CONF. There is no systemd, no cgroup and no accounting, as on many a small cluster.
 set -euo pipefail
 folder=$2
-export SLURM_CONF=$folder/slurm.conf
+etc=/etc/slurm
 host=$(hostname -s)
 
 configure() {
+    [[ ! -e $etc/slurm.conf ]] || { echo "cluster.sh: $etc/slurm.conf is there: this machine has a Slurm" >&2; exit 1; }
     mkdir -p "$folder"/{state,spool,munge}
     # A job that is put back into the queue starts again after `cred_expire` seconds. `OverMemoryKill` looks every second.
     # `config_overrides`: the machine need not have this much memory.
@@ -46,6 +47,7 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 CONF
     # slurmd reads this file even where nothing uses cgroups.
     printf 'CgroupPlugin=cgroup/v1\nCgroupAutomount=no\n' > "$folder/cgroup.conf"
+    ln -sf "$folder"/{slurm,cgroup}.conf "$etc"
     dd if=/dev/urandom of="$folder/munge/key" bs=1024 count=1 status=none
     chmod 400 "$folder/munge/key"
 }
@@ -84,5 +86,6 @@ case $1 in
         # slurmd waits for a controller that may be gone.
         sleep 2
         kill -KILL "${pids[@]}" &> /dev/null || true
+        [[ $(readlink "$etc/slurm.conf") != "$folder"/* ]] || rm -f "$etc"/{slurm,cgroup}.conf
         ;;
 esac

@@ -1,6 +1,7 @@
 """A Slurm cluster on this machine, and copies of the project whose jobs it runs."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 COPIED = ("Snakefile", "workflow", "profiles", "envs", "config.yaml")
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch")
 # Nothing here should take longer, in seconds; a run that hangs must end.
-LIMIT = 300
+LIMIT = 600
 # The node has 2 cores. The profile's patience is for large clusters: here, look every second.
 HERE = ["--max-threads=2", "--latency-wait=20", "--max-status-checks-per-second=1", "--max-jobs-per-timespan=100/1s"]
 
@@ -35,6 +36,10 @@ class Cluster:
 
     def stop_controller(self) -> None:
         os.kill(int((self.folder / "slurmctld.pid").read_text()), 15)
+
+    def memory(self, job: str) -> int:
+        """What a job asks for, in MB."""
+        return int(re.search(r"MinMemoryNode=(\d+)M", self.call("scontrol", "show", "job", job))[1])
 
     @property
     def node(self) -> str:
@@ -93,7 +98,7 @@ class Project:
         return {str(path.relative_to(results)): path.read_bytes() for path in files if path.name[-11:] != "timing.json"}
 
 
-MADE = ("tokens", "activations", "saes", "evaluation", "matches", "floors", "overlap", "figures")
+MADE = ("tokens", "activations", "saes", "evaluation", "matches", "floors", "overlap")
 
 
 @pytest.fixture(scope="session")
@@ -102,11 +107,12 @@ def cluster():
     if missing or os.geteuid():
         pytest.skip(f"needs root and Debian's slurm-wlm and munge; missing here: {', '.join(missing) or 'root'}")
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))
-    os.environ["SLURM_CONF"] = str(folder / "slurm.conf")
     found = Cluster(folder)
-    found.script("start")
-    yield found
-    found.script("stop")
+    try:
+        found.script("start")
+        yield found
+    finally:
+        found.script("stop")
 
 
 @pytest.fixture(scope="session")
@@ -125,7 +131,7 @@ def project(tmp_path_factory):
         tokens={"minilm-docstrings": tokens},
         passes={"minilm": pass_},
         cohorts={"base": base},
-        figures={"style": {"dpi": 72}, "draw": {"sharing": {"cohort": "base"}}},
+        figures={"draw": {"sharing": {"cohort": "base"}}},
         floor={"repeats": 1},
     )
     for name in ("sweeps", "stitches", "firing", "interpret", "meta", "explorer", "dashboards"):
