@@ -62,6 +62,7 @@ class Project:
     """A copy of the project with the reduced study."""
 
     folder: Path
+    runs: list[subprocess.Popen]
 
     def start(self, *words: str) -> subprocess.Popen:
         """Start Snakemake; all that it prints goes to `log`."""
@@ -69,7 +70,9 @@ class Project:
         environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
         environment.pop("PYTHONPATH", None)
         with open(self.log, "w") as log:
-            return subprocess.Popen(command, cwd=self.folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
+            run = subprocess.Popen(command, cwd=self.folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        self.runs.append(run)
+        return run
 
     def slurm(self, *words: str) -> subprocess.Popen:
         """Start Snakemake with the profile for Slurm."""
@@ -137,12 +140,16 @@ def project(tmp_path_factory):
     for name in ("sweeps", "stitches", "firing", "interpret", "meta", "explorer", "dashboards"):
         study.pop(name, None)
 
+    runs: list[subprocess.Popen] = []
+
     def make(name: str) -> Project:
         folder = tmp_path_factory.mktemp(name)
         for source in COPIED:
             copy = shutil.copytree if (ROOT / source).is_dir() else shutil.copy
             copy(ROOT / source, folder / source)
         (folder / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
-        return Project(folder)
+        return Project(folder, runs)
 
-    return make
+    yield make
+    for run in runs:
+        run.kill()
