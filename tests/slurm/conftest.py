@@ -77,7 +77,7 @@ class Project:
     def slurm(self, *words: str) -> subprocess.Popen:
         """Start Snakemake with the profile for Slurm."""
         profile = ["--workflow-profile=profiles/slurm", "--slurm-init-seconds-before-status-checks=3"]
-        return self.start(*words, *profile, *HERE)
+        return self.start(*profile, *HERE, *words)
 
     def finish(self, run: subprocess.Popen) -> str:
         """Wait for a run that should succeed; what it printed."""
