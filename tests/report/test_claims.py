@@ -1,5 +1,7 @@
 """Sentences appear with their condition and vanish with it."""
 
+import itertools
+
 import pandas as pd
 import pytest
 
@@ -25,7 +27,7 @@ def evidence(tmp_path):
 
 
 def said(found: Evidence) -> str:
-    return " ".join([*claims.abstract(found), *claims.may_claim(found)])
+    return " ".join([*itertools.chain(*claims.abstract(found)), *claims.may_claim(found)])
 
 
 # What must be in a study's words, what changes it, and what takes the words away.

@@ -20,18 +20,19 @@ _MANY_DEAD = 0.05
 _SMALL = 0.1
 
 
-def abstract(found: Evidence) -> list[str]:
-    """The abstract, a sentence each."""
+def abstract(found: Evidence) -> list[list[str]]:
+    """The abstract: its paragraphs, of a sentence each. One may be empty."""
     return [
-        _what_was_compared(found),
-        f"**{summary.answer(found.numbers)}**",
-        *_beside_the_floors(found),
-        *_live(found),
-        *_only_in_base(found),
-        *_controls(found),
-        *_sweeps(found),
-        *_scores(found),
-        *seed_features.sentences(found),
+        [
+            _what_was_compared(found),
+            f"**{summary.answer(found.numbers)}**",
+            *_beside_the_floors(found),
+            *_live(found),
+            *_only_in_base(found),
+        ],
+        [*_controls(found), *_sweeps(found), *_scores(found)],
+        list(seed_features.of_several_seeds(found)),
+        list(seed_features.of_one_seed(found)),
     ]
 
 
