@@ -66,6 +66,11 @@ if asked and (asked.forceall or asked.forcerun or asked.force):
         print(note, file=sys.stderr)
 
 
+def growing(amount):
+    """Memory or time of a job, a number or a function of wildcards: twice as much in each attempt."""
+    return lambda wildcards, attempt: (amount(wildcards) if callable(amount) else amount) * 2 ** (attempt - 1)
+
+
 def any_of(names) -> str:
     """A wildcard's pattern that matches these names and no other."""
     return "|".join(re.escape(str(name)) for name in names) or "(?!)"
