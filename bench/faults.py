@@ -96,7 +96,9 @@ def read(path: Path):
         return files.read_table(path)
     if path.suffix == ".json":
         return files.read_json(path)
-    record = folder / "record.json" if (folder / "record.json").is_file() else path.with_suffix(".json")
+    record = path.with_suffix(".parquet" if path.suffix == ".csv" else ".json")
+    if (folder / "record.json").is_file():
+        record = folder / "record.json"
     files.verify(file=[record])
     return None
 

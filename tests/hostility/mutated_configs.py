@@ -21,6 +21,7 @@ import yaml
 from sae_stability.errors import StudyError
 from sae_stability.pipeline import Pipeline
 from sae_stability.pipeline.plan import describe
+from sae_stability.pipeline.runs import check_folder
 from sae_stability.study.build import load_study
 from sae_stability.study.sources import check_corpora
 
@@ -102,6 +103,7 @@ def read(path: Path) -> None:
     """What `plan` and the Snakefile do before the first job, except for what needs a model."""
     describe(path)
     found = load_study(path)
+    check_folder(Path(found.results))
     check_corpora(found)
     Pipeline(found).check()
 
