@@ -64,6 +64,7 @@ def test_a_study_keeps_others_out_and_after_a_kill_goes_on_to_the_same_bytes(fin
         command, cwd=project.folder, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     wait_for(lambda: list(project.folder.glob("results/logs/train/**/*.log")), process)
+    os.killpg(process.pid, signal.SIGSTOP)  # so that it does not end before the second run looks
     before = project.files(".running")
     second = project.snakemake("overlap_tables", check=False)
     assert second.returncode
