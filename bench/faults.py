@@ -2,7 +2,6 @@
 
     python bench/faults.py flips RESULTS    # spoil files of every kind of a finished study
     python bench/faults.py configs          # 2,000 studies with random mistakes
-    python bench/faults.py kills            # 50 SIGKILLs at random times over a study with every stage
 
 RESULTS is the results folder of a finished study; what is spoilt is a copy.
 """
@@ -25,13 +24,13 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "workflow"), str(ROOT)]
 
 FILES, FLIPS, CUTS = 4, 3, 1  # of each kind: files, and of each file
-STUDIES, KILLS = 2000, 50
+STUDIES = 2000
 # What no job and no person takes a number from; the explorer's pages hold none, its data are in its subfolder.
 UNREAD = ("logs", "tensorboard", "explorer")
 MEMORIES = ("contents.json", "checked.json", "stale.json")
 OUTCOMES = ("noticed", "harmless", "not named", "another error", "unnoticed")
 
-TITLES = {"flips": "Flipped bits and cut files", "configs": "Studies with random mistakes", "kills": "Killed runs"}
+TITLES = {"flips": "Flipped bits and cut files", "configs": "Studies with random mistakes"}
 ABOUT = {
     "flips": """
 One random bit flipped in, or the end cut off, files of every kind of a finished embedded study; then the reader that
@@ -41,11 +40,6 @@ equal to the bit, or a memory is forgotten and made again. The other three must 
     "configs": """
 The studies of this project with values, keys, bytes and YAML changed at random, read as `plan` and the Snakefile read
 them. Wrong would be: anything but a study or an error of at most two lines, over 10 s or 1 GiB, a file elsewhere.
-""",
-    "kills": """
-A study with every stage is run to its end again and again, and killed at random times: Snakemake alone, one of its
-jobs, or all processes. Then it is started again, with nothing done by hand. At each end every file that does not state
-a time has the bytes of the undisturbed run; matches have the same rows.
 """,
 }
 
@@ -164,13 +158,13 @@ def _subfolders(folder: str, names: list[str]) -> list[str]:
     return [name for name in names if Path(folder, name).is_dir()]
 
 
-def many(what: str) -> tuple[str, bool]:
-    """Run a part of tests/hostility in its full number: what came of it, and whether all went right."""
-    from tests.hostility import killed_studies, mutated_configs
+def configs() -> tuple[str, bool]:
+    """Read studies with mistakes: what came of it, and whether all went right."""
+    from tests.hostility import mutated_configs
 
     output = _Copy()
     with contextlib.redirect_stdout(output):
-        wrong = mutated_configs.main(STUDIES, 1) if what == "configs" else killed_studies.main(KILLS, 1)
+        wrong = mutated_configs.main(STUDIES, 1)
     return f"{output.getvalue().strip().splitlines()[-1]}.", not wrong
 
 
@@ -185,11 +179,11 @@ class _Copy(io.StringIO):
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["flips", "configs", "kills"])
+    parser.add_argument("what", choices=["flips", "configs"])
     parser.add_argument("results", nargs="?", type=Path, default=Path("results"))
     asked = parser.parse_args()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    found, right = flips(asked.results.resolve()) if asked.what == "flips" else many(asked.what)
+    found, right = flips(asked.results.resolve()) if asked.what == "flips" else configs()
     head = f"`python bench/faults.py {asked.what}`: {machine(('pyarrow', 'safetensors', 'snakemake'))}."
     write_section(TITLES[asked.what], f"{head}\n{ABOUT[asked.what].strip()}\n\n{found}")
     return not right
