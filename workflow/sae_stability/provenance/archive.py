@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -10,11 +11,15 @@ from sae_stability import files, made
 from sae_stability.errors import StudyError
 from sae_stability.provenance import links
 from sae_stability.study.build import complete
-from sae_stability.study.schema import load_yaml
+from sae_stability.study.schema import load_yaml, schema
+
+if TYPE_CHECKING:
+    from rocrate.rocrate import ROCrate
 
 FOLDER = "results"
 """The folder of an archive that holds the results."""
 CONFIG, LOCK = "config.yaml", "constraints.txt"
+_ABOUT = "Which features of sparse autoencoders are the model's, and which are their seeds'"
 # Stages whose results are large, and needed for nothing that an archive is for; of these only what tells of them.
 _LARGE = ("corpus", "activations", "train", "external", "fresh_tokens")
 # The texts of whole contexts and pools are in the site, as far as it shows them.
@@ -59,7 +64,7 @@ def archive(
         StudyError: the study is not finished, or one of its results is damaged or was made from something else.
     """
     config = complete(load_yaml(study))
-    folder = Path(config.get("results", FOLDER))
+    folder = Path(config.get("results", schema()["properties"]["results"]["default"]))
     if not (folder / links.NOTE).is_file():
         raise StudyError(f"{folder / links.NOTE}: missing, so there is nothing to pack; run the study first")
     note = links.read_note(folder)
@@ -96,46 +101,44 @@ def _packed(folder: Path, note: dict) -> Iterator[str]:
 
 
 def _write(work: Path, note: dict, folder: Path, packed: list[str], lock: Path, license: str, out: Path) -> None:
-    from rocrate.model.contextentity import ContextEntity
+    """Write the archive; `work` is an empty folder for what is written for it alone."""
     from rocrate.rocrate import ROCrate
 
-    config, jobs = work / CONFIG, work / links.MADE
+    config, jobs, made_by = work / CONFIG, work / links.MADE, links.makers(folder)
     config.write_text(yaml.safe_dump(note["config"], sort_keys=False, allow_unicode=True), encoding="utf-8")
-    made_by = links.makers(folder)
     files.write_json(jobs, {"jobs": [{**job, "config_hash": [mark]} for mark, job in made_by.items()]})
+    ended = max((job["finished"] for job in made_by.values()), default=made.made()["finished"])
     crate = ROCrate(version="1.1")
-    now = made.made()
     crate.name = f"sae-stability: study {note['study']}"
-    crate.description = note["paper"]["facts"]["about"] or (
-        "Which features of sparse autoencoders are the model's, and which are their seeds': tables, figures and report "
-        f"of study {note['study']}."
-    )
-    crate.datePublished = now["finished"]
+    crate.description = note["paper"]["facts"]["about"] or _ABOUT
+    crate.datePublished = made.made()["finished"]
     crate.license = license
-    report = {name: crate.add_file(*_place(folder, name), properties=_about(name)) for name in packed}
-    sources = [crate.add_file(config, CONFIG, properties=_about(CONFIG, "The study's whole config"))]
-    sources.append(crate.add_file(lock, LOCK, properties=_about(LOCK, "Versions of all packages")))
-    crate.add_file(
-        jobs, f"{FOLDER}/{links.MADE}", properties=_about(links.MADE, "Commit, versions and machine of jobs")
-    )
-    tool = ContextEntity(crate, "#sae-stability", {"@type": "SoftwareApplication", "name": "sae-stability"})
-    tool["version"] = now["packages"].get("sae-stability", "unknown")
+    held = {name: crate.add_file(folder / name, f"{FOLDER}/{name}", properties=_about(name)) for name in packed}
+    told = [
+        crate.add_file(config, CONFIG, properties=_about(CONFIG, "The study's whole config")),
+        crate.add_file(lock, LOCK, properties=_about(LOCK, "Versions of all packages")),
+    ]
+    crate.add_file(jobs, f"{FOLDER}/{links.MADE}", properties=_about(links.MADE, "What made each result, and where"))
+    _add_run(crate, note, ended, told, [held[name] for name in packed if "/" not in name])
+    crate.write_zip(out)
+
+
+def _add_run(crate: "ROCrate", note: dict, ended: str, told: list, results: list) -> None:
+    """Say in an archive's description that this software made the results from the config and what it names."""
+    from rocrate.model.contextentity import ContextEntity
+
+    software = {"@type": "SoftwareApplication", "name": "sae-stability"}
+    software["version"] = made.made()["packages"].get("sae-stability", "unknown")
+    tool = ContextEntity(crate, "#sae-stability", software)
     given = [
         ContextEntity(crate, f"#{name.replace(' ', '-')}", _source(name, facts))
         for name, facts in note["sources"].items()
     ]
-    action = {"@type": "CreateAction", "name": f"Run of study {note['study']}"}
-    action["endTime"] = max((job["finished"] for job in made_by.values()), default=now["finished"])
+    action = {"@type": "CreateAction", "name": f"Run of study {note['study']}", "endTime": ended}
     run = ContextEntity(crate, "#run", action)
     crate.add(tool, *given, run)
-    run["instrument"], run["object"] = tool, [*sources, *given]
-    run["result"] = [report[name] for name in packed if "/" not in name]
+    run["instrument"], run["object"], run["result"] = tool, [*told, *given], results
     crate.root_dataset["mentions"] = run
-    crate.write_zip(out)
-
-
-def _place(folder: Path, name: str) -> tuple[Path, str]:
-    return folder / name, f"{FOLDER}/{name}"
 
 
 def _about(name: str, words: str = "") -> dict:
