@@ -31,7 +31,8 @@ try:
     for path in workflow.configfiles:
         # Snakemake has read these files too, but would not have seen a key given twice.
         load_yaml(path)
-    study = Study.from_config(complete(config, ROOT / "config.yaml"))
+    whole = complete(config, ROOT / "config.yaml")
+    study = Study.from_config(whole)
     pipeline = stages.Pipeline(study)
     results = pipeline.results
     check_folder(Path(results.root))
@@ -39,6 +40,8 @@ try:
         note = claim(Path(results.root), Path(".snakemake/locks"))
     check_sources(study, Path(results.checked))
     pipeline.check()
+    if workflow.is_main_process and not workflow.dryrun:
+        pipeline.note_provenance(whole)
 except StudyError as error:
     # Not a WorkflowError: that would add the place in this file, which is not where the mistake is.
     sys.exit(f"error: {error}")

@@ -11,6 +11,7 @@ from typing import NoReturn
 from sae_stability import flags
 from sae_stability.devices import claimed
 from sae_stability.errors import StudyError, naming_missing_extra
+from sae_stability.made import line
 from sae_stability.verbs import VERBS
 
 
@@ -68,6 +69,16 @@ def run(verb: str, words: list[str]) -> None:
         result = flags.call(function, values)
     if isinstance(result, str):
         print(result)
+    if made_from := fingerprints(values):
+        # A job's log is what standard error goes to.
+        print(line(verb, made_from), file=sys.stderr)
+
+
+def fingerprints(values: argparse.Namespace) -> list[str]:
+    """The fingerprints of the results that a job of the workflow has made; none for a call by hand without any."""
+    given = getattr(values, "config_hash", None) or []
+    words = [given] if isinstance(given, str) else given
+    return [word if isinstance(word, str) else word[1] for word in words]
 
 
 def overview() -> argparse.ArgumentParser:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 # Package -> the extra of this project that installs it (pyproject.toml).
 _EXTRAS = {
     **dict.fromkeys(("datasets", "tensorboard", "tokenizers", "torch", "transformers"), "train"),
-    **dict.fromkeys(("matplotlib", "scipy", "seaborn", "snakemake", "typst"), "workflow"),
+    **dict.fromkeys(("matplotlib", "rocrate", "scipy", "seaborn", "snakemake", "typst"), "workflow"),
     **dict.fromkeys(("accelerate", "gguf"), "language-model"),
 }
 

@@ -12,9 +12,11 @@ Snakemake's wildcards, so that each can be called and tested by itself. By conve
 """
 
 import functools
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from sae_stability.files import remembered, write_json
 from sae_stability.pipeline import (
     activations,
     consensus,
@@ -42,6 +44,7 @@ from sae_stability.pipeline import (
     workflow_report,
 )
 from sae_stability.pipeline.blocks import blocks_of
+from sae_stability.pipeline.chain import provenance
 from sae_stability.pipeline.contents import Contents
 from sae_stability.pipeline.fingerprints import Fingerprints
 from sae_stability.pipeline.results import Results
@@ -124,6 +127,17 @@ class Pipeline:
             Path(self.results.stale),
             [file for stage in self._standing.values() for files in stage.stale.values() for file in files],
         )
+
+    def note_provenance(self, config: dict) -> None:
+        """Write what every result is made from into the results folder, unless that stands there already.
+
+        Args:
+            config: the study's whole config, as plain data.
+        """
+        note, found = Path(self.results.provenance), provenance(self, config)
+        # JSON makes lists of tuples.
+        if remembered(note) != json.loads(json.dumps(found)):
+            write_json(note, found)
 
     @functools.cached_property
     def unfinished(self) -> dict[str, list]:

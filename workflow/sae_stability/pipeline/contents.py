@@ -75,6 +75,17 @@ class Contents:
             return [*facts, [_version(package) for package in corpus.documents["packages"]]]
         return facts
 
+    def named_model(self, model: Model) -> dict[str, str]:
+        """The SHA-256 of a local model's files by name, but for weights whose checksum the study states."""
+        return {} if model.folder is None else dict(zip(*self.of_model(model)[-2:], strict=True))
+
+    def named_corpus(self, corpus: Corpus) -> dict[str, str]:
+        """The SHA-256 of a corpus's local files by name, or the versions of its packages."""
+        found = self.of_corpus(corpus)[2:]
+        if corpus.documents["kind"] == "docstrings":
+            found = [corpus.documents["packages"], *found]
+        return dict(zip(*found, strict=True)) if found else {}
+
     def _named(self, files: list[Path]) -> list:
         """Names and contents: the ending of a name says how the file is read."""
         return [[file.name for file in files], self.of(files)]

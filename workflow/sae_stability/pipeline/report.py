@@ -35,12 +35,30 @@ def results(pipeline: "Pipeline") -> dict:
 
 def command(pipeline: "Pipeline") -> str:
     """What the study is about, and the files that its paper is written from."""
+    told = paper(pipeline)
+    words = [flags(study=told["study"], base=told["base"], facts=json.dumps(told["facts"]), overlap=told["overlap"])]
+    words += [flags(evaluation=f"{cohort}={file}") for cohort, file in told["evaluation"]]
+    words += [flags(figure=keyed(kind, file)) for kind, file in told["figures"]]
+    return " ".join([*words, flags(config_hash=pipeline.fingerprints.report())])
+
+
+def paper(pipeline: "Pipeline") -> dict:
+    """What the paper is written from.
+
+    Returns:
+        `study`, `base` and `facts`; `overlap`, the folder of the base cohort's overlap tables; `evaluation`, cohort and
+        file of every SAE's quality; `figures`, kind and record of every figure.
+    """
     places, study = pipeline.results, pipeline.study
     base = _base(study)
-    words = [flags(study=study.name, base=base, facts=json.dumps(facts(study)), overlap=places.overlap(base))]
-    words += [flags(evaluation=f"{cohort.slug}={places.quality(cohort.slug, seed)}") for cohort, seed in pipeline.saes]
-    words += [flags(figure=keyed(figure.figure, places.figure(slug, "json"))) for slug, figure in study.figures.items()]
-    return " ".join([*words, flags(config_hash=pipeline.fingerprints.report())])
+    return {
+        "study": study.name,
+        "base": base,
+        "facts": facts(study),
+        "overlap": places.overlap(base),
+        "evaluation": [(cohort.slug, places.quality(cohort.slug, seed)) for cohort, seed in pipeline.saes],
+        "figures": [(figure.figure, places.figure(slug, "json")) for slug, figure in study.figures.items()],
+    }
 
 
 def facts(study: Study) -> dict:

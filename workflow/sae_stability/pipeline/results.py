@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from sae_stability.fingerprint import key
+from sae_stability.provenance.links import NOTE
 from sae_stability.study.parts import ExternalSae, Pass, TokenSet
 
 OVERLAP_TABLES = ("pairs", "thresholds", "seeds", "latents", "intervals")
@@ -25,6 +26,15 @@ class Results:
         """A path inside the results folder."""
         # Not with pathlib: a large study asks for 100,000 paths.
         return "/".join([self.root, *map(str, parts)])
+
+    def below(self, file: str) -> str:
+        """The path of a result below the results folder."""
+        return file.removeprefix(f"{self.root}/")
+
+    @property
+    def provenance(self) -> str:
+        """What every result is made from."""
+        return self.path(NOTE)
 
     @property
     def contents(self) -> str:

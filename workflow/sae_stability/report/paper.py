@@ -10,7 +10,7 @@ from sae_stability.report import pdf as pdf_writer
 from sae_stability.report.blocks import Paper, Section, paragraph, points
 from sae_stability.report.comparison import comparison
 from sae_stability.report.evidence import Evidence, gather
-from sae_stability.report.made import how_it_was_made
+from sae_stability.report.made import how_it_was_made, making
 from sae_stability.report.markup import spans
 from sae_stability.report.references import references
 from sae_stability.report.sections import results
@@ -27,6 +27,7 @@ def write_report(
     evaluation: list[tuple[str, Path]] = (),
     figure: list[tuple[str, Path]] = (),
     config_hash: str = "",
+    made: Path | None = None,
     html: Path,
     pdf: Path,
     record: Path,
@@ -43,30 +44,34 @@ def write_report(
         evaluation: COHORT=evaluation file (JSON), once for each SAE of the study.
         figure: KIND=record of a figure (JSON), once for each. Picture, caption and table lie beside it.
         config_hash: fingerprint of the figures, settings and code behind the paper.
+        made: the record of an earlier writing of the same paper. The paper then tells of that one's commit, time,
+            versions and machine, and so has the same bytes.
         html: file for the HTML page.
         pdf: file for the PDF.
-        record: file for the fingerprint and the digests of both.
+        record: file for the fingerprint, the digests of both, and how they were made.
 
     Raises:
         StudyError: a table or a figure that is missing, damaged or changed.
     """
     found = gather(study=study, base=base, facts=facts, overlap=overlap, evaluation=evaluation, figure=figure)
-    paper = compose(found, [path for _, path in figure])
+    told = files.read_json(made)["made"] if made else making([path for _, path in figure])
+    paper = compose(found, told)
     with files.workplace(pdf) as folder:
         typeset = pdf_writer.write(paper, folder)
     with files.atomic(html) as temporary:
         temporary.write_text(html_writer.write(paper), encoding="utf-8")
     with files.atomic(pdf) as temporary:
         temporary.write_bytes(typeset)
-    files.write_record(file=[html, pdf], config_hash=config_hash, out=record)
+    digests = {path.name: files.sha256(path) for path in (html, pdf)}
+    files.write_json(record, {"config_hash": config_hash, "sha256": digests, "made": told})
 
 
-def compose(found: Evidence, records: list[Path]) -> Paper:
+def compose(found: Evidence, told: dict) -> Paper:
     """The paper's text.
 
     Args:
         found: what it is written from.
-        records: the records of its figures.
+        told: how it is made, as `made.making` gives it.
     """
     middle = results(found)
     names = [section.name for section in middle]
@@ -83,7 +88,7 @@ def compose(found: Evidence, records: list[Path]) -> Paper:
         *middle,
         Section("published", "The paper, and what came out here", [*compared, *published] if published else []),
         Section("limits", "Limits", paragraph(summary.limits(found.numbers))),
-        Section("made", "How it was made", how_it_was_made(found, records)),
+        Section("made", "How it was made", how_it_was_made(found, told)),
         Section("references", "References", references(found, names)),
     ]
     subtitle = (
