@@ -118,7 +118,7 @@ def test_an_archive_is_a_research_object(packed: Path, tmp_path: Path):
     from rocrate.rocrate import ROCrate
 
     crate = ROCrate(packed)
-    assert crate.metadata["conformsTo"].id == "https://w3id.org/ro/crate/1.1"
+    assert crate.metadata["conformsTo"] == "https://w3id.org/ro/crate/1.1"
     assert crate.license.startswith("https://")
     run = crate.dereference("#run")
     assert {one.id for one in run["object"]} >= {"config.yaml", "constraints.txt"}

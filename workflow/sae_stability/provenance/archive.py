@@ -85,7 +85,7 @@ def _packed(folder: Path, note: dict) -> Iterator[str]:
     """
     yield links.NOTE
     for name, result in note["results"].items():
-        if name == "explorer" and not (folder / result["files"][0]).exists():
+        if name.partition(" ")[0] == "explorer" and not (folder / result["files"][0]).exists():
             continue  # a study that measures no firing makes it only where it is asked for
         if name.partition(" ")[0] in _LARGE:
             files.read_json(folder / result["files"][0])
