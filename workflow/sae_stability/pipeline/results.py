@@ -8,7 +8,7 @@ from sae_stability.fingerprint import key
 from sae_stability.study.parts import ExternalSae, Pass, TokenSet
 
 OVERLAP_TABLES = ("pairs", "thresholds", "seeds", "latents", "intervals")
-STITCH_TABLES = ("insertions", "components", "swaps", "roc", "path")
+STITCH_TABLES = ("insertions", "components", "swaps", "roc", "path", "reconstruction")
 
 
 class Results:
