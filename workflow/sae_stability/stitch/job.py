@@ -241,6 +241,7 @@ class _Pair:
         live = components(*live_alone, self._threshold) if all(some.any() for some in alive) else None
         return {
             "n_rows": self.insertions.rows,
+            "d_model": self._data.d_model,
             **_counts(self.found),
             "live": None if live is None else _counts(live),
             "auc": _number(predicted.auc),
