@@ -74,7 +74,9 @@ def test_lengths_do_not_depend_on_the_length_of_decoder_rows(planted, tmp_path: 
     meta = library.load(saes / "meta/seed-0").weights
     halved = {name: getattr(meta, name) / 2 for name in ("encoder", "encoder_bias", "threshold")}
     library.formats.write(tmp_path / "meta", dataclasses.replace(meta, decoder=2 * meta.decoder, **halved), "own")
-    said = [decompose(saes / "base/seed-0", latent=17, meta=folder) for folder in (saes / "meta/seed-0", tmp_path / "meta")]
+    said = [
+        decompose(saes / "base/seed-0", latent=17, meta=folder) for folder in (saes / "meta/seed-0", tmp_path / "meta")
+    ]
     assert said[0].splitlines()[2:] == said[1].splitlines()[2:]
 
 

@@ -59,7 +59,9 @@ def _values_at(side: Side, rows: np.ndarray, latents: np.ndarray, n_latents: int
     """The activation of these latents on these rows; 0 where one does not fire."""
     if not len(side.rows):
         return np.zeros(len(rows))
-    have, wanted = (row.astype(np.int64) * n_latents + some for row, some in ((side.rows, side.latents), (rows, latents)))
+    have, wanted = (
+        row.astype(np.int64) * n_latents + some for row, some in ((side.rows, side.latents), (rows, latents))
+    )
     order = np.argsort(have, kind="stable")
     places = np.searchsorted(have[order], wanted)
     found = order[np.minimum(places, len(order) - 1)]

@@ -27,7 +27,9 @@ def stitch_of(slug: str, given: dict, cohorts: dict[str, Cohort | ExternalCohort
     own = given["threshold"]
     found = Stitch(slug, chain, threshold if own is None else own, paired=given["pairs"], **settings)
     if twice := next((small for small, large in found.pairs.values() if small == large), None):
-        raise StudyError(f"{where}: holds {twice[0]}, seed {twice[1]}, twice; with pairs: all each SAE stands there once")
+        raise StudyError(
+            f"{where}: holds {twice[0]}, seed {twice[1]}, twice; with pairs: all each SAE stands there once"
+        )
     return found
 
 

@@ -35,7 +35,9 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
     for side, marker in _BOTH.items():
         for rows, look in ((run, {"color": style["palette"][0]}), (published, _SQUARE)):
             some = rows_where(rows, panel="bias", detail=side)
-            bias.plot(some["x"], 100 * some["value"], **{"linestyle": "none", "markersize": 4, **look, "marker": marker})
+            bias.plot(
+                some["x"], 100 * some["value"], **{"linestyle": "none", "markersize": 4, **look, "marker": marker}
+            )
     bias.set(xlabel="latents, larger to smaller SAE", ylabel="other bias: error, %")
     for axes in (found, bias):
         _ratios(axes, rows_where(table, panel="found")["x"])

@@ -61,8 +61,7 @@ def _area(facts: dict) -> pd.DataFrame:
 
 def _published() -> pd.DataFrame:
     return pd.DataFrame(
-        stitch_files.published(size // 2, size) | {"panel": "auc", "value": auc}
-        for size, auc in INSERTION_AUC.items()
+        stitch_files.published(size // 2, size) | {"panel": "auc", "value": auc} for size, auc in INSERTION_AUC.items()
     )
 
 

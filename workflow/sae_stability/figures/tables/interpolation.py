@@ -28,7 +28,15 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
         common = stitch_files.common(number, facts) | {"bias": facts["bias"]}
         parts.append(_relative(steps, first=(parts or [steps])[0]).assign(**common))
     whole = pd.DataFrame([{"n_latents": size, "mse": mse, "l0": l0} for size, (mse, l0) in CHAIN.items()])
-    given = {"series": CANONICAL, "source": "published", "pair": 0, "step": 0, "phase": "whole", "threshold": 0.7, "bias": ""}
+    given = {
+        "series": CANONICAL,
+        "source": "published",
+        "pair": 0,
+        "step": 0,
+        "phase": "whole",
+        "threshold": 0.7,
+        "bias": "",
+    }
     parts.append(_relative(whole, first=whole).assign(**given, small="", large=""))
     return pd.concat(parts, ignore_index=True).reindex(columns=list(COLUMNS))
 

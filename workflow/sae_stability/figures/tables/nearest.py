@@ -99,8 +99,7 @@ def _bias(facts: dict) -> list[dict]:
 def _published() -> list[dict]:
     first = stitch_files.published(768, 1536)
     rows = [
-        first | {"panel": "summary", "detail": name, "value": value}
-        for name, value in published.HIGHEST_COSINE.items()
+        first | {"panel": "summary", "detail": name, "value": value} for name, value in published.HIGHEST_COSINE.items()
     ]
     rows.append(first | {"panel": "fit", "value": published.ACTIVATION_R2})
     near = {"panel": "found", "detail": "all"}

@@ -43,18 +43,14 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
 def _swaps(swaps: pd.DataFrame, start: pd.Series) -> list[pd.DataFrame]:
     n = swaps["n_small"] + swaps["n_large"]
     changes = {"error": swaps["delta_mse"] / start["mse"], "l0": swaps["delta_l0"] / start["l0"]}
-    return [
-        pd.DataFrame({"panel": "swap", "detail": name, "value": value, "n": n}) for name, value in changes.items()
-    ]
+    return [pd.DataFrame({"panel": "swap", "detail": name, "value": value, "n": n}) for name, value in changes.items()]
 
 
 def _added(kind: str, errors: pd.Series, start: float) -> pd.DataFrame:
     """From no latent of the kind to all of them."""
     values = np.append(0.0, errors / start - 1)
     n = len(errors)
-    return pd.DataFrame(
-        {"panel": "added", "detail": kind, "x": np.arange(n + 1) / max(n, 1), "value": values, "n": n}
-    )
+    return pd.DataFrame({"panel": "added", "detail": kind, "x": np.arange(n + 1) / max(n, 1), "value": values, "n": n})
 
 
 def _published() -> list[dict]:
