@@ -157,7 +157,8 @@ WITH_COSINE = {
     49152: (0.072, 0.126, 0.215, 0.338, 0.492, 0.679),
 }
 
-# Figure 17: mean squared error of the smallest and the largest SAE with the decoder bias of each SAE from 768 latents on.
+# Figure 17: mean squared error of the smallest and the largest SAE with the decoder bias of each SAE, from 768 latents
+# on.
 ERROR_BY_BIAS = {
     768: (2.680, 2.684, 2.692, 2.700, 2.710, 2.724, 2.736, 2.791),
     98304: (1.250, 1.240, 1.235, 1.234, 1.237, 1.244, 1.196, 1.138),

@@ -15,9 +15,9 @@ from sae_stability.sae.model import SAE, load
 def decompose(sae: Path, *, latent: Index, meta: Path | None = None, count: Count = 5) -> str:
     """Show which meta-latents make up a latent's decoder row, strongest first, and which latents they also make up.
 
-    Both SAEs may have decoder rows of any length: the latent's row is scaled to length 1, and of a meta-latent the length
-    of what it adds to that row is shown. The share explained is 1 minus the squared length of what is left, so a row that
-    the meta-SAE does not know may have less than 0.
+    Both SAEs may have decoder rows of any length: the latent's row is scaled to length 1, and of a meta-latent the
+    length of what it adds to that row is shown. The share explained is 1 minus the squared length of what is left, so a
+    row that the meta-SAE does not know may have less than 0.
 
     Args:
         sae: folder of an SAE, of any format that is read.

@@ -66,8 +66,8 @@ def _pair_in_words(number: int, pair: pd.DataFrame) -> str:
     every, live = (rows_where(pair, latents=latents) for latents in ("all", "live"))
     share = phrases.percent(every["largest_component_share"].iloc[0])
     text = (
-        f"Pair {number} ({small} and {large}), n = {every['components'].sum():,}: {_counts_in_words(every)}; the largest "
-        f"component holds {share} of all latents"
+        f"Pair {number} ({small} and {large}), n = {every['components'].sum():,}: {_counts_in_words(every)}; the "
+        f"largest component holds {share} of all latents"
     )
     return f"{text}. Of live latents alone: {_counts_in_words(live)}." if len(live) else f"{text}."
 

@@ -101,9 +101,9 @@ def caption(table: pd.DataFrame) -> str:
     text = (
         "How near is each latent of the larger SAE, or of the other seed, to one of the smaller SAE? From above: the "
         "highest decoder cosine of live latents; the cosine of their activations with those of the latent that has it; "
-        f"the part of latents with a decoder cosine of at least {run['threshold'].iloc[0]:g}, which several may have with "
-        "the same one (all latents, and live ones); and by how much the error of each SAE changes with the decoder bias "
-        f"of the other. {' '.join(said)} Random directions as many as the smaller SAE's: "
+        f"the part of latents with a decoder cosine of at least {run['threshold'].iloc[0]:g}, which several may have "
+        "with the same one (all latents, and live ones); and by how much the error of each SAE changes with the decoder "
+        f"bias of the other. {' '.join(said)} Random directions as many as the smaller SAE's: "
         f"{phrases.percent_range(floor)}."
     )
     if not len(published):
@@ -126,8 +126,8 @@ def _pair_in_words(number: int, pair: pd.DataFrame) -> str:
     every, live = (phrases.percent(rows_where(found, detail=name)["value"].iloc[0]) for name in ("all", "live"))
     fit = rows_where(pair, panel="fit").iloc[0]
     return (
-        f"Pair {number} ({small} and {large}), n = {summary['n'].iloc[0]:,.0f} live latents: highest cosine {mean} in the "
-        f"mean, {median} in the median; R² of a line from decoder cosine (above 0.5) to activation cosine "
+        f"Pair {number} ({small} and {large}), n = {summary['n'].iloc[0]:,.0f} live latents: highest cosine {mean} in "
+        f"the mean, {median} in the median; R² of a line from decoder cosine (above 0.5) to activation cosine "
         f"{_digits(fit['value'])}; {every} found, of live latents {live}."
     )
 

@@ -60,7 +60,7 @@ def _draw_swaps(axes: Axes, rows: pd.DataFrame, style: dict) -> None:
             positions=[place],
             widths=0.5,
             showfliers=False,
-            **{name: line for name in ("boxprops", "whiskerprops", "capprops", "medianprops")},
+            **dict.fromkeys(("boxprops", "whiskerprops", "capprops", "medianprops"), line),
         )
     labels = [f"pair {number}" for number in numbers]
     if len(published):
@@ -76,9 +76,9 @@ def caption(table: pd.DataFrame) -> str:
     run, published = (rows_where(table, source=source) for source in ("trained", "published"))
     said = [_pair_in_words(number, pair) for number, pair in run.groupby("pair")]
     text = (
-        "Changes of the smaller SAE's error and L0, in %. Above, when one component of similar latents alone is swapped "
-        "for the larger SAE's: boxes reach from quartile to quartile, whiskers at most 1.5 times as far again. Below, as "
-        f"latents of the larger SAE are added one by one, each kind alone. {' '.join(said)} Curves are cut off at "
+        "Changes of the smaller SAE's error and L0, in %. Above, when one component of similar latents alone is "
+        "swapped for the larger SAE's: boxes reach from quartile to quartile, whiskers at most 1.5 times as far again. "
+        f"Below, as latents of the larger SAE are added one by one, each kind alone. {' '.join(said)} Curves are cut off at "
         f"{100 * _MOST:g}%."
     )
     if not len(published):
@@ -86,10 +86,10 @@ def caption(table: pd.DataFrame) -> str:
     swaps, added = (rows_where(published, panel=panel) for panel in ("swap", "added"))
     ends = added.dropna(subset=["x"])["value"]
     lowest = added[added["x"].isna()]["value"]
+    error, l0 = (_range(rows_where(swaps, detail=name)["value"], 3) for name in ("error", "l0"))
     return (
         f"{text} Squares ({phrases.escape(CANONICAL)}, read off the plots): medians of the error "
-        f"{_range(rows_where(swaps, detail='error')['value'], 3)}, of L0 {_range(rows_where(swaps, detail='l0')['value'], 3)}; "
-        f"with all novel latents {_range(ends)}, at the lowest on the way {_range(lowest)}."
+        f"{error}, of L0 {l0}; with all novel latents {_range(ends)}, at the lowest on the way {_range(lowest)}."
     )
 
 

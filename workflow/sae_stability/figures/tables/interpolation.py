@@ -16,7 +16,8 @@ COLUMNS = (
 def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
     """A row for each step of each pair; `x`, `relative_mse` and `relative_l0` are ratios to the chain's first SAE.
 
-    `bias` is the rule for the decoder bias of stitched SAEs. Published values are those of whole SAEs: the mean squared error and L0 of the paper's table 2.
+    `bias` is the rule for the decoder bias of stitched SAEs. Published values are those of whole SAEs: the mean squared
+    error and L0 of the paper's table 2.
 
     Args:
         inputs: as `stitch_files.pairs` takes them.

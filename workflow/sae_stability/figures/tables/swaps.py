@@ -14,8 +14,8 @@ COLUMNS = ("series", "source", "pair", "small", "large", "panel", "detail", "x",
 def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
     """Rows of two panels. Changes are parts of the small SAE's error, or of its L0.
 
-    - `swap`: the change (`value`) of the error or of L0 (`detail`: "error", "l0") when one component with latents of both
-      SAEs alone is swapped; `n` latents of both. Published values are medians over components.
+    - `swap`: the change (`value`) of the error or of L0 (`detail`: "error", "l0") when one component with latents of
+      both SAEs alone is swapped; `n` latents of both. Published values are medians over components.
     - `added`: the change of the error after latents of one kind (`detail`: "novel", "reconstruction") are added one by
       one; `x` is the part of these that are there, of `n`. Of published curves there are the end (`x` 1) and the lowest
       value, whose `x` is not known (NaN).
