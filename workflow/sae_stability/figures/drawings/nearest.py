@@ -102,8 +102,8 @@ def caption(table: pd.DataFrame) -> str:
         "How near is each latent of the larger SAE, or of the other seed, to one of the smaller SAE? From above: the "
         "highest decoder cosine of live latents; the cosine of their activations with those of the latent that has it; "
         f"the part of latents with a decoder cosine of at least {run['threshold'].iloc[0]:g}, which several may have "
-        "with the same one (all latents, and live ones); and by how much the error of each SAE changes with the decoder "
-        f"bias of the other. {' '.join(said)} Random directions as many as the smaller SAE's: "
+        "with the same one (all latents, and live ones); and by how much the error of each SAE changes with the "
+        f"decoder bias of the other. {' '.join(said)} Random directions as many as the smaller SAE's: "
         f"{phrases.percent_range(floor)}."
     )
     if not len(published):

@@ -24,7 +24,7 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
       those of the latent that has it.
     - `fit`: R^2 of a straight line through those with a decoder cosine above 0.5; `n` latents.
     - `found`: the fraction of the large SAE's latents with a decoder cosine of at least the threshold; `detail` is
-      "all" or "live". `x` is the ratio of the two numbers of latents. The source "floor" is what random directions give.
+      "all" or "live". `x` is the ratio of the two numbers of latents. The source "floor": what random directions give.
     - `bias`: the part by which the error of the `small` or the `large` SAE (`detail`) grows with the other's decoder
       bias; `x` as for `found`.
 
