@@ -180,9 +180,12 @@ class Maker:
         }
         near = {"directions": "small", "edges": 100, "cosine": 0.5, "agreement": 0.25, "chance": 0.05}
         tables["graph"] = pd.DataFrame([{"seed": seed} | near for seed in range(seeds)])
+        status = np.where(np.arange(20) < 18, "ok", "no_explanation")
+        choice = {"latent": np.arange(20), "correct": np.arange(20) % 2 == 0, "status": status}
+        tables["choice"] = pd.concat([pd.DataFrame(choice).assign(seed=seed) for seed in range(seeds)])
         for part, table in tables.items():
             found.append((name, self.root / "meta" / name / f"{part}.parquet"))
-            files.write_table(found[-1][1], table)
+            files.write_table(found[-1][1], table, {"options": 5})
         return found
 
     def measured(

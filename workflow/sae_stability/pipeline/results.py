@@ -164,6 +164,10 @@ class Results:
         """Meta-SAEs beside their baselines, the number of meta-latents of each latent, cosines and graphs."""
         return [self.path("meta", cohort, f"{table}.parquet") for table in ("baselines", "parts", "cosines", "graph")]
 
+    def choice(self, cohort: str) -> str:
+        """Which explanation of five a judge chose for each latent that a cohort of meta-SAEs takes apart."""
+        return self.path("meta", cohort, "choice.parquet")
+
     def stitch(self, stitch: str, number: int) -> str:
         """The folder of a pair of neighbours in a chain; pairs are numbered from 1."""
         return self.path("stitch", stitch, number)

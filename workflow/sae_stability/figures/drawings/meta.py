@@ -115,6 +115,7 @@ def caption(table: pd.DataFrame) -> str:
             f"Are meta-latents more stable than latents? Shared: {_stability_in_words(table)}.",
             f"Mean number of meta-latents of a latent: {counts}.",
             *_graph_in_words(rows_where(table, panel="graph")),
+            *_choice_in_words(rows_where(table, panel="choice")),
             "The last panel is the largest cosine of each direction with those of another dictionary, or the others "
             "of its own, as a share of all directions in bins of 0.05.",
             phrases.definition(table["threshold"].iloc[0]),
@@ -135,6 +136,24 @@ def _graph_in_words(graph: pd.DataFrame) -> list[str]:
     return [
         "Of the pairs of latents with a meta-latent in common, these parts are also near one latent of a smaller SAE, "
         f"at the cosine that gives as many pairs: {'; '.join(found)}. The authors' post has 28.92% for GPT-2."
+    ]
+
+
+def _choice_in_words(choice: pd.DataFrame) -> list[str]:
+    run = rows_where(choice, source="trained")
+    right = rows_where(run, detail="right")
+    unanswered = rows_where(run, detail="unanswered")["value"]
+    if not len(right):
+        return []
+    ends = run[run["detail"].isin(("low", "high"))].groupby("a")["value"]
+    intervals = ends.agg(phrases.percent_range)
+    said = [f"{phrases.percent(row.value)} ({intervals[row.a]})" for row in right.itertuples()]
+    chance = phrases.percent_range(rows_where(choice, source="floor")["value"])
+    return [
+        "Asked which of five explanations is a latent's, from what is said of other latents with its meta-latents, the "
+        f"judge is right for {', '.join(said)} of n = {phrases.count_range(right['n'])} latents (95 % interval, a "
+        f"meta-SAE each; chance {chance}); for {phrases.percent_range(unanswered)} of the sampled latents nothing could be "
+        "asked. The paper has 73.0%, with a language model."
     ]
 
 

@@ -78,8 +78,8 @@ def caption(table: pd.DataFrame) -> str:
     text = (
         "Changes of the smaller SAE's error and L0, in %. Above, when one component of similar latents alone is "
         "swapped for the larger SAE's: boxes reach from quartile to quartile, whiskers at most 1.5 times as far again. "
-        f"Below, as latents of the larger SAE are added one by one, each kind alone. {' '.join(said)} Curves are cut off "
-        f"at {100 * _MOST:g}%."
+        f"Below, as latents of the larger SAE are added one by one, each kind alone. {' '.join(said)} Curves are cut "
+        f"off at {100 * _MOST:g}%."
     )
     if not len(published):
         return text
