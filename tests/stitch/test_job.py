@@ -16,7 +16,7 @@ from sae_stability.stitch.job import stitch
 from sae_stability.stitch.stitched import stitched
 from tests import pages
 from tests.sae.training.chunks import planted_rows, write_chunk
-from tests.stitch.conftest import LARGE, SMALL, TABLES, Stitched, run
+from tests.stitch.conftest import LARGE, SMALL, TABLES, D, Stitched, run
 
 
 def parts(sae, x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -160,6 +160,30 @@ def test_counts_and_the_prediction(relu: Stitched):
     assert facts["auc"] == pytest.approx((pairs < 0).mean())
     below = insertions.max_cosine < facts["youden_threshold"]
     assert facts["youden_j"] == pytest.approx(below[lower].mean() - below[~lower].mean())
+
+
+@pytest.mark.parametrize(
+    ("threshold", "census"),
+    [(0.9, [[1, 1, 5]]), (1.01, [[0, 1, 5], [1, 0, 5]]), (-1.01, [[5, 5, 1]])],
+    ids=["permuted copy", "above 1", "below -1"],
+)
+def test_an_sae_and_a_permuted_copy(tmp_path: Path, threshold: float, census: list):
+    rng = np.random.default_rng(0)
+    rows = np.linalg.qr(rng.standard_normal((D, D)))[0][:5].astype(np.float32)
+    bias = rng.standard_normal(D).astype(np.float32)
+    for name, some in (("small", rows), ("large", rows[rng.permutation(5)])):
+        formats.write(tmp_path / name, Weights(some, some, np.zeros(5, np.float32), bias, "relu"), "own")
+    chunk = write_chunk(tmp_path / "heldout", planted_rows(rows, 200, active=2, seed=1))
+    saes = [("0", tmp_path / "small"), ("1", tmp_path / "large")]
+    stitch(sae=saes, chunk=chunk, out=[("0-1", tmp_path / "out")], threshold=threshold)
+    assert read_json(tmp_path / "out" / "stitch.json")["census"] == census
+    tables = {name: read_table(tmp_path / "out" / f"{name}.parquet")[0] for name in ("swaps", "path", "insertions")}
+    assert (tables["insertions"].kind == "novel").all() == (threshold > 1), "an exact duplicate is not novel"
+    assert np.allclose(tables["insertions"].max_cosine, 1)
+    assert np.allclose(tables["swaps"].delta_mse, 0, atol=1e-6)
+    assert np.allclose(tables["swaps"].delta_l0, 0)
+    assert len(tables["swaps"]) == sum(count for small, large, count in census if small and large)
+    assert tables["path"].mse.iloc[-1] == pytest.approx(tables["path"].mse.iloc[0], rel=1e-5)
 
 
 def test_dead_latents_do_not_count_among_the_live(tmp_path: Path):

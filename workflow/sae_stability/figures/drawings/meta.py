@@ -152,8 +152,8 @@ def _choice_in_words(choice: pd.DataFrame) -> list[str]:
     return [
         "Asked which of five explanations is a latent's, from what is said of other latents with its meta-latents, the "
         f"judge is right for {', '.join(said)} of n = {phrases.count_range(right['n'])} latents (95 % interval, a "
-        f"meta-SAE each; chance {chance}); for {phrases.percent_range(unanswered)} of the sampled latents nothing could be "
-        "asked. The paper has 73.0%, with a language model."
+        f"meta-SAE each; chance {chance}); for {phrases.percent_range(unanswered)} of the sampled latents nothing could "
+        "be asked. The paper has 73.0%, with a language model."
     ]
 
 
