@@ -10,6 +10,7 @@ from sae_stability.meta.choice import OPTIONS, choose_by_parts
 from sae_stability.sae import formats
 from sae_stability.sae.weights import Weights
 from tests import pages
+from tests.interpret.server import prompt_of, serving
 
 TOPICS, EACH = 6, 8
 
@@ -70,19 +71,22 @@ def test_what_cannot_be_asked_is_a_status(tmp_path: Path):
 
 
 def test_a_judge_that_fails_is_a_status(tmp_path: Path):
-    """An endpoint where nothing listens."""
+    """An endpoint that refuses every other question."""
     chosen(tmp_path)
     few = read_table(tmp_path / "said.parquet")[0]
     few.loc[18:, "status"] = "refused"
     write_table(tmp_path / "said.parquet", few)
-    endpoint = {"kind": "endpoint", "url": "http://127.0.0.1:9", "model": "m", "key_variable": None, "tries": 1}
-    places = {"sae": tmp_path / "base", "meta": [(0, tmp_path / "meta")], "out": tmp_path / "none.parquet"}
-    choose_by_parts(explanations=tmp_path / "said.parquet", judge=endpoint, answers=tmp_path / "answers", **places)
-    table = read_table(tmp_path / "none.parquet")[0]
-    assert not table.correct.any()
-    assert "ok" not in set(table.status)
-    assert "failed" in set(table.status)
-    assert set(table[table.status == "failed"].reason) <= {"server_error", "timed_out"}
+    places = {"sae": tmp_path / "base", "meta": [(0, tmp_path / "meta")], "out": tmp_path / "some.parquet"}
+    with serving() as chat:
+        chat.behave = lambda body, before: ("refused", "rejected", "ok")[len(prompt_of(body)) % 3]
+        endpoint = {"kind": "endpoint", "url": chat.url, "model": "m", "key_variable": None}
+        choose_by_parts(explanations=tmp_path / "said.parquet", judge=endpoint, answers=tmp_path / "answers", **places)
+    table = read_table(tmp_path / "some.parquet")[0]
+    failed = table[table.chosen < 0]
+    assert not failed.correct.any()
+    assert set(failed.status[:18]) <= {"refused", "failed", "no_explanation", "too_rare"}
+    assert set(failed.reason) <= {"", "rejected"}
+    assert chat.done["refused"] + chat.done["rejected"] > 0
 
 
 def test_the_pages_name_every_column(tmp_path: Path):

@@ -237,8 +237,10 @@ class _Pair:
         """Counts and sums, for `stitch.json`."""
         predicted, together = self.predicted, self.together
         alive = (together.fired_small > 0, together.fired_large > 0)
-        live_alone = (decoder[some] for decoder, some in zip(self.decoders, alive, strict=True))
-        live = components(*live_alone, self._threshold) if all(some.any() for some in alive) else None
+        live = self.found if all(some.all() for some in alive) else None
+        if live is None and all(some.any() for some in alive):
+            rows = (decoder[some] for decoder, some in zip(self.decoders, alive, strict=True))
+            live = components(*rows, self._threshold)
         return {
             "n_rows": self.insertions.rows,
             "d_model": self._data.d_model,

@@ -69,7 +69,7 @@ def _pair_in_words(number: int, pair: pd.DataFrame) -> str:
         f"Pair {number} ({small} and {large}), n = {every['components'].sum():,}: {_counts_in_words(every)}; the "
         f"largest component holds {share} of all latents"
     )
-    return f"{text}. Of live latents alone: {_counts_in_words(live)}." if len(live) else f"{text}."
+    return f"{text}; of live latents alone: {_counts_in_words(live)}." if len(live) else f"{text}."
 
 
 def _counts_in_words(rows: pd.DataFrame) -> str:

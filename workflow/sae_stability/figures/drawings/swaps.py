@@ -97,10 +97,9 @@ def _pair_in_words(number: int, pair: pd.DataFrame) -> str:
     small, large = (phrases.escape(pair[side].iloc[0]) for side in ("small", "large"))
     swaps, added = (rows_where(pair, panel=panel) for panel in ("swap", "added"))
     error, l0 = (rows_where(swaps, detail=name)["value"] for name in ("error", "l0"))
-    parts = ["no component has latents of both"]
+    parts = [f"n = {phrases.count(len(error), 'swap')}"]
     if len(error):
-        parts = [f"{phrases.count(len(error), 'swap')}, median of the error {_percent(error.median(), 3)}"]
-        parts.append(f"of L0 {_percent(l0.median(), 3)}")
+        parts.append(f"median change of the error {_percent(error.median(), 3)}, of L0 {_percent(l0.median(), 3)}")
     for kind in _DASHES:
         values = rows_where(added, detail=kind)["value"]
         n = len(values) - 1

@@ -54,7 +54,7 @@ def chance(cosine: float, n_small: int, d_model: int) -> float:
 
 def _cosines(latents: pd.DataFrame) -> list[dict]:
     live = latents.loc[latents["fired"] > 0, "max_cosine"]
-    places = np.clip(np.floor(live / WIDTH).astype(int), round(-1 / WIDTH), round(1 / WIDTH) - 1)
+    places = np.clip(np.floor((live / WIDTH).round(9)).astype(int), round(-1 / WIDTH), round(1 / WIDTH) - 1)
     counts = places.value_counts().sort_index()
     rows = [
         {"panel": "cosines", "x": round(place * WIDTH, 2), "value": count / len(live), "n": len(live)}
