@@ -78,7 +78,7 @@ def test_a_judge_that_fails_is_a_status(tmp_path: Path):
     write_table(tmp_path / "said.parquet", few)
     places = {"sae": tmp_path / "base", "meta": [(0, tmp_path / "meta")], "out": tmp_path / "some.parquet"}
     with serving() as chat:
-        chat.behave = lambda body, before: ("refused", "rejected", "ok")[len(prompt_of(body)) % 3]
+        chat.behave = lambda body, before: ("refused", "rejected", "ok")[sum(map(ord, prompt_of(body))) % 3]
         endpoint = {"kind": "endpoint", "url": chat.url, "model": "m", "key_variable": None}
         choose_by_parts(explanations=tmp_path / "said.parquet", judge=endpoint, answers=tmp_path / "answers", **places)
     table = read_table(tmp_path / "some.parquet")[0]
