@@ -91,4 +91,4 @@ def test_a_judge_that_fails_is_a_status(tmp_path: Path):
 
 def test_the_pages_name_every_column(tmp_path: Path):
     section = pages.section(pages.FORMATS, "Meta-SAEs: `meta/COHORT/`")
-    assert pages.columns_of_each(section, "file")["choice.parquet"] >= set(chosen(tmp_path).columns)
+    assert pages.columns_of_each(section, "file")["choice.parquet"] == set(chosen(tmp_path).columns)
