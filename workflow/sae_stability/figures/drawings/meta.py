@@ -110,7 +110,7 @@ def caption(table: pd.DataFrame) -> str:
             f"n = {phrases.count(trained['a'].nunique(), 'meta-SAE')}; values below {LEAST:g} are drawn at the edge as "
             "arrows; *kept*: with the meta-SAE's encoder; *retrained*: with an encoder trained for these directions as "
             "long as the meta-SAE was; *pursuit*: orthogonal matching pursuit of k directions; *rank*: so many "
-            "principal components, the best directions of that number if all rows have the same; the rows were trained on.",
+            "principal components, the best directions if all rows have the same; these rows are trained on.",
             f"Are meta-latents more stable than latents? Shared: {_stability_in_words(table)}.",
             f"Mean number of meta-latents of a latent: {counts}.",
             *_graph_in_words(rows_where(table, panel="graph")),
