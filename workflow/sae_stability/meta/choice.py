@@ -31,7 +31,7 @@ def choose_by_parts(
     sae: Path,
     sae_hash: str | None = None,
     meta: list[tuple[int, Path]],
-    meta_hash: list[tuple[int, str]] = (),
+    meta_hash: list[tuple[str, str]] = (),
     judge: dict,
     answers: Path | None = None,
     draw_seed: Index = 0,
@@ -65,7 +65,7 @@ def choose_by_parts(
     check_made_from(sae / "cfg.json", sae_hash)
     recorded = dict(meta_hash)
     for seed, folder in meta:
-        check_made_from(folder / "cfg.json", recorded.get(seed))
+        check_made_from(folder / "cfg.json", recorded.get(str(seed)))
     torch.set_num_threads(threads)
     said, _ = read_table(explanations, ["latent", "explanation", "status"])
     rows = torch.from_numpy(unit_rows(own.arrays(sae)["decoder"][said["latent"].to_numpy()]))
