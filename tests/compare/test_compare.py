@@ -51,6 +51,10 @@ def test_planted_overlap_is_found(compared: dict):
     assert pair["pw_mcc"]["signed"] == pair["all"]["mean_cosine_decoder"] <= pair["pw_mcc"]["absolute"]
     assert pair["mmcs"]["b_to_a"] < pair["mmcs"]["a_to_b"], "twenty of the fifty have no partner"
     assert pair["floor"]["all"]["shared"] < 0.1
+    assert pair["floor"]["all"]["same_counterpart"] < 0.5
+    tied = pair["tied_floor"]
+    assert tied["same_counterpart"] == 1, "before training, encoder and decoder agree"
+    assert tied["shared"] == tied["joint"] == tied["decoder_only"] == pair["floor"]["all"]["decoder_only"]
 
 
 def test_the_json_is_as_its_schema_says(compared: dict, folder: Path):
@@ -74,6 +78,7 @@ def test_the_table_says_the_same(folder: Path, capsys):
     assert re.search(r"^B C +all +50 +0\.600", told, re.MULTILINE), "fractions are of the first one's latents"
     assert "No activations were given" in told
     assert len(re.findall("^ +floor ", told, re.MULTILINE)) == 3
+    assert len(re.findall("^ +tied floor ", told, re.MULTILINE)) == 3
 
 
 def test_mistakes_take_one_line(folder: Path, tmp_path: Path, capsys):

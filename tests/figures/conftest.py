@@ -180,9 +180,12 @@ class Maker:
         }
         near = {"directions": "small", "edges": 100, "cosine": 0.5, "agreement": 0.25, "chance": 0.05}
         tables["graph"] = pd.DataFrame([{"seed": seed} | near for seed in range(seeds)])
+        status = np.where(np.arange(20) < 18, "ok", "no_explanation")
+        choice = {"latent": np.arange(20), "correct": np.arange(20) % 2 == 0, "status": status}
+        tables["choice"] = pd.concat([pd.DataFrame(choice).assign(seed=seed) for seed in range(seeds)])
         for part, table in tables.items():
             found.append((name, self.root / "meta" / name / f"{part}.parquet"))
-            files.write_table(found[-1][1], table)
+            files.write_table(found[-1][1], table, {"options": 5})
         return found
 
     def measured(
@@ -264,6 +267,9 @@ class Maker:
             folder, cosine = self.root / "stitch" / str(number), rng.uniform(0.1, 1, n)
             insertions = {"latent": np.arange(n), "max_cosine": cosine, "fired": 9 * live, "delta_mse": cosine - 0.6}
             insertions["kind"] = np.where(cosine < 0.7, "novel", "reconstruction")
+            insertions["activation_cosine"] = cosine**2 if live else NAN
+            swaps = {"n_small": 1, "n_large": [1, 2, 1], "delta_mse": [0.01, 0.0, -0.02], "delta_l0": [-0.1, 0, 0.1]}
+            added = pd.DataFrame({"step": [1, 2], "latent": [3, 4], "mse": [2.1, 2.5], "l0": [17, 18]})
             rates = {"false_positive_rate": [0, 0.2, 1], "true_positive_rate": [0, 0.9, 1]}
             roc = pd.DataFrame({"cosine": [0.1, 0.6, np.inf]} | rates)
             steps = {"phase": ["start", "novel", "novel", "swap", "unpartnered"], "mse": [2.0, 1.9, 1.8, 1.7, 1.75]}
@@ -272,13 +278,18 @@ class Maker:
             tables = {
                 "insertions": pd.DataFrame(insertions),
                 "roc": roc if live else roc.assign(**dict.fromkeys(rates, NAN)),
+                "swaps": pd.DataFrame(swaps)[: 3 if shared else 0],
+                "reconstruction": added[: 2 if shared else 0],
             }
             for name, table in (tables | {"path": pd.DataFrame(steps)}).items():
                 files.write_table(folder / f"{name}.parquet", table)
             facts = {"small": f"results/saes/{saes[0]}", "large": f"results/saes/{saes[1]}", "threshold": 0.7}
             facts |= {"auc": 0.9 if live else None, "youden_threshold": 0.55 if live else None, "n_large": n}
-            facts |= {"census": [[0, 1, 30], [1, 0, 4], [1, 1, 15], [1, 2, 5], [2, 1, 3]], "components": 57}
-            files.write_json(folder / "stitch.json", facts | {"largest_component_share": 0.05})
+            facts |= {"n_small": 30, "d_model": 16, "bias": "count"}
+            facts["mse_by_bias"] = {side: {"own": 2.0, "other": 2.1} for side in ("small", "large")}
+            counts = {"census": [[0, 1, 30], [1, 0, 4], [1, 1, 15], [1, 2, 5], [2, 1, 3]], "components": 57}
+            counts["largest_component_share"] = 0.05
+            files.write_json(folder / "stitch.json", facts | counts | {"live": counts if live else None})
             found += [(str(number), path) for path in (*sorted(folder.glob("*.parquet")), folder / "stitch.json")]
         counterpart = rng.permutation(n)
         match = {"counterpart_encoder": counterpart, "counterpart_decoder": counterpart}

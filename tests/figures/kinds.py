@@ -18,7 +18,7 @@ UNPUBLISHED = {
 WITHOUT_THRESHOLD = {"size-cosine", "k-cosine", "tokens-cosine"}
 
 # They draw a chain of stitched SAEs: neither sharing nor pairs of a cohort.
-STITCHED = {"insertion", "components", "interpolation"}
+STITCHED = {"insertion", "components", "interpolation", "nearest", "swaps"}
 UNPUBLISHED |= STITCHED  # by Paulo & Belrose; what others published is drawn
 
 # It is text, without axes.

@@ -1,5 +1,6 @@
 """A latent taken apart into meta-latents, on compositions that are planted."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,18 @@ def test_a_latent_is_the_sum_of_its_parts(planted):
     assert set(nearest) == set(chosen[17])
     others = {int(other) for other in said[4].split(maxsplit=3)[3].split(" (")[0].split(", ")}
     assert all(nearest[0] in chosen[other] for other in others)
+
+
+def test_lengths_do_not_depend_on_the_length_of_decoder_rows(planted, tmp_path: Path):
+    """Meta-latents with decoder rows twice as long and activations half as large say the same."""
+    saes = planted[0]
+    meta = library.load(saes / "meta/seed-0").weights
+    halved = {name: getattr(meta, name) / 2 for name in ("encoder", "encoder_bias", "threshold")}
+    library.formats.write(tmp_path / "meta", dataclasses.replace(meta, decoder=2 * meta.decoder, **halved), "own")
+    said = [
+        decompose(saes / "base/seed-0", latent=17, meta=folder) for folder in (saes / "meta/seed-0", tmp_path / "meta")
+    ]
+    assert said[0].splitlines()[2:] == said[1].splitlines()[2:]
 
 
 @pytest.mark.parametrize(

@@ -2,19 +2,23 @@
 
 import pytest
 
-from sae_stability.pipeline import Pipeline, figures, meta
+from sae_stability.pipeline import Pipeline, choice, figures, meta
 from tests.pipeline.words import flags_of
 from tests.study_config import small_config
 
 
-@pytest.fixture
-def drawn(pipeline_of) -> Pipeline:
+def meta_config() -> dict:
     config = small_config()
     config["passes"]["rows"] = {"decoder_of": [{"cohort": "base", "seed": 2}, {"cohort": "size-32", "seed": 0}]}
     config["cohorts"]["parts"] = {"pass": "rows", "n_latents": 8, "batch_size": 16, "epochs": 20}
     config["meta"] = {"directions": ["size-32"]}
     config["figures"]["draw"] = {"meta": {"cohort": "parts"}}
-    return pipeline_of(config)
+    return config
+
+
+@pytest.fixture
+def drawn(pipeline_of) -> Pipeline:
+    return pipeline_of(meta_config())
 
 
 def test_nothing_is_measured_that_no_figure_draws(pipeline: Pipeline):
@@ -41,6 +45,24 @@ def test_the_figure_shows_the_stability_of_what_was_taken_apart_and_of_what_lend
         *(f"parts=results/overlap/{cohort}" for cohort in ("parts", "base", "size-32")),
         *(f"parts=results/meta/parts/{table}.parquet" for table in ("baselines", "parts", "cosines", "graph")),
     ]
+
+
+def test_the_explanations_of_what_is_taken_apart_are_chosen_from(pipeline_of):
+    config = meta_config()
+    config["firing"] = {"cohorts": ["base"]}
+    config["interpret"] = {"cohorts": ["base"], "judges": {"words": {"kind": "lexical"}}, "explainers": ["words"]}
+    assert choice.results(pipeline_of(config)) == {}
+    config["interpret"]["choice"] = "words"
+    pipeline = pipeline_of(config)
+    cohort = pipeline.study.cohorts["parts"]
+    assert choice.jobs(pipeline) == ["parts"]
+    flags = flags_of(choice.command(pipeline, cohort))
+    assert flags["--explanations"] == ["results/explanations/words/base/seed-2.parquet"]
+    assert flags["--sae"] == ["results/saes/base/seed-2"]
+    assert flags["--meta"] == ["0=results/saes/parts/seed-0", "1=results/saes/parts/seed-1"]
+    assert flags["--explanations"][0] in choice.inputs(pipeline, cohort)
+    words = figures.table_command(pipeline, pipeline.study.figures["meta"])
+    assert flags_of(words)["--input"][-1] == "parts=results/meta/parts/choice.parquet"
 
 
 def test_lent_directions_count(pipeline_of, drawn: Pipeline):

@@ -40,6 +40,14 @@ def test_a_pair_alone_takes_its_own_saes(stitched: Pipeline):
     assert not any("size-32" in file for file in stitch.inputs(stitched, "sizes", [2]))
 
 
+def test_each_two_saes_of_a_chain_are_stitched(pipeline_of):
+    every = pipeline_of(small_config() | {"stitches": {"sizes": {"chain": CHAIN, "pairs": "all"}}})
+    flags = flags_of(stitch.command(every, "sizes", [1, 2, 3]))
+    assert flags["--out"] == [f"{pair}=results/stitch/sizes/{n}" for n, pair in enumerate(("0-1", "0-2", "1-2"), 1)]
+    flags = flags_of(stitch.command(every, "sizes", [2]))
+    assert [sae.partition("=")[0] for sae in flags["--sae"]] == ["0", "2"]
+
+
 @pytest.mark.parametrize("change", [{"threshold": 0.5}, {"order": "cosine"}, {"order_seed": 1}, {"bias": "small"}])
 def test_every_setting_counts(pipeline_of, change: dict):
     chain = {"chain": CHAIN}

@@ -102,6 +102,7 @@ def test_a_new_study_has_everything_to_make(pipeline: Pipeline):
         "substitution": [],
         "consensus": [],
         "meta": [],
+        "choice": [],
         "stitch": [],
         "score_summary": [],
         "overlap": ["base", "size-32"],

@@ -14,7 +14,7 @@ from tests.sae.training.chunks import planted_rows, write_chunk
 
 D, SMALL, LARGE, ROWS = 10, 6, 14, 700
 THRESHOLD = 0.7
-TABLES = ("insertions", "components", "swaps", "roc", "path")
+TABLES = ("insertions", "components", "swaps", "roc", "path", "reconstruction")
 
 # What an SAE of each architecture is when it is in use, and two SAEs made elsewhere with preprocessing of their own.
 KINDS = {
@@ -43,6 +43,7 @@ class Stitched:
     swaps: object
     roc: object
     path: object
+    reconstruction: object
 
 
 def weights(rows: np.ndarray, kind: str, rng: np.random.Generator) -> Weights:

@@ -66,6 +66,13 @@ def test_limits():
     assert components(rows, rows, -1.01).census() == [[40, 40, 1]]
 
 
+@pytest.mark.parametrize("threshold", [-1.0, 0.7, 0.999, 1.0])
+def test_an_exact_duplicate_of_any_length_is_never_novel(threshold: float):
+    small = unit(40, 8, 4)
+    large = np.concatenate([small, 3 * small, small / 7, unit(30, 8, 5)])
+    assert not components(small, large, threshold).novel[:120].any()
+
+
 def test_prediction_of_ties_and_of_one_kind():
     cosines, lower = np.array([0.1, 0.5, 0.5, 0.9]), np.array([True, True, False, False])
     found = prediction(cosines, lower)

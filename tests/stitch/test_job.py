@@ -8,13 +8,15 @@ import pytest
 import torch
 
 from sae_stability.errors import StudyError
-from sae_stability.files import read_table
-from sae_stability.sae import load
+from sae_stability.files import read_json, read_table
+from sae_stability.sae import formats, load
+from sae_stability.sae.weights import Weights
 from sae_stability.stitch.between import Between
 from sae_stability.stitch.job import stitch
 from sae_stability.stitch.stitched import stitched
 from tests import pages
-from tests.stitch.conftest import LARGE, SMALL, TABLES, Stitched, run
+from tests.sae.training.chunks import planted_rows, write_chunk
+from tests.stitch.conftest import LARGE, SMALL, TABLES, D, Stitched, run
 
 
 def parts(sae, x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -60,6 +62,36 @@ def test_insertions_equal_brute_force(each: Stitched, dense: Dense):
         change = dense.mse(ALL, np.arange(LARGE) == row.latent) - start
         assert row.delta_mse == pytest.approx(change, abs=2e-6)
         assert row.fired == dense.fired[1][:, row.latent].sum()
+
+
+def test_activations_of_nearest_latents_equal_brute_force(each: Stitched):
+    small, large = (sae.encode(torch.from_numpy(each.x)).double().numpy() for sae in (each.small, each.large))
+    for sae, latents in ((each.small, small), (each.large, large)):
+        x = each.x.astype(float)
+        if sae.input_norm == "layer":
+            latents *= x.std(1, ddof=1)[:, None]
+        elif sae.input_norm == "unit":
+            latents *= np.linalg.norm(x, axis=1)[:, None] / x.shape[1] ** 0.5
+    for row in each.insertions.itertuples():
+        a, b = large[:, row.latent], small[:, row.nearest]
+        both = np.linalg.norm(a) * np.linalg.norm(b)
+        assert row.activation_cosine == pytest.approx(a @ b / both if both else np.nan, abs=1e-6, nan_ok=True)
+
+
+def test_reconstruction_latents_added_one_by_one_equal_brute_force(each: Stitched, dense: Dense):
+    assert set(each.reconstruction.latent) == set(each.insertions.latent[each.insertions.kind == "reconstruction"])
+    for row in each.reconstruction.itertuples():
+        add = np.isin(np.arange(LARGE), each.reconstruction.latent[: row.step])
+        assert row.mse == pytest.approx(dense.mse(ALL, add), abs=2e-6)
+        assert row.l0 == pytest.approx(dense.l0(ALL, add), abs=1e-9)
+
+
+def test_each_sae_with_the_bias_of_the_other_equals_brute_force(each: Stitched, dense: Dense):
+    sides = {"small": (dense.small, dense.large), "large": (dense.large, dense.small)}
+    for name, (mine, other) in sides.items():
+        for which, constant in (("own", mine[1]), ("other", other[1])):
+            expected = ((dense.x - constant - mine[0].sum(0)) ** 2).mean()
+            assert each.facts["mse_by_bias"][name][which] == pytest.approx(expected, abs=2e-6)
 
 
 def test_swaps_of_one_component_equal_brute_force(each: Stitched, dense: Dense):
@@ -122,11 +154,51 @@ def test_counts_and_the_prediction(relu: Stitched):
     assert [facts["novel"], facts["reconstruction"], facts["small_without_partner"]] == [10, 4, 3]
     assert facts["census"] == [[0, 1, 10], [1, 0, 3], [1, 1, 2], [1, 2, 1]]
     assert facts["largest_component"] == [1, 2]
+    assert facts["live"]["census"] == facts["census"]  # all latents fire
     lower = insertions.delta_mse < 0
     pairs = insertions.max_cosine[lower].to_numpy()[:, None] - insertions.max_cosine[~lower].to_numpy()
     assert facts["auc"] == pytest.approx((pairs < 0).mean())
     below = insertions.max_cosine < facts["youden_threshold"]
     assert facts["youden_j"] == pytest.approx(below[lower].mean() - below[~lower].mean())
+
+
+@pytest.mark.parametrize(
+    ("threshold", "census"),
+    [(0.9, [[1, 1, 5]]), (1.01, [[0, 1, 5], [1, 0, 5]]), (-1.01, [[5, 5, 1]])],
+    ids=["permuted copy", "above 1", "below -1"],
+)
+def test_an_sae_and_a_permuted_copy(tmp_path: Path, threshold: float, census: list):
+    rng = np.random.default_rng(0)
+    rows = np.linalg.qr(rng.standard_normal((D, D)))[0][:5].astype(np.float32)
+    bias = rng.standard_normal(D).astype(np.float32)
+    for name, some in (("small", rows), ("large", rows[rng.permutation(5)])):
+        formats.write(tmp_path / name, Weights(some, some, np.zeros(5, np.float32), bias, "relu"), "own")
+    chunk = write_chunk(tmp_path / "heldout", planted_rows(rows, 200, active=2, seed=1))
+    saes = [("0", tmp_path / "small"), ("1", tmp_path / "large")]
+    stitch(sae=saes, chunk=chunk, out=[("0-1", tmp_path / "out")], threshold=threshold)
+    assert read_json(tmp_path / "out" / "stitch.json")["census"] == census
+    tables = {name: read_table(tmp_path / "out" / f"{name}.parquet")[0] for name in ("swaps", "path", "insertions")}
+    assert (tables["insertions"].kind == "novel").all() == (threshold > 1), "an exact duplicate is not novel"
+    assert np.allclose(tables["insertions"].max_cosine, 1)
+    assert np.allclose(tables["swaps"].delta_mse, 0, atol=1e-6)
+    assert np.allclose(tables["swaps"].delta_l0, 0)
+    assert len(tables["swaps"]) == sum(count for small, large, count in census if small and large)
+    assert tables["path"].mse.iloc[-1] == pytest.approx(tables["path"].mse.iloc[0], rel=1e-5)
+
+
+def test_dead_latents_do_not_count_among_the_live(tmp_path: Path):
+    """Of two small latents that are composed in a large one, one never fires; nor does a novel latent."""
+    small, large = np.eye(4, dtype=np.float32)[:2], np.eye(4, dtype=np.float32)[1:]
+    large[0, 0] = 1
+    for name, rows, dead in (("small", small, 0), ("large", large, 2)):
+        bias = np.where(np.arange(len(rows)) == dead, -100, 0).astype(np.float32)
+        formats.write(tmp_path / name, Weights(rows, rows, bias, np.zeros(4, np.float32), "relu"), "own")
+    chunk = write_chunk(tmp_path / "heldout", np.abs(planted_rows(np.eye(4, dtype=np.float32), 50, active=2, seed=0)))
+    saes = [("0", tmp_path / "small"), ("1", tmp_path / "large")]
+    stitch(sae=saes, chunk=chunk, out=[("0-1", tmp_path / "out")])
+    facts = read_json(tmp_path / "out" / "stitch.json")
+    assert facts["census"] == [[0, 1, 2], [2, 1, 1]]
+    assert facts["live"]["census"] == [[0, 1, 1], [1, 1, 1]]
 
 
 def test_orders(relu: Stitched, tmp_path: Path):
@@ -164,7 +236,7 @@ def test_equal_bytes_with_any_number_of_threads(relu: Stitched, tmp_path: Path):
     saes = [("0", relu.folder.parent / "small"), ("1", relu.folder.parent / "large")]
     chunk = relu.folder.parent / "heldout"
     stitch(sae=saes, chunk=chunk, out=[("0-1", tmp_path)], threads=1)
-    for name in ("insertions", "path", "swaps"):
+    for name in ("insertions", "path", "swaps", "reconstruction"):
         assert read_table(tmp_path / f"{name}.parquet")[0].equals(getattr(relu, name))
 
 

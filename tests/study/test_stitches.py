@@ -35,6 +35,12 @@ def test_mistakes(chain: list, words: str):
     assert words in message(config(*chain))
 
 
+def test_an_sae_stands_once_in_a_chain_of_all_pairs():
+    chain = [{"cohort": "base", "seed": seed} for seed in (0, 1, 0)]
+    assert len(Study.from_config(config(*chain)).stitches["mine"].pairs) == 2
+    assert "holds base, seed 0, twice" in message(config(*chain, pairs="all"))
+
+
 def test_saes_of_other_activations_are_refused():
     whole = changed("cohorts.other", {"hookpoint": "layers.1.mlp", "n_latents": 64})
     whole["stitches"] = {"mine": {"chain": [{"cohort": "base"}, {"cohort": "other"}]}}

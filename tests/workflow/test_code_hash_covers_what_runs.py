@@ -64,7 +64,7 @@ def study(url: str) -> dict:
             "neox": {"tokens": "stories", "hookpoints": LAYERS, "shard_tokens": 64, "max_norm_multiple": 20},
             "docs": {"tokens": "code", "hookpoints": LAYERS[:1], "shard_tokens": 64},
             "mine": {"matrix": "rows.npy", "heldout_rows": 64, "train_rows": 192},
-            "rows": {"decoder_of": {"cohort": "matrix", "seed": 0}, "alive": True},
+            "rows": {"decoder_of": {"cohort": "base", "seed": 0}, "alive": True},
         },
         "cohort_defaults": {
             "n_latents": 16,
@@ -107,12 +107,12 @@ def study(url: str) -> dict:
             | {"consensus": {"cohort": "trio"}, "meta": {"cohort": "meta"}}
         },
         "floor": {"repeats": 1},
-        "meta": {"directions": ["size-8"]},
+        "meta": {"directions": ["trio"]},
         # More than `stories` holds out, so that further text is read, and fewer than `docs` holds out.
         "firing": {"cohorts": ["base", "docs"], "tokens": 800, "contexts": {"window": 4}},
         "interpret": {
             "cohorts": ["base"],
-            "latents": 4,
+            "latents": 6,
             "draws": 1,
             "judges": {
                 "words": {"kind": "lexical"},
@@ -127,6 +127,7 @@ def study(url: str) -> dict:
                 for kind in kinds
             },
             "similarity": "sentences",
+            "choice": "words",
         },
     }
 
@@ -220,6 +221,7 @@ def hashed_by_the_pipeline(folder: Path) -> dict[tuple[str, str], tuple[str, ...
         for tokens in token_sets(pipeline.study):
             record(of.fresh_tokens, tokens)
         record(of.meta, pipeline.study.cohorts["meta"])
+        record(of.choice, pipeline.study.cohorts["meta"])
         record(of.floor)
         for figure in pipeline.study.figures.values():
             record(of.table, figure)
@@ -292,6 +294,7 @@ def test_every_stage_ran(traces):
         "firing",
         "substitution",
         "meta-baselines",
+        "choice",
         "stitch",
         "consensus",
         "explain",

@@ -59,6 +59,7 @@ VERBS = {
     ),
     "consensus": Verb("consensus.job:build_consensus", "stage: groups of latents over seeds, and the consensus SAE"),
     "meta-baselines": Verb("meta.job:measure_meta", "stage: meta-SAEs beside simpler descriptions of the same rows"),
+    "choice": Verb("meta.choice:choose_by_parts", "stage: do the parts of a latent tell which explanation is its own?"),
     "stitch": Verb("stitch.job:stitch", "stage: what a larger SAE has that a smaller one lacks"),
     "fresh-tokens": Verb("firing.fresh_tokens:write_fresh_tokens", "stage: text behind a token set's own to blocks"),
     "floor": Verb("match.floors:write_floors", "stage: match pairs of random dictionaries"),

@@ -11,10 +11,10 @@ import numpy as np
 
 from sae_stability.compare.saes import Compared
 from sae_stability.match.assignment import Assignment
-from sae_stability.match.pair_overlap import Overlap, Shares
+from sae_stability.match.pair_overlap import Overlap, Shares, tied
 
 FORMAT = "sae-stability/compare"
-VERSION = 1
+VERSION = 2
 
 
 def document(saes: list[Compared], on_rows: dict, activations: dict | None, pairs: dict, floors: dict) -> dict:
@@ -36,7 +36,7 @@ def document(saes: list[Compared], on_rows: dict, activations: dict | None, pair
         "activations": activations,
         "saes": [_described(sae, on_rows.get(sae.name)) for sae in saes],
         "pairs": [
-            {"a": a, "b": b} | _numbers(found) | {"floor": _numbers(floors[a, b])} | {"matching": _matching(found)}
+            {"a": a, "b": b} | _numbers(found) | _floors(floors[a, b]) | {"matching": _matching(found)}
             for (a, b), found in pairs.items()
         ],
     }
@@ -66,6 +66,10 @@ def _numbers(found: Overlap) -> dict:
         },
         "gap": found.gap,
     }
+
+
+def _floors(random: Overlap) -> dict:
+    return {"floor": _numbers(random), "tied_floor": _shares(tied(random))}
 
 
 def _shares(shares: Shares) -> dict:

@@ -1,14 +1,15 @@
 """A comparison as a table on the terminal."""
 
 from sae_stability.compare.saes import Compared
-from sae_stability.match.pair_overlap import Overlap, Shares
+from sae_stability.match.pair_overlap import Overlap, Shares, tied
 
 _COLUMNS = ("pair", "latents", "n", "shared", "same", "joint", "PW-MCC", "|PW-MCC|", "MMCS", "MMCS back")
 _NOTE = (
     "shared: same counterpart by encoder and decoder, both cosines >= {threshold:g}; same: same counterpart, any\n"
     "cosine; joint: both cosines >= {threshold:g}, counterparts may differ. Fractions are of the first\n"
     "SAE's latents. PW-MCC: mean matched decoder cosine; |PW-MCC|: with |cosine| in its place. MMCS: mean largest\n"
-    "decoder cosine, from the first SAE to the second, and back. floor: random dictionaries of the same shapes."
+    "decoder cosine, from the first SAE to the second, and back. floor: random dictionaries of the same shapes;\n"
+    "tied floor: with each encoder replaced by its decoder, as before training."
 )
 
 
@@ -22,6 +23,7 @@ def told(saes: list[Compared], on_rows: dict, pairs: dict[tuple, Overlap], floor
             rows.append(("", "live", *_row(found, found.live, absolute=False)))
         floor = floors[a, b]
         rows.append(("", "floor", *_row(floor, floor.all)))
+        rows.append(("", "tied floor", *_row(floor, tied(floor))))
     lines += ["", *_aligned(rows), "", _NOTE.format(threshold=next(iter(pairs.values())).threshold)]
     if not on_rows:
         lines.append("No activations were given (--activations), so latents that never fire count too.")

@@ -132,9 +132,52 @@ L1 of GPT-2 Small, residual stream before layer 8, threshold 0.7."""
 # Figure 13: latents of the larger SAE -> area under the ROC curve, against the SAE of half its size.
 INSERTION_AUC = {1536: 0.93, 3072: 0.90, 6144: 0.88, 12288: 0.86, 24576: 0.84, 49152: 0.82, 98304: 0.84}
 
-# Figure 12: components of 768 and 1,536 latents. The figure prints 676 novel latents, the text 657; only 657 adds up to
-# 1,536. The 19 latents of the small SAE without an edge follow from the counts.
-CENSUS = {"one small": 714, "several small": 13, "novel": 657, "small only": 19}
+# Figure 12, components of 768 and 1,536 latents: (latents of the small SAE, of the large one, components). The figure
+# prints 676 novel latents, the text 657; only 657 adds up to 1,536. The 19 latents of the small SAE without an edge
+# follow from the counts.
+CENSUS = (
+    *((0, 1, 657), (1, 0, 19), (1, 1, 605), (1, 2, 102), (1, 3, 7), (2, 1, 1), (2, 2, 1), (2, 3, 3), (2, 4, 2)),
+    *((2, 5, 1), (3, 3, 1), (3, 5, 1), (4, 5, 1), (4, 6, 1), (5, 5, 1)),
+)
+
+# Figure 7, latents of the SAE of 1,536: mean and median of the highest cosine with a latent of the SAE of 768.
+HIGHEST_COSINE = {"mean": 0.725, "median": 0.764}
+# Figure 8, the same latents: R^2 of a straight line from decoder cosine (above 0.5) to the similarity of activations.
+ACTIVATION_R2 = 0.87
+
+# Figure 16, fraction of latents with a cosine above 0.7 to a latent of the other SAE. Pairs of seeds of 3,072 latents:
+SEEDS_WITH_COSINE = (0.937, 0.940, 0.944, 0.941, 0.940, 0.944, 0.938, 0.938, 0.943, 0.942)
+# and latents of the larger SAE -> the fraction for smaller ones, from 768 latents on.
+WITH_COSINE = {
+    1536: (0.572,),
+    3072: (0.351, 0.592),
+    6144: (0.227, 0.390, 0.630),
+    12288: (0.160, 0.272, 0.437, 0.664),
+    24576: (0.111, 0.188, 0.310, 0.469, 0.678),
+    49152: (0.072, 0.126, 0.215, 0.338, 0.492, 0.679),
+}
+
+# Figure 17: mean squared error of the smallest and the largest SAE with the decoder bias of each SAE, from 768 latents
+# on.
+ERROR_BY_BIAS = {
+    768: (2.680, 2.684, 2.692, 2.700, 2.710, 2.724, 2.736, 2.791),
+    98304: (1.250, 1.240, 1.235, 1.234, 1.237, 1.244, 1.196, 1.138),
+}
+
+# Figure 14, read off the plot: latents of the larger SAE -> median change of error and of L0 by a swap, as parts.
+SWAPS = {1536: (35e-5, -50e-5), 3072: (19e-5, -23e-5), 6144: (10e-5, -10e-5), 12288: (5e-5, -4e-5)}
+
+# Figure 15, read off the plot: latents of the larger SAE -> change of the smaller SAE's error, as a part, at the end of
+# adding all novel latents, and at its lowest on the way.
+NOVEL_ADDED = {
+    1536: (-0.08, -0.08),
+    3072: (-0.05, -0.06),
+    6144: (-0.02, -0.04),
+    12288: (-0.01, -0.035),
+    24576: (0.0, -0.025),
+    49152: (0.0, -0.025),
+    98304: (-0.02, -0.03),
+}
 
 # Table 2: latents -> mean squared error, L0. The SAEs of figure 5.
 CHAIN = {768: (2.72, 35.2), 1536: (2.22, 39.5), 3072: (1.89, 42.4), 6144: (1.63, 43.8), 12288: (1.46, 43.9)}

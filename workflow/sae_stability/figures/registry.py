@@ -96,6 +96,8 @@ FIGURES: dict[str, FigureKind] = {
         FigureKind("insertion", stitched=True),
         FigureKind("components", stitched=True),
         FigureKind("interpolation", stitched=True),
+        FigureKind("nearest", stitched=True),
+        FigureKind("swaps", stitched=True),
         FigureKind("predictors", extra=("matches", "firing")),
         FigureKind("functional", extra=("matches", "cofiring")),
         FigureKind("subspace"),

@@ -188,6 +188,19 @@ def overlap(
     )
 
 
+def tied(random: Overlap) -> Shares:
+    """What two random dictionaries share if each encoder is replaced by its decoder; see `overlap_tables.tied`.
+
+    Args:
+        random: the overlap of random dictionaries with encoder and decoder of their own.
+    """
+    assignments = dict.fromkeys(SIDES, random.decoder)
+    flags = (np.ones(n, bool) for n in (random.n_latents_a, random.n_latents_b))
+    proofs = {side: certificate(found) for side, found in assignments.items()}
+    pair = Pair(0, 1, "tied", match_columns(assignments, *flags), proofs)
+    return _shares(pair, "all", random.threshold, single=False)
+
+
 def _rows(x, name: str) -> dict[str, Dictionary]:
     """The rows of an SAE by side; a single dictionary stands as a decoder."""
     if isinstance(x, str | Path):

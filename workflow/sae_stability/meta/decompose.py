@@ -9,14 +9,15 @@ from sae_stability.errors import StudyError
 from sae_stability.files import read_json
 from sae_stability.meta.decoder_rows import MODEL, unit_rows
 from sae_stability.ranges import Count, Index
-from sae_stability.sae.model import load
+from sae_stability.sae.model import SAE, load
 
 
 def decompose(sae: Path, *, latent: Index, meta: Path | None = None, count: Count = 5) -> str:
     """Show which meta-latents make up a latent's decoder row, strongest first, and which latents they also make up.
 
-    The activation of a meta-latent says how long its part of the row is; the row has length 1. The share explained is 1
-    minus the squared length of what is left, so a row that the meta-SAE does not know may have less than 0.
+    Both SAEs may have decoder rows of any length: the latent's row is scaled to length 1, and of a meta-latent the
+    length of what it adds to that row is shown. The share explained is 1 minus the squared length of what is left, so a
+    row that the meta-SAE does not know may have less than 0.
 
     Args:
         sae: folder of an SAE, of any format that is read.
@@ -41,21 +42,34 @@ def decompose(sae: Path, *, latent: Index, meta: Path | None = None, count: Coun
     row = rows[latent : latent + 1]
     left = row - parts.reconstruct(activations[latent : latent + 1], row)
     cosines = unit_rows(parts.decoder.numpy()) @ row[0].numpy()
+    lengths = _lengths(parts, row, activations[latent])
     found = np.flatnonzero(activations[latent])
-    found = found[np.argsort(-activations[latent, found], kind="stable")]
+    found = found[np.argsort(-lengths[found], kind="stable")]
     said = [
         f"latent {latent} of {sae}",
         f"{len(found)} meta-latents of {meta} explain {1 - float(left.square().sum()):.1%} of its decoder row",
     ]
     if len(found):
-        said += ["", "meta-latent  activation  cosine  other latents with it, strongest first"]
+        said += ["", "meta-latent      length  cosine  other latents with it, strongest first"]
     for number in found:
         others = np.flatnonzero(activations[:, number])
         others = others[others != latent]
         strongest = others[np.argsort(-activations[others, number], kind="stable")][:count]
         names = ", ".join(map(str, strongest)) + (f" ({len(others):,} in all)" if len(others) > count else "")
-        said.append(f"{number:11d}  {activations[latent, number]:10.3f}  {cosines[number]:6.2f}  {names or 'none'}")
+        said.append(f"{number:11d}  {lengths[number]:10.3f}  {cosines[number]:6.2f}  {names or 'none'}")
     return "\n".join(said)
+
+
+def _lengths(parts: SAE, row: torch.Tensor, activations: np.ndarray) -> np.ndarray:
+    """(n_latents,) the length of what each latent of `parts`, with these activations, adds to the row (1, d_model)."""
+    found = np.flatnonzero(activations)
+    alone = torch.zeros(len(found), parts.n_latents)
+    alone[torch.arange(len(found)), torch.from_numpy(found)] = torch.from_numpy(activations[found])
+    rows = row.expand(len(found), -1)
+    added = parts.reconstruct(alone, rows) - parts.reconstruct(torch.zeros_like(alone), rows)
+    lengths = np.zeros(parts.n_latents)
+    lengths[found] = added.norm(dim=1).numpy()
+    return lengths
 
 
 def _beside(sae: Path) -> Path:

@@ -19,6 +19,7 @@ from pathlib import Path
 from sae_stability.files import remembered, write_json
 from sae_stability.pipeline import (
     activations,
+    choice,
     consensus,
     corpus,
     drawings,
@@ -68,6 +69,7 @@ STAGES = (
     overlap,
     explain,
     score,
+    choice,
     figures,
     report,
     explorer,
@@ -99,6 +101,7 @@ FINGERPRINTED = {
     "score": score,
     "fresh_tokens": fresh_tokens,
     "similarity": similarity,
+    "choice": choice,
     "score_summary": score_summary,
 }
 """The stages whose results record what they were made from. Most have no rule for a finished result."""

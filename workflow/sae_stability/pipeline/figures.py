@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from sae_stability.figures.registry import FIGURES
-from sae_stability.pipeline import explain, meta
+from sae_stability.pipeline import choice, explain, meta
 from sae_stability.pipeline.command import flags, folders, keyed
 from sae_stability.pipeline.consensus import TABLES as CONSENSUS_TABLES
 from sae_stability.pipeline.cost import Cost
@@ -43,7 +43,7 @@ def inputs(pipeline: "Pipeline", figure: Figure) -> dict[str, list[str]]:
             for name in CONSENSUS_TABLES
             if "consensus" in wanted
         ],
-        "meta": [file for cohort in cohorts if "meta" in wanted for file in places.meta(cohort.slug)],
+        "meta": [file for cohort in cohorts if "meta" in wanted for file in _meta(pipeline, cohort)],
         "flat": [
             file
             for cohort in cohorts
@@ -122,6 +122,12 @@ def stitched(pipeline: "Pipeline", figure: Figure) -> list[tuple[str, str]]:
             pairs = next(file for file in places.overlap_tables(cohort) if file.endswith("/pairs.parquet"))
             found.append((f"{number}/overlap", pairs))
     return found
+
+
+def _meta(pipeline: "Pipeline", cohort: Cohort) -> list[str]:
+    """What is measured of a cohort of meta-SAEs."""
+    chosen = choice.taken_apart(pipeline.study, cohort) is not None
+    return [*pipeline.results.meta(cohort.slug), *([pipeline.results.choice(cohort.slug)] if chosen else [])]
 
 
 def scored(study: Study, figure: Figure) -> list[tuple[str, str, str, int]]:

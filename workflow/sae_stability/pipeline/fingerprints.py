@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from sae_stability.figures.registry import FIGURES
 from sae_stability.fingerprint import key
 from sae_stability.interpret.limits import WITHOUT_EXPLANATION
-from sae_stability.pipeline import activations, consensus, explorer, judges, meta, score
+from sae_stability.pipeline import activations, choice, consensus, explorer, judges, meta, score
 from sae_stability.pipeline.code_hash import code_hash
 from sae_stability.pipeline.contents import Contents
 from sae_stability.pipeline.external import format_of, local_files
@@ -101,6 +101,15 @@ class Fingerprints:
         used = [_saved(cohort), _trained_by(cohort.architecture)]
         code = code_hash("meta-baselines", *dict.fromkeys(name for names in used for name in names))
         return key(self.activations(cohort.pass_), cohort.pass_.decoder_of, saes, lent, code)
+
+    def choice(self, cohort: Cohort) -> str:
+        """Of the choices of explanations by the parts of latents."""
+        interpret, (of, seed) = self._study.interpret, choice.taken_apart(self._study, cohort)
+        taken_apart = self._study.cohorts[of]
+        saes = [self.sae(taken_apart, seed), *(self.sae(cohort, one) for one in cohort.seeds)]
+        said = self.explanations(interpret.explainers[0], taken_apart, seed)
+        code = code_hash("choice", *dict.fromkeys([*_saved(cohort), *_saved(taken_apart)]))
+        return key(saes, said, self._judge(interpret.choice), interpret.seed, code)
 
     def stitch(self, stitch: Stitch, number: int) -> str:
         """Of a pair of neighbours in a chain."""
@@ -251,6 +260,7 @@ class Fingerprints:
             besides += [self.consensus(cohort) for cohort in cohorts]
         if "meta" in kind.extra:
             besides += [[self.meta(c), *(self.overlap(o) for o in meta.flat(self._study, c))] for c in cohorts]
+            besides += [self.choice(c) for c in cohorts if choice.taken_apart(self._study, c)]
         if figure.stitch is not None:
             besides += self._stitched(self._study.stitches[figure.stitch])
         besides += [[*names, self.scores(*names)] for names in scored(self._study, figure)]

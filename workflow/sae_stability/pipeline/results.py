@@ -9,7 +9,7 @@ from sae_stability.provenance.links import NOTE
 from sae_stability.study.parts import ExternalSae, Pass, TokenSet
 
 OVERLAP_TABLES = ("pairs", "thresholds", "seeds", "latents", "intervals")
-STITCH_TABLES = ("insertions", "components", "swaps", "roc", "path")
+STITCH_TABLES = ("insertions", "components", "swaps", "roc", "path", "reconstruction")
 
 
 class Results:
@@ -173,6 +173,10 @@ class Results:
     def meta(self, cohort: str) -> list[str]:
         """Meta-SAEs beside their baselines, the number of meta-latents of each latent, cosines and graphs."""
         return [self.path("meta", cohort, f"{table}.parquet") for table in ("baselines", "parts", "cosines", "graph")]
+
+    def choice(self, cohort: str) -> str:
+        """Which explanation of five a judge chose for each latent that a cohort of meta-SAEs takes apart."""
+        return self.path("meta", cohort, "choice.parquet")
 
     def stitch(self, stitch: str, number: int) -> str:
         """The folder of a pair of neighbours in a chain; pairs are numbered from 1."""

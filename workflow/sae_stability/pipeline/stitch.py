@@ -30,7 +30,7 @@ def inputs(pipeline: "Pipeline", slug: str, numbers: list[int]) -> list[str]:
     cohort = pipeline.study.cohorts[stitch.chain[0][0]]
     files = [places.manifest(cohort.pass_, cohort.hook_slug, HELDOUT)]
     files += places.shards(cohort.pass_, cohort.hook_slug, HELDOUT)
-    saes = [stitch.chain[place] for place in _places(numbers)]
+    saes = [stitch.chain[place] for place in _places(stitch, numbers)]
     if cohort.pass_.tokens:
         files.append(places.heldout_tokens(cohort.pass_.tokens))
     return files + [make(*sae) for sae in saes for make in (places.settings, places.weights)]
@@ -77,12 +77,12 @@ def command(pipeline: "Pipeline", slug: str, numbers: list[int]) -> str:
     if cohort.pass_.tokens:
         tokens = places.heldout_tokens(cohort.pass_.tokens)
         words += [flags(tokens=tokens, hookpoint=cohort.hookpoint), model_flags(cohort.pass_.model)]
-    for place in _places(numbers):
+    for place in _places(stitch, numbers):
         name, seed = stitch.chain[place]
         made_from = marks.sae(study.cohorts[name], seed)
         words.append(flags(sae=f"{place}={places.sae(name, seed)}", sae_hash=f"{place}={made_from}"))
     for number in numbers:
-        pair = f"{number - 1}-{number}"
+        pair = "{}-{}".format(*stitch.places[number])
         made_from = marks.stitch(stitch, number)
         words.append(flags(out=f"{pair}={places.stitch(slug, number)}", config_hash=f"{pair}={made_from}"))
     return " ".join(words)
@@ -120,6 +120,6 @@ def _cohorts(study: Study, stitch: Stitch) -> list[Cohort | ExternalCohort]:
     return [study.cohorts[name] for name, _ in stitch.chain]
 
 
-def _places(numbers: list[int]) -> list[int]:
+def _places(stitch: Stitch, numbers: list[int]) -> list[int]:
     """The places in the chain of the SAEs of these pairs."""
-    return sorted({place for number in numbers for place in (number - 1, number)})
+    return sorted({place for number in numbers for place in stitch.places[number]})

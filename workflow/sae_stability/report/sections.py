@@ -35,7 +35,7 @@ _SECTION_OF = {
 
 # How the names of other kinds begin -> their section. What begins otherwise is a further result.
 _BEGINNINGS = {
-    **dict.fromkeys(("insertion", "components", "interpolation", "stitch", "seed-stitch"), "stitching"),
+    **dict.fromkeys(("insertion", "components", "interpolation", "nearest", "swaps"), "stitching"),
     "meta": "meta",
     "consensus": "consensus",
     **dict.fromkeys(("score", "explanation"), "interpretability"),

@@ -10,6 +10,7 @@ from sae_stability.compiled import cached_njit
 from sae_stability.match.rows import cosine, prepare, rounding_margin
 
 _TILE = 1024  # rows of each SAE compared at a time
+_ROUNDING = 1e-12  # a row's cosine with a copy of itself may be less than 1 by so much
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,13 @@ def components(small, large, threshold: float) -> Components:
     top = np.full(n, -np.inf, np.float32)
     value, nearest = np.full(n, -np.inf), np.full(n, -1)
     parent = np.arange(n + len(b.rows))
+    limit = threshold - _ROUNDING if threshold == 1 else threshold
     for row in range(0, n, _TILE):
         for column in range(0, len(b.rows), _TILE):
             tile = a.unit[row : row + _TILE] @ b.unit[column : column + _TILE].T
             _scan(
                 *(a.rows, b.rows, a.inverse_norm, b.inverse_norm),
-                *(tile, row, column, threshold, margin, top, value, nearest, parent),
+                *(tile, row, column, limit, margin, top, value, nearest, parent),
             )
     roots = _roots(parent)
     _, number = np.unique(roots, return_inverse=True)

@@ -75,3 +75,8 @@ def interpolation(found: Components, order: Order, seed: int = 0, gains: np.ndar
         }
     )
     return Interpolation(steps, step[found.of_small], step[found.of_large], kept)
+
+
+def shuffled_reconstruction(found: Components, seed: int) -> np.ndarray:
+    """The latents of the large SAE that are not novel, in the random order in which they are added alone."""
+    return np.random.default_rng(stream("stitch reconstruction", seed)).permutation(np.flatnonzero(~found.novel))

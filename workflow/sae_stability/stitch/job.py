@@ -22,9 +22,10 @@ from sae_stability.sae.weights import SELECTIVE
 from sae_stability.stitch.between import Between
 from sae_stability.stitch.changes import Bias, Changes, Side, bias_share
 from sae_stability.stitch.components import Components, components
-from sae_stability.stitch.interpolation import Interpolation, Order, interpolation
+from sae_stability.stitch.interpolation import Interpolation, Order, interpolation, shuffled_reconstruction
 from sae_stability.stitch.prediction import Prediction, prediction
 from sae_stability.stitch.stitched import check_can_be_stitched, row_threshold, stitched
+from sae_stability.stitch.together import Together
 
 if TYPE_CHECKING:
     from sae_stability.sae.quality.language_model import SplicedModel
@@ -52,7 +53,8 @@ def stitch(
     """Stitch pairs of SAEs: what each latent of the larger one brings to the smaller one, and every SAE between them.
 
     Into the folder of a pair go `stitch.json`, `insertions.parquet`, `components.parquet`, `swaps.parquet`,
-    `roc.parquet`, `path.parquet` and `sae/`: the small SAE with all novel latents of the large one.
+    `roc.parquet`, `path.parquet`, `reconstruction.parquet` and `sae/`: the small SAE with all novel latents of the
+    large one.
 
     Args:
         sae: NAME=FOLDER of an SAE, such as 0=saes/base/seed-0; once for each.
@@ -114,6 +116,8 @@ class _Pair:
     swaps: Changes
     way: Interpolation
     along_way: Changes
+    recovered: np.ndarray
+    reconstruction: Changes
     with_novel: SAE
 
     def __init__(
@@ -121,7 +125,8 @@ class _Pair:
     ) -> None:
         self.small, self.large, self._data, self._bias, self._pool = small, large, data, bias, pool
         self.decoders = [side.decoder.numpy(force=True) for side in (small, large)]
-        self.found = components(*self.decoders, threshold)
+        self.found, self._threshold = components(*self.decoders, threshold), threshold
+        self.together = Together(self.found.nearest, len(self.decoders[0]))
 
     def measure(self, order: Order, order_seed: int) -> None:
         """Pass the rows once, or twice where the order follows from the gains."""
@@ -131,10 +136,14 @@ class _Pair:
         self.swaps = Changes(
             *self.decoders, self.found.of_small, self.found.of_large, len(self.found.n_large_in), apart=True
         )
-        first = [self.insertions, self.swaps]
+        self.recovered = shuffled_reconstruction(self.found, order_seed)
+        added = np.full(n_large, -1)
+        added[self.recovered] = np.arange(len(self.recovered))
+        self.reconstruction = Changes(*self.decoders, none, added, len(self.recovered), apart=False)
+        first = [self.insertions, self.swaps, self.reconstruction]
         if order != "gain":
             first.append(self._set_out(interpolation(self.found, order, order_seed)))
-        self._pass(first)
+        self._pass(first, self.together)
         if order == "gain":
             self._pass([self._set_out(interpolation(self.found, order, order_seed, self.swap_changes))])
         thresholds = tuple(
@@ -183,14 +192,9 @@ class _Pair:
         return self._change(self.swaps, share)
 
     @property
-    def fired(self) -> np.ndarray:
-        """(n_large,) on how many rows each latent of the large SAE fires."""
-        return np.rint((self.insertions.l0 - self.insertions.l0_start) * self.insertions.rows).astype(np.int64)
-
-    @property
     def predicted(self) -> Prediction:
         """The highest cosine as a predictor of the insertion's sign. Latents that never fire say nothing."""
-        fired = self.fired > 0
+        fired = self.together.fired_large > 0
         return prediction(self.found.max_cosine[fired], self.insertion_changes[fired] < 0)
 
     def tables(self) -> dict[str, pd.DataFrame]:
@@ -201,7 +205,8 @@ class _Pair:
                 "latent": np.arange(len(found.max_cosine), dtype=np.int32),
                 "max_cosine": found.max_cosine,
                 "nearest": found.nearest.astype(np.int32),
-                "fired": self.fired,
+                "fired": self.together.fired_large,
+                "activation_cosine": self.together.activation_cosine,
                 "delta_mse": self.insertion_changes,
                 "kind": np.where(found.novel, "novel", "reconstruction"),
             }
@@ -225,30 +230,39 @@ class _Pair:
             "swaps": swaps.reset_index(drop=True),
             "roc": self.predicted.curve,
             "path": path,
+            "reconstruction": self._reconstruction(),
         }
 
     def facts(self) -> dict:
         """Counts and sums, for `stitch.json`."""
-        found, predicted = self.found, self.predicted
-        sizes = found.n_small_in + found.n_large_in
-        largest = int(sizes.argmax())
+        predicted, together = self.predicted, self.together
+        alive = (together.fired_small > 0, together.fired_large > 0)
+        live = self.found if all(some.all() for some in alive) else None
+        if live is None and all(some.any() for some in alive):
+            rows = (decoder[some] for decoder, some in zip(self.decoders, alive, strict=True))
+            live = components(*rows, self._threshold)
         return {
             "n_rows": self.insertions.rows,
-            "n_small": len(self.decoders[0]),
-            "n_large": len(self.decoders[1]),
-            "novel": int(found.novel.sum()),
-            "reconstruction": int((~found.novel).sum()),
-            "small_without_partner": int((found.n_large_in[found.of_small] == 0).sum()),
-            "components": len(sizes),
-            "largest_component": [int(found.n_small_in[largest]), int(found.n_large_in[largest])],
-            "largest_component_share": float(sizes[largest] / sizes.sum()),
-            "census": found.census(),
+            "d_model": self._data.d_model,
+            **_counts(self.found),
+            "live": None if live is None else _counts(live),
             "auc": _number(predicted.auc),
             "youden_threshold": _number(predicted.threshold),
             "youden_j": _number(predicted.j),
+            "mse_by_bias": {
+                name: dict(zip(("own", "other"), (loss / self.entries for loss in losses), strict=True))
+                for name, losses in together.with_biases.items()
+            },
             "stitched_fvu": _number(self._loss / self._variance if self._variance > 0 else np.nan),
             "stitched_l0": self._fired / self.insertions.rows,
         }
+
+    def _reconstruction(self) -> pd.DataFrame:
+        """The error of the small SAE as reconstruction latents of the large one are added, one after the other."""
+        steps = np.arange(1, len(self.recovered) + 1)
+        loss = self.reconstruction.squared_errors(bias_share(self._bias, len(self.decoders[0]), steps))
+        columns = {"step": steps, "latent": self.recovered.astype(np.int32), "mse": loss / self.entries}
+        return pd.DataFrame(columns | {"l0": self.reconstruction.l0})
 
     def _change(self, changes: Changes, share: np.ndarray) -> np.ndarray:
         """The change of the mean squared error by each change, from the small SAE with the bias that the rule gives it.
@@ -263,7 +277,7 @@ class _Pair:
         self.along_way = Changes(*self.decoders, way.taken, way.added, len(way.steps), apart=False)
         return self.along_way
 
-    def _pass(self, totals: list[Changes]) -> None:
+    def _pass(self, totals: list[Changes], together: Together | None = None) -> None:
         """Pass all rows through both SAEs, and add them to these totals."""
         device = self.small.encoder.device
         variance = Variance(self._data.mean.to(device))
@@ -275,6 +289,8 @@ class _Pair:
                 lowest.append(_lowest(one, side, x))
             for total in totals:
                 total.add(*sides, self._pool)
+            if together is not None:
+                together.add(*sides)
             variance.add(x)
         self._variance = variance.total()
 
@@ -298,6 +314,23 @@ def _lowest(sae: SAE, side: Side, x: torch.Tensor) -> np.ndarray:
     elif sae.input_norm == "unit":
         lowest /= (x.norm(dim=-1) / x.shape[-1] ** 0.5).numpy(force=True)
     return lowest[np.isfinite(lowest)]
+
+
+def _counts(found: Components) -> dict:
+    """Latents of each kind, and components by the number of their latents."""
+    sizes = found.n_small_in + found.n_large_in
+    largest = int(sizes.argmax())
+    return {
+        "n_small": len(found.of_small),
+        "n_large": len(found.of_large),
+        "novel": int(found.novel.sum()),
+        "reconstruction": int((~found.novel).sum()),
+        "small_without_partner": int((found.n_large_in[found.of_small] == 0).sum()),
+        "components": len(sizes),
+        "largest_component": [int(found.n_small_in[largest]), int(found.n_large_in[largest])],
+        "largest_component_share": float(sizes[largest] / sizes.sum()),
+        "census": found.census(),
+    }
 
 
 def _check_pair(pair: str, saes: dict) -> None:

@@ -19,7 +19,10 @@ class Scorer:
 
 @dataclasses.dataclass(frozen=True)
 class Interpret:
-    """The section `interpret` of a study. `judges` are plain settings by name; `similarity` names one or is None."""
+    """The section `interpret` of a study. `judges` are plain settings by name.
+
+    `similarity` and `choice` name one or are None.
+    """
 
     cohorts: tuple[str, ...]
     latents: int
@@ -31,6 +34,7 @@ class Interpret:
     explainers: tuple[str, ...]
     scorers: dict[str, Scorer]
     similarity: str | None
+    choice: str | None
 
     @property
     def scores(self) -> list[tuple[str, str]]:
@@ -77,6 +81,8 @@ def interpret_of(
         _check_judge(f"interpret.scorers.{name}.judge", scorer["judge"], judges, scorer["kind"])
     if given["similarity"] is not None:
         _check_kind("interpret.similarity", given["similarity"], judges)
+    if given["choice"] is not None:
+        _check_judge("interpret.choice", given["choice"], judges, "detection")
     own = {
         "cohorts": tuple(given["cohorts"]),
         "explainers": tuple(given["explainers"]),

@@ -287,11 +287,19 @@ class Stitch:
     order: str
     order_seed: int
     bias: str
+    paired: str = "neighbours"
+
+    @property
+    def places(self) -> dict[int, tuple[int, int]]:
+        """The places in the chain of the SAEs of each pair, numbered from 1: neighbours, or each two."""
+        places = range(len(self.chain))
+        pairs = itertools.combinations(places, 2) if self.paired == "all" else itertools.pairwise(places)
+        return dict(enumerate(pairs, 1))
 
     @property
     def pairs(self) -> dict[int, tuple[tuple[str, int], tuple[str, int]]]:
-        """The pairs of neighbours, numbered from 1."""
-        return dict(enumerate(itertools.pairwise(self.chain), 1))
+        """The SAEs of each pair, numbered as `places`."""
+        return {number: (self.chain[a], self.chain[b]) for number, (a, b) in self.places.items()}
 
 
 @dataclasses.dataclass(frozen=True)

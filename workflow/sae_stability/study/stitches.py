@@ -25,7 +25,12 @@ def stitch_of(slug: str, given: dict, cohorts: dict[str, Cohort | ExternalCohort
         _check_neighbours(f"{where}[{i}]", pair, cohorts)
     settings = {name: given[name] for name in ("order", "order_seed", "bias")}
     own = given["threshold"]
-    return Stitch(slug, chain, threshold if own is None else own, **settings)
+    found = Stitch(slug, chain, threshold if own is None else own, paired=given["pairs"], **settings)
+    if twice := next((small for small, large in found.pairs.values() if small == large), None):
+        raise StudyError(
+            f"{where}: holds {twice[0]}, seed {twice[1]}, twice; with pairs: all each SAE stands there once"
+        )
+    return found
 
 
 def _sae(where: str, link: dict, cohorts: dict[str, Cohort | ExternalCohort]) -> tuple[str, int]:

@@ -17,8 +17,12 @@ CLASSES = {
 
 
 def draw(table: pd.DataFrame, style: dict) -> Figure:
-    """A bar for each pair, cut by kind of component; the published one below, without the first cut."""
-    bars = [(f"pair {number}", rows) for number, rows in rows_where(table, source="trained").groupby("pair")]
+    """A bar for each pair and its live latents, cut by kind of component; the published one below."""
+    run = rows_where(table, source="trained")
+    bars = [
+        (f"pair {number}" if latents == "all" else "live", rows)
+        for (number, latents), rows in run.groupby(["pair", "latents"])
+    ]
     published = rows_where(table, source="published")
     if len(published):
         bars.append(("GPT-2", published))
@@ -28,9 +32,7 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
     for place, (_, rows) in enumerate(bars):
         left = 0.0
         for kind, colour in colours.items():
-            # Published counts do not tell the first two kinds apart.
-            some = rows[rows["kind"].isin((kind, "one small") if kind == "one to one" else (kind,))]
-            width = some["fraction"].sum()
+            width = rows_where(rows, kind=kind)["fraction"].sum()
             axes.barh(place, width, left=left, color=colour, height=0.7)
             left += width
     axes.set_yticks(range(len(bars)), [label for label, _ in bars])
@@ -46,27 +48,30 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
 def caption(table: pd.DataFrame) -> str:
     """What the figure shows in this run, as reStructuredText."""
     run = rows_where(table, source="trained")
-    said = []
-    for number, pair in run.groupby("pair"):
-        small, large = (phrases.escape(pair[side].iloc[0]) for side in ("small", "large"))
-        counts = pair.groupby("kind")["components"].sum()
-        words = "; ".join(f"{name}: {counts[kind]:,}" for kind, name in CLASSES.items() if counts.get(kind))
-        share = phrases.percent(pair["largest_component_share"].iloc[0])
-        said.append(
-            f"Pair {number} ({small} and {large}), n = {counts.sum():,}: {words}; the largest component "
-            f"holds {share} of all latents."
-        )
-    published = rows_where(table, source="published").set_index("kind")["components"]
+    said = [_pair_in_words(number, pair) for number, pair in run.groupby("pair")]
+    published = rows_where(table, source="published")
     others = ""
     if len(published):
-        others = (
-            f" Published (Leask et al. 2025, GPT-2, 768 and 1,536 latents): {published['one small']} with one small "
-            f"latent (in one colour), {published['several small']} with several, {published['novel']} novel, "
-            f"{published['small only']} of the small SAE alone."
-        )
+        others = f" Published (Leask et al. 2025, GPT-2, 768 and 1,536 latents): {_counts_in_words(published)}."
     return (
         "Components of the latents of a smaller and a larger SAE: an edge joins two whose decoder cosine is at least "
         f"{run['threshold'].iloc[0]:g}. {' '.join(said)} Several large latents beside one small one are a split; "
         "several small ones beside one large one are composed in it. Small latents without an edge have "
         f"nothing that similar in the larger SAE.{others}"
     )
+
+
+def _pair_in_words(number: int, pair: pd.DataFrame) -> str:
+    small, large = (phrases.escape(pair[side].iloc[0]) for side in ("small", "large"))
+    every, live = (rows_where(pair, latents=latents) for latents in ("all", "live"))
+    share = phrases.percent(every["largest_component_share"].iloc[0])
+    text = (
+        f"Pair {number} ({small} and {large}), n = {every['components'].sum():,}: {_counts_in_words(every)}; the "
+        f"largest component holds {share} of all latents"
+    )
+    return f"{text}; of live latents alone: {_counts_in_words(live)}." if len(live) else f"{text}."
+
+
+def _counts_in_words(rows: pd.DataFrame) -> str:
+    counts = rows.groupby("kind")["components"].sum()
+    return "; ".join(f"{name}: {counts[kind]:,}" for kind, name in CLASSES.items() if counts.get(kind))

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sae_stability.figures import phrases
@@ -14,11 +15,14 @@ MOST_VECTOR_POINTS = 3000
 
 
 def draw(table: pd.DataFrame, style: dict) -> Figure:
-    """A dot for each latent of the large SAE; right, the ROC curve of the cosine. A row of panels for each pair."""
+    """A dot for each latent of the large SAE; right, the ROC curve of the cosine; below, the area under it."""
     run = rows_where(table, source="trained")
     numbers = sorted(run["pair"].unique())
-    picture = styles.figure(style, 0.9 + 1.7 * len(numbers))
-    panels = picture.subplots(len(numbers), 2, squeeze=False, width_ratios=(2, 1))
+    picture = styles.figure(style, 1.7 + 1.9 * len(numbers))
+    heights = [1.7] * len(numbers) + [0.3 + 0.2 * len(numbers)]
+    grid = picture.add_gridspec(len(heights), 2, width_ratios=(2, 1), height_ratios=heights)
+    panels = np.array([[picture.add_subplot(grid[row, side]) for side in (0, 1)] for row in range(len(numbers))])
+    _draw_areas(picture.add_subplot(grid[-1, :]), rows_where(table, panel="auc"), style)
     used: dict[str, str] = {}
     for number, (left, right) in zip(numbers, panels, strict=True):
         pair = rows_where(run, pair=number)
@@ -55,6 +59,20 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
     return picture
 
 
+def _draw_areas(axes: Axes, areas: pd.DataFrame, style: dict) -> None:
+    """The area under each pair's curve, and the published ones."""
+    run, published = (rows_where(areas, source=source) for source in ("trained", "published"))
+    axes.plot(run["value"], range(len(run)), color=style["palette"][0], linestyle="none", marker="o", markersize=4)
+    labels = [f"pair {number}" for number in run["pair"]]
+    if len(published):
+        look = {"color": styles.PUBLISHED, "markerfacecolor": "white", **marks.PUBLISHED_DOT}
+        axes.plot(published["value"], [len(labels)] * len(published), linestyle="none", **look)
+        labels.append("GPT-2")
+    axes.axvline(0.5, color=styles.FLOOR, linewidth=0.8)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set(xlabel="area under the curve", xlim=(0, 1.03), ylim=(len(labels) - 0.5, -0.5))
+
+
 def caption(table: pd.DataFrame) -> str:
     """What the figure shows in this run, as reStructuredText."""
     run = rows_where(table, source="trained")
@@ -69,7 +87,7 @@ def caption(table: pd.DataFrame) -> str:
         "of the smaller SAE when it alone is added, in % of that error, against its highest decoder cosine with the "
         f"smaller SAE. {' '.join(said)} Novel latents lie below the cosine {threshold:g}; a latent that lowers the "
         "error is new information, one that raises it is there already. Right, how well the cosine tells the two "
-        f"apart; the area under the curve of chance is 0.5{others}."
+        f"apart; below, the area under that curve, which is 0.5 by chance{others}."
     )
 
 

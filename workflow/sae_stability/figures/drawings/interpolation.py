@@ -60,8 +60,12 @@ def caption(table: pd.DataFrame) -> str:
         "From the smallest SAE of a chain to the largest: squared error and L0 as ratios to the first SAE. "
         f"{' '.join(said)} Novel latents have no decoder cosine of {run['threshold'].iloc[0]:g} or more with the "
         "smaller SAE; then each component of similar latents is swapped; last, the smaller SAE's latents without a "
-        f"partner are taken out, and the larger SAE is left, exactly.{others}"
+        f"partner are taken out, and the larger SAE is left{_bias(run['bias'].iloc[0])}.{others}"
     )
+
+
+def _bias(rule: str) -> str:
+    return ", but with the decoder bias of the smaller one" if rule == "small" else ""
 
 
 def _pair_in_words(number: int, pair: pd.DataFrame) -> str:

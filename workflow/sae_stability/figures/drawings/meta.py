@@ -108,13 +108,13 @@ def caption(table: pd.DataFrame) -> str:
             f"{phrases.percent_range(trained['value'])} (uncentred {phrases.percent_range(uncentred['value'])}, "
             f"{trained['x'].mean():.1f} meta-latents a row); {said}.",
             f"n = {phrases.count(trained['a'].nunique(), 'meta-SAE')}; values below {LEAST:g} are drawn at the edge as "
-            "arrows.",
-            "Kept: with the meta-SAE's encoder; retrained: with an encoder trained for these directions as long as the "
-            "meta-SAE was; pursuit: orthogonal matching pursuit of k directions; rank: so many principal components, "
-            "the best directions of that number if all rows have the same. Rows are those trained on.",
+            "arrows; *kept*: with the meta-SAE's encoder; *retrained*: with an encoder trained for these directions as "
+            "long as the meta-SAE was; *pursuit*: orthogonal matching pursuit of k directions; *rank*: so many "
+            "principal components, the best directions if all rows have the same; these rows are trained on.",
             f"Are meta-latents more stable than latents? Shared: {_stability_in_words(table)}.",
             f"Mean number of meta-latents of a latent: {counts}.",
             *_graph_in_words(rows_where(table, panel="graph")),
+            *_choice_in_words(rows_where(table, panel="choice")),
             "The last panel is the largest cosine of each direction with those of another dictionary, or the others "
             "of its own, as a share of all directions in bins of 0.05.",
             phrases.definition(table["threshold"].iloc[0]),
@@ -134,7 +134,25 @@ def _graph_in_words(graph: pd.DataFrame) -> list[str]:
         return []
     return [
         "Of the pairs of latents with a meta-latent in common, these parts are also near one latent of a smaller SAE, "
-        f"at the cosine that gives as many pairs: {'; '.join(found)}. The authors' post has 28.92% for GPT-2."
+        f"at the cosine that gives as many pairs: {'; '.join(found)}; the authors' post has 28.92% for GPT-2."
+    ]
+
+
+def _choice_in_words(choice: pd.DataFrame) -> list[str]:
+    run = rows_where(choice, source="trained")
+    right = rows_where(run, detail="right")
+    unanswered = rows_where(run, detail="unanswered")["value"]
+    if not len(right):
+        return []
+    ends = run[run["detail"].isin(("low", "high"))].groupby("a")["value"]
+    intervals = ends.agg(phrases.percent_range)
+    said = [f"{phrases.percent(row.value)} ({intervals[row.a]})" for row in right.itertuples()]
+    chance = phrases.percent_range(rows_where(choice, source="floor")["value"])
+    return [
+        "Asked which of five explanations is a latent's, from what is said of other latents with its meta-latents, the "
+        f"judge is right for {', '.join(said)} of n = {phrases.count_range(right['n'])} latents (95 % interval, a "
+        f"meta-SAE each; chance {chance}); nothing could be asked about {phrases.percent_range(unanswered)} of the "
+        "sampled latents; the paper has 73.0%, with a language model."
     ]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sae_stability.figures.published import CANONICAL, INSERTION_AUC
+from sae_stability.figures.published import INSERTION_AUC
 from sae_stability.figures.tables import overlap, stitch_files
 
 COLUMNS = ("series", "source", "pair", "small", "large", "panel", "latent", "x", "value", "kind", "shared", "threshold")
@@ -26,29 +26,42 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
     parts = []
     for number, files in stitch_files.pairs(inputs).items():
         facts = stitch_files.facts(files)
-        common = {**stitch_files.RUN, "pair": number, **stitch_files.saes(facts), "threshold": facts["threshold"]}
-        latents = stitch_files.rows(files, "insertions").query("fired > 0")
-        start = stitch_files.rows(files, "path", ["mse"])["mse"].iloc[0]
-        shared = np.array(["unshared", "shared"])[_shared(files, facts).astype(int)] if {"a", "b"} & set(files) else ""
-        found = {"panel": "latent", "latent": latents["latent"], "x": latents["max_cosine"]}
-        found |= {"value": latents["delta_mse"] / start, "kind": latents["kind"]}
-        found["shared"] = shared[latents["latent"]] if len(shared) else ""
-        parts.append(pd.DataFrame(found).assign(**common))
-        roc = stitch_files.rows(files, "roc").dropna()
-        curve = {"panel": "roc", "x": roc["false_positive_rate"], "value": roc["true_positive_rate"]}
-        parts.append(pd.DataFrame(curve).assign(**common))
-        area = {"panel": "auc", "x": facts["youden_threshold"], "value": facts["auc"]}
-        parts.append(pd.DataFrame([common | area, common | area | {"source": "floor", "x": np.nan, "value": 0.5}]))
-    sizes = [(size // 2, size, auc) for size, auc in INSERTION_AUC.items()]
-    parts.append(
-        pd.DataFrame(
-            {"small": f"{small:,} latents", "large": f"{large:,} latents", "value": auc} for small, large, auc in sizes
-        ).assign(series=CANONICAL, source="published", pair=0, panel="auc", threshold=0.7)
-    )
-    table = pd.concat(parts, ignore_index=True).reindex(columns=list(COLUMNS))
+        rows = pd.concat([_latents(files, facts), _roc(files), _area(facts)])
+        parts.append(rows.assign(**{**stitch_files.common(number, facts), "source": rows["source"]}))
+    table = pd.concat([*parts, _published()], ignore_index=True).reindex(columns=list(COLUMNS))
     words = {name: table[name].fillna("") for name in ("kind", "shared")}
     return table.assign(latent=table["latent"].fillna(-1).astype(np.int64), **words).astype(
         {"x": float, "value": float}
+    )
+
+
+def _latents(files: dict[str, Path], facts: dict) -> pd.DataFrame:
+    """What each latent of the large SAE that fires brings."""
+    latents = stitch_files.rows(files, "insertions").query("fired > 0")
+    start = stitch_files.rows(files, "path", ["mse"])["mse"].iloc[0]
+    found = {"latent": latents["latent"], "x": latents["max_cosine"], "value": latents["delta_mse"] / start}
+    rows = pd.DataFrame(found | {"kind": latents["kind"], "shared": ""}).assign(panel="latent", source="trained")
+    if {"a", "b"} & set(files):
+        rows["shared"] = np.where(_shared(files, facts)[rows["latent"]], "shared", "unshared")
+    return rows
+
+
+def _roc(files: dict[str, Path]) -> pd.DataFrame:
+    roc = stitch_files.rows(files, "roc").dropna()
+    curve = {"x": roc["false_positive_rate"], "value": roc["true_positive_rate"]}
+    return pd.DataFrame(curve).assign(panel="roc", source="trained")
+
+
+def _area(facts: dict) -> pd.DataFrame:
+    """The area under the ROC curve, and that of chance."""
+    area = {"source": "trained", "x": facts["youden_threshold"], "value": facts["auc"]}
+    chance = {"source": "floor", "x": np.nan, "value": 0.5}
+    return pd.DataFrame([area, chance]).astype({"x": float, "value": float}).assign(panel="auc")
+
+
+def _published() -> pd.DataFrame:
+    return pd.DataFrame(
+        stitch_files.published(size // 2, size) | {"panel": "auc", "value": auc} for size, auc in INSERTION_AUC.items()
     )
 
 

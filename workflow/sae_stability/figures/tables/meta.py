@@ -6,12 +6,13 @@ import pandas as pd
 
 from sae_stability import files
 from sae_stability.figures.tables import overlap
+from sae_stability.interpret.measures import wilson
 
 COLUMNS = ("series", "source", "cohort", "panel", "group", "detail", "a", "b", "x", "value", "n", "threshold")
 
 
 def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
-    """Rows of five panels.
+    """Rows of six panels.
 
     - `explained` and `explained uncentred`: variance explained (`value`) by a dictionary (`group`) with an encoder
       (`detail`), a row a meta-SAE, whose seed is `a`; `x` is L0, `n` the number of directions. Baselines have the
@@ -23,6 +24,10 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
       `x`, with the meta-SAE `a`; `n` directions.
     - `graph`: of the `n` pairs of latents with a meta-latent of the meta-SAE `a` in common, the fraction that are also
       near one latent of a smaller SAE (`group`), at the cosine `x`. Pairs placed at random have the source "floor".
+    - `choice`, where explanations were chosen by the parts of latents: the fraction chosen rightly (`detail` "right"),
+      with the ends of its 95 % interval ("low", "high"), of the `n` latents that could be asked about; "unanswered" is
+      the fraction of all sampled latents of which nothing could be asked. `a` is the meta-SAE. Chance has the source
+      "floor".
 
     Args:
         inputs: (cohort, overlap folder) of the meta-SAEs, then those of the cohorts that stand beside them, and
@@ -39,6 +44,7 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
         [
             *(_explained(made["baselines"]), stability, _parts(made["parts"]), _cosines(made["cosines"])),
             *([_graph(made["graph"])] if len(made["graph"]) else []),
+            *([_choice(paths["choice"])] if "choice" in paths else []),
         ]
     )
     found = found.assign(series="this run", cohort=Path(folders[0]).name, threshold=threshold)
@@ -94,6 +100,21 @@ def _graph(graph: pd.DataFrame) -> pd.DataFrame:
         rows.assign(source=source, value=rows[column])[["source", "panel", "group", "a", "x", "value", "n"]]
         for source, column in sources
     )
+
+
+def _choice(path: Path) -> pd.DataFrame:
+    table, metadata = files.read_table(path, ["seed", "correct", "status"])
+    rows = []
+    for seed, some in table.groupby("seed"):
+        asked = some[some["status"] == "ok"]
+        found = {"unanswered": 1 - len(asked) / len(some)}
+        if len(asked):
+            found |= zip(("right", "low", "high"), wilson(int(asked["correct"].sum()), len(asked)), strict=True)
+        rows += [{"a": seed, "source": "trained", "detail": k, "value": v, "n": len(asked)} for k, v in found.items()]
+        rows.append(
+            {"a": seed, "source": "floor", "detail": "right", "value": 1 / metadata["options"], "n": len(asked)}
+        )
+    return pd.DataFrame(rows).assign(panel="choice", group=Path(path).parent.name)
 
 
 def _name(value: object) -> str:

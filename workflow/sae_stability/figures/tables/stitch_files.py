@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from sae_stability.figures.published import CANONICAL
 from sae_stability.files import read_json, read_table
 
 RUN = {"series": "this run", "source": "trained"}
+WIDTHS = tuple(768 * 2**power for power in range(8))
+"""Numbers of latents of the published SAEs, from small to large."""
 
 
 def pairs(inputs: list[tuple[str, Path]]) -> dict[int, dict[str, Path]]:
@@ -29,9 +32,16 @@ def facts(files: dict[str, Path]) -> dict:
     return read_json(files["stitch"])
 
 
-def saes(facts: dict) -> dict[str, str]:
-    """The two SAEs as a figure names them: cohort and seed."""
-    return {side: " ".join(Path(facts[side]).parts[-2:]).replace("seed-", "seed ") for side in ("small", "large")}
+def common(number: int, facts: dict) -> dict:
+    """What every row of a pair says: the two SAEs as a figure names them (cohort and seed), and the threshold."""
+    saes = {side: " ".join(Path(facts[side]).parts[-2:]).replace("seed-", "seed ") for side in ("small", "large")}
+    return RUN | {"pair": number} | saes | {"threshold": facts["threshold"]}
+
+
+def published(small: int, large: int) -> dict:
+    """What every row of a published pair says, by the numbers of latents of its two SAEs."""
+    saes = {"small": f"{small:,} latents", "large": f"{large:,} latents"}
+    return {"series": CANONICAL, "source": "published", "pair": 0} | saes | {"threshold": 0.7}
 
 
 def rows(files: dict[str, Path], name: str, columns: list[str] | None = None) -> pd.DataFrame:

@@ -1,0 +1,130 @@
+"""Time and memory of stitching and of `compare`; writes bench/RESULTS.md.
+
+    python bench/stitch.py     # some minutes on 2 cores
+
+Every job is the command that the workflow runs, in a process of its own. SAEs are TopK with random rows: as many of
+their latents fire on a row as of a trained SAE, and that number sets time and memory. Half of the larger SAE's latents
+are near-copies of the smaller one's, so that there are components to swap.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from results_file import machine, write_section
+
+LIBRARY = Path(__file__).parents[1] / "workflow"
+sys.path.insert(0, str(LIBRARY))
+
+WORK = Path("results/bench/stitch")
+WIDTH, K, THREADS = 768, 40, 2
+ROWS = 100_000
+# Latents of both SAEs, and rows.
+PATH = (768, 1_536, ROWS)
+INSERTION = (12_288, 24_576, 10_000)
+COMPARED = 32_768
+GOAL = 60  # seconds, of the path and of `compare`
+
+
+def write_sae(name: str, rows: np.ndarray) -> Path:
+    """A TopK SAE with these rows (n_latents, WIDTH) as encoder and decoder."""
+    from sae_stability.sae.formats import own
+    from sae_stability.sae.weights import Weights
+
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    zeros = np.zeros(len(rows), np.float32), np.zeros(WIDTH, np.float32)
+    own.write(WORK / name, Weights(rows, rows, *zeros, activation="topk", k=K))
+    return WORK / name
+
+
+def write_pair(n_small: int, n_large: int, common: int, noise: float) -> list[Path]:
+    """Two SAEs; the first `common` latents of the second one are near-copies of the first one's."""
+    rng = np.random.default_rng(0)
+    small, large = rng.standard_normal((n_small, WIDTH)), rng.standard_normal((n_large, WIDTH))
+    large[:common] = small[:common] + noise * large[:common]
+    return [write_sae("small", small), write_sae("large", large)]
+
+
+def write_rows(rows: int) -> Path:
+    """Random held-out rows, without text."""
+    from sae_stability.activations.matrix import import_matrix
+
+    matrix = WORK / "matrix.npy"
+    np.save(matrix, np.random.default_rng(1).normal(size=(rows, WIDTH)).astype(np.float32))
+    chunk = WORK / f"rows-{rows}"
+    sizes = {"heldout_rows": rows, "train_rows": 0, "chunk_rows": rows, "shard_rows": 25_000}
+    import_matrix(matrix=matrix, chunk="heldout", dtype="float16", out=chunk, **sizes)
+    return chunk
+
+
+def job(*words: str | Path) -> tuple[float, int]:
+    """Run a verb of the library; return its seconds and its largest memory, in bytes."""
+    command = [sys.executable, "-m", "sae_stability", *map(str, words), "--threads", str(THREADS)]
+    started = time.perf_counter()
+    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(LIBRARY)}, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        sys.exit(f"{command} failed")
+    return time.perf_counter() - started, usage.ru_maxrss * 1024
+
+
+def stitched(n_small: int, n_large: int, rows: int) -> tuple[float, int]:
+    """Stitch two SAEs; return seconds and memory."""
+    small, large = write_pair(n_small, n_large, n_small // 2, 0.5)
+    chunk = write_rows(rows)
+    return job("stitch", "--sae", f"0={small}", "--sae", f"1={large}", "--chunk", chunk, "--out", f"0-1={WORK / 'out'}")
+
+
+def verdict(seconds: float) -> str:
+    """Seconds beside what is allowed."""
+    return f"**{seconds:.0f} s**, {'within' if seconds < GOAL else 'above'} the {GOAL} s allowed"
+
+
+def path_line() -> str:
+    """On the path from one SAE to another."""
+    seconds, memory = stitched(*PATH)
+    small, large, rows = PATH
+    return (
+        f"- Interpolation {small:,} to {large:,} latents on {rows:,} rows, with every insertion and swap: "
+        f"{verdict(seconds)}; at most {memory / 1e6:,.0f} MB."
+    )
+
+
+def insertion_line() -> str:
+    """On large SAEs: few rows are timed, since time is proportional to them and memory does not depend on them."""
+    small, large, rows = INSERTION
+    short, memory = stitched(small, large, rows // 2)
+    seconds, more = stitched(small, large, rows)
+    rate = (rows - rows // 2) / max(seconds - short, 1e-9)
+    fixed = max(0.0, short - rows // 2 / rate)
+    products = 2 * 2 * (small + large) * WIDTH * ROWS
+    return (
+        f"- Insertion test {small:,} to {large:,} latents, with every swap and the whole path: {seconds:.0f} s for "
+        f"{rows:,} rows, {short:.0f} s for half as many; so {rate:,.0f} rows a second and {fixed:.0f} s besides, "
+        f"**{(fixed + ROWS / rate) / 60:.0f} minutes** for {ROWS:,} rows. Encoders and decoders alone take "
+        f"{products:.1e} operations for these. Memory: {memory / 1e6:,.0f} MB and {more / 1e6:,.0f} MB, bounded by the "
+        "SAEs and a block of rows."
+    )
+
+
+def compare_line() -> str:
+    """On `compare`."""
+    seconds, memory = job("compare", *write_pair(COMPARED, COMPARED, COMPARED // 2, 0.5))
+    return (
+        f"- `compare` of two SAEs of {COMPARED:,} latents, with both floors: {verdict(seconds)}; at most "
+        f"{memory / 1e9:.1f} GB."
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args()
+    WORK.mkdir(parents=True, exist_ok=True)
+    load = os.getloadavg()[0]
+    head = f"`python bench/stitch.py`: {machine(('torch', 'numba', 'numpy'))}. Load average before: {load:.1f}.\n"
+    head += f"Width {WIDTH}, TopK with k = {K}, {THREADS} threads; seconds include the start of the process.\n\n"
+    write_section("Stitching and comparing", head + "\n".join([path_line(), insertion_line(), compare_line()]))
