@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from sae_stability.pipeline.batches import jobs_of
 from sae_stability.pipeline.command import flags
 from sae_stability.pipeline.cost import Cost, assignments
+from sae_stability.pipeline.rates import Rates
 from sae_stability.study.build import Study
 
 if TYPE_CHECKING:
@@ -45,10 +46,9 @@ def command(pipeline: "Pipeline", repeats: list[Repeat]) -> str:
     return " ".join([shared, *each])
 
 
-def cost(study: Study, rates: dict) -> Cost:
+def cost(study: Study, rates: Rates) -> Cost:
     """Every repeat of every shape."""
-    groups = [(*shape, study.floor_repeats) for shape in study.shapes]
-    return assignments("floor", groups, rates["match_seconds"])
+    return assignments("floor", [(*shape, study.floor_repeats) for shape in study.shapes], rates)
 
 
 def _repeats(study: Study, n_latents: int, d_model: int) -> list[Repeat]:
