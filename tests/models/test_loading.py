@@ -81,6 +81,15 @@ def test_weights_that_are_a_pickle_with_code_are_refused_and_not_run(models, tmp
     assert not (tmp_path / "ran").exists()
 
 
+def test_an_adapter_is_neither_applied_nor_ignored(models, tmp_path):
+    folder = tmp_path / "tuned"
+    shutil.copytree(models["gpt_neox"], folder)
+    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "base_model_name_or_path": "x"}))
+    for load in (model_config, lambda source: load_model(source, "cpu")):
+        with pytest.raises(StudyError, match=r"tuned': holds an adapter \(adapter_config\.json\); merge it"):
+            load(ModelSource(str(folder)))
+
+
 def changed_copy(models, tmp_path, change, **settings) -> ModelSource:
     """The tiny GPT-NeoX with its tensors changed by `change` (name -> tensor), and settings of its config.json."""
     folder = tmp_path / "changed"

@@ -4,42 +4,24 @@ Called as `traced.py PACKAGE COMMANDS OUT`: PACKAGE is the package's folder, COM
 OUT gets a JSON list. For each command it has `lines`, [file relative to PACKAGE, line] of every line that ran inside a
 function, and `looked_up`, the modules that it imported by a computed name and the entries that it read from tables.
 
-Lines that run because a module is imported do not count: what the module then holds counts where it is used. Compiled
-kernels run as Python (NUMBA_DISABLE_JIT), so that their lines are seen, and worker processes are threads here.
+Lines that run because a module is imported do not count: what the module then holds counts where it is used. So every
+module is imported before the first command. Compiled kernels run as Python (NUMBA_DISABLE_JIT), so that their lines are
+seen, and worker processes are threads here.
 """
 
 import functools
 import importlib
-import inspect
 import json
 import os
+import pkgutil
 import sys
-import threading
 from pathlib import Path
+
+import coverage
 
 os.environ["NUMBA_DISABLE_JIT"] = "1"
 PACKAGE = str(Path(sys.argv[1]).resolve()) + os.sep
-executed: set[tuple[str, int]] = set()
 looked_up: set[str] = set()
-
-
-def on_call(frame, event, argument):
-    """Trace a function of the package, unless an import calls it."""
-    code = frame.f_code
-    if not code.co_filename.startswith(PACKAGE) or not code.co_flags & inspect.CO_OPTIMIZED:
-        return None
-    caller = frame.f_back
-    while caller is not None:
-        if caller.f_code.co_name == "<module>" and caller.f_code.co_filename.startswith(PACKAGE):
-            return None
-        caller = caller.f_back
-    return on_line
-
-
-def on_line(frame, event, argument):
-    if event == "line":
-        executed.add((frame.f_code.co_filename, frame.f_lineno))
-    return on_line
 
 
 class Watched(dict):
@@ -65,8 +47,11 @@ class Watched(dict):
 
 
 def watch() -> None:
-    """Watch the tables and imports by computed names; called before the modules that use them are imported."""
+    """Import every module of the package, and watch its tables and its imports by computed names."""
     import_module = importlib.import_module
+    for module in pkgutil.walk_packages([PACKAGE], "sae_stability."):
+        if not module.name.endswith("__main__"):
+            import_module(module.name)
 
     def watched(name, package=None):
         if name.startswith("sae_stability."):
@@ -107,21 +92,23 @@ def main() -> None:
 
     cpu_products.KERNELS = ()  # processor instructions, which Python cannot stand in for
 
+    tracer = coverage.Coverage(data_file=None, config_file=False, include=[f"{PACKAGE}*"])
     found = []
     for words in json.loads(Path(sys.argv[2]).read_text()):
         forget()
-        executed.clear()
         looked_up.clear()
-        threading.settrace(on_call)
-        sys.settrace(on_call)
+        tracer.erase()
+        tracer.start()
         try:
             code = cli.main(words)
         finally:
-            sys.settrace(None)
-            threading.settrace(None)
+            tracer.stop()
         if code:
             sys.exit(f"{' '.join(words)} gave {code}")
-        lines = sorted((os.path.relpath(file, PACKAGE), line) for file, line in executed)
+        data = tracer.get_data()
+        lines = sorted(
+            (os.path.relpath(file, PACKAGE), line) for file in data.measured_files() for line in data.lines(file)
+        )
         found.append({"lines": lines, "looked_up": sorted(looked_up)})
     Path(sys.argv[3]).write_text(json.dumps(found))
 

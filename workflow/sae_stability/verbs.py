@@ -38,6 +38,9 @@ VERBS = {
     "compare": Verb("compare.verb:compare", "compare two SAEs or more of any formats: what every pair shares"),
     "rate": Verb("consensus.rate:rate", "rate the latents of an SAE by how many other SAEs have them too"),
     "explore": Verb("explorer.explore:explore", "make a site of SAEs to look at their latents, without a study"),
+    "dashboards": Verb(
+        "explorer.dashboards:write_dashboards", "hand what latents fire on over to SAEDashboard and Neuronpedia"
+    ),
     "contexts": Verb("firing.show:show_contexts", "show texts on which a latent fires, shaded by its activation"),
     "decompose": Verb("meta.decompose:decompose", "take a latent apart into the meta-latents of a meta-SAE"),
     "convert": Verb("sae.convert:convert", "convert an SAE from one library's format to another's"),

@@ -17,13 +17,21 @@ from sae_stability.models.source import ModelSource
 from sae_stability.models.unloaded import check_head, check_switched_off, mark_missing
 from sae_stability.random_streams import stream
 
+_ADAPTER = "adapter_config.json"
+
 
 def model_config(source: ModelSource) -> transformers.PretrainedConfig:
     """The model's configuration; reads no weights.
 
     Raises:
-        StudyError: there is none.
+        StudyError: there is none, or the folder holds an adapter.
     """
+    if source.folder and (source.folder / _ADAPTER).exists():
+        # transformers would apply it where the package peft is installed, and ignore it elsewhere.
+        raise StudyError(
+            f"model '{source.name}': holds an adapter ({_ADAPTER}); merge it into the model, such as with "
+            f"merge_and_unload() of peft, and save that; or remove {_ADAPTER} to read the model without it"
+        )
     with loading("model", source), _quiet():
         return transformers.AutoConfig.from_pretrained(
             source.location, revision=source.revision, trust_remote_code=False
