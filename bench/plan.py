@@ -81,10 +81,9 @@ def main() -> None:
     print("\n".join(lines))
     measured = ", ".join(name for name, source in planned.rates.sources.items() if source == "measured")
     about = (
-        f"`python bench/plan.py RUN`: {machine(('torch', 'numpy'))}.
-Core seconds of every stage of study {study.name}: "
-        f"as `plan` foretells them, and as Snakemake recorded them.
-Measured rates: {measured or 'none'}."
+        f"`python bench/plan.py RUN`: {machine(('torch', 'numpy'))}.\n"
+        f"Core seconds of every stage of study {study.name}: as `plan` foretells them, and as they were recorded.\n"
+        f"Measured rates: {measured or 'none'}."
     )
     write_section("Plan beside reality", f"{about}\n\n" + "\n".join(lines))
 

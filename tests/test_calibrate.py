@@ -8,6 +8,7 @@ from sae_stability.study.build import load_study
 
 def test_every_rate_is_measured_on_the_embedded_study(tmp_path, monkeypatch):
     monkeypatch.setattr(sae_stability.calibrate, "_AT_ONCE", 1)
+    monkeypatch.setattr(sae_stability.calibrate, "_SECONDS", 0.1)
     monkeypatch.setattr(sae_stability.calibrate, "_DISK_BYTES", 10**6)
     out = tmp_path / "new" / "rates.json"
     told = calibrate(out=out)

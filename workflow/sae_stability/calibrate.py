@@ -55,7 +55,7 @@ def calibrate(study: Path = Path("config.yaml"), *, out: Path = Path("rates.json
     count = min(cores(), _AT_ONCE)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(count, mp_context=context) as pool:
-        found = [job.result() for job in [pool.submit(_on_a_core, loaded) for _ in range(count)]]
+        found = [job.result() for job in [pool.submit(_on_a_core, loaded, _SECONDS) for _ in range(count)]]
     rates = {name: sum(one[name] for one in found) / count for name in found[0]}
     if loaded.device == "cuda":
         device, on_gpu = _on_gpu(loaded)
@@ -95,19 +95,19 @@ def _started(code: str) -> float:
     return after.children_user + after.children_system - before.children_user - before.children_system
 
 
-def _on_a_core(study: Study) -> dict[str, float]:
-    """The rates of one core. Runs in a process of its own."""
+def _on_a_core(study: Study, least: float) -> dict[str, float]:
+    """The rates of one core, each from at least so many seconds. Runs in a process of its own."""
     import torch
 
     torch.set_num_threads(1)
-    rates = {"match_seconds": _match_seconds()}
+    rates = {"match_seconds": _match_seconds(least)}
     if study.device == "cpu":
         rates |= {
-            "model_tflops": _model_rate(study, "cpu", time.process_time),
-            "sae_tflops": _sae_rate(study, "cpu", time.process_time),
+            "model_tflops": _model_rate(study, "cpu", time.process_time, least),
+            "sae_tflops": _sae_rate(study, "cpu", time.process_time, least),
         }
     model = _model(study)
-    return rates | ({"tokenizer_rate": _tokenizer_rate(model)} if model else {})
+    return rates | ({"tokenizer_rate": _tokenizer_rate(model, least)} if model else {})
 
 
 def _on_gpu(study: Study) -> tuple[str, dict[str, float]]:
@@ -119,7 +119,8 @@ def _on_gpu(study: Study) -> tuple[str, dict[str, float]]:
             torch.cuda.synchronize()
             return time.perf_counter()
 
-        rates = {"model_tflops": _model_rate(study, device, clock), "sae_tflops": _sae_rate(study, device, clock)}
+        rates = {"model_tflops": _model_rate(study, device, clock, _SECONDS)}
+        rates["sae_tflops"] = _sae_rate(study, device, clock, _SECONDS)
         return torch.cuda.get_device_name(), rates
 
 
@@ -129,7 +130,7 @@ def _model(study: Study) -> Model | None:
     return next((model for model in models if model.folder), None)
 
 
-def _model_rate(study: Study, device: str, clock: Callable[[], float]) -> float:
+def _model_rate(study: Study, device: str, clock: Callable[[], float], least: float) -> float:
     """10^12 operations/s of a forward pass, counted as `plan` counts it: 2 a parameter and token."""
     import torch
 
@@ -143,7 +144,7 @@ def _model_rate(study: Study, device: str, clock: Callable[[], float]) -> float:
         size = sum(one.numel() for one in model.parameters())
     tokens = torch.randint(5, 1000, (max(1, suitable_tokens(device) // length), length), device=device)
     with torch.inference_mode():
-        seconds = _repeated(lambda: model(tokens), clock)
+        seconds = _repeated(lambda: model(tokens), clock, least)
     return 2 * size * tokens.numel() / seconds / 1e12
 
 
@@ -170,7 +171,7 @@ def _context(study: Study) -> int:
     return next(pass_.tokens.context_length for pass_ in used_passes(study) if pass_.tokens)
 
 
-def _sae_rate(study: Study, device: str, clock: Callable[[], float]) -> float:
+def _sae_rate(study: Study, device: str, clock: Callable[[], float], least: float) -> float:
     """10^12 operations/s of training an SAE of the first cohort's size, counted as `plan` counts it."""
     import numpy as np
 
@@ -190,12 +191,12 @@ def _sae_rate(study: Study, device: str, clock: Callable[[], float]) -> float:
     steps(1)
     short, epochs = steps(2), 2
     # What a training takes besides its steps is a part of the short one, so the longer one is of about this length.
-    more = max(4, int(epochs * _SECONDS / max(short, 1e-3)))
+    more = max(4, int(epochs * least / max(short, 1e-3)))
     seconds = steps(more) - short
     return 4 * batch * (more - epochs) * (2 * latents + 8 * k) * width / max(seconds, 1e-6) / 1e12
 
 
-def _match_seconds() -> float:
+def _match_seconds(least: float) -> float:
     """Core seconds of an exact assignment, scaled to 8,192 latents as `plan` scales it."""
     import numpy as np
 
@@ -205,25 +206,25 @@ def _match_seconds() -> float:
     rows = random.normal(size=(_MATCHED, 512)).astype(np.float32)
     others = (rows + 0.5 * random.normal(size=rows.shape)).astype(np.float32)
     match_rows(rows[:128], others[:128], threads=1)
-    seconds = _repeated(lambda: match_rows(rows, others, threads=1), time.process_time)
+    seconds = _repeated(lambda: match_rows(rows, others, threads=1), time.process_time, least)
     return seconds * (8192 / _MATCHED) ** 2
 
 
-def _tokenizer_rate(model: Model) -> float:
+def _tokenizer_rate(model: Model, least: float) -> float:
     """Tokens/s, on the text of this package."""
     from sae_stability.models.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(model)
     texts = [file.read_text() for file in sorted(Path(__file__).parent.glob("*.py"))]
     count = sum(len(tokenizer(text)["input_ids"]) for text in texts)
-    return count / _repeated(lambda: [tokenizer(text) for text in texts], time.process_time)
+    return count / _repeated(lambda: [tokenizer(text) for text in texts], time.process_time, least)
 
 
-def _repeated(run: Callable[[], object], clock: Callable[[], float]) -> float:
-    """Seconds of one run, as a mean over as many as take some seconds; the first is not counted."""
+def _repeated(run: Callable[[], object], clock: Callable[[], float], least: float) -> float:
+    """Seconds of one run, as a mean over as many as take `least` seconds; the first is not counted."""
     run()
     started, runs = clock(), 0
-    while not runs or clock() - started < _SECONDS:
+    while not runs or clock() - started < least:
         run()
         runs += 1
     return (clock() - started) / runs
