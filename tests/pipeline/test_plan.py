@@ -158,12 +158,12 @@ def test_wall_time_is_shared_by_workers_up_to_the_longest_chain_of_jobs():
 def test_the_default_rates_are_those_of_the_studys_device():
     config = small_config()
     texts = {device: format_plan(plan(Study.from_config({**config, "device": device}))) for device in ("cpu", "cuda")}
-    assert "Assumed: a worker is a CPU core; model 0.1 x 10^12 operations/s; SAEs 0.015 x" in texts["cpu"]
+    assert "Assumed: a worker is a CPU core; model 0.08 x 10^12 operations/s; SAEs 0.015 x" in texts["cpu"]
     assert "Assumed: a worker is one H100-class GPU; model 200 x 10^12 operations/s; SAEs 100 x" in texts["cuda"]
     config["plan"] = {"sae_tflops": 7}
     text = format_plan(plan(Study.from_config(config)))
     assert "Stated in the study (`plan`): SAEs 7 x 10^12 operations/s" in text
-    assert "Assumed: a worker is a CPU core; model 0.1 x 10^12 operations/s; tokenising" in text
+    assert "Assumed: a worker is a CPU core; model 0.08 x 10^12 operations/s; tokenising" in text
 
 
 def test_a_model_of_unknown_size_is_named_in_the_plan():

@@ -19,11 +19,11 @@ def test_measured_rates_come_before_stated_ones_and_these_before_assumed_ones(tm
     file = tmp_path / "rates.json"
     write_rates({"device": "a core here", "sae_tflops": 3.0}, "cpu", file)
     rates = rates_of(study(plan={"sae_tflops": 5, "match_seconds": 7}), file)
-    assert (rates.sae_tflops, rates.match_seconds, rates.model_tflops) == (3, 7, 0.1)
+    assert (rates.sae_tflops, rates.match_seconds, rates.model_tflops) == (3, 7, 0.08)
     text = format_plan(plan(study(plan={"match_seconds": 7}), rates))
     assert "Measured on a machine (calibrate): a worker is a core here; SAEs 3 x" in text
     assert "one assignment of 8,192 latents 7 core s" in text.partition("Stated in the study")[2].partition("\n")[0]
-    assert "model 0.1 x" in text.partition("Assumed:")[2]
+    assert "model 0.08 x" in text.partition("Assumed:")[2]
 
 
 def test_rates_of_another_device_are_refused(tmp_path):

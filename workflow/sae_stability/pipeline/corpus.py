@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _TOKEN_BYTES = 13  # a block holds three int32 and a flag for each token
 _TEXT_BYTES = 4  # of a token in a document
 _HUB_BYTES = 2  # of a token in the packed files of a data set on the hub
-_START_SECONDS = 15  # of a job, to load the tokenizer and put documents in order
+_START_SECONDS = 17  # of a job, to load the tokenizer and put documents in order
 _TOKENS_A_MINUTE = 60 * 200_000
 
 MEMORY = 8000

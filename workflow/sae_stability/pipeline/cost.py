@@ -10,7 +10,7 @@ from sae_stability.study.build import Study
 from sae_stability.study.parts import Cohort, ExternalCohort, Model, Pass
 
 _MATCH_BYTES = 132  # 16 columns of 8 bytes and 4 flags for each latent
-_START_SECONDS = 1.0  # of a job that matches, besides its start: compiled kernels are loaded
+_START_SECONDS = 2.2  # of a job that matches, besides its start: compiled kernels are loaded
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,8 +22,8 @@ _PAIR_BYTES = 3 * 56  # three rows of the table of co-firing
 _TOKEN_BYTES = 17  # a token of a context: its id, its activation and its piece of text
 _STORED_TOKEN_BYTES = 13  # a token of a block on the disk
 _FIRINGS_A_SECOND = 3e6  # sorted and counted on one core
-_WRITTEN_A_SECOND = 20e6  # bytes of tables
-_START_SECONDS = 4.0  # of a job, to load compiled kernels and the tokenizer
+_WRITTEN_A_SECOND = 10e6  # bytes of tables
+_START_SECONDS = 14.0  # of a job, to load compiled kernels and the tokenizer
 _SPLITS, _DECILES = 2, 10
 _UNKNOWN_K = 64  # latents that fire on a row where an SAE made elsewhere does not say
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sae_stability.pipeline import Pipeline
 
 _RETRAINED = 2  # baselines whose encoder is trained: a smaller SAE's directions, and random ones
+_SECONDS = 36.0  # of a job, for baselines without training, such as principal components and clusters
 _PART_BYTES = 12  # a latent in the table of parts
 
 
@@ -107,5 +108,5 @@ def cost(study: Study, rates: Rates) -> Cost | None:
         read += cohort.pass_.train_rows * row_bytes(cohort.pass_) + len(cohort.seeds) * sae_bytes(cohort)
         operations += seen * (2 * cohort.n_latents + 8 * cohort.k) * cohort.d_model
     # Decoder rows are few, so a job has no use for a GPU.
-    spent = on_device(rates.of_a_core, len(found), sae=operations, moved=read + written)
+    spent = on_device(rates.of_a_core, len(found), sae=operations, moved=read + written, seconds=len(found) * _SECONDS)
     return Cost("meta", len(found), tokens, **spent, read=read, written=written, peak=written)

@@ -53,7 +53,7 @@ class Rates:
 
 _CPU = {
     "device": "a CPU core",
-    "model_tflops": 0.1,
+    "model_tflops": 0.08,
     "sae_tflops": 0.015,
     "tokenizer_rate": 100_000,
     "match_seconds": 2,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sae_stability.pipeline import Pipeline
 
 _LATENT_BYTES = 150  # a latent of both SAEs, in all tables
-_PAIR_SECONDS = 2.0  # of a pair, besides rows through SAEs: components and tables
+_PAIR_SECONDS = 4.5  # of a pair, besides rows through SAEs: components and tables
 _PASSES = 3  # of the rows through an SAE: the error of every change, of the path, and of the stitched SAE
 
 

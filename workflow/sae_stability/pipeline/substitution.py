@@ -18,7 +18,7 @@ Pair = tuple[str, int, int]
 """Name of the cohort and the two seeds."""
 
 _PAIR_BYTES = 90  # a latent in the table of a pair
-_PAIR_SECONDS = 12.0  # of a pair, to hold each latent against its counterpart
+_PAIR_SECONDS = 8.5  # of a pair, to hold each latent against its counterpart
 
 
 def cohorts(study: Study) -> list[Cohort | ExternalCohort]:
