@@ -18,7 +18,8 @@ Pair = tuple[str, int, int]
 """Name of the cohort and the two seeds."""
 
 _PAIR_BYTES = 90  # a latent in the table of a pair
-_PAIR_SECONDS = 8.5  # of a pair, to hold each latent against its counterpart
+_PAIR_SECONDS, _FIRINGS_A_SECOND = 2.5, 1e5  # of a pair, to hold each latent against its counterpart
+_UNKNOWN_K = 64  # latents that fire on a row where an SAE made elsewhere does not say
 
 
 def cohorts(study: Study) -> list[Cohort | ExternalCohort]:
@@ -102,14 +103,21 @@ def cost(study: Study, rates: Rates) -> Cost | None:
     if not found:
         return None
     rows = {cohort.slug: cohort.pass_.heldout_rows * len(cohort.seeds) for cohort in found}
-    pairs = sum(len(cohort.pairs) for cohort in found)
+    seconds = sum(
+        len(cohort.pairs) * (_PAIR_SECONDS + cohort.pass_.heldout_rows * _k(cohort) / _FIRINGS_A_SECOND)
+        for cohort in found
+    )
     written = sum(len(cohort.pairs) * cohort.n_latents * _PAIR_BYTES for cohort in found)
     read = sum(
         len(cohort.seeds) * sae_bytes(cohort) + cohort.pass_.heldout_rows * row_bytes(cohort.pass_) for cohort in found
     )
     operations = sum(encode(cohort, rows[cohort.slug]) for cohort in found)
-    spent = on_device(rates, len(found), sae=operations, moved=read, seconds=pairs * _PAIR_SECONDS)
+    spent = on_device(rates, len(found), sae=operations, moved=read, seconds=seconds)
     return Cost("substitution", len(found), sum(rows.values()), **spent, read=read, written=written, peak=written)
+
+
+def _k(cohort: Cohort | ExternalCohort) -> int:
+    return cohort.k if isinstance(cohort, Cohort) else min(_UNKNOWN_K, cohort.n_latents)
 
 
 def _seeds(pairs: list[Pair]) -> list[int]:
