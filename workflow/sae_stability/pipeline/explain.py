@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sae_stability.pipeline import Pipeline
 
 _START_SECONDS = 1.0  # of a job, to read contexts and choose latents
-_COMPARED_SECONDS = 30.0  # of a job that compares explanations, for intervals and embeddings
+_COMPARED_SECONDS = 40.0  # of a job that compares explanations, for intervals and embeddings
 
 Job = tuple[str, str, list[int]]
 """Explainer, cohort and the seeds to explain."""

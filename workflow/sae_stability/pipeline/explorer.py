@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sae_stability.pipeline import Pipeline
 
 _LATENT_BYTES = 400  # a row of the tables, packed
-_WRITTEN_A_SECOND = 4e6  # bytes of the site
+_WRITTEN_A_SECOND = 1.5e6  # bytes of the site
 _CONTEXTS_SHARE = 0.2  # what packing leaves of a table of contexts
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sae_stability.pipeline import Pipeline
 
 # What a paper reads of a figure.
-_SECONDS, _BYTES = 3.0, 3_000_000
+_SECONDS, _BYTES = 4.0, 3_000_000
 _ENDINGS = ("json", "svg", "pdf", "rst", "parquet")
 # Settings of training that the paper tells beside those that `summary.about` gives.
 _TRAINING = ("batch_size", "learning_rate", "warmup_steps", "normalisation", "auxk_alpha", "dead_tokens")
