@@ -13,7 +13,6 @@ from pathlib import Path
 
 from sae_stability.devices import claimed, cores
 from sae_stability.errors import one_line
-from sae_stability.models.source import ModelSource
 from sae_stability.pipeline.cost import parameters, used_passes
 from sae_stability.pipeline.rates import write_rates
 from sae_stability.study.build import Study, load_study
@@ -48,24 +47,21 @@ def calibrate(study: Path = Path("config.yaml"), *, out: Path = Path("rates.json
         StudyError: the study has a mistake, its device is not there, or the file cannot be written.
     """
     loaded = load_study(study)
+    with claimed(loaded.device) as device:
+        with one_line(f"calibrate --out {out}", "give a place that can be written"):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            disk = _disk_rate(out.parent)
+        library, torch = (_started(code) for code in (_LIBRARY, _TORCH))
+        rates = {"start_seconds": library, "torch_seconds": max(torch - library, 1e-3), "disk_rate": disk}
+        rates |= _on_cores(loaded)
+        if loaded.device == "cuda":
+            name, on_gpu = _on_gpu(loaded, device)
+            rates |= on_gpu
+        else:
+            name = f"a core of {_processor()}"
     with one_line(f"calibrate --out {out}", "give a place that can be written"):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        disk = _disk_rate(out.parent)
-    library, torch = (_started(code) for code in (_LIBRARY, _TORCH))
-    count = min(cores(), _AT_ONCE)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, mp_context=context) as pool:
-        found = [job.result() for job in [pool.submit(_on_a_core, loaded, _SECONDS) for _ in range(count)]]
-    rates = {name: sum(one[name] for one in found) / count for name in found[0]}
-    if loaded.device == "cuda":
-        device, on_gpu = _on_gpu(loaded)
-        rates |= on_gpu
-    else:
-        device = f"a core of {_processor()}"
-    rates |= {"start_seconds": library, "torch_seconds": max(torch - library, 1e-3), "disk_rate": disk}
-    with one_line(f"calibrate --out {out}", "give a place that can be written"):
-        write_rates({"device": device, **rates}, loaded.device, out)
-    return "\n".join([f"{device}, written to {out}", *(f"  {name} {rate:.4g}" for name, rate in rates.items())])
+        write_rates({"device": name, **rates}, loaded.device, out)
+    return "\n".join([f"{name}, written to {out}", *(f"  {key} {rate:.4g}" for key, rate in rates.items())])
 
 
 def _disk_rate(folder: Path) -> float:
@@ -88,11 +84,20 @@ def _disk_rate(folder: Path) -> float:
 
 def _started(code: str) -> float:
     """Processor seconds of a Python process that runs this code. The first of two runs is to warm the disk's cache."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     for _ in range(2):
         before = os.times()
-        subprocess.run([sys.executable, "-c", code], check=True)
+        subprocess.run([sys.executable, "-c", code], check=True, env=environment)
         after = os.times()
     return after.children_user + after.children_system - before.children_user - before.children_system
+
+
+def _on_cores(study: Study) -> dict[str, float]:
+    """The rates of one core while the others are busy with the same."""
+    count = min(cores(), _AT_ONCE)
+    with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
+        found = [job.result() for job in [pool.submit(_on_a_core, study, _SECONDS) for _ in range(count)]]
+    return {name: sum(one[name] for one in found) / count for name in found[0]}
 
 
 def _on_a_core(study: Study, least: float) -> dict[str, float]:
@@ -110,18 +115,17 @@ def _on_a_core(study: Study, least: float) -> dict[str, float]:
     return rates | ({"tokenizer_rate": _tokenizer_rate(model, least)} if model else {})
 
 
-def _on_gpu(study: Study) -> tuple[str, dict[str, float]]:
+def _on_gpu(study: Study, device: str) -> tuple[str, dict[str, float]]:
     """The GPU's name, and its rates."""
-    with claimed("cuda") as device:
-        import torch
+    import torch
 
-        def clock() -> float:
-            torch.cuda.synchronize()
-            return time.perf_counter()
+    def clock() -> float:
+        torch.cuda.synchronize()
+        return time.perf_counter()
 
-        rates = {"model_tflops": _model_rate(study, device, clock, _SECONDS)}
-        rates["sae_tflops"] = _sae_rate(study, device, clock, _SECONDS)
-        return torch.cuda.get_device_name(), rates
+    rates = {"model_tflops": _model_rate(study, device, clock, _SECONDS)}
+    rates["sae_tflops"] = _sae_rate(study, device, clock, _SECONDS)
+    return torch.cuda.get_device_name(), rates
 
 
 def _model(study: Study) -> Model | None:
@@ -135,23 +139,17 @@ def _model_rate(study: Study, device: str, clock: Callable[[], float], least: fl
     import torch
 
     from sae_stability.activations.forward import suitable_tokens
+    from sae_stability.models.loading import load_model
+    from sae_stability.models.vocabulary import known_tokens
 
     source = _model(study)
-    if source:
-        model, size, length = _loaded(source, device), parameters(source), _context(study)
-    else:
-        model, length = _stand_in(study, device), 512
-        size = sum(one.numel() for one in model.parameters())
-    tokens = torch.randint(5, 1000, (max(1, suitable_tokens(device) // length), length), device=device)
+    model, length = (load_model(source, device), _context(study)) if source else (_stand_in(study, device), 512)
+    size = (source and parameters(source)) or sum(one.numel() for one in model.parameters())
+    shape = (max(1, suitable_tokens(device) // length), length)
+    tokens = torch.randint(known_tokens(model) or 1000, shape, device=device)
     with torch.inference_mode():
         seconds = _repeated(lambda: model(tokens), clock, least)
     return 2 * size * tokens.numel() / seconds / 1e12
-
-
-def _loaded(source: ModelSource, device: str):
-    from sae_stability.models.loading import load_model
-
-    return load_model(source, device)
 
 
 def _stand_in(study: Study, device: str):
@@ -188,12 +186,12 @@ def _sae_rate(study: Study, device: str, clock: Callable[[], float], least: floa
         train(rows, n_latents=latents, k=min(k, latents), batch_size=batch, epochs=epochs, threads=1, device=device)
         return clock() - started
 
+    # The first training compiles its kernels. What a training takes besides its steps is a part of the shortest one.
     steps(1)
-    short, epochs = steps(2), 2
-    # What a training takes besides its steps is a part of the short one, so the longer one is of about this length.
-    more = max(4, int(epochs * least / max(short, 1e-3)))
-    seconds = steps(more) - short
-    return 4 * batch * (more - epochs) * (2 * latents + 8 * k) * width / max(seconds, 1e-6) / 1e12
+    shortest, epochs = steps(1), 8
+    while (seconds := steps(epochs) - shortest) < least:
+        epochs = int(epochs * min(16, max(2, 1.2 * least / max(seconds, 1e-3))))
+    return 4 * batch * (epochs - 1) * (2 * latents + 8 * k) * width / seconds / 1e12
 
 
 def _match_seconds(least: float) -> float:

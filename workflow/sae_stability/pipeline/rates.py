@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from sae_stability.errors import StudyError
+from sae_stability.files import write_plain_json
 from sae_stability.study.build import Study
 
 # Processor seconds that a job takes to start on the machine whose seconds the stages' own constants are.
@@ -106,7 +107,7 @@ def rates_of(study: Study, file: Path | None = None) -> Rates:
 
 def write_rates(rates: dict, device: str, out: Path) -> None:
     """Write measured rates for `rates_of`; `device` is cpu or cuda."""
-    out.write_text(json.dumps({"for": device, **rates}, indent=1) + "\n")
+    write_plain_json(out, {"for": device, **rates})
 
 
 def _read(file: Path, device: str) -> dict:
