@@ -17,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # disk, or every job of a study compiles all its imports again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: run plan test check clean bench-match bench-train bench-formats bench-gpu
+.PHONY: run plan test test-slurm check clean bench-match bench-train bench-formats bench-gpu
 
 # Snakemake reads a --configfile before the Snakefile can check it, so `validate` comes first and reports mistakes in
 # one line.
@@ -31,7 +31,11 @@ plan: .venv/ready
 
 # Two workers with one thread each. All tests of a file run in one worker, because they share costly fixtures.
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --ignore tests/slurm
+
+# A Slurm cluster of one node, made on the spot: needs root, and Debian's slurm-wlm and munge.
+test-slurm: .venv/ready-test
+	$(BIN)/python -m pytest tests/slurm --verbose --exitfirst --durations 0 -rs
 
 # Style and workflow checks that need no computation.
 check: .venv/ready-test
@@ -60,7 +64,7 @@ bench-gpu: .venv/ready-test
 
 # SAEDashboard asks for older packages than this project's; its classes of files need none of them.
 .venv/ready-test: .venv/ready
-	$(INSTALL) --editable '.[all,embedded,test]'
+	$(INSTALL) --editable '.[all,embedded,slurm,test]'
 	$(INSTALL) --no-deps sae-dashboard
 	touch $@
 

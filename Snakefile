@@ -23,7 +23,10 @@ LIBRARY = str(ROOT / "workflow")
 sys.path.insert(0, LIBRARY)
 os.environ.update(
     PYTHONPATH=os.pathsep.join(filter(None, [LIBRARY, os.environ.get("PYTHONPATH")])),
-    PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]),
+    # `sbatch` and `sacct` in the profile's folder hold out while a Slurm cluster's controller is away.
+    PATH=os.pathsep.join(
+        [str(Path(sys.executable).parent), str(ROOT / "profiles" / "slurm" / "bin"), *os.get_exec_path()]
+    ),
 )
 
 

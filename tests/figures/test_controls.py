@@ -7,7 +7,7 @@ import pytest
 from sae_stability import files
 from sae_stability.errors import StudyError
 from sae_stability.figures import drawings, registry
-from sae_stability.figures.control_words import claims, what_is_left
+from sae_stability.figures.control_words import beside_controls, verdicts, what_is_left
 from sae_stability.figures.selection import rows_where
 from sae_stability.figures.summary import summary
 from sae_stability.interpret.samples import NEAR
@@ -60,7 +60,7 @@ def test_a_score_of_a_cohort_without_overlap_tables_is_refused(make):
 
 
 @pytest.mark.parametrize(
-    ("base", "held", "fvus", "verdicts"),
+    ("base", "held", "fvus", "expected"),
     [
         ((0.3, 0.4), (0.1,), (0.1, 0.2), ["better than every control"] * 3),
         ((0.3, 0.4), (0.35,), (0.2, 0.1), ["no better than frozen"] * 3),
@@ -68,17 +68,23 @@ def test_a_score_of_a_cohort_without_overlap_tables_is_refused(make):
         ((0.3, 0.5), (0.3,), (0.1, 0.1), ["no better than frozen"] * 3),
     ],
 )
-def test_a_claim_stands_where_the_base_is_better_beyond_the_spread(make, base, held, fvus, verdicts):
+def test_a_claim_stands_where_the_base_is_better_beyond_the_spread(make, base, held, fvus, expected):
     inputs = [("trained", folder_of(make, "base", *base)), ("frozen", folder_of(make, "held", *held))]
     inputs += [(c, make.evaluation(f"{c}/seed-0", fvu=fvu)) for c, fvu in zip(("base", "held"), fvus, strict=True)]
-    *found, scores = claims(table_of(inputs))
-    assert [clause.rpartition(": ")[2] for clause in found] == verdicts
-    assert found[2].startswith(f"Reconstruction (FVU, lower is better): trained {fvus[0]:.3f} (n = 1); ")
+    table = table_of(inputs)
+    *found, scores = verdicts(table)
+    assert [clause.rpartition(": ")[2] for clause in found] == expected
     assert scores == "Scores: not measured"
+    heading, (trained, frozen) = beside_controls(table)
+    assert heading == ["cohort", "Sharing", "Sharing among live latents", "Reconstruction (FVU, lower is better)"]
+    assert (trained[0], frozen[0]) == ("trained", "frozen")
+    assert trained[3] == f"{fvus[0]:.3f} (n = 1)"
+    # In bold, what does as well as the base.
+    assert [cell.startswith("**") for cell in frozen[1:]] == ["no better" in verdict for verdict in expected]
 
 
 def test_the_summary_says_what_the_controls_leave(make, tmp_path):
-    base, held = make.cohort("base"), make.cohort("held", shared=0.0)
+    base, held = make.cohort("base"), make.cohort("held")  # which shares as much
     table = table_of([("trained", base.overlap), ("frozen_", held.overlap)])
     path = tmp_path / "controls.parquet"
     files.write_table(path, table)
@@ -90,7 +96,7 @@ def test_the_summary_says_what_the_controls_leave(make, tmp_path):
 
 
 def cohort(slug: str, control: str | None = None, pass_: str = "p") -> SimpleNamespace:
-    return SimpleNamespace(slug=slug, control=control, pass_=pass_)
+    return SimpleNamespace(slug=slug, control=control, pass_=pass_, seeds=(0, 1))
 
 
 @pytest.mark.parametrize(

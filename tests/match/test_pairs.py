@@ -8,7 +8,7 @@ from safetensors.numpy import load_file, save_file
 
 from sae_stability import sae
 from sae_stability.errors import StudyError
-from sae_stability.files import read_metadata, read_table
+from sae_stability.files import read_json, read_metadata, read_table
 from sae_stability.match import pairs as pairs_module
 from sae_stability.match.floors import write_floor, write_floors
 from sae_stability.match.pairs import match_pair
@@ -37,13 +37,20 @@ def test_a_match_file_holds_both_assignments_and_their_certificates(tmp_path):
         assert sorted(table[f"counterpart_{side}"]) == list(range(20))
         assert metadata[side]["objective"] == pytest.approx(table[f"cosine_{side}"].sum())
         assert 0 <= metadata[side]["gap"] <= 20e-6
-        assert metadata[side]["seconds"] > 0
-        assert metadata[side]["peak_bytes"] > 0
         assert (table[f"best_{side}_cosine"] >= table[f"cosine_{side}"]).all()
         reverse = table[f"reverse_best_{side}_cosine"].to_numpy()
         assert (reverse[table[f"counterpart_{side}"]] >= table[f"cosine_{side}"]).all()
     assert table["alive"].all()
     assert table["alive_b"].tolist() == [False] + [True] * 19
+
+
+def test_a_match_file_has_the_same_bytes_each_time_and_the_timing_stands_beside_it(tmp_path):
+    call = paths(tmp_path)
+    for name in ("first", "second"):
+        match_pair(**call | {"out": tmp_path / f"{name}.parquet"})
+        spent = read_json(tmp_path / f"{name}.timing.json")
+        assert all(spent[side]["seconds"] > 0 and spent[side]["peak_bytes"] > 0 for side in ("encoder", "decoder"))
+    assert (tmp_path / "first.parquet").read_bytes() == (tmp_path / "second.parquet").read_bytes()
 
 
 def test_pairs_matched_together_equal_pairs_matched_alone(tmp_path):

@@ -1,5 +1,7 @@
 """Sentences appear with their condition and vanish with it."""
 
+import itertools
+
 import pandas as pd
 import pytest
 
@@ -25,7 +27,7 @@ def evidence(tmp_path):
 
 
 def said(found: Evidence) -> str:
-    return " ".join([*claims.abstract(found), *claims.may_claim(found)])
+    return " ".join([*itertools.chain(*claims.abstract(found)), *claims.may_claim(found)])
 
 
 # What must be in a study's words, what changes it, and what takes the words away.
@@ -75,3 +77,29 @@ def test_the_course_of_a_sweep_is_told_as_it_is(evidence, fractions: list[float]
 def test_the_abstract_answers_about_the_consensus(evidence):
     rows = pd.DataFrame({"panel": ["curve"], "group": ["seed"], "x": [0], "value": [0.2], "cohort": ["base"]})
     assert "No latent is shared by two seeds of base" in said(evidence(figures=[Drawn("consensus", rows, None)]))
+
+
+def test_unshared_latents_are_held_against_chance_and_against_the_best_control(evidence):
+    scores = pd.DataFrame({"shared_with": [0, 0, 0, 0, 4], "score": [0.55, 0.65, 0.75, 0.85, 0.95]})
+    scores = scores.assign(row="latent", source="trained", explained_by="own", n_others=4, n=2)
+    chance = pd.DataFrame({"row": ["chance"], "source": ["floor"], "score": [0.5], "high": [0.7], "shared_with": [-1]})
+    table = pd.concat([scores, scores.assign(row="mean"), chance]).assign(explainer="words", scorer="detection")
+    sharers = Drawn("score-sharers", table, None)
+    alone = said(evidence(figures=[sharers]))
+    assert (
+        "Of 4 latents that no other seed shares, 50.0% score above 0.70, below which 95% of chance scores lie." in alone
+    )
+
+    controls = pd.DataFrame(
+        {
+            "value": ["trained", "frozen", "frozen", "soft"],
+            "x": [0.0, 1, 1, 2],
+            "fraction": [0.9, 0.7, 0.9, 0.6],
+            "scorer": "words/detection",
+        }
+    )
+    controls = controls.assign(source="trained", statistic="balanced_accuracy", latents="live")
+    beside = said(evidence(figures=[sharers, Drawn("controls", controls, None)]))
+    assert "and 25.0% above 0.80, the mean score of the control that scores best (frozen)." in beside
+    of_another = Drawn("controls", controls.assign(scorer="words/fuzzing"), None)
+    assert "control that scores best" not in said(evidence(figures=[sharers, of_another]))

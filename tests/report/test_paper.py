@@ -96,7 +96,7 @@ def test_published_values_stand_beside_the_run_s_own(whole: dict, study_with):
 
 def test_text_of_a_study_never_turns_into_markup(study_with):
     given = study_with("seeds")
-    facts = FACTS | {"about": HOSTILE, "models": [HOSTILE], "cohorts": {HOSTILE: {HOSTILE: HOSTILE}}}
+    facts = FACTS | {"about": HOSTILE, "models": [HOSTILE], "cohorts": {"base": {}, HOSTILE: {HOSTILE: HOSTILE}}}
     page = written(given | {"facts": facts, "study": HOSTILE})
     assert page.tags.count("script") == 1
     assert page.text.count('</p><script>alert(1)</script> #panic("x") $ {{ 1 }} *b*') >= 4

@@ -17,7 +17,8 @@ def told(tmp_path):
         file = tmp_path / f"{kind}.parquet"
         tables.write_table(figure=kind, input=study_inputs(Maker(tmp_path), kind, **options), out=file)
         figure = Drawn(kind, change(pd.read_parquet(file)), None)
-        return " ".join(seed_features.sentences(Evidence("s", "base", {}, None, [figure])))
+        found = Evidence("s", "base", {}, None, [figure])
+        return " ".join([*seed_features.of_several_seeds(found), *seed_features.of_one_seed(found)])
 
     return tell
 

@@ -34,8 +34,8 @@ for _pass in study.passes.values():
             threads: 8
             resources:
                 gpu=stages.activations.job_gpus(study, _pass),
-                mem_mb=stages.activations.memory(_pass),
-                runtime=720,
+                mem_mb=growing(stages.activations.memory(_pass)),
+                runtime=growing(720),
             params:
                 # Not in the command itself: a job runs that after the loop, when `_pass` is the last pass.
                 verb=stages.activations.verb(_pass),

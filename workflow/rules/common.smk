@@ -50,6 +50,11 @@ if workflow.is_main_process and any(re.match("--forc|-[a-zA-Z]*[FRf]", word) for
         print(note, file=sys.stderr)
 
 
+def growing(amount):
+    """Memory or time of a job, a number or a function of wildcards: twice as much in each attempt."""
+    return lambda wildcards, attempt: (amount(wildcards) if callable(amount) else amount) * 2 ** (attempt - 1)
+
+
 def any_of(names) -> str:
     """A wildcard's pattern that matches these names and no other."""
     return "|".join(re.escape(str(name)) for name in names) or "(?!)"

@@ -24,8 +24,8 @@ for _cohort in pipeline.unfinished["consensus"]:
         threads: stages.consensus.threads(study.cohorts[_cohort])
         resources:
             gpu=GPUS,
-            mem_mb=stages.consensus.memory(study.cohorts[_cohort]),
-            runtime=720,
+            mem_mb=growing(stages.consensus.memory(study.cohorts[_cohort])),
+            runtime=growing(720),
         params:
             settings=stages.consensus.command(pipeline, study.cohorts[_cohort]),
             out=subpath(output[0], parent=True),

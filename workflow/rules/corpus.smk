@@ -22,8 +22,8 @@ for _slug in pipeline.unfinished["corpus"]:
             ENVIRONMENT
         threads: 4
         resources:
-            mem_mb=stages.corpus.MEMORY,
-            runtime=stages.corpus.minutes(_tokens),
+            mem_mb=growing(stages.corpus.MEMORY),
+            runtime=growing(stages.corpus.minutes(_tokens)),
         params:
             out=subpath(output[0], parent=True),
             # Text of the study comes from a function: Snakemake takes a {word} elsewhere for a wildcard.

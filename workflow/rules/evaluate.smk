@@ -23,8 +23,8 @@ for _seeds, _cohorts in stages.evaluate.jobs(pipeline).items():
         threads: lambda wildcards: stages.evaluate.threads(cohort_of(wildcards))
         resources:
             gpu=GPUS,
-            mem_mb=lambda wildcards: stages.evaluate.memory(cohort_of(wildcards)),
-            runtime=60 * len(_seeds),
+            mem_mb=growing(lambda wildcards: stages.evaluate.memory(cohort_of(wildcards))),
+            runtime=growing(60 * len(_seeds)),
         params:
             settings=lambda wildcards, seeds=_seeds: stages.evaluate.command(pipeline, cohort_of(wildcards), seeds),
         shell:

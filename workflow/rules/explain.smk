@@ -21,8 +21,8 @@ for _job in stages.explain.jobs(pipeline):
         threads: stages.judges.threads(study, _job[0])
         resources:
             gpu=GPUS if stages.judges.computes(study, _job[0]) else 0,
-            mem_mb=stages.explain.memory(pipeline, _job[1], _job[0]),
-            runtime=1440,
+            mem_mb=growing(stages.explain.memory(pipeline, _job[1], _job[0])),
+            runtime=growing(1440),
         params:
             settings=stages.explain.command(pipeline, _job),
         shell:
@@ -42,8 +42,8 @@ rule explanation_similarity:
     threads: 2
     resources:
         gpu=GPUS,
-        mem_mb=6000,
-        runtime=60,
+        mem_mb=growing(6000),
+        runtime=growing(60),
     params:
         settings=lambda wildcards: stages.similarity.command(pipeline, wildcards.explainer, wildcards.cohort),
     shell:

@@ -20,8 +20,8 @@ if pipeline.unfinished["explorer"]:
         conda:
             ENVIRONMENT
         resources:
-            mem_mb=stages.explorer.memory(pipeline),
-            runtime=120,
+            mem_mb=growing(stages.explorer.memory(pipeline)),
+            runtime=growing(120),
         params:
             settings=lambda wildcards: stages.explorer.command(pipeline),
             out=subpath(output[0], parent=True),

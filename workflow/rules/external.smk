@@ -44,7 +44,7 @@ for _cohort, _seeds in stages.external.jobs(pipeline).items():
         conda:
             ENVIRONMENT
         resources:
-            mem_mb=stages.external.memory(study.cohorts[_cohort]),
+            mem_mb=growing(stages.external.memory(study.cohorts[_cohort])),
         params:
             settings=lambda wildcards, cohort=study.cohorts[_cohort]: stages.external.command(
                 pipeline, cohort, int(wildcards.seed)

@@ -24,8 +24,8 @@ for _tokens in stages.fresh_tokens.token_sets(study):
             ENVIRONMENT
         threads: 4
         resources:
-            mem_mb=stages.corpus.MEMORY,
-            runtime=stages.corpus.minutes(_tokens),
+            mem_mb=growing(stages.corpus.MEMORY),
+            runtime=growing(stages.corpus.minutes(_tokens)),
         params:
             tokens=subpath(input[0], parent=True),
             out=subpath(output[0], parent=True),
@@ -53,8 +53,8 @@ for _cohort, _names in stages.firing.jobs(pipeline).items():
         threads: stages.firing.threads(pipeline, _names)
         resources:
             gpu=GPUS,
-            mem_mb=stages.firing.memory(pipeline, _names),
-            runtime=720,
+            mem_mb=growing(stages.firing.memory(pipeline, _names)),
+            runtime=growing(720),
         params:
             settings=stages.firing.command(pipeline, _names),
         shell:

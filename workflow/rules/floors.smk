@@ -20,8 +20,8 @@ for _name, _repeats in stages.floors.jobs(pipeline).items():
             ENVIRONMENT
         threads: stages.match.threads(_shape[0])
         resources:
-            mem_mb=stages.match.memory(*_shape),
-            runtime=120,
+            mem_mb=growing(stages.match.memory(*_shape)),
+            runtime=growing(120),
         params:
             settings=stages.floors.command(pipeline, _repeats),
         shell:

@@ -23,8 +23,8 @@ for _name, _pairs in stages.match.jobs(pipeline).items():
             ENVIRONMENT
         threads: stages.match.threads(_shape[0])
         resources:
-            mem_mb=stages.match.memory(*_shape),
-            runtime=120,
+            mem_mb=growing(stages.match.memory(*_shape)),
+            runtime=growing(120),
         params:
             settings=stages.match.command(pipeline, _pairs),
         shell:

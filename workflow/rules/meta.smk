@@ -22,8 +22,8 @@ for _cohort in stages.meta.jobs(pipeline):
             ENVIRONMENT
         threads: stages.meta.threads(study.cohorts[_cohort])
         resources:
-            mem_mb=stages.meta.memory(study, study.cohorts[_cohort]),
-            runtime=720,
+            mem_mb=growing(stages.meta.memory(study, study.cohorts[_cohort])),
+            runtime=growing(720),
         params:
             settings=stages.meta.command(pipeline, study.cohorts[_cohort]),
         shell:

@@ -19,8 +19,8 @@ rule overlap:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         settings=lambda wildcards: stages.overlap.command(pipeline, cohort_of(wildcards)),
         out=subpath(output[0], parent=True),

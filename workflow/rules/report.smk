@@ -19,8 +19,8 @@ if pipeline.unfinished["report"]:
         conda:
             ENVIRONMENT
         resources:
-            mem_mb=3000,
-            runtime=20,
+            mem_mb=growing(3000),
+            runtime=growing(20),
         params:
             settings=lambda wildcards: stages.report.command(pipeline),
         shell:

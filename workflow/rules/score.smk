@@ -21,8 +21,8 @@ for _job in stages.score.jobs(pipeline):
         threads: stages.judges.threads(study, stages.score.judge(study, _job))
         resources:
             gpu=GPUS if stages.judges.computes(study, stages.score.judge(study, _job)) else 0,
-            mem_mb=stages.explain.memory(pipeline, _job[2], stages.score.judge(study, _job)),
-            runtime=1440,
+            mem_mb=growing(stages.explain.memory(pipeline, _job[2], stages.score.judge(study, _job))),
+            runtime=growing(1440),
         params:
             settings=stages.score.command(pipeline, _job),
         shell:
@@ -40,8 +40,8 @@ rule score_summary:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         settings=lambda wildcards: stages.score_summary.command(
             pipeline, wildcards.explainer, wildcards.scorer, wildcards.cohort

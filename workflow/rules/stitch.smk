@@ -24,8 +24,8 @@ for _stitch, _numbers in stages.stitch.jobs(pipeline).items():
         threads: stages.stitch.threads(pipeline, _stitch)
         resources:
             gpu=GPUS,
-            mem_mb=stages.stitch.memory(pipeline, _stitch),
-            runtime=720,
+            mem_mb=growing(stages.stitch.memory(pipeline, _stitch)),
+            runtime=growing(720),
         params:
             settings=stages.stitch.command(pipeline, _stitch, _numbers),
         shell:

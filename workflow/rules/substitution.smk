@@ -23,8 +23,8 @@ for _cohort, _pairs in stages.substitution.jobs(pipeline).items():
         threads: stages.substitution.threads(pipeline, _pairs)
         resources:
             gpu=GPUS,
-            mem_mb=stages.substitution.memory(pipeline, _pairs),
-            runtime=720,
+            mem_mb=growing(stages.substitution.memory(pipeline, _pairs)),
+            runtime=growing(720),
         params:
             settings=stages.substitution.command(pipeline, _pairs),
         shell:

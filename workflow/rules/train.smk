@@ -29,8 +29,8 @@ for _block, _cohorts in stages.train.jobs(pipeline).items():
         threads: lambda wildcards, block=_block: stages.train.threads(cohort_of(wildcards), len(block))
         resources:
             gpu=GPUS,
-            mem_mb=lambda wildcards, block=_block: stages.train.memory(cohort_of(wildcards), len(block)),
-            runtime=720,
+            mem_mb=growing(lambda wildcards, block=_block: stages.train.memory(cohort_of(wildcards), len(block))),
+            runtime=growing(720),
         params:
             chunk=subpath(input.manifest, parent=True),
             settings=lambda wildcards, block=_block: stages.train.command(
@@ -61,8 +61,8 @@ for _block, _cohorts in stages.train.jobs(pipeline).items():
         threads: lambda wildcards, block=_block: stages.train.threads(cohort_of(wildcards), len(block))
         resources:
             gpu=GPUS,
-            mem_mb=lambda wildcards, block=_block: stages.train.memory(cohort_of(wildcards), len(block)),
-            runtime=720,
+            mem_mb=growing(lambda wildcards, block=_block: stages.train.memory(cohort_of(wildcards), len(block))),
+            runtime=growing(720),
         params:
             chunk=subpath(input.manifest, parent=True),
             settings=lambda wildcards, block=_block: stages.train.command(

@@ -1,5 +1,7 @@
 """What controls leave of the claims about a cohort, in words, from the table of the figure `controls`."""
 
+from typing import NamedTuple
+
 import pandas as pd
 
 from sae_stability.figures import phrases
@@ -19,42 +21,87 @@ BY_CONSTRUCTION = (
 
 
 def what_is_left(table: pd.DataFrame) -> str:
-    """One paragraph: for each claim, the base beside its controls, and which controls do as well."""
+    """One paragraph: for each claim, which controls do as well as the base."""
     return (
         "**What the controls leave of each claim.** A claim stands only as far as the base does better than every "
-        f"control. {'. '.join(claims(table))}. {BY_CONSTRUCTION} A control that reconstructs or scores as well as the "
-        "base shows that this number does not speak for the learned directions."
+        f"control. {'. '.join(verdicts(table))}. {BY_CONSTRUCTION} A control that reconstructs or scores as well as "
+        "the base shows that this number does not speak for the learned directions."
     )
 
 
-def claims(table: pd.DataFrame) -> list[str]:
-    """For each claim a clause: the base and its controls with their numbers, and which controls do as well."""
+def verdicts(table: pd.DataFrame) -> list[str]:
+    """For each claim a clause: which controls do as well as the base."""
+    found = [_verdict(claim) for claim in _claims(table)]
+    return found if any(claim.is_score for claim in _claims(table)) else [*found, "Scores: not measured"]
+
+
+def beside_controls(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """The base and its controls, a row each, with a column for each claim; in bold what does as well as the base.
+
+    Returns:
+        The heading, and the rows.
+    """
+    claims = _claims(table)
+    trained = rows_where(table, source="trained").sort_values("x", kind="stable")
+    rows = [
+        [phrases.escape(cohort), *(_cell(claim, cohort) for claim in claims)]
+        for cohort in dict.fromkeys(map(str, trained["value"]))
+    ]
+    return ["cohort", *(claim.name for claim in claims)], rows
+
+
+class _Claim(NamedTuple):
+    """A claim about a cohort, and what speaks for it: the values of the base and of each control.
+
+    `own` is None where the base was not measured.
+    """
+
+    name: str
+    is_score: bool
+    base: str
+    own: pd.DataFrame | None
+    controls: dict[str, pd.DataFrame]
+
+    @property
+    def as_good(self) -> list[str]:
+        """The controls that the base does not exceed beyond the spread."""
+        if self.own is None:
+            return []
+        return [name for name, rows in self.controls.items() if not _all_better(self.own, rows)]
+
+
+def _claims(table: pd.DataFrame) -> list[_Claim]:
     trained = rows_where(table, source="trained")
     base = str(trained.loc[trained["x"].idxmin(), "value"])
-    found = [
-        _claim(rows_where(trained, statistic=statistic, latents=latents), base, name)
-        for statistic, latents, name in _CLAIMS
+    some = [
+        (name, False, rows_where(trained, statistic=statistic, latents=latents)) for statistic, latents, name in _CLAIMS
     ]
     scores = rows_where(trained, statistic="balanced_accuracy")
     for scorer in dict.fromkeys(scores["scorer"]):
-        rows = rows_where(scores, scorer=scorer)
-        found.append(_claim(rows, base, f"Score {phrases.escape(scorer)} (balanced accuracy, chance 50%)"))
-    return found if len(scores) else [*found, "Scores: not measured"]
+        some.append((f"Score {phrases.escape(scorer)} (chance 50%)", True, rows_where(scores, scorer=scorer)))
+    found = []
+    for name, is_score, rows in some:
+        known = rows.dropna(subset=["fraction"])
+        groups = {str(value): part for value, part in known.groupby("value", sort=False)}
+        found.append(_Claim(name, is_score, base, groups.pop(base, None), groups))
+    return found
 
 
-def _claim(rows: pd.DataFrame, base: str, name: str) -> str:
-    """The base's mean and the controls', and which controls the base does not exceed beyond the spread."""
-    rows = rows.dropna(subset=["fraction"])
-    groups = {str(value): some for value, some in rows.groupby("value", sort=False)}
-    own = groups.pop(base, None)
-    if own is None:
-        return f"{name}: not measured in the base"
-    if not groups:
-        return f"{name}: not measured in any control"
-    told = ", ".join(f"{phrases.escape(value)} {_mean(some)}" for value, some in groups.items())
-    as_good = [phrases.escape(value) for value, some in groups.items() if not _all_better(own, some)]
-    verdict = f"no better than {', '.join(as_good)}" if as_good else "better than every control"
-    return f"{name}: {phrases.escape(base)} {_mean(own)}; {told}: {verdict}"
+def _verdict(claim: _Claim) -> str:
+    if claim.own is None:
+        return f"{claim.name}: not measured in the base"
+    if not claim.controls:
+        return f"{claim.name}: not measured in any control"
+    if not claim.as_good:
+        return f"{claim.name}: better than every control"
+    return f"{claim.name}: no better than {', '.join(map(phrases.escape, claim.as_good))}"
+
+
+def _cell(claim: _Claim, cohort: str) -> str:
+    rows = claim.own if cohort == claim.base else claim.controls.get(cohort)
+    if rows is None:
+        return phrases.NOT_MEASURED
+    return f"**{_mean(rows)}**" if cohort in claim.as_good else _mean(rows)
 
 
 def _all_better(own: pd.DataFrame, others: pd.DataFrame) -> bool:

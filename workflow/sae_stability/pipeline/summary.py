@@ -78,5 +78,7 @@ def _about_activations(pass_: Pass) -> dict[str, object]:
     return {
         "model": pass_.model.name,
         "revision": pass_.model.revision,
+        "weights": None if pass_.model.random_seed is None else f"random, seed {pass_.model.random_seed}",
         "corpus": ", ".join(f"{name} {value}" for name, value in words.items()),
+        "order of tokens": "random" if pass_.tokens.shuffle_tokens else None,
     }

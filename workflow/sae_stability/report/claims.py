@@ -20,18 +20,19 @@ _MANY_DEAD = 0.05
 _SMALL = 0.1
 
 
-def abstract(found: Evidence) -> list[str]:
-    """The abstract, a sentence each."""
+def abstract(found: Evidence) -> list[list[str]]:
+    """The abstract: its paragraphs, of a sentence each. One may be empty."""
     return [
-        _what_was_compared(found),
-        f"**{summary.answer(found.numbers)}**",
-        *_beside_the_floors(found),
-        *_live(found),
-        *_only_in_base(found),
-        *_controls(found),
-        *_sweeps(found),
-        *_scores(found),
-        *seed_features.sentences(found),
+        [
+            _what_was_compared(found),
+            f"**{summary.answer(found.numbers)}**",
+            *_beside_the_floors(found),
+            *_live(found),
+            *_only_in_base(found),
+        ],
+        [*_controls(found), *_sweeps(found), *_scores(found)],
+        list(seed_features.of_several_seeds(found)),
+        list(seed_features.of_one_seed(found)),
     ]
 
 
@@ -141,6 +142,38 @@ def _scores(found: Evidence) -> Iterator[str]:
                 f"Explanations of latents score {' and '.join(told)}; explanations of other latents, which is "
                 f"chance, {chance.iloc[0]:.2f} (balanced accuracy)."
             )
+        yield from _unshared_scores(found, figure.table)
+
+
+def _unshared_scores(found: Evidence, table: pd.DataFrame) -> Iterator[str]:
+    """Which part of the latents that no other seed shares scores above chance, and above the controls."""
+    scores = rows_where(table, source="trained", row="latent", shared_with=0)["score"].dropna()
+    chance = rows_where(table, row="chance")["high"].dropna()
+    if scores.empty or chance.empty:
+        return
+    text = (
+        f"Of {phrases.count(len(scores), 'latent')} that no other seed shares, "
+        f"{phrases.percent((scores > chance.iloc[0]).mean())} score above {chance.iloc[0]:.2f}, below which 95% of "
+        "chance scores lie"
+    )
+    if means := _control_scores(found, f"{table['explainer'].iloc[0]}/{table['scorer'].iloc[0]}"):
+        best = max(means, key=means.__getitem__)
+        text += (
+            f", and {phrases.percent((scores > means[best]).mean())} above {means[best]:.2f}, the mean score of the "
+            f"control that scores best ({phrases.escape(best)})"
+        )
+    yield text + "."
+
+
+def _control_scores(found: Evidence, scorer: str) -> dict[str, float]:
+    """The mean score of each control, over its SAEs."""
+    means: dict[str, float] = {}
+    for figure in found.of_kind("controls"):
+        trained = rows_where(figure.table, source="trained")
+        base = trained.loc[trained["x"].idxmin(), "value"]
+        rows = rows_where(trained, statistic="balanced_accuracy", scorer=scorer).dropna(subset=["fraction"])
+        means |= rows[rows["value"] != base].groupby("value")["fraction"].mean().to_dict()
+    return means
 
 
 def _conclusions(found: Evidence) -> Iterator[str]:

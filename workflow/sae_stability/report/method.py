@@ -12,21 +12,31 @@ QUESTION = (
 )
 
 
+_SEEDS = "seeds"
+
+
 def data(found: Evidence) -> list[Block]:
     """What was read, and which cohorts were compared."""
     facts = found.facts
-    shared = "; ".join(f"{name} {phrases.escape(value)}" for name, value in facts["alike"].items())
-    names = list(dict.fromkeys(name for told in facts["cohorts"].values() for name in told))
-    rows = [
-        (phrases.escape(cohort), *(phrases.escape(told.get(name, "")) for name in names))
-        for cohort, told in facts["cohorts"].items()
+    told = {cohort: facts["alike"] | settings for cohort, settings in facts["cohorts"].items()}
+    base = told.pop(found.base)
+    settings = [(phrases.escape(name), phrases.escape(value)) for name, value in base.items()]
+    others = [
+        tuple(map(phrases.escape, (cohort, settings.get(_SEEDS, ""), _unlike(settings, base))))
+        for cohort, settings in told.items()
     ]
     return [
         *paragraph(phrases.escape(facts["about"]) if facts["about"] else ""),
-        *paragraph(f"The base cohort is {phrases.escape(found.base)}."),
-        *paragraph(f"Alike in all cohorts: {shared}." if shared else ""),
-        *(table("The cohorts, where they differ", ("cohort", *names), rows) if names else []),
+        *table(f"The base cohort, {phrases.escape(found.base)}", ("setting", "value"), settings),
+        *table("The other cohorts", ("cohort", _SEEDS, "where it differs from the base"), others),
     ]
+
+
+def _unlike(settings: dict[str, str], base: dict[str, str]) -> str:
+    """The settings of a cohort that are not the base's, without its seeds."""
+    found = [f"{name}: {value}" for name, value in settings.items() if value != base.get(name)]
+    found += [f"no {name}" for name in base if name not in settings]
+    return "; ".join(text for text in found if _SEEDS not in text.partition(":")[0]) or "in its seeds alone"
 
 
 def method(found: Evidence, sections: list[str]) -> list[Block]:

@@ -76,7 +76,7 @@ def compose(found: Evidence, records: list[Path]) -> Paper:
         "latents, k and tokens."
     )
     sections = [
-        Section("abstract", "Abstract", paragraph(*claims.abstract(found))),
+        Section("abstract", "Abstract", [block for part in claims.abstract(found) for block in paragraph(*part)]),
         Section("question", "Question", paragraph(method.QUESTION)),
         Section("data", "Data and models", method.data(found)),
         Section("method", "Method", method.method(found, names)),

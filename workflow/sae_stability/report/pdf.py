@@ -18,6 +18,7 @@ _LAYOUT = """
 #set table(stroke: (x, y) => (bottom: if y == 0 {{ 0.8pt }} else {{ 0.3pt + luma(180) }}), inset: (x: 3pt, y: 3pt))
 #show table: set text(size: 7.5pt)
 #show table: set par(justify: false)
+#show table: it => {{ show regex("\\S{{24,}}"): word => word.text.clusters().join(sym.zws); it }}
 #show table.cell.where(y: 0): strong
 #show heading: set block(above: 1.6em, below: 0.8em)
 #show figure: set block(breakable: true)

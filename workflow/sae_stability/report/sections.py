@@ -5,7 +5,7 @@ A study without figures of a section has a paper without that section.
 
 from sae_stability.figures import control_words, summary
 from sae_stability.report.blocks import Block, Section, paragraph, table
-from sae_stability.report.evidence import Evidence
+from sae_stability.report.evidence import Drawn, Evidence
 from sae_stability.report.markup import list_table
 
 _TITLES = {
@@ -85,11 +85,22 @@ def results(found: Evidence) -> list[Section]:
         figures = [figure for figure in found.figures if section_of(figure.kind) == name]
         first = _overlap(found) if name == "overlap" else []
         if name == "controls":
-            first = [block for figure in figures for block in paragraph(control_words.what_is_left(figure.table))]
+            first = [block for figure in figures for block in _controls(figure)]
         if figures or first:
             said = paragraph(_INTRODUCTIONS.get(name, ""))
             sections.append(Section(name, title, [*said, *first, *(figure.picture for figure in figures)]))
     return sections
+
+
+def _controls(figure: Drawn) -> list[Block]:
+    """What the controls leave of each claim, and the numbers behind it."""
+    return [
+        *paragraph(control_words.what_is_left(figure.table)),
+        *table(
+            "The base beside its controls; in bold, what does as well as the base",
+            *control_words.beside_controls(figure.table),
+        ),
+    ]
 
 
 def _overlap(found: Evidence) -> list[Block]:

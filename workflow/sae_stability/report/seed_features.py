@@ -12,11 +12,15 @@ from sae_stability.figures.selection import rows_where
 from sae_stability.report.evidence import Evidence
 
 
-def sentences(found: Evidence) -> Iterator[str]:
-    """The sentences, for every figure that they can be told from."""
+def of_several_seeds(found: Evidence) -> Iterator[str]:
+    """What the features that several seeds find explain, and whether a further seed finds them."""
     for figure in found.of_kind("consensus"):
         yield from _consensus(figure.table)
         yield from _left_out(figure.table)
+
+
+def of_one_seed(found: Evidence) -> Iterator[str]:
+    """What the latents of one seed alone bring to another SAE, and whether meta-latents are more stable."""
     for figure in found.of_kind("insertion"):
         yield from _seed_specific(figure.table)
     for figure in found.of_kind("meta"):

@@ -83,7 +83,7 @@ def caption(table: pd.DataFrame) -> str:
     scored = rows_where(table, statistic="balanced_accuracy", source="trained")
     shuffled = rows_where(table, statistic="balanced_accuracy", source="shuffled")["fraction"]
     sentences = [
-        f"{'; '.join(control_words.claims(table))}.",
+        f"{'; '.join(control_words.verdicts(table))}.",
         f"For *shared*, {phrases.floor_of(table)}; n counts pairs for sharing, and SAEs for FVU and scores.",
         phrases.definition(table["threshold"].iloc[0]),
         control_words.BY_CONSTRUCTION,

@@ -58,7 +58,7 @@ def train_chunk(
             chunk 0 itself.
         previous: state file after chunk `chunk_index` - 1; None for chunk 0.
         out: SAE folder to write after the last chunk: `sae.safetensors`, `cfg.json`, `metrics.json`,
-            `history.parquet`, and `timing.json` (the only file whose bytes differ between runs).
+            `history.parquet`, and `timing.json` (its bytes differ between runs).
         state_out: state file to write after this chunk.
         checkpoint: file that a killed job resumes from; removed at the end.
         checkpoint_seconds: time between checkpoints in seconds; 0 writes one after every step. If writing takes more
