@@ -25,7 +25,7 @@ run: .venv/ready $(if $(filter %language-model.yaml,$(STUDY)),$(LANGUAGE_MODEL)/
 	$(if $(STUDY),$(BIN)/python -m sae_stability validate "$(STUDY)")
 	$(BIN)/snakemake --cores $(CORES) $(if $(STUDY),--configfile "$(STUDY)")
 
-plan: .venv/ready
+plan: .venv/ready $(if $(filter %language-model.yaml,$(STUDY)),$(LANGUAGE_MODEL)/config.json)
 	$(if $(STUDY),$(BIN)/python -m sae_stability validate "$(STUDY)")
 	$(BIN)/python -m sae_stability plan $(if $(STUDY),"$(STUDY)") --workers $(WORKERS) $(if $(RATES),--rates "$(RATES)")
 
