@@ -1,4 +1,4 @@
-"""Can everyone read the explorer? axe-core checks every kind of page in both themes and on a phone."""
+"""Can everyone read the explorer and the paper? axe-core checks both themes, and a phone's width."""
 
 import hashlib
 import json
@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from sae_stability.report.paper import write_report
 from tests.browser import chromium
 from tests.browser.test_explorer import PAGES, home, page, site  # noqa: F401 - fixtures
+from tests.report.conftest import whole  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.skipif(chromium.installed() is None, reason="no Chromium: apt-get install chromium")
 
@@ -33,6 +35,18 @@ def test_no_page_has_a_serious_finding(home, page, width: int, theme: str):  # n
         page.open(home + hash, until)
         if some := findings(page):
             found[hash] = some
+    assert not found, json.dumps(found, indent=1)
+
+
+def test_the_paper_has_no_serious_finding(page, whole):  # noqa: F811
+    write_report(**whole)
+    found = {}
+    for width, theme in ((1100, "light"), (1100, "dark"), (390, "light")):
+        page.look(width=width, theme=theme)
+        page.open(whole["html"].as_uri())
+        if some := findings(page):
+            found[f"{width}, {theme}"] = some
+        assert page.run("document.documentElement.scrollWidth") <= width
     assert not found, json.dumps(found, indent=1)
 
 

@@ -48,7 +48,7 @@ def _block(block: Block) -> str:
         tag = "ol" if block.numbered else "ul"
         return f"<{tag}>{''.join(f'<li>{_spans(item)}</li>' for item in block.items)}</{tag}>"
     if isinstance(block, Equation):
-        return f'<math display="block">{block.formula.mathml}</math>'
+        return f'<math display="block" tabindex="0">{block.formula.mathml}</math>'
     return _table(block) if isinstance(block, Table) else _picture(block)
 
 

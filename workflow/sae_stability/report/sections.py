@@ -119,4 +119,4 @@ def _text_or_table(text: str) -> list[Block]:
 
 def _table_of(title: str, text: str) -> list[Block]:
     heading, *rows = list_table(text)
-    return table(title, heading, rows)
+    return table(title, [cell or "what" for cell in heading], rows)
