@@ -56,7 +56,7 @@ def test_every_package_that_the_base_installs_is_imported():
 def test_all_is_every_extra_that_people_use():
     (everything,) = EXTRAS["all"]
     assert everything.name == PROJECT["name"]
-    assert everything.extras == EXTRAS.keys() - {"all", "embedded", "language-model", "test"}
+    assert everything.extras == EXTRAS.keys() - {"all", "embedded", "language-model", "slurm", "test"}
 
 
 def test_the_pins_are_of_versions_that_are_allowed():

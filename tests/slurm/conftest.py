@@ -89,6 +89,15 @@ class Project:
         assert run.returncode == 0, self.log.read_text()[-6000:]
         return self.log.read_text()
 
+    def says(self, text: str, run: subprocess.Popen) -> None:
+        """Wait until a run prints the text."""
+        for _ in range(LIMIT):
+            if text in self.log.read_text():
+                return
+            assert run.poll() is None, f"the run ended without a word of {text!r}"
+            time.sleep(1)
+        raise TimeoutError(f"{text!r} was not said in {LIMIT} seconds")
+
     @property
     def log(self) -> Path:
         return self.folder / "run.log"
