@@ -4,8 +4,7 @@
     python bench/plan.py RUN --rates rates.json     # RUN: the folder of a finished `make run`
 
 The time of a job is that between its start and its end in Snakemake's records (RUN/.snakemake/metadata), times the
-processor cores that it had. Of an unfinished run only the stages count whose jobs are all done. A job that
-ran twice with other files counts twice.
+processor cores that it had. Of an unfinished run only the stages count whose jobs are all done.
 """
 
 import argparse
@@ -41,14 +40,16 @@ STAGES = {
 
 def jobs(run: Path) -> dict[str, list[float]]:
     """Core seconds of each job of a run, by stage."""
+    records = [json.loads(file.read_text()) for file in (run / ".snakemake" / "metadata").rglob("*") if file.is_file()]
     found = {}
-    for file in (run / ".snakemake" / "metadata").rglob("*"):
-        if file.is_file():
-            record = json.loads(file.read_text())
-            # A job has a record for each of its files.
-            found[record["shellcmd"]] = record["endtime"] - record["starttime"]
+    # A job has a record for each of its files. Of jobs that ran again with other files, the first time counts.
+    for record in sorted(records, key=lambda record: -record["starttime"]):
+        found[tuple(record["log"]) or record["shellcmd"]] = (
+            record["shellcmd"],
+            record["endtime"] - record["starttime"],
+        )
     spent = defaultdict(list)
-    for command, seconds in found.items():
+    for command, seconds in found.values():
         verb = re.search(r"python -m sae_stability (\S+)", command or "")
         threads = re.search(r"--threads (\d+)", command or "")
         if verb:

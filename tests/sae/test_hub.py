@@ -17,6 +17,7 @@ import pytest
 from sae_stability.errors import StudyError
 from sae_stability.sae import formats
 from sae_stability.sae.checkpoint_files import checked_folder, checkpoint_files
+from sae_stability.sae.hub import fetch as fetch_verb
 
 FIXTURES = Path(__file__).parent / "formats" / "fixtures"
 COMMIT = "0123456789" * 4
@@ -32,7 +33,12 @@ def sha1(content: bytes) -> str:
 
 
 class Hub(BaseHTTPRequestHandler):
-    """A minimal hub with one repository, someone/saes, at one commit."""
+    """A minimal hub with one repository, someone/saes, at one commit, and one that is gated, someone/gated.
+
+    The connections of `breaking` break in the middle of the weights, as when the other side vanishes.
+    """
+
+    breaking = 0
 
     def log_message(self, *_):
         pass
@@ -53,15 +59,36 @@ class Hub(BaseHTTPRequestHandler):
             return self.send(
                 200 if known else 404, json.dumps(value).encode(), body, {"X-Error-Code": "RevisionNotFound"}
             )
+        if path.startswith("/api/models/someone/gated"):
+            return self.send(403, b"{}", body, {"X-Error-Code": "GatedRepo"})
         content = REPOSITORY.get(path.removeprefix(f"/someone/saes/resolve/{COMMIT}/"))
         if content is None:
             return self.send(404, b"{}", body, {"X-Error-Code": "RepoNotFound"})
-        return self.send(200, content, body, {"ETag": f'"{sha1(content)}"', "X-Repo-Commit": COMMIT})
+        headers = {"ETag": f'"{sha1(content)}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
+        start = re.match(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        if start and body:
+            first, size = int(start[1]), len(content)
+            headers["Content-Range"] = f"bytes {first}-{size - 1}/{size}"
+            return self.send(206, content[first:], body, headers)
+        if body and Hub.breaking and path.endswith(".safetensors"):
+            Hub.breaking -= 1
+            return self.break_off(content, headers)
+        return self.send(200, content, body, headers)
+
+    def break_off(self, content: bytes, headers: dict):
+        """Promise all of the file, send half of it, and end the connection."""
+        self.send_response(200)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content[: len(content) // 2])
+        self.close_connection = True
 
     def send(self, code: int, content: bytes, body: bool, headers: dict):
         self.send_response(code)
         for name, value in headers.items():
-            if code == 200 or name == "X-Error-Code":
+            if code < 300 or name == "X-Error-Code":
                 self.send_header(name, value)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
@@ -78,7 +105,9 @@ def hub():
     server.shutdown()
 
 
-def fetch(hub: str, out: Path, *arguments: str) -> subprocess.CompletedProcess:
+def fetch(
+    hub: str, out: Path, *arguments: str, repo: str = "someone/saes", **variables: str
+) -> subprocess.CompletedProcess:
     environment = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
     library = str(Path(__file__).parents[2] / "workflow")
     environment |= {
@@ -86,8 +115,9 @@ def fetch(hub: str, out: Path, *arguments: str) -> subprocess.CompletedProcess:
         "HF_HUB_OFFLINE": "0",
         "PYTHONPATH": library,
         "HF_HOME": str(out.parent / "cache"),
+        **variables,
     }
-    command = [sys.executable, "-m", "sae_stability", "fetch", "--repo", "someone/saes", "--out", str(out), *arguments]
+    command = [sys.executable, "-m", "sae_stability", "fetch", "--repo", repo, "--out", str(out), *arguments]
     return subprocess.run(command, env=environment, text=True, capture_output=True, check=False, timeout=120)
 
 
@@ -102,6 +132,42 @@ def test_only_the_files_of_the_sae_are_downloaded(hub, tmp_path):
     assert files == [".fetched", "layers.0/seed1/cfg.json", "layers.0/seed1/sae.safetensors"]
     here, there = formats.read(FIXTURES / "sparsify-topk"), formats.read(tmp_path / "out" / "layers.0" / "seed1")
     assert np.array_equal(here.encoder, there.encoder)
+
+
+def test_a_connection_that_breaks_is_taken_up_again(hub, tmp_path):
+    Hub.breaking = 1
+    result = fetch(hub, tmp_path / "out", "--folder", "layers.0/seed1")
+    assert result.returncode == 0, result.stderr
+    assert Hub.breaking == 0, "the file was asked for"
+    formats.read(tmp_path / "out" / "layers.0" / "seed1")
+
+
+def test_an_error_of_the_http_library_is_one_line(tmp_path, monkeypatch):
+    import httpx
+    import huggingface_hub
+
+    def broken(*_, **__):
+        raise httpx.ReadError("[Errno 104] Connection reset by peer")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", broken)
+    with pytest.raises(StudyError, match=r"someone/saes at main: cannot be fetched from the hub .*Connection reset"):
+        fetch_verb(repo="someone/saes", folder="one", out=tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_gated_repository_is_named_with_what_to_do(hub, tmp_path):
+    result = fetch(hub, tmp_path / "out", "--folder", "one", repo="someone/gated")
+    assert result.returncode == 2
+    assert "error: someone/gated at main: cannot be fetched from the hub" in result.stderr
+    assert "gated" in result.stderr.replace("someone/gated", "")
+    assert "Traceback" not in result.stderr
+
+
+def test_without_network_a_download_is_one_line(tmp_path):
+    result = fetch("http://127.0.0.1:9", tmp_path / "out", "--folder", "layers.0/seed1", HF_HUB_OFFLINE="1")
+    assert result.returncode == 2
+    assert result.stderr.strip().splitlines()[-1].startswith("error: someone/saes at main: cannot be fetched")
+    assert "Traceback" not in result.stderr
 
 
 def test_a_flipped_bit_in_any_fetched_file_is_noticed_and_named(hub, tmp_path):

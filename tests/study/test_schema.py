@@ -28,6 +28,11 @@ ROOT = Path(__file__).parents[2]
         ("a: é\nb: \0x\n", "study.yaml, line 2: not valid YAML"),
         ("a: 1\nb: &b [*b]\n", "study.yaml, line 2: not valid YAML"),
         ("a: 1\nb: &b {c: *b}\n", "study.yaml, line 2: not valid YAML"),
+        ("a: 1\nb: " + "[" * 100_000 + "]" * 100_000, "study.yaml, line 2: more than 50 values inside each other"),
+        (
+            "a0: &a0 []\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 900)),
+            "stand for more than 50 values inside",
+        ),
     ],
     ids=[
         "key twice",
@@ -38,6 +43,8 @@ ROOT = Path(__file__).parents[2]
         "NUL",
         "list in itself",
         "map in itself",
+        "deep lists",
+        "deep aliases",
     ],
 )
 def test_bad_yaml_names_file_and_line(tmp_path, text, expected):
@@ -57,6 +64,17 @@ def test_numbers_that_yaml_takes_for_text_are_numbers(text, value):
     config = changed("tokens.tiny-web.train_tokens", text)
     assert Study.from_config(config).tokens["tiny-web"].train_tokens == value
     assert Study.from_config(changed("cohorts.base.learning_rate", "1e-3")).cohorts["base"].learning_rate == 1e-3
+
+
+def test_a_list_in_the_place_of_a_word_is_refused():
+    with pytest.raises(StudyError, match=r"passes.mlp.dtype: \[\"bfloat16\"\]: not possible here"):
+        Study.from_config(changed("passes.mlp.dtype", ["bfloat16"]))
+
+
+def test_a_long_name_is_cut():
+    with pytest.raises(StudyError) as error:
+        Study.from_config(changed("cohorts." + "long " * 1000, {}))
+    assert len(str(error.value)) < 300
 
 
 def entries(node: yaml.Node, path: tuple[str, ...] = ()):

@@ -4,6 +4,7 @@ Such a process holds Snakemake and other libraries, and nothing of the project: 
 project's own library from the copy that it runs in. Importing the others takes most of a small job's time.
 """
 
+import atexit
 import contextlib
 import json
 import multiprocessing
@@ -60,7 +61,12 @@ def _call(words: list[str], folder: Path, environment: dict[str, str], output: s
         # As for `python -m snakemake`.
         sys.path.insert(0, str(folder))
         sys.argv = ["snakemake", *words]
-        main(words)
+        # What this call registers for its end runs at its end, as in a process that was not forked.
+        atexit._clear()
+        try:
+            main(words)
+        finally:
+            atexit._run_exitfuncs()
 
 
 @contextlib.contextmanager

@@ -57,18 +57,25 @@ def of_base_alone(finished: Project, folder: Path, **pass_settings) -> Project:
     return project
 
 
-def test_a_study_killed_in_the_middle_goes_on_to_the_same_bytes(finished_matrix: Project, tmp_path: Path):
+def test_a_study_keeps_others_out_and_after_a_kill_goes_on_to_the_same_bytes(finished_matrix: Project, tmp_path: Path):
     project = of_base_alone(finished_matrix, tmp_path / "project")
     command = [sys.executable, "-m", "snakemake", "overlap_tables", "--cores", "2", "--configfile", "study.yaml"]
     process = subprocess.Popen(
         command, cwd=project.folder, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     wait_for(lambda: list(project.folder.glob("results/logs/train/**/*.log")), process)
-    time.sleep(1)
+    os.killpg(process.pid, signal.SIGSTOP)  # so that it does not end before the second run looks
+    before = project.files(".running")
+    second = project.snakemake("overlap_tables", check=False)
+    assert second.returncode
+    assert not second.jobs
+    assert f"error: results: another run (process {process.pid} on " in second.output
+    assert project.files(".running") == before
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    project.snakemake("--unlock")
-    project.snakemake("overlap_tables")
+    again = project.snakemake("overlap_tables")
+    assert f"(process {process.pid}) was killed; the lock that it left is removed" in again.output
+    assert not project.files(".running")
     for pattern in ("activations/**/*.*", "saes/base/**/*.safetensors", "evaluation/base/*", "overlap/base/*.parquet"):
         found = project.files(pattern)
         assert found

@@ -9,6 +9,7 @@ from snakemake.cli import get_argument_parser
 from sae_stability.errors import StudyError
 from sae_stability.pipeline.forced import not_forced
 from sae_stability.pipeline.resources import gpus
+from sae_stability.pipeline.runs import check_folder, claim, runs_jobs
 from sae_stability.study.build import Study, complete
 from sae_stability.study.checks import check_place
 from sae_stability.study.schema import load_yaml
@@ -16,6 +17,15 @@ from sae_stability.study.sources import check_sources
 
 ENVIRONMENT = "../../envs/sae-stability.yaml"
 
+
+def asked_for():
+    """What the command line asks for. Snakemake reads its rules before it keeps its own flags."""
+    of_snakemake = workflow.is_main_process and Path(sys.argv[0]).stem in ("snakemake", "__main__")
+    return get_argument_parser().parse_known_args(sys.argv[1:])[0] if of_snakemake else None
+
+
+asked = asked_for()
+note = None
 try:
     check_place(ROOT, Path.cwd())
     for path in workflow.configfiles:
@@ -24,11 +34,19 @@ try:
     study = Study.from_config(complete(config, ROOT / "config.yaml"))
     pipeline = stages.Pipeline(study)
     results = pipeline.results
+    check_folder(Path(results.root))
+    if asked and runs_jobs(asked):
+        note = claim(Path(results.root), Path(".snakemake/locks"))
     check_sources(study, Path(results.checked))
     pipeline.check()
 except StudyError as error:
     # Not a WorkflowError: that would add the place in this file, which is not where the mistake is.
     sys.exit(f"error: {error}")
+except OSError as error:
+    place, reason = error.filename or results.root, error.strerror or error
+    sys.exit(f"error: {place}: {reason}; the results folder must be writable and have room, or name another one")
+if note:
+    print(note, file=sys.stderr)
 
 
 def since(stage, *names):
@@ -43,10 +61,8 @@ def given(stage, name, files):
 
 GPUS = gpus(study)
 
-# Snakemake reads its rules before it keeps its own flags, so they are read from the command line again.
-if workflow.is_main_process and any(re.match("--forc|-[a-zA-Z]*[FRf]", word) for word in sys.argv[1:]):
-    flags, _ = get_argument_parser().parse_known_args(sys.argv[1:])
-    if note := not_forced(pipeline, flags.forceall, flags.forcerun, flags.targets if flags.force else ()):
+if asked and (asked.forceall or asked.forcerun or asked.force):
+    if note := not_forced(pipeline, asked.forceall, asked.forcerun, asked.targets if asked.force else ()):
         print(note, file=sys.stderr)
 
 

@@ -8,6 +8,7 @@ import dataclasses
 import math
 from pathlib import Path
 
+from sae_stability.errors import StudyError
 from sae_stability.pipeline import STAGES
 from sae_stability.pipeline.cost import Cost, parameters, used_passes
 from sae_stability.pipeline.rates import Rates, rates_of
@@ -148,7 +149,11 @@ def describe(study: Path = Path("config.yaml"), *, workers: Count = 1, rates: Pa
         A table to print: jobs, tokens, operations, hours, disk, network and money of each stage.
 
     Raises:
-        StudyError: the study has a mistake, or the rates are those of another device.
+        StudyError: the study has a mistake or asks for more than can be counted, or the rates are of another device.
     """
     loaded = load_study(study)
-    return format_plan(plan(loaded, rates_of(loaded, rates)), workers)
+    machine = rates_of(loaded, rates)
+    try:
+        return format_plan(plan(loaded, machine), workers)
+    except OverflowError:
+        raise StudyError(f"{study}: asks for more tokens or latents than can be counted; lower its numbers") from None

@@ -87,10 +87,9 @@ def _replace(target: Path, new: Path, aside: Path) -> None:
 
 def _download(repo: str, revision: str | None, names: list[str], out: Path) -> None:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         snapshot_download(repo, revision=revision, allow_patterns=names, local_dir=out)
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+    except Exception as error:  # besides errors of the hub, those of its HTTP library: a connection may break anywhere
         reason = " ".join(str(error).split())[:300]
         raise StudyError(f"{repo} at {revision or 'main'}: cannot be fetched from the hub ({reason})") from None

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Hashable
 from pathlib import Path
+from typing import TextIO
 
 import yaml
 
@@ -35,6 +36,8 @@ _TYPES = {
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 # More than any study holds; a few lines of nested aliases can stand for billions.
 _MOST_VALUES = 1_000_000
+# Values inside values: more than any study has. PyYAML builds them by recursion, which thousands would break.
+_DEEPEST = 50
 _SLUG = "must be lower-case letters, digits and hyphens, such as layer-3 (it becomes a file name)"
 
 
@@ -71,6 +74,8 @@ def load_yaml(path: str | os.PathLike) -> dict:
     """
     try:
         with open(path, encoding="utf-8") as file:
+            _check_depth(file)
+            file.seek(0)
             value = yaml.load(file, Loader=_Loader)  # a subclass of SafeLoader: builds plain values only
     except OSError as error:
         raise StudyError(f"{path}: cannot be read ({error.strerror})") from None
@@ -84,19 +89,31 @@ def load_yaml(path: str | os.PathLike) -> dict:
         raise StudyError(f"{path}, line {line}: not valid YAML ({error.reason})") from None
     if not isinstance(value, dict):
         raise StudyError(f"{path}: must hold `key: value` lines at the top level")
-    if _written_out(value, {}) > _MOST_VALUES:
-        raise StudyError(f"{path}: its aliases (*name) stand for more than {_MOST_VALUES:,} values; write fewer")
+    count, depth = _written_out(value, {})
+    if count > _MOST_VALUES or depth > _DEEPEST:
+        what = f"{_MOST_VALUES:,} values" if count > _MOST_VALUES else f"{_DEEPEST} values inside each other"
+        raise StudyError(f"{path}: its aliases (*name) stand for more than {what}; write fewer")
     return value
 
 
-def _written_out(value: object, sizes: dict[int, int]) -> int:
-    """How many values there are, with each alias counted as what it stands for; `sizes` has those counted before."""
+def _check_depth(file: TextIO) -> None:
+    """Refuse YAML of too many values inside values."""
+    depth = 0
+    for event in yaml.parse(file, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            line = event.start_mark.line + 1
+            raise StudyError(f"{file.name}, line {line}: more than {_DEEPEST} values inside each other; write fewer")
+
+
+def _written_out(value: object, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
+    """How many values there are, and how deep, with each alias as what it stands for; `known` has those seen before."""
     if not isinstance(value, dict | list):
-        return 1
-    if id(value) not in sizes:
-        inner = value.values() if isinstance(value, dict) else value
-        sizes[id(value)] = 1 + sum(_written_out(item, sizes) for item in inner)
-    return sizes[id(value)]
+        return 1, 0
+    if id(value) not in known:
+        inner = [_written_out(item, known) for item in (value.values() if isinstance(value, dict) else value)]
+        known[id(value)] = 1 + sum(count for count, _ in inner), 1 + max((depth for _, depth in inner), default=0)
+    return known[id(value)]
 
 
 @functools.cache
@@ -145,11 +162,11 @@ def check(value: object, rule: dict, where: str = "", *, fill: bool = True) -> o
     if "oneOf" in rule:
         rule = _choose(value, [_resolve(branch) for branch in rule["oneOf"]], where)
     value = _check_type(value, rule, where)
+    _check_value(value, rule, where)
     if isinstance(value, dict):
         return _check_mapping(value, rule, where, fill)
     if isinstance(value, list):
         return _check_list(value, rule, where, fill)
-    _check_scalar(value, rule, where)
     return value
 
 
@@ -234,13 +251,14 @@ def _check_mapping(value: dict, rule: dict, where: str, fill: bool) -> dict:
         raise StudyError(f"{where}: is empty; at least one entry is needed")
     checked = {}
     for key, item in value.items():
+        path = f"{dot}{_cut(str(key))}"
         if "propertyNames" in rule and not re.search(_resolve(rule["propertyNames"])["pattern"], str(key)):
-            raise StudyError(f"{dot}{key}: a name here {_SLUG}")
+            raise StudyError(f"{path}: a name here {_SLUG}")
         if key not in properties and others is False:
-            fail_unknown(f"{dot}{key}", key, properties)
+            fail_unknown(path, key, properties)
         name = str(key) if "propertyNames" in rule else key
         inner = properties.get(key, {} if others is True else others)
-        checked[name] = check(item, inner, f"{dot}{key}", fill=fill)
+        checked[name] = check(item, inner, path, fill=fill)
     if fill:
         for key in rule.get("required", []):
             if key not in value:
@@ -266,7 +284,7 @@ def _check_list(value: list, rule: dict, where: str, fill: bool) -> list:
     return checked
 
 
-def _check_scalar(value: object, rule: dict, where: str) -> None:
+def _check_value(value: object, rule: dict, where: str) -> None:
     if "enum" in rule and value not in rule["enum"]:
         words = [str(item) for item in rule["enum"] if item is not None]
         fail_unknown(f"{where}: {_show(value)}", value, words, "not possible here")
@@ -286,6 +304,10 @@ def _pattern_in_words(pattern: str) -> str:
 
 
 def _show(value: object) -> str:
-    """A value much as a person would write it in YAML, cut to fit a line."""
-    words = json.dumps(value, default=str)
+    """A value much as a person would write it in YAML, cut."""
+    return _cut(json.dumps(value, default=str))
+
+
+def _cut(words: str) -> str:
+    """Words, cut to fit a line."""
     return words if len(words) <= 60 else f"{words[:57]}..."
