@@ -38,16 +38,16 @@ STAGES = {
 }
 
 
-def jobs(run: Path) -> dict[str, list[float]]:
-    """Core seconds of each job of a run, by stage."""
+def jobs(run: Path, results: str) -> dict[str, list[float]]:
+    """Core seconds of each job of a run whose results lie in the folder `results`, by stage."""
     records = [json.loads(file.read_text()) for file in (run / ".snakemake" / "metadata").rglob("*") if file.is_file()]
     found = {}
     # A job has a record for each of its files. Of jobs that ran again with other files, the first time counts.
     for record in sorted(records, key=lambda record: -record["starttime"]):
-        found[tuple(record["log"]) or record["shellcmd"]] = (
-            record["shellcmd"],
-            record["endtime"] - record["starttime"],
-        )
+        log = next(iter(record["log"]), "")
+        # Another study may have run in the same folder.
+        if log.startswith(f"{results}/logs/"):
+            found[log] = (record["shellcmd"], record["endtime"] - record["starttime"])
     spent = defaultdict(list)
     for command, seconds in found.values():
         verb = re.search(r"python -m sae_stability (\S+)", command or "")
@@ -69,7 +69,7 @@ def main() -> None:
     arguments = parser.parse_args()
     study = load_study(arguments.study)
     planned = plan(study, rates_of(study, arguments.rates))
-    spent = jobs(arguments.run)
+    spent = jobs(arguments.run, study.results)
     lines = ["| stage | jobs | done | planned, core s | took, core s | planned / took |", "|---|---|---|---|---|---|"]
     sums = [0.0, 0.0]
     for stage in planned.stages:
