@@ -1,4 +1,5 @@
-# make run: set up and run the embedded study, or that of STUDY=FILE.  make test: set up and run the tests.
+# make run: set up and run the embedded study, or that of STUDY=FILE.  make plan: say what it will cost, with the
+# rates of RATES=FILE (sae-stability calibrate) and WORKERS=N.  make test: set up and run the tests.
 # make archive: pack its results into one file.  make rebuild ARCHIVE=FILE: make figures and report of one again.
 PYTHON ?= python3
 BIN := .venv/bin
@@ -6,6 +7,8 @@ CORES ?= all
 STUDY ?=
 ARCHIVE ?=
 OUT ?= rebuilt
+RATES ?=
+WORKERS ?= 1
 # pyproject.toml says what to install, envs/constraints.txt at which versions.
 INSTALL = $(BIN)/python -m pip install --quiet --no-compile --constraint envs/constraints.txt
 # The model of studies/language-model.yaml, which that study alone needs.
@@ -17,13 +20,17 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # disk, or every job of a study compiles all its imports again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: run archive rebuild test test-slurm check clean bench-match bench-train bench-formats bench-gpu
+.PHONY: run plan archive rebuild test test-slurm check clean bench-match bench-train bench-formats bench-gpu
 
 # Snakemake reads a --configfile before the Snakefile can check it, so `validate` comes first and reports mistakes in
 # one line.
 run: .venv/ready $(if $(filter %language-model.yaml,$(STUDY)),$(LANGUAGE_MODEL)/config.json)
 	$(if $(STUDY),$(BIN)/python -m sae_stability validate "$(STUDY)")
 	$(BIN)/snakemake --cores $(CORES) $(if $(STUDY),--configfile "$(STUDY)")
+
+plan: .venv/ready $(if $(filter %language-model.yaml,$(STUDY)),$(LANGUAGE_MODEL)/config.json)
+	$(if $(STUDY),$(BIN)/python -m sae_stability validate "$(STUDY)")
+	$(BIN)/python -m sae_stability plan $(if $(STUDY),"$(STUDY)") --workers $(WORKERS) $(if $(RATES),--rates "$(RATES)")
 
 archive: .venv/ready
 	$(BIN)/python -m sae_stability archive $(if $(STUDY),--study "$(STUDY)") $(if $(ARCHIVE),--out "$(ARCHIVE)")

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from sae_stability.pipeline import Pipeline, consensus, figures
+from sae_stability.pipeline.rates import rates_of
 from tests.pipeline.words import flags_of
 from tests.study_config import small_config
 
@@ -18,7 +19,7 @@ def drawn(pipeline_of) -> Pipeline:
 
 def test_nothing_is_built_that_no_figure_draws(pipeline: Pipeline):
     assert consensus.results(pipeline) == {}
-    assert consensus.cost(pipeline.study, {"sae_tflops": 1}) is None
+    assert consensus.cost(pipeline.study, rates_of(pipeline.study)) is None
 
 
 def test_a_cohort_that_is_drawn_is_one_job(drawn: Pipeline):

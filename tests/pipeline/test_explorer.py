@@ -3,6 +3,7 @@
 import pytest
 
 from sae_stability.pipeline import Pipeline, explorer
+from sae_stability.pipeline.rates import rates_of
 from tests.pipeline.words import flags_of
 from tests.study.test_interpret import config
 
@@ -61,7 +62,7 @@ def test_a_matrix_has_no_contexts(pipeline_of, matrix_config: dict):
 
 def test_a_study_that_measures_no_firing_does_not_make_it_by_itself(pipeline: Pipeline):
     assert explorer.targets(pipeline) == []
-    assert explorer.cost(pipeline.study, {}) is None
+    assert explorer.cost(pipeline.study, rates_of(pipeline.study)) is None
 
 
 def test_an_edited_page_makes_the_site_again(interpreted: Pipeline, monkeypatch: pytest.MonkeyPatch, tmp_path):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from sae_stability.pipeline import Pipeline, evaluate, external, match, overlap, summary, train
+from sae_stability.pipeline.rates import rates_of
 from sae_stability.pipeline.results import fetched_name
 from sae_stability.study.parts import ExternalCohort
 from tests.pipeline.words import flags_of
@@ -84,7 +85,7 @@ def test_a_single_one_is_read_and_evaluated_but_not_compared(pipeline_of):
     assert set(pipeline.unfinished["overlap"]) == {"base", "size-32"}
     assert (128, 32) not in pipeline.study.shapes
     assert match.jobs(pipeline).keys() == {"base", "size_32"}
-    assert match.cost(pipeline.study, {"match_seconds": 1}).jobs == 2
+    assert match.cost(pipeline.study, rates_of(pipeline.study)).jobs == 2
     assert not any("/alone/" in file for file in overlap.outputs(pipeline))
     words = flags_of(summary.command(pipeline))
     assert words["--base"] == ["base"]

@@ -7,6 +7,7 @@ import pytest
 from sae_stability import cli
 from sae_stability.pipeline import Pipeline, firing, fresh_tokens
 from sae_stability.pipeline.plan import plan
+from sae_stability.pipeline.rates import rates_of
 from sae_stability.study.build import Study
 from sae_stability.verbs import VERBS
 from tests.pipeline.words import flags_of
@@ -28,7 +29,7 @@ def measured(pipeline_of) -> Pipeline:
 def test_a_study_that_asks_for_nothing_measures_nothing(pipeline: Pipeline):
     assert firing.jobs(pipeline) == {}
     assert firing.all_outputs(pipeline) == []
-    assert firing.cost(pipeline.study, {}) is None
+    assert firing.cost(pipeline.study, rates_of(pipeline.study)) is None
 
 
 def test_one_job_makes_the_tables_of_a_cohort(measured: Pipeline):
@@ -122,6 +123,6 @@ def test_the_plan_counts_rows_through_saes_and_what_lies_on_the_disk():
     assert (cost().jobs, cost().tokens) == (1, 3 * 500)
     assert (cost(tokens=1000).jobs, cost(tokens=1000).tokens) == (2, 3 * 1000)
     firings = 20 * 4  # bytes of a firing, and the k of the cohort
-    assert cost(tokens=400).peak - cost(tokens=400).written == 3 * 400 * firings
+    assert cost(tokens=400).peak - cost(tokens=300).peak == 3 * 100 * firings
     contexts = cost(contexts={"top": 11}).written - cost().written
     assert contexts == 3 * 64 * 2 * 16 * 17  # SAEs, latents, splits, tokens a block, bytes a token

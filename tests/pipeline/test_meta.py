@@ -3,6 +3,7 @@
 import pytest
 
 from sae_stability.pipeline import Pipeline, choice, figures, meta
+from sae_stability.pipeline.rates import rates_of
 from tests.pipeline.words import flags_of
 from tests.study_config import small_config
 
@@ -23,7 +24,7 @@ def drawn(pipeline_of) -> Pipeline:
 
 def test_nothing_is_measured_that_no_figure_draws(pipeline: Pipeline):
     assert meta.results(pipeline) == {}
-    assert meta.cost(pipeline.study, {"sae_tflops": 1}) is None
+    assert meta.cost(pipeline.study, rates_of(pipeline.study)) is None
 
 
 def test_a_job_names_the_meta_saes_the_rows_and_what_lends_directions(drawn: Pipeline):

@@ -3,6 +3,7 @@
 import pytest
 
 from sae_stability.pipeline import Pipeline, figures, stitch
+from sae_stability.pipeline.rates import rates_of
 from tests.pipeline.words import flags_of
 from tests.study_config import small_config
 
@@ -16,7 +17,7 @@ def stitched(pipeline_of) -> Pipeline:
 
 def test_nothing_is_stitched_unless_asked_for(pipeline: Pipeline):
     assert stitch.results(pipeline) == {}
-    assert stitch.cost(pipeline.study, {"sae_tflops": 1}) is None
+    assert stitch.cost(pipeline.study, rates_of(pipeline.study)) is None
 
 
 def test_a_chain_is_one_job_with_all_its_pairs(stitched: Pipeline):
@@ -30,7 +31,7 @@ def test_a_chain_is_one_job_with_all_its_pairs(stitched: Pipeline):
     assert flags["--hookpoint"] == ["layers.0.mlp"]
     assert {f"{folder}/cfg.json" for folder in saes} <= set(stitch.inputs(stitched, "sizes", [1, 2]))
     assert "results/stitch/sizes/2/sae/sae.safetensors" in stitch.outputs(stitched, "sizes", [1, 2])
-    assert stitch.cost(stitched.study, {"sae_tflops": 1}).tokens == 2 * 500
+    assert stitch.cost(stitched.study, rates_of(stitched.study)).tokens == 2 * 500
 
 
 def test_a_pair_alone_takes_its_own_saes(stitched: Pipeline):

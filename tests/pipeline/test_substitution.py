@@ -3,6 +3,7 @@
 import pytest
 
 from sae_stability.pipeline import Pipeline, figures, substitution
+from sae_stability.pipeline.rates import rates_of
 from tests.pipeline.words import flags_of
 from tests.study_config import small_config
 
@@ -16,7 +17,7 @@ def drawn(pipeline_of) -> Pipeline:
 
 def test_nothing_is_measured_that_no_figure_draws(pipeline: Pipeline):
     assert substitution.results(pipeline) == {}
-    assert substitution.cost(pipeline.study, {"sae_tflops": 1}) is None
+    assert substitution.cost(pipeline.study, rates_of(pipeline.study)) is None
 
 
 def test_a_cohort_that_is_drawn_is_one_job_with_all_its_pairs(drawn: Pipeline):

@@ -31,7 +31,8 @@ class Verb(NamedTuple):
 
 VERBS = {
     "validate": Verb("study.validate:validate", "check a study's file, its text and its hookpoints"),
-    "plan": Verb("pipeline.plan:describe", "estimate what a study costs: jobs, tokens, disk, GPU hours"),
+    "plan": Verb("pipeline.plan:describe", "estimate what a study costs: jobs, hours, disk, network, money"),
+    "calibrate": Verb("calibrate:calibrate", "measure this machine's rates for plan, in about a minute"),
     "train": Verb("sae.training.verb:train_saes", "train an SAE, or several, on one chunk of activations"),
     "match": Verb("match.pairs:match_pairs", "match two SAEs, or several pairs, exactly one to one"),
     "compare": Verb("compare.verb:compare", "compare two SAEs or more of any formats: what every pair shares"),

@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING
 
 from sae_stability.pipeline.command import flags, given_inputs, model_flags
-from sae_stability.pipeline.cost import Cost, forward, hours, used_passes
+from sae_stability.pipeline.cost import Cost, forward, model_bytes, on_device, row_bytes, used_passes
+from sae_stability.pipeline.rates import Rates
 from sae_stability.pipeline.resources import gpus, megabytes, shard_bytes
 from sae_stability.study.build import Study
 from sae_stability.study.parts import Pass
@@ -11,8 +12,7 @@ from sae_stability.study.parts import Pass
 if TYPE_CHECKING:
     from sae_stability.pipeline import Pipeline
 
-_INDEX_BYTES = 8  # a shard holds an int64 beside each activation vector
-_ROW_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+_TOKEN_BYTES = 13  # a token of a block on the disk
 
 HELDOUT = "heldout"
 
@@ -114,21 +114,43 @@ def job_gpus(study: Study, pass_: Pass) -> int:
     return gpus(study) if pass_.tokens else 0
 
 
-def cost(study: Study, rates: dict) -> Cost:
+def cost(study: Study, rates: Rates) -> Cost:
     """Each row takes one forward pass. Shards that are not kept lie on the disk a few chunks at a time."""
     jobs = tokens = written = peak = 0
-    operations = 0.0
+    operations = longest = 0.0
     for pass_ in used_passes(study):
         chunks = study.chunks_needed(pass_.slug)
         rows = pass_.heldout_rows + chunks * pass_.chunk_rows
-        at_once = chunks if pass_.keep_shards else min(chunks, rates["chunks_in_flight"])
-        row = len(pass_.hookpoints) * (pass_.d_model * _ROW_BYTES[pass_.dtype] + _INDEX_BYTES)
+        at_once = chunks if pass_.keep_shards else min(chunks, rates.chunks_in_flight)
+        row = len(pass_.hookpoints) * row_bytes(pass_)
         jobs += chunks + 1
         tokens += rows
         written += rows * row
         peak += (pass_.heldout_rows + at_once * pass_.chunk_rows) * row
         operations += forward(pass_) * rows
-    return Cost("activations", jobs, tokens, written, peak, hours(operations, rates["model_tflops"]))
+        longest = max(longest, _chain(pass_, chunks, rates))
+    models = {pass_.model.location: pass_.model for pass_ in used_passes(study) if pass_.model}
+    work = on_device(rates, jobs, model=operations, moved=written)
+    return Cost(
+        "activations",
+        jobs,
+        tokens,
+        **work,
+        chain_hours=longest,
+        read=tokens * _TOKEN_BYTES,
+        written=written,
+        peak=peak,
+        downloaded=sum(map(model_bytes, models.values())),
+    )
+
+
+def _chain(pass_: Pass, chunks: int, rates: Rates) -> float:
+    """Hours of a pass's longest chain of jobs: of all its chunks where each waits for training on an earlier one."""
+    alone = 1 if pass_.keep_shards else chunks
+    rows = alone * pass_.chunk_rows
+    moved = rows * len(pass_.hookpoints) * row_bytes(pass_)
+    work = on_device(rates, alone, model=forward(pass_) * rows, moved=moved)
+    return work.get("gpu_hours", 0) + work.get("cpu_hours", 0)
 
 
 def _in_training(pipeline: "Pipeline", pass_: Pass, chunk: int) -> list[tuple[str, int]]:

@@ -6,7 +6,8 @@ from sae_stability.figures.registry import FIGURES
 from sae_stability.models.headers import has_lm_head
 from sae_stability.pipeline.activations import HELDOUT
 from sae_stability.pipeline.command import flags, model_flags
-from sae_stability.pipeline.cost import Cost, forward, hours
+from sae_stability.pipeline.cost import Cost, encode, forward, on_device, row_bytes, sae_bytes
+from sae_stability.pipeline.rates import Rates
 from sae_stability.pipeline.resources import megabytes, sae_threads, shard_bytes
 from sae_stability.study.build import Study
 from sae_stability.study.parts import Cohort, ExternalCohort
@@ -85,7 +86,7 @@ def threads(cohort: Cohort | ExternalCohort) -> int:
     return sae_threads(cohort)
 
 
-def cost(study: Study, rates: dict) -> Cost | None:
+def cost(study: Study, rates: Rates) -> Cost | None:
     """The held-out rows go through the consensus and the controls of each level, and through the model.
 
     None where no figure asks.
@@ -93,15 +94,18 @@ def cost(study: Study, rates: dict) -> Cost | None:
     found = cohorts(study)
     if not found:
         return None
-    tokens, forwards, encodes = 0, 0.0, 0.0
+    tokens = read = 0
+    forwards = encodes = 0.0
     for cohort in found:
+        read += len(cohort.seeds) * sae_bytes(cohort)
         if cohort.pass_ is None:
             continue
         rows = cohort.pass_.heldout_rows * (1 + _CONTROLS * len(cohort.seeds)) * (len(cohort.seeds) - 1)
         tokens += rows
-        encodes += 2.0 * rows * cohort.n_latents * cohort.d_model
+        read += rows * row_bytes(cohort.pass_)
+        encodes += encode(cohort, rows)
         if cohort.pass_.model and has_lm_head(cohort.pass_.model) is not False:
             forwards += rows * _MODEL_PASSES * forward(cohort.pass_)
     written = sum(len(cohort.seeds) * cohort.n_latents * (_LATENT_BYTES + 8 * cohort.d_model) for cohort in found)
-    device_hours = hours(forwards, rates["model_tflops"]) + hours(encodes, rates["sae_tflops"])
-    return Cost("consensus", len(found), tokens, written, written, device_hours)
+    spent = on_device(rates, len(found), model=forwards, sae=encodes, moved=read)
+    return Cost("consensus", len(found), tokens, **spent, read=read, written=written, peak=written)

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from sae_stability.corpus.text_files import local_files
 from sae_stability.pipeline.command import flags, given_inputs
-from sae_stability.pipeline.cost import Cost, used_passes
+from sae_stability.pipeline.cost import Cost, on_cores, used_passes
+from sae_stability.pipeline.rates import Rates
 from sae_stability.study.build import Study
 from sae_stability.study.parts import TokenSet
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from sae_stability.pipeline import Pipeline
 
 _TOKEN_BYTES = 13  # a block holds three int32 and a flag for each token
+_TEXT_BYTES = 4  # of a token in a document
+_HUB_BYTES = 2  # of a token in the packed files of a data set on the hub
+_START_SECONDS = 17  # of a job, to load the tokenizer and put documents in order
 _TOKENS_A_MINUTE = 60 * 200_000
 
 MEMORY = 8000
@@ -61,9 +65,24 @@ def minutes(tokens: TokenSet) -> int:
     return 60 + tokens.train_tokens // _TOKENS_A_MINUTE
 
 
-def cost(study: Study, rates: dict) -> Cost:
-    """Every token is tokenised once and kept."""
+def cost(study: Study, rates: Rates) -> Cost:
+    """Every token is tokenised once and kept. Text of the hub is read as its files hold it, packed."""
     sets = {pass_.tokens.slug: pass_.tokens for pass_ in used_passes(study) if pass_.tokens}
-    tokens = sum(item.heldout_tokens + item.train_tokens for item in sets.values())
+    counts = {slug: item.heldout_tokens + item.train_tokens for slug, item in sets.items()}
+    tokens = sum(counts.values())
+    far = sum(counts[slug] for slug, item in sets.items() if item.corpus.documents["kind"] == "hub")
     stored = tokens * _TOKEN_BYTES
-    return Cost("tokens", len(sets), tokens, stored, stored, cpu_hours=tokens / rates["tokenizer_rate"] / 3600)
+    text = tokens * _TEXT_BYTES
+    longest = max(counts.values(), default=0) / rates.tokenizer_rate / 3600
+    started = on_cores(rates, len(sets), _START_SECONDS * len(sets))["cpu_hours"]
+    return Cost(
+        "tokens",
+        len(sets),
+        tokens,
+        cpu_hours=tokens / rates.tokenizer_rate / 3600 + started,
+        chain_hours=longest,
+        read=text,
+        written=stored,
+        peak=stored,
+        downloaded=far * _HUB_BYTES,
+    )

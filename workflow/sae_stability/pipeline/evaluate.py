@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 from sae_stability.models.headers import has_lm_head
 from sae_stability.pipeline.blocks import by_block
 from sae_stability.pipeline.command import flags, folders, model_flags
-from sae_stability.pipeline.cost import Cost, forward, hours
+from sae_stability.pipeline.cost import Cost, encode, forward, on_device, row_bytes, sae_bytes
+from sae_stability.pipeline.rates import Rates
 from sae_stability.pipeline.resources import sae_memory, sae_threads
 from sae_stability.pipeline.results import Results
 from sae_stability.study.build import Study
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 _LATENT_BYTES = 49  # a row of the table of latents
 # The model as it is, with the SAE, with zeros and with the mean in its place: where it has a language-model head.
 _MODEL_PASSES = 4
+_START_SECONDS = 1.0  # of a job, to compile what counts firings and to write its tables
 
 
 def jobs(pipeline: "Pipeline") -> dict[tuple[int, ...], list[str]]:
@@ -89,24 +91,26 @@ def threads(cohort: Cohort | ExternalCohort) -> int:
     return sae_threads(cohort)
 
 
-def cost(study: Study, rates: dict) -> Cost:
+def cost(study: Study, rates: Rates) -> Cost:
     """The held-out rows go through each SAE and, where the model has a language-model head, through the model."""
-    jobs = tokens = written = 0
+    jobs = tokens = written = read = 0
     forwards = encodes = 0.0
     for cohort in study.cohorts.values():
         seeds = len(cohort.seeds)
         jobs += len(cohort.blocks)
         written += seeds * cohort.n_latents * _LATENT_BYTES
+        read += seeds * sae_bytes(cohort)
         if cohort.pass_ is None:
             continue
         rows = seeds * cohort.pass_.heldout_rows
         tokens += rows
+        read += rows * row_bytes(cohort.pass_)
         # A hub model is not looked into: its cost is counted rather than left out.
         if cohort.pass_.model and has_lm_head(cohort.pass_.model) is not False:
             forwards += rows * _MODEL_PASSES * forward(cohort.pass_)
-        encodes += rows * 2 * cohort.n_latents * cohort.d_model
-    device_hours = hours(forwards, rates["model_tflops"]) + hours(encodes, rates["sae_tflops"])
-    return Cost("evaluate", jobs, tokens, written, written, device_hours)
+        encodes += encode(cohort, rows)
+    spent = on_device(rates, jobs, model=forwards, sae=encodes, moved=read, seconds=jobs * _START_SECONDS)
+    return Cost("evaluate", jobs, tokens, **spent, read=read, written=written, peak=written)
 
 
 def _heldout_command(pipeline: "Pipeline", pass_: Pass, cohort: Cohort | ExternalCohort, files: dict) -> str:

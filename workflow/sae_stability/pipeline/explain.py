@@ -5,12 +5,16 @@ from typing import TYPE_CHECKING
 from sae_stability.pipeline import judges
 from sae_stability.pipeline.command import flags
 from sae_stability.pipeline.cost import Cost
+from sae_stability.pipeline.rates import Rates
 from sae_stability.pipeline.resources import megabytes
 from sae_stability.study.build import Study
 from sae_stability.study.parts import Cohort, ExternalCohort
 
 if TYPE_CHECKING:
     from sae_stability.pipeline import Pipeline
+
+_START_SECONDS = 1.0  # of a job, to read contexts and choose latents
+_COMPARED_SECONDS = 40.0  # of a job that compares explanations, for intervals and embeddings
 
 Job = tuple[str, str, list[int]]
 """Explainer, cohort and the seeds to explain."""
@@ -86,9 +90,16 @@ def memory(pipeline: "Pipeline", cohort: str, judge: str) -> int:
     return megabytes(20_000 * pipeline.study.cohorts[cohort].n_latents, model)
 
 
-def cost(study: Study, _rates: dict) -> Cost | None:
-    """One job an explainer and cohort."""
-    return Cost("explain", jobs=len(_all(study))) if _all(study) else None
+def cost(study: Study, rates: Rates) -> Cost | None:
+    """One job an explainer and cohort, and one that compares the explanations of matched latents."""
+    found = _all(study)
+    if not found:
+        return None
+    asked = [judges.explaining(study, explainer, cohort) for explainer, cohort in found]
+    compared = [one for one in found if study.interpret.similarity and len(one[1].seeds) > 1]
+    jobs = len(found) + len(compared)
+    seconds = len(found) * _START_SECONDS + len(compared) * _COMPARED_SECONDS
+    return Cost("explain", jobs, **judges.spent(rates, jobs, asked, seconds))
 
 
 def _all(study: Study) -> list[tuple[str, Cohort | ExternalCohort]]:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from sae_stability.pipeline import consensus, firing, score, score_summary
 from sae_stability.pipeline.command import flags, folders
-from sae_stability.pipeline.cost import Cost
+from sae_stability.pipeline.cost import Cost, on_cores
 from sae_stability.pipeline.modules import PACKAGE
+from sae_stability.pipeline.rates import Rates
 from sae_stability.pipeline.resources import megabytes
 from sae_stability.pipeline.summary import about
 from sae_stability.study.build import Study
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from sae_stability.pipeline import Pipeline
 
 _LATENT_BYTES = 400  # a row of the tables, packed
+_WRITTEN_A_SECOND = 1.5e6  # bytes of the site
 _CONTEXTS_SHARE = 0.2  # what packing leaves of a table of contexts
 
 
@@ -75,7 +77,7 @@ def site_digest() -> str:
     return digest.hexdigest()[:16]
 
 
-def cost(study: Study, _rates: dict) -> Cost | None:
+def cost(study: Study, rates: Rates) -> Cost | None:
     """One job. None where nothing is measured that it could show."""
     if not study.firing.cohorts:
         return None
@@ -83,7 +85,8 @@ def cost(study: Study, _rates: dict) -> Cost | None:
     cohorts = [study.cohorts[name] for name in study.firing.cohorts]
     contexts = sum(len(cohort.seeds) * firing.contexts_bytes(study, cohort) for cohort in cohorts)
     written = int(latents * _LATENT_BYTES + contexts * _CONTEXTS_SHARE)
-    return Cost("explorer", 1, 0, written, written)
+    spent = on_cores(rates, 1, written / _WRITTEN_A_SECOND)
+    return Cost("explorer", 1, **spent, read=contexts, written=written, peak=written)
 
 
 def _sources(pipeline: "Pipeline") -> Iterator[tuple[str, str, str, list[str]]]:

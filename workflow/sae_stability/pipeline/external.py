@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sae_stability.pipeline.command import flags, given_inputs
-from sae_stability.pipeline.cost import Cost, sae_bytes
+from sae_stability.pipeline.cost import Cost, on_cores, sae_bytes
+from sae_stability.pipeline.rates import Rates
 from sae_stability.pipeline.resources import megabytes
 from sae_stability.pipeline.results import Results, fetched_name
 from sae_stability.sae.checkpoint_files import checkpoint_files
@@ -13,6 +14,8 @@ from sae_stability.study.parts import ExternalCohort, ExternalSae
 
 if TYPE_CHECKING:
     from sae_stability.pipeline import Pipeline
+
+_CONVERTED_A_SECOND = 200e6  # bytes of SAEs read, checked and written
 
 
 def jobs(pipeline: "Pipeline") -> dict[str, list[int]]:
@@ -93,10 +96,13 @@ def local_files(sae: ExternalSae) -> list[str]:
     return list(map(str, checkpoint_files(Path(sae.path))))
 
 
-def cost(study: Study, _rates: dict) -> Cost | None:
+def cost(study: Study, rates: Rates) -> Cost | None:
     """Reading SAEs made elsewhere, and writing them in one format; None where there are none."""
     if not study.external:
         return None
-    jobs = sum(len(cohort.seeds) for cohort in study.external.values())
-    written = sum(len(cohort.seeds) * sae_bytes(cohort) for cohort in study.external.values())
-    return Cost("import", jobs, 0, written, written)
+    sizes = [(sae, sae_bytes(cohort)) for cohort in study.external.values() for sae in cohort.saes]
+    far = sum(size for sae, size in sizes if sae.path is None)
+    written = sum(size for _, size in sizes)
+    jobs = len(sizes) + len(on_the_hub(study))
+    spent = on_cores(rates, jobs, written / _CONVERTED_A_SECOND)
+    return Cost("import", jobs, **spent, read=written, written=written + far, peak=written + far, downloaded=far)

@@ -6,12 +6,16 @@ from sae_stability.figures.registry import FIGURES
 from sae_stability.pipeline import choice, explain, meta
 from sae_stability.pipeline.command import flags, folders, keyed
 from sae_stability.pipeline.consensus import TABLES as CONSENSUS_TABLES
-from sae_stability.pipeline.cost import Cost
+from sae_stability.pipeline.cost import Cost, on_cores
+from sae_stability.pipeline.rates import Rates
 from sae_stability.study.build import Study
 from sae_stability.study.parts import Cohort, ExternalCohort, Figure
 
 if TYPE_CHECKING:
     from sae_stability.pipeline import Pipeline
+
+_TABLE_SECONDS, _DRAWING_SECONDS = 1.0, 3.5  # of one, besides the start of its job
+_FIGURE_BYTES = 500_000  # a figure in all formats, with its table
 
 
 def inputs(pipeline: "Pipeline", figure: Figure) -> dict[str, list[str]]:
@@ -89,9 +93,11 @@ def table_command(pipeline: "Pipeline", figure: Figure) -> str:
     return " ".join([first, *(flags(input=keyed(label, path)) for label, path in sources)])
 
 
-def cost(study: Study, _rates: dict) -> Cost:
+def cost(study: Study, rates: Rates) -> Cost:
     """A table and a drawing for each figure."""
-    return Cost("figures", jobs=2 * len(study.figures))
+    count = len(study.figures)
+    spent = on_cores(rates, 2 * count, count * (_TABLE_SECONDS + _DRAWING_SECONDS))
+    return Cost("figures", 2 * count, **spent, written=count * _FIGURE_BYTES, peak=count * _FIGURE_BYTES)
 
 
 def interpreted_files(pipeline: "Pipeline", cohort: Cohort | ExternalCohort) -> list[str]:

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 from sae_stability.pipeline import fresh_tokens
 from sae_stability.pipeline.activations import HELDOUT
 from sae_stability.pipeline.command import flags
-from sae_stability.pipeline.cost import Cost, forward, hours
+from sae_stability.pipeline.cost import Cost, encode, forward, on_device, row_bytes, sae_bytes
+from sae_stability.pipeline.rates import Rates
 from sae_stability.pipeline.resources import megabytes, sae_threads, shard_bytes
 from sae_stability.study.build import Study
 from sae_stability.study.firing import uses_model
@@ -20,6 +21,9 @@ _LATENT_BYTES = 96  # a row of the table of firing
 _PAIR_BYTES = 3 * 56  # three rows of the table of co-firing
 _TOKEN_BYTES = 17  # a token of a context: its id, its activation and its piece of text
 _STORED_TOKEN_BYTES = 13  # a token of a block on the disk
+_FIRINGS_A_SECOND = 3e6  # sorted and counted on one core
+_WRITTEN_A_SECOND = 10e6  # bytes of tables
+_START_SECONDS = 14.0  # of a job, to load compiled kernels and the tokenizer
 _SPLITS, _DECILES = 2, 10
 _UNKNOWN_K = 64  # latents that fire on a row where an SAE made elsewhere does not say
 
@@ -112,15 +116,15 @@ def threads(pipeline: "Pipeline", names: list[Name]) -> int:
     return sae_threads(pipeline.study.cohorts[names[0][0]], len(_seeds(names)))
 
 
-def cost(study: Study, rates: dict) -> Cost | None:
+def cost(study: Study, rates: Rates) -> Cost | None:
     """The rows go through each SAE and, where further text is read, through the model. None where nothing is asked for.
 
     Firings lie on the disk while a job sorts them, and the jobs of all cohorts may run at once.
     """
     if not study.firing.cohorts:
         return None
-    jobs = tokens = written = peak = 0
-    operations = forwards = 0.0
+    jobs = tokens = written = peak = read = 0
+    operations = forwards = fired = 0.0
     for cohort in _cohorts(study):
         seeds, rows = len(cohort.seeds), _rows(study, cohort.pass_)
         jobs += 1
@@ -128,20 +132,26 @@ def cost(study: Study, rates: dict) -> Cost | None:
         tables = seeds * (cohort.n_latents * _LATENT_BYTES + contexts_bytes(study, cohort))
         written += tables + len(cohort.pairs) * cohort.n_latents * _PAIR_BYTES
         fire = cohort.k if isinstance(cohort, Cohort) else min(_UNKNOWN_K, cohort.n_latents)
-        peak += seeds * rows * fire * _FIRING_BYTES
-        operations += seeds * rows * 2 * cohort.n_latents * cohort.d_model
+        fired += seeds * rows * fire
+        read += seeds * sae_bytes(cohort)
+        operations += encode(cohort, seeds * rows)
         if uses_model(study.firing, cohort.pass_):
             forwards += rows * forward(cohort.pass_)
-    further = len(fresh_tokens.token_sets(study))
-    stored = further * (study.firing.tokens or 0) * _STORED_TOKEN_BYTES
-    device_hours = hours(forwards, rates["model_tflops"]) + hours(operations, rates["sae_tflops"])
+        else:
+            read += rows * row_bytes(cohort.pass_)
+    peak = int(fired * _FIRING_BYTES)
+    sets = fresh_tokens.token_sets(study)
+    stored = len(sets) * (study.firing.tokens or 0) * _STORED_TOKEN_BYTES
+    seconds = fired / _FIRINGS_A_SECOND + written / _WRITTEN_A_SECOND + jobs * _START_SECONDS
+    spent = on_device(rates, jobs, model=forwards, sae=operations, moved=read + 2 * peak + written, seconds=seconds)
     return Cost(
         "firing",
-        jobs + len(fresh_tokens.token_sets(study)),
+        jobs + len(sets),
         tokens,
-        written + stored,
-        peak + written + stored,
-        device_hours,
+        **spent,
+        read=read + peak + stored,
+        written=written + stored + peak,
+        peak=peak + written + stored,
     )
 
 

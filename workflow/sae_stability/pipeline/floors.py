@@ -1,14 +1,18 @@
 """Matches of random dictionaries: what chance alone gives, for every shape of a study's SAEs."""
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from sae_stability.pipeline.batches import jobs_of
 from sae_stability.pipeline.command import flags
 from sae_stability.pipeline.cost import Cost, assignments
+from sae_stability.pipeline.rates import Rates
 from sae_stability.study.build import Study
 
 if TYPE_CHECKING:
     from sae_stability.pipeline import Pipeline
+
+_COMPILING_SECONDS = 45.0  # of the first jobs in a checkout that match anything: kernels are compiled
 
 Repeat = tuple[int, int, int]
 """n_latents, d_model, and which of the repeats."""
@@ -45,10 +49,11 @@ def command(pipeline: "Pipeline", repeats: list[Repeat]) -> str:
     return " ".join([shared, *each])
 
 
-def cost(study: Study, rates: dict) -> Cost:
-    """Every repeat of every shape."""
-    groups = [(*shape, study.floor_repeats) for shape in study.shapes]
-    return assignments("floor", groups, rates["match_seconds"])
+def cost(study: Study, rates: Rates) -> Cost:
+    """Every repeat of every shape. These jobs wait for nothing, so they are the first to match."""
+    found = assignments("floor", [(*shape, study.floor_repeats) for shape in study.shapes], rates)
+    compiling = _COMPILING_SECONDS * rates.slowness / 3600 if found.jobs else 0
+    return dataclasses.replace(found, cpu_hours=found.cpu_hours + compiling)
 
 
 def _repeats(study: Study, n_latents: int, d_model: int) -> list[Repeat]:

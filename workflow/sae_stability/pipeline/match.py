@@ -1,11 +1,13 @@
 """SAEs -> exact matches of every pair of a cohort."""
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from sae_stability.match.limits import KEPT_BYTES
 from sae_stability.pipeline.batches import jobs_of
 from sae_stability.pipeline.command import flags, folders
-from sae_stability.pipeline.cost import Cost, assignments
+from sae_stability.pipeline.cost import Cost, assignments, sae_bytes
+from sae_stability.pipeline.rates import Rates
 from sae_stability.pipeline.resources import megabytes
 from sae_stability.study.build import Study
 
@@ -86,10 +88,11 @@ def threads(n_latents: int) -> int:
     return 1 if n_latents <= 8192 else 16
 
 
-def cost(study: Study, rates: dict) -> Cost:
+def cost(study: Study, rates: Rates) -> Cost:
     """Every pair of every cohort."""
     groups = [(cohort.n_latents, cohort.d_model, len(cohort.pairs)) for cohort in study.cohorts.values()]
-    return assignments("match", groups, rates["match_seconds"])
+    found = assignments("match", groups, rates)
+    return dataclasses.replace(found, read=sum(2 * len(c.pairs) * sae_bytes(c) for c in study.cohorts.values()))
 
 
 def _saes(pairs: list[Pair]) -> list[tuple[str, int]]:

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 from sae_stability.figures.registry import FIGURES
 from sae_stability.pipeline.command import flags, keyed
-from sae_stability.pipeline.cost import Cost, hours
+from sae_stability.pipeline.cost import Cost, on_device, row_bytes, sae_bytes
+from sae_stability.pipeline.rates import Rates
 from sae_stability.pipeline.resources import megabytes, sae_threads
 from sae_stability.study.build import Study
 from sae_stability.study.parts import Cohort, ExternalCohort
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from sae_stability.pipeline import Pipeline
 
 _RETRAINED = 2  # baselines whose encoder is trained: a smaller SAE's directions, and random ones
+_SECONDS = 36.0  # of a job, for baselines without training, such as principal components and clusters
 _PART_BYTES = 12  # a latent in the table of parts
 
 
@@ -92,16 +94,19 @@ def threads(cohort: Cohort) -> int:
     return sae_threads(cohort, len(cohort.seeds))
 
 
-def cost(study: Study, rates: dict) -> Cost | None:
+def cost(study: Study, rates: Rates) -> Cost | None:
     """Retraining takes as long as training. None where no figure asks for it."""
     found = cohorts(study)
     if not found:
         return None
-    tokens = written = 0
+    tokens = written = read = 0
     operations = 0.0
     for cohort in found:
         seen = (_RETRAINED + len(lenders(study, cohort)) - 1) * len(cohort.seeds) * cohort.steps * cohort.batch_size
         tokens += seen
         written += len(cohort.seeds) * cohort.pass_.train_rows * _PART_BYTES
+        read += cohort.pass_.train_rows * row_bytes(cohort.pass_) + len(cohort.seeds) * sae_bytes(cohort)
         operations += seen * (2 * cohort.n_latents + 8 * cohort.k) * cohort.d_model
-    return Cost("meta", len(found), tokens, written, written, hours(operations, rates["sae_tflops"]))
+    # Decoder rows are few, so a job has no use for a GPU.
+    spent = on_device(rates.of_a_core, len(found), sae=operations, moved=read + written, seconds=len(found) * _SECONDS)
+    return Cost("meta", len(found), tokens, **spent, read=read, written=written, peak=written)

@@ -3,12 +3,17 @@
 from typing import TYPE_CHECKING
 
 from sae_stability.pipeline.command import flags, folders
-from sae_stability.pipeline.cost import Cost
+from sae_stability.pipeline.cost import Cost, on_cores, sae_bytes
+from sae_stability.pipeline.rates import Rates
 from sae_stability.study.build import Study
 from sae_stability.study.parts import Cohort, ExternalCohort
 
 if TYPE_CHECKING:
     from sae_stability.pipeline import Pipeline
+
+_LATENT_BYTES = 200  # a latent of a pair, in all tables
+_START_SECONDS = 2.0  # of a job, besides its start
+_PAIR_SECONDS = 2.5
 
 
 def inputs(pipeline: "Pipeline", cohort: Cohort | ExternalCohort) -> dict[str, list[str]]:
@@ -47,6 +52,12 @@ def command(pipeline: "Pipeline", cohort: Cohort | ExternalCohort) -> str:
     return " ".join(words)
 
 
-def cost(study: Study, _rates: dict) -> Cost:
-    """One job a cohort."""
-    return Cost("overlap", jobs=len(study.compared))
+def cost(study: Study, rates: Rates) -> Cost:
+    """One job a cohort. A pair's time goes into intervals and subspaces."""
+    cohorts = study.compared.values()
+    pairs = sum(len(cohort.pairs) for cohort in cohorts)
+    written = sum(len(cohort.pairs) * cohort.n_latents * _LATENT_BYTES for cohort in cohorts)
+    read = sum(len(cohort.seeds) * sae_bytes(cohort) for cohort in cohorts)
+    seconds = len(cohorts) * _START_SECONDS + pairs * _PAIR_SECONDS
+    spent = on_cores(rates, len(cohorts), seconds)
+    return Cost("overlap", len(cohorts), **spent, read=read, written=written, peak=written)

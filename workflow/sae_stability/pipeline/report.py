@@ -4,7 +4,8 @@ import json
 from typing import TYPE_CHECKING
 
 from sae_stability.pipeline.command import flags, keyed
-from sae_stability.pipeline.cost import Cost
+from sae_stability.pipeline.cost import Cost, on_cores
+from sae_stability.pipeline.rates import Rates
 from sae_stability.pipeline.summary import about
 from sae_stability.study.build import Study
 from sae_stability.study.parts import Cohort, ExternalCohort, Model
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from sae_stability.pipeline import Pipeline
 
 # What a paper reads of a figure.
+_SECONDS, _BYTES = 4.0, 3_000_000
 _ENDINGS = ("json", "svg", "pdf", "rst", "parquet")
 # Settings of training that the paper tells beside those that `summary.about` gives.
 _TRAINING = ("batch_size", "learning_rate", "warmup_steps", "normalisation", "auxk_alpha", "dead_tokens")
@@ -99,9 +101,9 @@ def facts(study: Study) -> dict:
     }
 
 
-def cost(_study: Study, _rates: dict) -> Cost:
+def cost(_study: Study, rates: Rates) -> Cost:
     """One job."""
-    return Cost("report", jobs=1)
+    return Cost("report", 1, **on_cores(rates, 1, _SECONDS), written=_BYTES, peak=_BYTES)
 
 
 def _base(study: Study) -> str:

@@ -6,10 +6,14 @@ from sae_stability.interpret.limits import WITHOUT_EXPLANATION
 from sae_stability.pipeline import explain, judges
 from sae_stability.pipeline.command import flags
 from sae_stability.pipeline.cost import Cost
+from sae_stability.pipeline.rates import Rates
 from sae_stability.study.build import Study
 
 if TYPE_CHECKING:
     from sae_stability.pipeline import Pipeline
+
+_START_SECONDS = 1.5  # of a job, to read contexts and pools
+_SUMMARY_SECONDS = 1.2  # of the job that sums the scores up
 
 Job = tuple[str, str, str, list[int]]
 """Explainer, scorer, cohort and the seeds to score."""
@@ -78,9 +82,14 @@ def command(pipeline: "Pipeline", job: Job) -> str:
     return " ".join(words)
 
 
-def cost(study: Study, _rates: dict) -> Cost | None:
-    """One job an explainer, scorer and cohort."""
-    return Cost("score", jobs=len(combinations(study))) if combinations(study) else None
+def cost(study: Study, rates: Rates) -> Cost | None:
+    """One job an explainer, scorer and cohort, and one that sums its scores up."""
+    found = combinations(study)
+    if not found:
+        return None
+    asked = [judges.scoring(study, scorer, study.cohorts[cohort]) for _, scorer, cohort in found]
+    seconds = len(found) * (_START_SECONDS + _SUMMARY_SECONDS)
+    return Cost("score", 2 * len(found), **judges.spent(rates, 2 * len(found), asked, seconds))
 
 
 def combinations(study: Study) -> list[tuple[str, str, str]]:

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 from sae_stability.pipeline.activations import HELDOUT
 from sae_stability.pipeline.command import flags, model_flags
-from sae_stability.pipeline.cost import Cost, hours
+from sae_stability.pipeline.cost import Cost, on_device, row_bytes, sae_bytes
+from sae_stability.pipeline.rates import Rates
 from sae_stability.pipeline.resources import megabytes, sae_threads, shard_bytes
 from sae_stability.study.build import Study
 from sae_stability.study.parts import Cohort, ExternalCohort, Stitch
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from sae_stability.pipeline import Pipeline
 
 _LATENT_BYTES = 150  # a latent of both SAEs, in all tables
+_PAIR_SECONDS = 4.5  # of a pair, besides rows through SAEs: components and tables
 _PASSES = 3  # of the rows through an SAE: the error of every change, of the path, and of the stitched SAE
 
 
@@ -101,19 +103,23 @@ def threads(pipeline: "Pipeline", slug: str) -> int:
     return sae_threads(max(_cohorts(pipeline.study, pipeline.study.stitches[slug]), key=lambda one: one.n_latents), 2)
 
 
-def cost(study: Study, rates: dict) -> Cost | None:
+def cost(study: Study, rates: Rates) -> Cost | None:
     """The held-out rows go through both SAEs of each pair. None where nothing is stitched."""
     if not study.stitches:
         return None
-    tokens, written, operations = 0, 0, 0.0
+    tokens = written = read = 0
+    operations = 0.0
     for stitch in study.stitches.values():
         for pair in stitch.pairs.values():
             small, large = (study.cohorts[name] for name, _ in pair)
             latents, rows = small.n_latents + large.n_latents, small.pass_.heldout_rows
             tokens += rows
             written += latents * (_LATENT_BYTES + 8 * small.d_model)
+            read += _PASSES * rows * row_bytes(small.pass_) + sae_bytes(small) + sae_bytes(large)
             operations += 2.0 * _PASSES * rows * latents * small.d_model
-    return Cost("stitch", len(study.stitches), tokens, written, written, hours(operations, rates["sae_tflops"]))
+    pairs = sum(len(stitch.pairs) for stitch in study.stitches.values())
+    spent = on_device(rates, len(study.stitches), sae=operations, moved=read, seconds=pairs * _PAIR_SECONDS)
+    return Cost("stitch", len(study.stitches), tokens, **spent, read=read, written=written, peak=written)
 
 
 def _cohorts(study: Study, stitch: Stitch) -> list[Cohort | ExternalCohort]:

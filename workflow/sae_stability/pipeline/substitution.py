@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 from sae_stability.figures.registry import FIGURES
 from sae_stability.pipeline.activations import HELDOUT
 from sae_stability.pipeline.command import flags
-from sae_stability.pipeline.cost import Cost, hours
+from sae_stability.pipeline.cost import Cost, encode, on_device, row_bytes, sae_bytes
+from sae_stability.pipeline.rates import Rates
 from sae_stability.pipeline.resources import megabytes, sae_threads, shard_bytes
 from sae_stability.study.build import Study
 from sae_stability.study.parts import Cohort, ExternalCohort
@@ -17,6 +18,8 @@ Pair = tuple[str, int, int]
 """Name of the cohort and the two seeds."""
 
 _PAIR_BYTES = 90  # a latent in the table of a pair
+_PAIR_SECONDS, _FIRINGS_A_SECOND = 2.5, 1e5  # of a pair, to hold each latent against its counterpart
+_UNKNOWN_K = 64  # latents that fire on a row where an SAE made elsewhere does not say
 
 
 def cohorts(study: Study) -> list[Cohort | ExternalCohort]:
@@ -94,17 +97,27 @@ def threads(pipeline: "Pipeline", pairs: list[Pair]) -> int:
     return sae_threads(pipeline.study.cohorts[pairs[0][0]], len(_seeds(pairs)))
 
 
-def cost(study: Study, rates: dict) -> Cost | None:
-    """The held-out rows go through each SAE once. None where no figure asks for it."""
+def cost(study: Study, rates: Rates) -> Cost | None:
+    """The held-out rows go through each SAE once, and latent by latent. None where no figure asks for it."""
     found = cohorts(study)
     if not found:
         return None
-    tokens = sum(cohort.pass_.heldout_rows * len(cohort.seeds) for cohort in found)
-    written = sum(len(cohort.pairs) * cohort.n_latents * _PAIR_BYTES for cohort in found)
-    operations = sum(
-        2.0 * cohort.pass_.heldout_rows * len(cohort.seeds) * cohort.n_latents * cohort.d_model for cohort in found
+    rows = {cohort.slug: cohort.pass_.heldout_rows * len(cohort.seeds) for cohort in found}
+    seconds = sum(
+        len(cohort.pairs) * (_PAIR_SECONDS + cohort.pass_.heldout_rows * _k(cohort) / _FIRINGS_A_SECOND)
+        for cohort in found
     )
-    return Cost("substitution", len(found), tokens, written, written, hours(operations, rates["sae_tflops"]))
+    written = sum(len(cohort.pairs) * cohort.n_latents * _PAIR_BYTES for cohort in found)
+    read = sum(
+        len(cohort.seeds) * sae_bytes(cohort) + cohort.pass_.heldout_rows * row_bytes(cohort.pass_) for cohort in found
+    )
+    operations = sum(encode(cohort, rows[cohort.slug]) for cohort in found)
+    spent = on_device(rates, len(found), sae=operations, moved=read, seconds=seconds)
+    return Cost("substitution", len(found), sum(rows.values()), **spent, read=read, written=written, peak=written)
+
+
+def _k(cohort: Cohort | ExternalCohort) -> int:
+    return cohort.k if isinstance(cohort, Cohort) else min(_UNKNOWN_K, cohort.n_latents)
 
 
 def _seeds(pairs: list[Pair]) -> list[int]:

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 from sae_stability.pipeline.blocks import by_block
 from sae_stability.pipeline.command import flags
-from sae_stability.pipeline.cost import Cost, hours, sae_bytes
+from sae_stability.pipeline.cost import Cost, on_device, row_bytes, sae_bytes
+from sae_stability.pipeline.rates import Rates
 from sae_stability.pipeline.resources import sae_memory, sae_threads
 from sae_stability.pipeline.results import Results
 from sae_stability.study.build import Study
@@ -80,20 +81,30 @@ def threads(cohort: Cohort, saes: int) -> int:
     return sae_threads(cohort, saes)
 
 
-def cost(study: Study, rates: dict) -> Cost:
+def cost(study: Study, rates: Rates) -> Cost:
     """A step takes 2 n d operations a token for the encoder, and 8 k d for the decoder and the gradients."""
-    jobs = tokens = written = peak = 0
-    operations = 0.0
+    jobs = tokens = written = peak = read = 0
+    operations = longest = hours = 0.0
     for cohort in study.trained.values():
-        seeds, sae = len(cohort.seeds), sae_bytes(cohort)
+        seeds, sae, blocks = len(cohort.seeds), sae_bytes(cohort), len(cohort.blocks)
         seen = seeds * cohort.steps * cohort.batch_size
-        jobs += len(cohort.blocks) * cohort.chunks
+        # A state is written after every chunk but the last, read by the next job, and deleted once that is done.
+        states = seeds * (cohort.chunks - 1) * _STATE_COPIES * sae
+        # The SAEs of a block read each row together.
+        rows = blocks * min(cohort.budget.rows, cohort.chunks * cohort.pass_.chunk_rows) * row_bytes(cohort.pass_)
+        work = seen * (2 * cohort.n_latents + 8 * cohort.k) * cohort.d_model
+        spent = on_device(rates, blocks * cohort.chunks, sae=work, moved=rows + 2 * states + seeds * sae)
+        spent_hours = spent["gpu_hours" if rates.gpu else "cpu_hours"]
+        jobs += blocks * cohort.chunks
         tokens += seen
-        # A state is written after every chunk but the last, and deleted once the next chunk is done.
-        written += seeds * (sae + (cohort.chunks - 1) * _STATE_COPIES * sae)
+        read += rows + states
+        written += seeds * sae + states
         peak += seeds * (sae + min(cohort.chunks - 1, 2) * _STATE_COPIES * sae)
-        operations += seen * (2 * cohort.n_latents + 8 * cohort.k) * cohort.d_model
-    return Cost("train", jobs, tokens, written, peak, hours(operations, rates["sae_tflops"]))
+        operations += work
+        hours += spent_hours
+        longest = max(longest, spent_hours * max(map(len, cohort.blocks)) / seeds)
+    spent = {"gpu_hours" if rates.gpu else "cpu_hours": hours}
+    return Cost("train", jobs, tokens, operations, **spent, chain_hours=longest, read=read, written=written, peak=peak)
 
 
 def _sae_command(pipeline: "Pipeline", cohort: Cohort, block: tuple[int, ...], seed: int, chunk: int) -> str:

@@ -6,11 +6,14 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from sae_stability.pipeline.command import flags
-from sae_stability.pipeline.cost import Cost
+from sae_stability.pipeline.cost import Cost, on_cores
+from sae_stability.pipeline.rates import Rates
 from sae_stability.study.build import Study
 
 if TYPE_CHECKING:
     from sae_stability.pipeline import Pipeline
+
+_SECONDS, _BYTES = 8.0, 3_000_000
 
 
 def inputs(pipeline: "Pipeline") -> list[str]:
@@ -51,6 +54,6 @@ def snakemake_command(snakefile: str, configfiles: Iterable[str], config: Iterab
     return " ".join(f"{flag} {some}" for flag, some in quoted.items() if some)
 
 
-def cost(_study: Study, _rates: dict) -> Cost:
+def cost(_study: Study, rates: Rates) -> Cost:
     """The key numbers in words, and the page."""
-    return Cost("workflow report", jobs=2)
+    return Cost("workflow report", 2, **on_cores(rates, 2, _SECONDS), written=_BYTES, peak=_BYTES)

@@ -12,6 +12,7 @@ from sae_stability.study.cohort_seeds import with_defaults
 from sae_stability.study.cohorts import trained
 from sae_stability.study.counts import check_counts
 from sae_stability.study.declared import Declared
+from sae_stability.study.disk import chunk_sizes
 from sae_stability.study.figures import check_interpreted, figure_of
 from sae_stability.study.firing import firing_of
 from sae_stability.study.interpret import Interpret, interpret_of
@@ -66,7 +67,10 @@ class Study:
         checks.check_results(config["results"])
         models = {slug: _model(slug, given) for slug, given in config["models"].items()}
         corpora = {slug: _corpus(slug, given) for slug, given in config["corpora"].items()}
-        tokens = {slug: _token_set(slug, given, models, corpora) for slug, given in config["tokens"].items()}
+        chunks = chunk_sizes(config, models)
+        tokens = {
+            slug: _token_set(slug, given, models, corpora, chunks[slug]) for slug, given in config["tokens"].items()
+        }
         passes = {
             slug: _pass(slug, given, tokens) for slug, given in config["passes"].items() if "decoder_of" not in given
         }
@@ -199,11 +203,10 @@ def _corpus(slug: str, given: dict) -> Corpus:
     return Corpus(slug, documents, given.get("seed", 0))
 
 
-def _token_set(slug: str, given: dict, models: dict[str, Model], corpora: dict[str, Corpus]) -> TokenSet:
+def _token_set(slug: str, given: dict, models: dict[str, Model], corpora: dict[str, Corpus], chunk: int) -> TokenSet:
     where = f"tokens.{slug}"
     model = look_up(f"{where}.model", given["model"], models)
     corpus = look_up(f"{where}.corpus", given["corpus"], corpora)
-    chunk = given["chunk_tokens"] or given["train_tokens"]
     token_set = TokenSet(slug, **{**given, "model": model, "corpus": corpus, "chunk_tokens": chunk})
     checks.check_chunks(where, "tokens", given["train_tokens"], chunk)
     checks.check_context(token_set)
