@@ -69,7 +69,7 @@ def test_two_jobs_at_once_leave_what_one_alone_makes(tmp_path: Path):
         job.join()
     assert [job.exitcode for job in jobs] == [0, 0]
     # They hold the time that a job took.
-    changing = {"timing.json", "match.parquet"}
+    changing = {"timing.json", "match.timing.json"}
     assert files(tmp_path / "both").keys() == files(tmp_path / "one").keys()
     for name, content in files(tmp_path / "one").items():
         assert Path(name).name in changing or files(tmp_path / "both")[name] == content, name

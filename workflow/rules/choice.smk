@@ -23,8 +23,8 @@ for _cohort in stages.choice.jobs(pipeline):
         threads: stages.judges.threads(study, study.interpret.choice)
         resources:
             gpu=GPUS if stages.judges.computes(study, study.interpret.choice) else 0,
-            mem_mb=4000,
-            runtime=720,
+            mem_mb=growing(4000),
+            runtime=growing(720),
         params:
             settings=stages.choice.command(pipeline, study.cohorts[_cohort]),
         shell:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sae_stability.pipeline import (
     activations,
+    choice,
     consensus,
     corpus,
     evaluate,
@@ -134,6 +135,7 @@ _INPUTS: dict[str, Callable] = {
     "substitution": lambda pipeline, *pair: substitution.inputs(pipeline, [pair]),
     "consensus": lambda pipeline, slug: consensus.inputs(pipeline, pipeline.study.cohorts[slug]),
     "meta": lambda pipeline, slug: meta.inputs(pipeline, pipeline.study.cohorts[slug]),
+    "choice": lambda pipeline, slug: choice.inputs(pipeline, pipeline.study.cohorts[slug]),
     "stitch": lambda pipeline, slug, number: stitch.inputs(pipeline, slug, [number]),
     "overlap": lambda pipeline, slug: overlap.inputs(pipeline, pipeline.study.cohorts[slug]),
     "tables": lambda pipeline, slug: figures.inputs(pipeline, pipeline.study.figures[slug]),

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 from sae_stability.pipeline import judges, meta
 from sae_stability.pipeline.command import flags
-from sae_stability.pipeline.cost import Cost
+from sae_stability.pipeline.cost import Cost, on_cores
+from sae_stability.pipeline.rates import Rates
 from sae_stability.study.build import Study
 from sae_stability.study.parts import Cohort
 
@@ -58,7 +59,7 @@ def command(pipeline: "Pipeline", cohort: Cohort) -> str:
     return " ".join(words)
 
 
-def cost(study: Study, _rates: dict) -> Cost | None:
-    """One job a cohort. None where nothing is chosen."""
+def cost(study: Study, rates: Rates) -> Cost | None:
+    """One job a cohort; its time is that of starting. None where nothing is chosen."""
     jobs = sum(taken_apart(study, cohort) is not None for cohort in meta.cohorts(study))
-    return Cost("choice", jobs) if jobs else None
+    return Cost("choice", jobs, **on_cores(rates, jobs, torch=True)) if jobs else None
