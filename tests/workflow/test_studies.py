@@ -37,7 +37,7 @@ def test_the_papers_study_builds_its_graph(tmp_path: Path):
 def test_the_study_of_canonical_units_stitches_every_pair_that_the_paper_compares():
     study = load_study(ROOT / "studies" / "canonical-units.yaml")
     jobs = {stage.name: stage.jobs for stage in plan(study).stages}
-    assert (jobs["import"], jobs["stitch"]) == (10, 4)
+    assert (jobs["import"], jobs["stitch"]) == (20, 4)  # ten are fetched, and ten converted
     pairs = [pair for stitch in study.stitches.values() for pair in stitch.pairs.values()]
     widths = {tuple(study.cohorts[cohort].n_latents for cohort, _ in pair) for pair in pairs if "gpt2" in pair[0][0]}
     sizes = [768 * 2**power for power in range(8)]
