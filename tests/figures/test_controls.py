@@ -73,7 +73,8 @@ def test_a_claim_stands_where_the_base_is_better_beyond_the_spread(make, base, h
     inputs += [(c, make.evaluation(f"{c}/seed-0", fvu=fvu)) for c, fvu in zip(("base", "held"), fvus, strict=True)]
     table = table_of(inputs)
     *found, scores = verdicts(table)
-    assert [clause.rpartition(": ")[2] for clause in found] == expected
+    assert [clause.rpartition("), ")[2] for clause in found] == expected
+    assert found[2].startswith(f"Reconstruction (FVU, lower is better): trained {fvus[0]:.3f} (n = 1), ")
     assert scores == "Scores: not measured"
     heading, (trained, frozen) = beside_controls(table)
     assert heading == ["cohort", "Sharing", "Sharing among live latents", "Reconstruction (FVU, lower is better)"]

@@ -30,7 +30,7 @@ def what_is_left(table: pd.DataFrame) -> str:
 
 
 def verdicts(table: pd.DataFrame) -> list[str]:
-    """For each claim a clause: which controls do as well as the base."""
+    """For each claim a clause: the base's number, and which controls do as well."""
     found = [_verdict(claim) for claim in _claims(table)]
     return found if any(claim.is_score for claim in _claims(table)) else [*found, "Scores: not measured"]
 
@@ -90,11 +90,12 @@ def _claims(table: pd.DataFrame) -> list[_Claim]:
 def _verdict(claim: _Claim) -> str:
     if claim.own is None:
         return f"{claim.name}: not measured in the base"
+    own = f"{claim.name}: {phrases.escape(claim.base)} {_mean(claim.own)}"
     if not claim.controls:
-        return f"{claim.name}: not measured in any control"
+        return f"{own}, not measured in any control"
     if not claim.as_good:
-        return f"{claim.name}: better than every control"
-    return f"{claim.name}: no better than {', '.join(map(phrases.escape, claim.as_good))}"
+        return f"{own}, better than every control"
+    return f"{own}, no better than {', '.join(map(phrases.escape, claim.as_good))}"
 
 
 def _cell(claim: _Claim, cohort: str) -> str:

@@ -45,6 +45,12 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
             )
         left.axhline(0, linewidth=0.5, color=styles.NEUTRAL)
         left.axvline(pair["threshold"].iloc[0], linewidth=0.6, zorder=0, **marks.THRESHOLD_LINE)
+        # A few latents raise the error a thousand times more than others lower it.
+        left.set_yscale("symlog", linthresh=0.1, linscale=0.5)
+        left.set_yticks(_ticks(100 * latents["value"]))
+        left.yaxis.set_major_formatter("{x:g}")
+        left.minorticks_off()
+        left.set_ylim(bottom=1.5 * min([-0.05, *100 * latents["value"].dropna()]))
         left.set(ylabel=f"error, change in %\n(pair {number})")
         roc = rows_where(pair, panel="roc")
         right.plot(roc["x"], roc["value"], color=style["palette"][0])
@@ -71,6 +77,13 @@ def _draw_areas(axes: Axes, areas: pd.DataFrame, style: dict) -> None:
     axes.axvline(0.5, color=styles.FLOOR, linewidth=0.8)
     axes.set_yticks(range(len(labels)), labels)
     axes.set(xlabel="area under the curve", xlim=(0, 1.03), ylim=(len(labels) - 0.5, -0.5))
+
+
+def _ticks(values: pd.Series) -> list[float]:
+    """Powers of ten on both sides of zero, as far as the values go."""
+    powers = [0.1, 1, 10, 100]
+    low, high = values.min(), values.max()
+    return [-power for power in reversed(powers) if power <= -low] + [0] + [power for power in powers if power <= high]
 
 
 def caption(table: pd.DataFrame) -> str:

@@ -23,6 +23,7 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
             axes.plot([mean], [place], "D", color=colour, markersize=5)
             axes.plot([low, high], [place, place], color=colour, linewidth=2)
     axes.axvline(0, linewidth=0.6, color=styles.NEUTRAL)
+    axes.locator_params(axis="x", nbins=4)
     axes.set(xlabel="change of FVU at the same L0", ylim=(len(POOLS) - 0.5, -0.5))
     axes.set_yticks(range(len(POOLS)), POOLS)
     return picture
