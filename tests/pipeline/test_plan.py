@@ -86,8 +86,8 @@ def test_hours_follow_the_stated_rates():
     config["plan"] = {**quick, "sae_tflops": 50e-9, "match_seconds": 16}
     after = stages(config)
     assert np.isclose(after["train"].gpu_hours, training / 50e3 / 3600)
-    # Two assignments a pair; 3 pairs of 64 latents and one of 32.
-    assert np.isclose(after["match"].cpu_hours, 16 * 2 * (3 * 64**2 + 32**2) / 8192**2 / 3600)
+    # Three assignments a pair; 3 pairs of 64 latents and one of 32.
+    assert np.isclose(after["match"].cpu_hours, 16 * 3 * (3 * 64**2 + 32**2) / 8192**2 / 3600)
     assert after["activations"] == before["activations"]
 
 

@@ -74,6 +74,19 @@ def test_the_lock_of_a_killed_run_is_removed_and_no_other(here: Path):
     second.communicate("")
 
 
+def test_the_lock_of_a_study_below_it_stays(here: Path):
+    first = run()
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    below = Path("results", "another")
+    below.mkdir()
+    (below / MARK).write_text(json.dumps({"process": 7, "host": "here"}))
+    Path(".snakemake", "locks", "2.output.lock").write_text(f"{below}/saes/base\n")
+    second = run()
+    assert locks() == ["1.output.lock", "2.output.lock"]
+    second.communicate("")
+
+
 def test_the_lock_of_a_run_on_another_machine_is_named_and_stays(here: Path):
     Path("results").mkdir()
     Path("results", MARK).write_text(json.dumps({"process": 7, "host": "far-away"}))
@@ -100,6 +113,8 @@ def test_a_file_in_the_place_of_the_results_is_named(tmp_path: Path):
     check_folder(tmp_path / "new" / "folder")
 
 
-@pytest.mark.parametrize(("flag", "expected"), [("cores", True), ("dryrun", False), ("unlock", False)])
+@pytest.mark.parametrize(
+    ("flag", "expected"), [("cores", True), ("dryrun", False), ("unlock", False), ("summary", False)]
+)
 def test_what_runs_jobs(flag: str, expected: bool):
     assert runs_jobs(argparse.Namespace(**{flag: True})) == expected

@@ -71,6 +71,12 @@ def test_a_list_in_the_place_of_a_word_is_refused():
         Study.from_config(changed("passes.mlp.dtype", ["bfloat16"]))
 
 
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_numbers_are_finite(value):
+    with pytest.raises(StudyError, match=r"cohorts.base.learning_rate: (inf|nan) given; it must be finite"):
+        Study.from_config(changed("cohorts.base.learning_rate", value))
+
+
 def test_a_long_name_is_cut():
     with pytest.raises(StudyError) as error:
         Study.from_config(changed("cohorts." + "long " * 1000, {}))

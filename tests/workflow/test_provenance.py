@@ -5,6 +5,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sae_stability import cli, files
@@ -138,6 +139,30 @@ def test_a_damaged_archive_is_told_in_one_line(part: str, packed: Path, tmp_path
     assert cli.main(["rebuild", "--archive", str(damaged), "--out", str(tmp_path / "out")]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert Path(part).name in line
+
+
+def test_a_flipped_bit_in_an_archive_is_one_line_or_changes_nothing(packed: Path, tmp_path: Path, capsys):
+    content = packed.read_bytes()
+    random = np.random.default_rng(0)
+    for turn in range(40):
+        flipped = bytearray(content)
+        flipped[random.integers(len(content))] ^= 1 << random.integers(8)
+        damaged = tmp_path / f"{turn}.zip"
+        damaged.write_bytes(flipped)
+        code = cli.main(["rebuild", "--archive", str(damaged), "--out", str(tmp_path / str(turn))])
+        said = capsys.readouterr().err.strip().splitlines()
+        assert code == 0 or (code == 2 and len(said) == 1), said
+
+
+def test_a_study_that_was_changed_after_its_run_is_not_packed(
+    finished_neox: Project, tmp_path: Path, monkeypatch, capsys
+):
+    changed = (finished_neox.folder / "study.yaml").read_text() + "\nthreshold: 0.5\n"
+    (tmp_path / "study.yaml").write_text(changed)
+    (tmp_path / "results").symlink_to(finished_neox.folder / "results")
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["archive", "--study", "study.yaml", "--lock", LOCK]) == 2
+    assert "its last run was of another config than study.yaml" in capsys.readouterr().err
 
 
 def test_an_unfinished_study_is_not_packed(finished_neox: Project, tmp_path: Path, monkeypatch, capsys):

@@ -24,7 +24,7 @@ for _cohort in stages.choice.jobs(pipeline):
         resources:
             gpu=GPUS if stages.judges.computes(study, study.interpret.choice) else 0,
             mem_mb=growing(4000),
-            runtime=growing(720),
+            runtime=lasting(720),
         params:
             settings=stages.choice.command(pipeline, study.cohorts[_cohort]),
         shell:

@@ -25,6 +25,7 @@ def asked_for():
 
 
 asked = asked_for()
+runs = runs_jobs(asked) if asked else not workflow.dryrun
 note = None
 try:
     check_place(ROOT, Path.cwd())
@@ -36,11 +37,11 @@ try:
     pipeline = stages.Pipeline(study)
     results = pipeline.results
     check_folder(Path(results.root))
-    if asked and runs_jobs(asked):
+    if asked and runs:
         note = claim(Path(results.root), Path(".snakemake/locks"))
     check_sources(study, Path(results.checked))
     pipeline.check()
-    if workflow.is_main_process and not workflow.dryrun:
+    if workflow.is_main_process and runs:
         pipeline.note_provenance(whole)
 except StudyError as error:
     # Not a WorkflowError: that would add the place in this file, which is not where the mistake is.
@@ -70,8 +71,13 @@ if asked and (asked.forceall or asked.forcerun or asked.force):
 
 
 def growing(amount):
-    """Memory or time of a job, a number or a function of wildcards: twice as much in each attempt."""
+    """Memory of a job, a number or a function of wildcards: twice as much in each attempt."""
     return lambda wildcards, attempt: (amount(wildcards) if callable(amount) else amount) * 2 ** (attempt - 1)
+
+
+def lasting(minutes):
+    """Time of a job: twice as much in each attempt, up to a day, which is as much as many clusters allow."""
+    return lambda wildcards, attempt: max(minutes, min(minutes * 2 ** (attempt - 1), 24 * 60))
 
 
 def any_of(names) -> str:

@@ -25,7 +25,7 @@ for _cohort in pipeline.unfinished["consensus"]:
         resources:
             gpu=GPUS,
             mem_mb=growing(stages.consensus.memory(study.cohorts[_cohort])),
-            runtime=growing(720),
+            runtime=lasting(720),
         params:
             settings=stages.consensus.command(pipeline, study.cohorts[_cohort]),
             out=subpath(output[0], parent=True),

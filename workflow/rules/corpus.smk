@@ -23,7 +23,7 @@ for _slug in pipeline.unfinished["corpus"]:
         threads: 4
         resources:
             mem_mb=growing(stages.corpus.MEMORY),
-            runtime=growing(stages.corpus.minutes(_tokens)),
+            runtime=lasting(stages.corpus.minutes(_tokens)),
         params:
             out=subpath(output[0], parent=True),
             # Text of the study comes from a function: Snakemake takes a {word} elsewhere for a wildcard.

@@ -24,7 +24,7 @@ for _seeds, _cohorts in stages.evaluate.jobs(pipeline).items():
         resources:
             gpu=GPUS,
             mem_mb=growing(lambda wildcards: stages.evaluate.memory(cohort_of(wildcards))),
-            runtime=growing(60 * len(_seeds)),
+            runtime=lasting(60 * len(_seeds)),
         params:
             settings=lambda wildcards, seeds=_seeds: stages.evaluate.command(pipeline, cohort_of(wildcards), seeds),
         shell:

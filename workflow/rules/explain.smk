@@ -22,7 +22,7 @@ for _job in stages.explain.jobs(pipeline):
         resources:
             gpu=GPUS if stages.judges.computes(study, _job[0]) else 0,
             mem_mb=growing(stages.explain.memory(pipeline, _job[1], _job[0])),
-            runtime=growing(1440),
+            runtime=lasting(1440),
         params:
             settings=stages.explain.command(pipeline, _job),
         shell:
@@ -43,7 +43,7 @@ rule explanation_similarity:
     resources:
         gpu=GPUS,
         mem_mb=growing(6000),
-        runtime=growing(60),
+        runtime=lasting(60),
     params:
         settings=lambda wildcards: stages.similarity.command(pipeline, wildcards.explainer, wildcards.cohort),
     shell:

@@ -21,7 +21,7 @@ if pipeline.unfinished["explorer"]:
             ENVIRONMENT
         resources:
             mem_mb=growing(stages.explorer.memory(pipeline)),
-            runtime=growing(120),
+            runtime=lasting(120),
         params:
             settings=lambda wildcards: stages.explorer.command(pipeline),
             out=subpath(output[0], parent=True),

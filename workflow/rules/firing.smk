@@ -25,7 +25,7 @@ for _tokens in stages.fresh_tokens.token_sets(study):
         threads: 4
         resources:
             mem_mb=growing(stages.corpus.MEMORY),
-            runtime=growing(stages.corpus.minutes(_tokens)),
+            runtime=lasting(stages.corpus.minutes(_tokens)),
         params:
             tokens=subpath(input[0], parent=True),
             out=subpath(output[0], parent=True),
@@ -54,7 +54,7 @@ for _cohort, _names in stages.firing.jobs(pipeline).items():
         resources:
             gpu=GPUS,
             mem_mb=growing(stages.firing.memory(pipeline, _names)),
-            runtime=growing(720),
+            runtime=lasting(720),
         params:
             settings=stages.firing.command(pipeline, _names),
         shell:

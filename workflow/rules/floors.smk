@@ -21,7 +21,7 @@ for _name, _repeats in stages.floors.jobs(pipeline).items():
         threads: stages.match.threads(_shape[0])
         resources:
             mem_mb=growing(stages.match.memory(*_shape)),
-            runtime=growing(120),
+            runtime=lasting(120),
         params:
             settings=stages.floors.command(pipeline, _repeats),
         shell:

@@ -24,7 +24,7 @@ for _name, _pairs in stages.match.jobs(pipeline).items():
         threads: stages.match.threads(_shape[0])
         resources:
             mem_mb=growing(stages.match.memory(*_shape)),
-            runtime=growing(120),
+            runtime=lasting(120),
         params:
             settings=stages.match.command(pipeline, _pairs),
         shell:

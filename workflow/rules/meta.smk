@@ -23,7 +23,7 @@ for _cohort in stages.meta.jobs(pipeline):
         threads: stages.meta.threads(study.cohorts[_cohort])
         resources:
             mem_mb=growing(stages.meta.memory(study, study.cohorts[_cohort])),
-            runtime=growing(720),
+            runtime=lasting(720),
         params:
             settings=stages.meta.command(pipeline, study.cohorts[_cohort]),
         shell:

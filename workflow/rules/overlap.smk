@@ -20,7 +20,7 @@ rule overlap:
         ENVIRONMENT
     resources:
         mem_mb=growing(4000),
-        runtime=growing(60),
+        runtime=lasting(60),
     params:
         settings=lambda wildcards: stages.overlap.command(pipeline, cohort_of(wildcards)),
         out=subpath(output[0], parent=True),

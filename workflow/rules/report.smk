@@ -20,7 +20,7 @@ if pipeline.unfinished["report"]:
             ENVIRONMENT
         resources:
             mem_mb=growing(3000),
-            runtime=growing(20),
+            runtime=lasting(20),
         params:
             settings=lambda wildcards: stages.report.command(pipeline),
         shell:

@@ -22,7 +22,7 @@ for _job in stages.score.jobs(pipeline):
         resources:
             gpu=GPUS if stages.judges.computes(study, stages.score.judge(study, _job)) else 0,
             mem_mb=growing(stages.explain.memory(pipeline, _job[2], stages.score.judge(study, _job))),
-            runtime=growing(1440),
+            runtime=lasting(1440),
         params:
             settings=stages.score.command(pipeline, _job),
         shell:
@@ -41,7 +41,7 @@ rule score_summary:
         ENVIRONMENT
     resources:
         mem_mb=growing(2000),
-        runtime=growing(10),
+        runtime=lasting(10),
     params:
         settings=lambda wildcards: stages.score_summary.command(
             pipeline, wildcards.explainer, wildcards.scorer, wildcards.cohort

@@ -25,7 +25,7 @@ for _stitch, _numbers in stages.stitch.jobs(pipeline).items():
         resources:
             gpu=GPUS,
             mem_mb=growing(stages.stitch.memory(pipeline, _stitch)),
-            runtime=growing(720),
+            runtime=lasting(720),
         params:
             settings=stages.stitch.command(pipeline, _stitch, _numbers),
         shell:

@@ -24,7 +24,7 @@ for _cohort, _pairs in stages.substitution.jobs(pipeline).items():
         resources:
             gpu=GPUS,
             mem_mb=growing(stages.substitution.memory(pipeline, _pairs)),
-            runtime=growing(720),
+            runtime=lasting(720),
         params:
             settings=stages.substitution.command(pipeline, _pairs),
         shell:

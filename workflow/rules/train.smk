@@ -30,7 +30,7 @@ for _block, _cohorts in stages.train.jobs(pipeline).items():
         resources:
             gpu=GPUS,
             mem_mb=growing(lambda wildcards, block=_block: stages.train.memory(cohort_of(wildcards), len(block))),
-            runtime=growing(720),
+            runtime=lasting(720),
         params:
             chunk=subpath(input.manifest, parent=True),
             settings=lambda wildcards, block=_block: stages.train.command(
@@ -62,7 +62,7 @@ for _block, _cohorts in stages.train.jobs(pipeline).items():
         resources:
             gpu=GPUS,
             mem_mb=growing(lambda wildcards, block=_block: stages.train.memory(cohort_of(wildcards), len(block))),
-            runtime=growing(720),
+            runtime=lasting(720),
         params:
             chunk=subpath(input.manifest, parent=True),
             settings=lambda wildcards, block=_block: stages.train.command(

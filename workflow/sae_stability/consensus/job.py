@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 import torch
 
 from sae_stability.activations import reader
@@ -89,8 +90,6 @@ def build_consensus(
     saes = dictionary.comparable({seed: own.read(folder) for seed, folder in folders.items()})
     found = sharing(map(read_pair, match), {seed: one.n_latents for seed, one in saes.items()}, threshold)
     table = groups(found)
-    for old in out.glob("at-least-*"):  # of other settings, perhaps of a level that no group reaches now
-        shutil.rmtree(old)
     built = _written(curve.candidates(saes, table, _rates(latents), direction), out, config_hash)
     if refit is not None:
         built = with_refitted(built, folders, refit, threads, out, config_hash)
@@ -106,6 +105,7 @@ def build_consensus(
         "curve": curve.curve(built, measure, _whole(saes, metrics)),
         "groups": table,  # last: by this table a run tells whether all are finished
     }
+    _remove_others(out, tables["curve"])
     for name, rows in tables.items():
         write_table(out / f"{name}.parquet", rows, {"config_hash": config_hash, "threshold": threshold})
 
@@ -116,6 +116,16 @@ def _written(found: Iterator[curve.Candidate], out: Path, config_hash: str) -> I
         if one.series == "consensus":
             own.write(out / f"at-least-{one.m}", one.sae, config_hash)
         yield one
+
+
+def _remove_others(out: Path, curve_table: pd.DataFrame) -> None:
+    """Remove the consensus SAEs of other settings, of levels that no group reaches now."""
+    endings = {"consensus": "", "refitted": "-refitted"}
+    rows = curve_table[curve_table["series"].isin(list(endings))]
+    kept = {f"at-least-{m}{endings[series]}" for m, series in zip(rows["m"], rows["series"], strict=True)}
+    for old in out.glob("at-least-*"):
+        if old.name not in kept:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 class _Measure:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from sae_stability.pipeline import judges, meta
 from sae_stability.pipeline.command import flags
-from sae_stability.pipeline.cost import Cost, on_cores
+from sae_stability.pipeline.cost import Cost
 from sae_stability.pipeline.rates import Rates
 from sae_stability.study.build import Study
 from sae_stability.study.parts import Cohort
@@ -60,6 +60,6 @@ def command(pipeline: "Pipeline", cohort: Cohort) -> str:
 
 
 def cost(study: Study, rates: Rates) -> Cost | None:
-    """One job a cohort; its time is that of starting. None where nothing is chosen."""
-    jobs = sum(taken_apart(study, cohort) is not None for cohort in meta.cohorts(study))
-    return Cost("choice", jobs, **on_cores(rates, jobs, torch=True)) if jobs else None
+    """One job a cohort. None where nothing is chosen."""
+    asked = [judges.choosing(study, cohort) for cohort in meta.cohorts(study) if taken_apart(study, cohort) is not None]
+    return Cost("choice", len(asked), **judges.spent(rates, len(asked), asked, 0)) if asked else None

@@ -110,11 +110,12 @@ def on_cores(rates: Rates, jobs: int, seconds: float = 0.0, torch: bool = False)
 def assignments(name: str, groups: list[tuple[int, int, int]], rates: Rates) -> Cost:
     """The cost of matching groups of pairs of one shape, (n_latents, d_model, pairs).
 
-    A pair takes two exact assignments, each `match_seconds` at 8,192 latents and growing with the square.
+    A pair takes three exact assignments (encoder, decoder, decoder by absolute cosine), each `match_seconds` at 8,192
+    latents and growing with the square.
     """
     jobs = sum(len(batches(range(pairs), n, d)) for n, d, pairs in groups)
     written = sum(pairs * n * _MATCH_BYTES for n, _, pairs in groups)
-    operations = sum(pairs * 2 * 2.0 * n * n * d for n, d, pairs in groups)
-    seconds = sum(pairs * 2 * rates.match_seconds * (n / 8192) ** 2 for n, _, pairs in groups)
+    operations = sum(pairs * 3 * 2.0 * n * n * d for n, d, pairs in groups)
+    seconds = sum(pairs * 3 * rates.match_seconds * (n / 8192) ** 2 for n, _, pairs in groups)
     started = on_cores(rates, jobs, _START_SECONDS * jobs)["cpu_hours"]
     return Cost(name, jobs, operations=operations, cpu_hours=started + seconds / 3600, written=written, peak=written)

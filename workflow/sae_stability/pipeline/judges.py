@@ -17,6 +17,7 @@ from sae_stability.study.parts import Cohort, ExternalCohort
 _NO_ANSWER = ("key_variable", "concurrency", "timeout", "tries", "budget_tokens", "budget_money")
 _NO_ANSWER += ("prompt_price", "completion_price")
 _INSTRUCTION_TOKENS = 400  # of a prompt, besides texts
+_EXPLANATIONS_TOKENS = 400  # five explanations, and what the latent's parts are said to be
 # What a scorer asks of a latent in one draw, in units of `scored_windows`.
 _QUESTIONS = {"detection": 3, "fuzzing": 2, "intruder": 1}
 
@@ -84,6 +85,12 @@ def scoring(study: Study, scorer: str, cohort: Cohort | ExternalCohort) -> Asked
     draws = interpret.draws + (kind != "intruder")
     in_a_question = INTRUDER_TEXTS if kind == "intruder" else size
     return _asked(study, name, latents * draws * math.ceil(texts / size), _INSTRUCTION_TOKENS + in_a_question * window)
+
+
+def choosing(study: Study, cohort: Cohort) -> Asked:
+    """What it takes to choose each sampled latent's explanation among five: one question a meta-SAE."""
+    questions = study.interpret.latents * len(cohort.seeds)
+    return _asked(study, study.interpret.choice, questions, _INSTRUCTION_TOKENS + _EXPLANATIONS_TOKENS)
 
 
 def spent(rates: Rates, jobs: int, asked: Sequence[Asked], seconds: float) -> dict[str, float]:

@@ -117,9 +117,17 @@ def _left_behind(locks: Path, results: Path) -> list[Path]:
     found = []
     for lock in sorted(locks.glob("*.lock")):
         with contextlib.suppress(OSError, UnicodeDecodeError):
-            if any(Path(line).is_relative_to(results) for line in lock.read_text(encoding="utf-8").splitlines()):
+            if any(_is_of(results, Path(line)) for line in lock.read_text(encoding="utf-8").splitlines()):
                 found.append(lock)
     return found
+
+
+def _is_of(results: Path, file: Path) -> bool:
+    """Whether a file lies in a results folder, and not in that of another study below it that runs or was killed."""
+    if not file.is_relative_to(results):
+        return False
+    between = [folder for folder in file.parents if folder != results and folder.is_relative_to(results)]
+    return not any((folder / MARK).exists() for folder in between)
 
 
 def _release(mark: Path, file: int, process: int) -> None:

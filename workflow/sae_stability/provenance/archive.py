@@ -1,5 +1,6 @@
 """The verb `archive`: a study's tables, figures, reports and site with its config and lock, as one RO-Crate."""
 
+import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,6 +69,10 @@ def archive(
     if not (folder / links.NOTE).is_file():
         raise StudyError(f"{folder / links.NOTE}: missing, so there is nothing to pack; run the study first")
     note = links.read_note(folder)
+    if json.loads(json.dumps(config)) != note["config"]:
+        raise StudyError(
+            f"{folder}: its last run was of another config than {study}; run this study again, then pack it"
+        )
     if not lock.is_file():
         raise StudyError(f"{lock}: no such file; name the list of package versions with --lock")
     packed = sorted(set(_packed(folder, note)))

@@ -1,6 +1,7 @@
 """The verb `rebuild`: figures and report of an archive, made again from its tables; no GPU, no model, no Snakemake."""
 
 import zipfile
+import zlib
 from pathlib import Path
 
 from sae_stability import files, made
@@ -33,7 +34,8 @@ def rebuild(*, archive: Path, out: Path) -> str:
     try:
         with zipfile.ZipFile(archive) as packed:
             return _rebuilt(packed, archive, out)
-    except (zipfile.BadZipFile, FileNotFoundError, EOFError) as error:
+    # What zipfile raises for bytes that are not as they were written.
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError, NotImplementedError, RuntimeError) as error:
         raise StudyError(f"{archive}: no archive of a study, or damaged ({error})") from None
 
 
@@ -43,6 +45,9 @@ def _rebuilt(packed: zipfile.ZipFile, archive: Path, out: Path) -> str:
         raise StudyError(f"{archive}: no archive of a study: it holds no {FOLDER}/{links.NOTE}")
     _extract(packed, names, out)
     note = links.read_note(out)
+    paper = note["paper"]
+    for name in (paper["overlap"], *(file for _, file in (*paper["evaluation"], *paper["figures"]))):
+        _check_inside(archive, name, out)
     again = _figures(note, out)
     # The record tells how the archive's report was made, which the one made again repeats.
     before = files.read_json(out / "report.json")
@@ -64,10 +69,14 @@ def _extract(packed: zipfile.ZipFile, names: dict[str, str], out: Path) -> None:
         place = out / name
         if not name or name.endswith("/"):
             continue
-        if ".." in place.parts or Path(name).is_absolute():
-            raise StudyError(f"{packed.filename}: holds a file {inside!r} that would lie outside {out}")
+        _check_inside(packed.filename, name, out)
         with files.atomic(place) as temporary:
             temporary.write_bytes(packed.read(inside))
+
+
+def _check_inside(archive: str | Path, name: str, out: Path) -> None:
+    if ".." in Path(name).parts or Path(name).is_absolute():
+        raise StudyError(f"{archive}: names a file {name!r} that would lie outside {out}")
 
 
 def _figures(note: dict, out: Path) -> list[str]:

@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import functools
 import json
+import math
 import os
 import re
 from collections.abc import Hashable
@@ -293,6 +294,8 @@ def _check_value(value: object, rule: dict, where: str) -> None:
             raise StudyError(f"{where}: {_show(value)}; {_pattern_in_words(rule['pattern'])}")
         if not value and rule.get("minLength"):
             raise StudyError(f"{where}: is empty")
+    elif _is(value, "number") and not math.isfinite(value):
+        raise StudyError(f"{where}: {value} given; it must be finite")
     elif _is(value, "number") and (fault := range_fault(value, rule)):
         raise StudyError(f"{where}: {fault}")
 
