@@ -26,7 +26,7 @@ MISTAKES = {
     "threshold above 1": ("threshold", 1.5, "threshold: 1.5 given; it must be above 0 and at most 1"),
     "no latents": ("cohorts.base.n_latents", 0, "cohorts.base.n_latents: 0 given; it must be at least 1"),
     "learning rate of 0": ("cohorts.base.learning_rate", 0, "cohorts.base.learning_rate: 0 given; it must be above 0"),
-    "not a number": ("cohorts.base.learning_rate", float("nan"), "nan given; it must be above 0 and at most 1"),
+    "not a number": ("cohorts.base.learning_rate", float("nan"), "nan given; it must be finite"),
     "architecture": ("cohorts.base.architecture", "topkk", "did you mean topk?"),
     "AuxK for Gated": (
         "cohorts.base",
