@@ -1,6 +1,6 @@
 """What the tests of every kind of figure must know of some."""
 
-# The paper has no such numbers.
+# Paulo & Belrose have no such numbers.
 UNPUBLISHED = {
     "controls",
     "predictors",
@@ -19,7 +19,9 @@ WITHOUT_THRESHOLD = {"size-cosine", "k-cosine", "tokens-cosine"}
 
 # They draw a chain of stitched SAEs: neither sharing nor pairs of a cohort.
 STITCHED = {"insertion", "components", "interpolation", "nearest", "swaps"}
-UNPUBLISHED |= STITCHED  # by Paulo & Belrose; what others published is drawn
+UNPUBLISHED |= STITCHED
+# What Leask and others published is drawn.
+OF_LEASK = {*STITCHED, "meta"}
 
 # It is text, without axes.
 WITHOUT_AXES = {"pairs-table"}
