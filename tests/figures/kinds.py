@@ -12,6 +12,7 @@ UNPUBLISHED = {
     "pooling",
     "consensus",
     "meta",
+    "meta-depth",
 }
 
 # Cosines as they are: nothing is counted as shared.
@@ -20,8 +21,8 @@ WITHOUT_THRESHOLD = {"size-cosine", "k-cosine", "tokens-cosine"}
 # They draw a chain of stitched SAEs: neither sharing nor pairs of a cohort.
 STITCHED = {"insertion", "components", "interpolation", "nearest", "swaps"}
 UNPUBLISHED |= STITCHED
-# What Leask and others published is drawn.
-OF_LEASK = {*STITCHED, "meta"}
+# Whose published values are drawn.
+OTHERS = dict.fromkeys((*STITCHED, "meta"), "Leask") | {"meta-depth": "Wang"}
 
 # It is text, without axes.
 WITHOUT_AXES = {"pairs-table"}
