@@ -4,6 +4,7 @@ A study with every stage, architecture and kind of figure is planned by Snakemak
 under tracing.
 """
 
+import itertools
 import json
 import os
 import re
@@ -317,7 +318,7 @@ def test_meta_saes_of_meta_saes_are_trained_measured_and_drawn(traces):
     written = {trace.verb: " ".join(trace.words) for trace in traces if "/meta-2" in " ".join(trace.words)}
     assert {"train", "evaluate", "match", "overlap", "meta-baselines", "figure"} <= written.keys()
     (table,) = (trace.words for trace in traces if trace.verb == "figure-table" and "meta-depth" in trace.words)
-    steps = [value for flag, value in zip(table, table[1:], strict=False) if flag == "--input"]
+    steps = [value for flag, value in itertools.pairwise(table) if flag == "--input"]
     expected = {"2": "meta-2", "1": "meta", "0": "base", "flat 1": "trio"}
     assert steps == [f"{label}=results/overlap/{cohort}" for label, cohort in expected.items()]
 

@@ -65,7 +65,7 @@ def caption(table: pd.DataFrame) -> str:
     run, published = (table[(table["source"] == "published") == of_others] for of_others in (False, True))
     taken_apart, flat = _groups(run)
     said = [
-        f"depth {depth:g}: {_in_words(rows)}"
+        f"at depth {depth:g}, {_in_words(rows)}"
         for depth, of_depth in taken_apart.groupby("x")
         for _, rows in of_depth.groupby("cohort", sort=False)
     ]
@@ -76,7 +76,8 @@ def caption(table: pd.DataFrame) -> str:
     flat_words = f" Flat SAEs, of activations and about as large: {'; '.join(others)}." if others else ""
     return (
         "Are the latents of meta-SAEs more stable than latents, and those of meta-SAEs of meta-SAEs? SAEs of depth 0 "
-        f"read activations, those of depth 1 the decoder rows of one of depth 0, and so on. By {'; by '.join(said)}."
+        f"read activations, those of depth 1 the decoder rows of one of depth 0, and so on. What two seeds share: "
+        f"{'; '.join(said)}."
         f"{flat_words} PW-MCC is the mean cosine of matched decoder rows. "
         f"{phrases.definition(run['threshold'].iloc[0])}{_published_in_words(published)}"
     )
@@ -106,5 +107,5 @@ def _published_in_words(rows: pd.DataFrame) -> str:
     if not len(rows):
         return ""
     of_depth, flat = rows.dropna(subset=["x"]), rows.loc[rows["x"].isna(), "fraction"]
-    said = ", ".join(f"{row.fraction:.2g} at depth {row.x:g}" for row in of_depth.itertuples())
-    return f" Published ({phrases.escape(DEPTHS)}): PW-MCC {said} (0: near it); flat SAEs {_range(flat)}."
+    said = ", ".join(f"{row.fraction or 'near 0'} at depth {row.x:g}" for row in of_depth.itertuples())
+    return f" Published ({phrases.escape(DEPTHS)}): PW-MCC {said}; flat SAEs {_range(flat)}."
