@@ -81,6 +81,11 @@ def results(pipeline: "Pipeline") -> dict:
     }
 
 
+def reads(pipeline: "Pipeline", slug: str, chunk: str, _hook: str) -> list[str]:
+    """The files that the result of this name is made from."""
+    return source(pipeline, pipeline.study.passes[slug], chunk)
+
+
 def names(pass_: Pass, chunk: int | str) -> list[tuple[str, str, str]]:
     """The names of the results of a job."""
     return [(pass_.slug, str(chunk if chunk == HELDOUT else int(chunk)), hook) for hook in pass_.hook_slugs]

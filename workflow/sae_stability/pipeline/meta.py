@@ -14,6 +14,9 @@ from sae_stability.study.parts import Cohort, ExternalCohort
 if TYPE_CHECKING:
     from sae_stability.pipeline import Pipeline
 
+VERB = "meta-baselines"
+"""The verb that makes the results."""
+
 _RETRAINED = 2  # baselines whose encoder is trained: a smaller SAE's directions, and random ones
 _SECONDS = 36.0  # of a job, for baselines without training, such as principal components and clusters
 _PART_BYTES = 12  # a latent in the table of parts
@@ -97,6 +100,11 @@ def results(pipeline: "Pipeline") -> dict:
         cohort.slug: (outputs(pipeline, cohort), pipeline.fingerprints.meta(cohort))
         for cohort in cohorts(pipeline.study)
     }
+
+
+def reads(pipeline: "Pipeline", slug: str) -> list[str]:
+    """The files that the result of this name is made from."""
+    return inputs(pipeline, pipeline.study.cohorts[slug])
 
 
 def command(pipeline: "Pipeline", cohort: Cohort) -> str:

@@ -57,6 +57,13 @@ def results(pipeline: "Pipeline") -> dict:
     }
 
 
+def reads(pipeline: "Pipeline", slug: str, _seed: int) -> list[str]:
+    """The chunks that an SAE is trained on."""
+    cohort = pipeline.study.cohorts[slug]
+    at = (cohort.pass_, cohort.hook_slug)
+    return [pipeline.results.manifest(*at, chunk) for chunk in range(cohort.chunks)]
+
+
 def command(pipeline: "Pipeline", cohort: Cohort, block: tuple[int, ...], chunk: int) -> str:
     """Settings of all SAEs of the job, then of each."""
     shared = flags(
