@@ -42,7 +42,7 @@ def figure_of(
     name = given["figure"] or slug
     allowed = registry.names(draws)
     if name not in allowed:
-        schema.fail_unknown(where, name, allowed, f"no figure of a {draws} by that name (name the kind with `figure:`)")
+        schema.fail_unknown(where, name, allowed, f"no figure of a {draws} by that name (or give `figure:`)")
     kind = registry.FIGURES[name]
     entry = look_up(f"{where}.{draws}", given[draws], {"cohort": cohorts, "sweep": sweeps, "stitch": stitches}[draws])
     if draws == "stitch":
