@@ -1,10 +1,12 @@
 """A judge that is a causal language model on this machine."""
 
 import hashlib
+import inspect
 import json
 from collections.abc import Sequence
 
 import torch
+from tqdm import tqdm
 
 from sae_stability.errors import StudyError
 from sae_stability.interpret import prompts, replies
@@ -15,7 +17,7 @@ from sae_stability.models.loading import load_model
 from sae_stability.models.source import ModelSource
 from sae_stability.models.tokenizer import load_tokenizer
 
-_BATCH_TOKENS = 1024  # the logits of a batch take this many times the vocabulary
+_BATCH_TOKENS = 1024  # where a model gives all logits of a batch, they take this many times the vocabulary
 _ANSWERS = (" Yes", " No", "Yes", "No")
 
 
@@ -59,6 +61,7 @@ class Local:
         )
         first = [self._tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in _ANSWERS]
         self._yes, self._no = sorted({first[0], first[2]}), sorted({first[1], first[3]})
+        self._gives_some_logits = "logits_to_keep" in inspect.signature(self._model.forward).parameters
 
     def explain(self, latents: Sequence[Shown]) -> list[tuple[Reply, str]]:
         """See `Judge`. The first line that the model writes is the explanation."""
@@ -136,13 +139,15 @@ class Local:
         prompts_asked = [tuple(ids[-self._positions :]) for ids in asked]
         different = sorted(set(prompts_asked), key=lambda ids: (len(ids), ids))
         found: dict[tuple[int, ...], torch.Tensor] = {}
-        while different:
-            # The last prompt of a batch is its longest.
-            size = max(1, _BATCH_TOKENS // len(different[0]))
-            while size > 1 and size * len(different[:size][-1]) > _BATCH_TOKENS:
-                size -= 1
-            batch, different = different[:size], different[size:]
-            found |= dict(zip(batch, self._logits(batch, wanted), strict=True))
+        with tqdm(total=len(different), unit=" prompts", desc="ask") as progress:
+            while different:
+                # The last prompt of a batch is its longest.
+                size = max(1, _BATCH_TOKENS // len(different[0]))
+                while size > 1 and size * len(different[:size][-1]) > _BATCH_TOKENS:
+                    size -= 1
+                batch, different = different[:size], different[size:]
+                found |= dict(zip(batch, self._logits(batch, wanted), strict=True))
+                progress.update(len(batch))
         return [found[ids] for ids in prompts_asked]
 
     @torch.inference_mode()
@@ -153,5 +158,8 @@ class Local:
         for row, ids in enumerate(batch):
             tokens[row, : len(ids)] = torch.tensor(ids)
         mask = (torch.arange(tokens.shape[1]) < lengths[:, None]).long()
-        out = self._model(tokens.to(self._device), attention_mask=mask.to(self._device), use_cache=False)
-        return out.logits[torch.arange(len(batch)), lengths - 1][:, wanted].float().cpu()
+        # Prompts of a batch are about as long, so few positions are the last of one.
+        places, place_of = torch.unique(lengths - 1, return_inverse=True)
+        kept = {"logits_to_keep": places.to(self._device)} if self._gives_some_logits else {}
+        out = self._model(tokens.to(self._device), attention_mask=mask.to(self._device), use_cache=False, **kept)
+        return out.logits[torch.arange(len(batch)), place_of if kept else lengths - 1][:, wanted].float().cpu()
