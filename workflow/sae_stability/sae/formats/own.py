@@ -133,9 +133,10 @@ def read_cfg(path: Path) -> dict:
     Raises:
         StudyError: there is no such file, or a required key is missing or has an impossible value.
     """
+    read_settings(Path(path) / "cfg.json")  # refuses what `detect` refuses, in the same words
     cfg = read_json(Path(path) / "cfg.json")
     needed = ("architecture", "n_latents", "d_model", "k")
-    missing = [key for key in needed if key not in cfg] if isinstance(cfg, dict) else list(needed)
+    missing = [key for key in needed if key not in cfg]
     if missing:
         raise StudyError(f"{path}/cfg.json: no {', '.join(missing)}; is this an SAE folder of this project?")
     kinds = {"architecture": str, "n_latents": int, "d_model": int, "k": int | None}
