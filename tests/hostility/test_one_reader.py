@@ -32,14 +32,13 @@ def write_sae(folder: Path, seed: int) -> None:
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory) -> Path:
-    """A folder with two good SAEs, decoder rows of one, their match, and explanations of latents."""
+    """A folder with two good SAEs, decoder rows of one, and explanations of latents."""
     folder = tmp_path_factory.mktemp("good")
     for seed in (0, 1):
         write_sae(folder / f"sae-{seed}", seed)
     write_decoder_rows(sae=[folder / "sae-0"], chunk="heldout", shard_rows=8, out=folder / "rows")
     said = {"latent": np.arange(N_LATENTS), "explanation": "fires on words", "status": "ok"}
     write_table(folder / "said.parquet", pd.DataFrame(said))
-    write_table(folder / "match.parquet", pd.DataFrame({"latent": np.arange(N_LATENTS)}))
     return folder
 
 
@@ -48,6 +47,7 @@ def words(verb: str, bad: Path, good: Path, out: Path) -> list[str]:
     one, two, rows = good / "sae-0", good / "sae-1", good / "rows"
     meta = [f"--{name}={out / name}" for name in ("parts-out", "cosines-out", "graph-out")]
     parts = ["--part", f"base={N_LATENTS}", *meta, f"--chunk={rows}"]
+    pair = [f"--sae=0={one}", f"--sae=1={bad}"]
     commands = {
         "info": [bad],
         "match": ["--a", one, "--b", bad],
@@ -61,9 +61,14 @@ def words(verb: str, bad: Path, good: Path, out: Path) -> list[str]:
         "convert": [f"--checkpoint={bad}", "--to=saelens"],
         "evaluate": [f"--sae={bad}", f"--chunk={rows}", f"--out-json={out}.json", f"--out-parquet={out}.parquet"],
         "firing": [f"--sae=0={bad}", f"--chunk={rows}", "--out", f"0={out}", f"--work={out}"],
-        "substitution": [f"--sae=0={one}", f"--sae=1={bad}", f"--chunk={rows}", f"--match=0-1={good / 'match.parquet'}"]
-        + [f"--out=0-1={out}"],
-        "consensus": [f"--sae=0={one}", f"--sae=1={two}", f"--sae=2={bad}", f"--match={good / 'match.parquet'}"],
+        "substitution": [
+            f"--sae=0={one}",
+            f"--sae=1={bad}",
+            f"--chunk={rows}",
+            f"--match=0-1={good}",
+            f"--out=0-1={out}",
+        ],
+        "consensus": [*pair, f"--sae=2={two}", f"--match={good}"],
         "stitch": [f"--sae=1={one}", f"--sae=2={bad}", f"--chunk={rows}", f"--out=1-2={out}"],
         "decoder-rows": [f"--sae={bad}", "--chunk=heldout", "--shard-rows=8"],
         "meta-baselines": [f"--sae=0={bad}", *parts],
