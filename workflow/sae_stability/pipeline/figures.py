@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from sae_stability.pipeline import Pipeline
 
 _TABLE_SECONDS, _DRAWING_SECONDS = 1.0, 3.5  # of one, besides the start of its job
+
+VERB = "figure-table"
+"""The verb that makes the results."""
+
 _FIGURE_BYTES = 500_000  # a figure in all formats, with its table
 
 
@@ -23,7 +27,9 @@ def inputs(pipeline: "Pipeline", figure: Figure) -> dict[str, list[str]]:
     places, wanted = pipeline.results, FIGURES[figure.figure].extra
     cohorts = [pipeline.study.cohorts[cohort] for _, cohort in figure.inputs]
     return {
-        "tables": [file for cohort in cohorts for file in places.overlap_tables(cohort.slug)],
+        "tables": [
+            file for _, cohort in labelled(pipeline.study, figure) for file in places.overlap_tables(cohort.slug)
+        ],
         "matches": [places.match(cohort.slug, *cohort.pairs[0]) for cohort in cohorts if "match" in wanted],
         "pairs": [
             make(cohort.slug, *pair)
@@ -73,10 +79,16 @@ def results(pipeline: "Pipeline") -> dict:
     }
 
 
+def reads(pipeline: "Pipeline", slug: str) -> dict[str, list[str]]:
+    """The files that the result of this name is made from."""
+    return inputs(pipeline, pipeline.study.figures[slug])
+
+
 def table_command(pipeline: "Pipeline", figure: Figure) -> str:
     """The kind of figure, and label and place of every source: a cohort's folder of overlap tables, or a file."""
     files = inputs(pipeline, figure)
-    labels, cohorts = zip(*figure.inputs, strict=True) if figure.inputs else ((), ())
+    cohorts = [cohort for _, cohort in figure.inputs]
+    labels = [label for label, _ in labelled(pipeline.study, figure)]
     sources = list(zip(labels, folders(files["tables"]), strict=True))
     sources += stitched(pipeline, figure)
     if files["matches"]:
@@ -91,6 +103,13 @@ def table_command(pipeline: "Pipeline", figure: Figure) -> str:
     sources += zip(names, files["scores"], strict=True)
     first = flags(figure=figure.figure, config_hash=pipeline.fingerprints.table(figure))
     return " ".join([first, *(flags(input=keyed(label, path)) for label, path in sources)])
+
+
+def labelled(study: Study, figure: Figure) -> list[tuple[str, Cohort | ExternalCohort]]:
+    """The cohorts whose overlap tables a figure reads, each with the label under which its kind expects them."""
+    if "depths" in FIGURES[figure.figure].extra:
+        return [found for _, cohort in figure.inputs for found in meta.depths(study, study.cohorts[cohort])]
+    return [(label, study.cohorts[cohort]) for label, cohort in figure.inputs]
 
 
 def cost(study: Study, rates: Rates) -> Cost:

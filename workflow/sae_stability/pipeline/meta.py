@@ -1,5 +1,6 @@
 """Meta-SAEs -> their baselines, and how they take latents apart, where a figure asks for it; one job a cohort."""
 
+import math
 from typing import TYPE_CHECKING
 
 from sae_stability.figures.registry import FIGURES
@@ -13,9 +14,13 @@ from sae_stability.study.parts import Cohort, ExternalCohort
 if TYPE_CHECKING:
     from sae_stability.pipeline import Pipeline
 
+VERB = "meta-baselines"
+"""The verb that makes the results."""
+
 _RETRAINED = 2  # baselines whose encoder is trained: a smaller SAE's directions, and random ones
 _SECONDS = 36.0  # of a job, for baselines without training, such as principal components and clusters
 _PART_BYTES = 12  # a latent in the table of parts
+_PAIR_BYTES = 40  # a pair of rows in a block of the graphs, of 256 rows with all
 
 
 def cohorts(study: Study) -> list[Cohort]:
@@ -34,6 +39,40 @@ def flat(study: Study, cohort: Cohort) -> list[Cohort | ExternalCohort]:
     """The cohorts whose stability stands beside that of the meta-SAEs: lenders and those taken apart, with pairs."""
     taken_apart = [study.cohorts[slug] for slug in dict.fromkeys(slug for slug, _ in cohort.pass_.decoder_of)]
     return list({other.slug: other for other in (*taken_apart, *lenders(study, cohort)) if other.pairs}.values())
+
+
+def depths(study: Study, cohort: Cohort) -> list[tuple[str, Cohort | ExternalCohort]]:
+    """Cohorts with pairs that show how stability changes with depth, each with its label.
+
+    The label is a cohort's depth: 0 for SAEs of activations, else one more than what the cohort takes apart. These are
+    the cohort itself, what it takes apart, what that takes apart, and so on. Then come SAEs of activations that lend
+    directions. Their label is "flat" and the depth of the meta-SAEs with the most similar number of latents.
+    """
+    found, left = {}, [cohort]
+    while left:
+        one = left.pop(0)
+        found[one.slug] = one
+        left += [study.cohorts[slug] for slug, _ in _taken_apart(one)]
+    steps = [(_depth(study, one), one) for one in found.values() if one.pairs]
+    flat_ones = [other for other in lenders(study, cohort) if other.pairs and not _depth(study, other)]
+    return [
+        *((str(depth), one) for depth, one in steps),
+        *((f"flat {_beside(other, steps)}", other) for other in flat_ones if other.slug not in found),
+    ]
+
+
+def _taken_apart(cohort: Cohort | ExternalCohort) -> tuple[tuple[str, int], ...]:
+    return cohort.pass_.decoder_of if cohort.pass_ else ()
+
+
+def _depth(study: Study, cohort: Cohort | ExternalCohort) -> int:
+    return max((1 + _depth(study, study.cohorts[slug]) for slug, _ in _taken_apart(cohort)), default=0)
+
+
+def _beside(flat: Cohort | ExternalCohort, steps: list[tuple[int, Cohort | ExternalCohort]]) -> int:
+    """The depth of the meta-SAEs whose number of latents is nearest, as a ratio."""
+    ratios = [(abs(math.log(one.n_latents / flat.n_latents)), depth) for depth, one in steps if depth]
+    return min(ratios)[1]
 
 
 def jobs(pipeline: "Pipeline") -> list[str]:
@@ -63,6 +102,11 @@ def results(pipeline: "Pipeline") -> dict:
     }
 
 
+def reads(pipeline: "Pipeline", slug: str) -> list[str]:
+    """The files that the result of this name is made from."""
+    return inputs(pipeline, pipeline.study.cohorts[slug])
+
+
 def command(pipeline: "Pipeline", cohort: Cohort) -> str:
     """The rows, the meta-SAEs, what lends directions, and the tables."""
     places, marks, study = pipeline.results, pipeline.fingerprints, pipeline.study
@@ -83,10 +127,14 @@ def command(pipeline: "Pipeline", cohort: Cohort) -> str:
 
 
 def memory(study: Study, cohort: Cohort) -> int:
-    """What a job takes, in MB: the rows, the meta-SAE, blocks of cosines, and all cosines with a smaller SAE."""
+    """What a job takes, in MB.
+
+    These are the rows, the meta-SAE, all cosines with a smaller SAE (and which of them exceed a value, at worst all),
+    and a block of the pairs of rows. Nothing grows with the square of the rows.
+    """
     rows, saes = cohort.pass_.train_rows, 20 * 4 * cohort.n_latents * cohort.d_model
     lent = max((other.n_latents for other in lenders(study, cohort)), default=0)
-    return megabytes(16 * rows * cohort.d_model, 8 * rows * lent, saes, 4 * 2048 * rows, 10**9)
+    return megabytes(16 * rows * cohort.d_model, 14 * rows * lent, saes, _PAIR_BYTES * 256 * rows, 10**9)
 
 
 def threads(cohort: Cohort) -> int:
