@@ -35,7 +35,7 @@ def study() -> dict:
     study["cohort_defaults"] |= {"n_latents": 24, "tokens": 1000, "epochs": 1, "batch_size": 50, "warmup_steps": 2}
     study["cohorts"]["base"] |= {"init_seeds": [0, 1, 2]}
     study["cohorts"]["meta"] = {"pass": "rows", "n_latents": 8, "k": 2, "batch_size": 8, "epochs": 4}
-    study["cohorts"]["meta"] |= {"init_seeds": [0, 1], "tokens": 24}
+    study["cohorts"]["meta"] |= {"init_seeds": [0, 1], "tokens": 96}
     study["sweeps"]["size"]["vary"] = {"n_latents": [16, 24]}
     study["stitches"] = {"seeds": {"chain": [{"cohort": "base", "seed": 0}, {"cohort": "base", "seed": 1}]}}
     study["figures"]["draw"] |= {"consensus": {"cohort": "base"}, "meta": {"cohort": "meta"}}
