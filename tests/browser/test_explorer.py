@@ -186,7 +186,7 @@ def test_boosted_and_suppressed_tokens(home, page):
     last = first.replace("label=Boosted", "label=Suppressed")
     # Markup stays text, and what would not print is named.
     assert page.run(last)[:2] == ["<svg onload='window.broken = 1'>-2", "a⟨U+202E⟩b⟨U+200B⟩c⟨U+0007⟩d-1"]
-    assert page.run("getComputedStyle(document.querySelector('.token')).whiteSpace") == "pre"
+    assert page.run("getComputedStyle(document.querySelector('.token')).whiteSpace") == "pre-wrap"
 
 
 def test_order_search_and_filters_stay_in_the_address(home, page):

@@ -18,7 +18,7 @@ const Boosted = (() => {
 
   function list(title, tokens) {
     const rows = tokens.map(([piece, value]) => [el("bdi", { className: "token", dir: "ltr" }, visible(piece)), number(value)]);
-    return Page.table(title, ["token", "value"], rows);
+    return el("div", {}, el("h3", {}, title), Page.table(title, ["token", "value"], rows, false));
   }
 
   return { fill };
