@@ -3,6 +3,7 @@
 import dataclasses
 
 from sae_stability.pipeline import Pipeline, activations, corpus, external, match, train
+from sae_stability.pipeline.rates import rates_of
 from sae_stability.pipeline.resources import gpus, megabytes, sae_memory, sae_threads, shard_bytes
 
 
@@ -60,3 +61,25 @@ def test_large_dictionaries_are_matched_with_more_threads_and_memory():
 
 def test_reading_an_sae_has_room_for_it(external_pipeline: Pipeline):
     assert external.memory(external_pipeline.study.cohorts["hub"]) == 2000 + 40 * 16 * 8 // 10**6
+
+
+def test_a_job_may_take_six_times_what_the_plan_gives_it_and_an_hour(pipeline: Pipeline):
+    study, cohort = pipeline.study, pipeline.study.cohorts["base"]
+    slow = dataclasses.replace(study, plan={**study.plan, "sae_tflops": 1e-9, "model_tflops": 1e-9})
+    jobs = len(cohort.blocks) * cohort.chunks
+    for stage, count, least in (
+        (train, jobs, train.minutes(slow, cohort, 1)),
+        (activations, cohort.chunks + 1, activations.minutes(slow, cohort.pass_, 0)),
+    ):
+        one = dataclasses.replace(slow, cohorts={"base": cohort}, passes={"mlp": cohort.pass_})
+        spent = stage.cost(one, rates_of(one)).cpu_hours * 60 / count
+        assert 60 + 0.5 * 6 * spent < least < 60 + 2 * 6 * spent + 1, stage.__name__
+    assert train.minutes(study, cohort, 1) == activations.minutes(study, cohort.pass_, "heldout") == 61
+    assert train.minutes(slow, cohort, 2) > 1.9 * train.minutes(slow, cohort, 1) - 60
+
+
+def test_a_model_of_unknown_size_has_hours(pipeline: Pipeline):
+    pass_ = pipeline.study.passes["mlp"]
+    model = dataclasses.replace(pass_.model, name="far/away", parameters=None)
+    unknown = dataclasses.replace(pass_, tokens=dataclasses.replace(pass_.tokens, model=model))
+    assert activations.minutes(pipeline.study, unknown, 0) == 60 + 6 * 120

@@ -1,5 +1,6 @@
 """Names that mean something to Snakemake, to a shell or to a pattern, in every place where a person may give one."""
 
+import json
 import shutil
 
 import pytest
@@ -26,7 +27,7 @@ def odd_study() -> dict:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Project:
-    """A finished study all of whose names are odd; the fixture's folder too."""
+    """A finished study all of whose names are odd, the fixture's folder too; activations lie on another disk."""
     folder = tmp_path_factory.mktemp("names") / f"project {ODD}".replace("{b}", "b")
     made = new_project(folder, odd_study())
     (made.folder / "study.yaml").rename(made.folder / f"study {ODD}.yaml")
@@ -37,6 +38,11 @@ def project(tmp_path_factory) -> Project:
     text.mkdir()
     for number, sentence in enumerate(sentences(300)):
         (text / f"{{draft}} -{number} [x].txt").write_text(sentence)
+    scratch = folder.parent / f"scratch {ODD}"
+    scratch.mkdir()
+    results = made.folder / odd_study()["results"]
+    results.mkdir()
+    (results / "activations").symlink_to(scratch)
     made.snakemake()
     return made
 
@@ -49,6 +55,13 @@ def test_a_study_of_odd_names_is_made_whole(project):
     assert "No installed font" in caption or "show boxes" not in caption
     assert len(list((results / "overlap").iterdir())) == len(LABELS)
     assert project.dry().nothing
+
+
+def test_activations_may_lie_in_a_scratch_folder(project):
+    shards = project.folder.parent / f"scratch {ODD}"
+    assert (project.folder / odd_study()["results"] / "activations").is_symlink()
+    assert list(shards.rglob("shard-0000.safetensors"))
+    assert all(json.loads(path.read_text())["shards"] for path in shards.rglob("manifest.json"))
 
 
 @pytest.mark.parametrize("sign", "{$")

@@ -35,7 +35,7 @@ for _pass in study.passes.values():
             resources:
                 gpu=stages.activations.job_gpus(study, _pass),
                 mem_mb=growing(stages.activations.memory(_pass)),
-                runtime=lasting(720),
+                runtime=lasting(stages.activations.minutes(study, _pass, _name)),
             params:
                 # Not in the command itself: a job runs that after the loop, when `_pass` is the last pass.
                 verb=stages.activations.verb(_pass),

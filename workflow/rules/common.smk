@@ -76,8 +76,13 @@ def growing(amount):
 
 
 def lasting(minutes):
-    """Time of a job: twice as much in each attempt, up to a day, which is as much as many clusters allow."""
-    return lambda wildcards, attempt: max(minutes, min(minutes * 2 ** (attempt - 1), 24 * 60))
+    """Time of a job, likewise: twice as much in each attempt, up to a day, which is as much as many clusters allow."""
+
+    def limit(wildcards, attempt):
+        first = minutes(wildcards) if callable(minutes) else minutes
+        return max(first, min(first * 2 ** (attempt - 1), 24 * 60))
+
+    return limit
 
 
 def any_of(names) -> str:

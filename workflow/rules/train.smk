@@ -30,7 +30,9 @@ for _block, _cohorts in stages.train.jobs(pipeline).items():
         resources:
             gpu=GPUS,
             mem_mb=growing(lambda wildcards, block=_block: stages.train.memory(cohort_of(wildcards), len(block))),
-            runtime=lasting(720),
+            runtime=lasting(
+                lambda wildcards, block=_block: stages.train.minutes(study, cohort_of(wildcards), len(block))
+            ),
         params:
             chunk=subpath(input.manifest, parent=True),
             settings=lambda wildcards, block=_block: stages.train.command(
@@ -62,7 +64,9 @@ for _block, _cohorts in stages.train.jobs(pipeline).items():
         resources:
             gpu=GPUS,
             mem_mb=growing(lambda wildcards, block=_block: stages.train.memory(cohort_of(wildcards), len(block))),
-            runtime=lasting(720),
+            runtime=lasting(
+                lambda wildcards, block=_block: stages.train.minutes(study, cohort_of(wildcards), len(block))
+            ),
         params:
             chunk=subpath(input.manifest, parent=True),
             settings=lambda wildcards, block=_block: stages.train.command(

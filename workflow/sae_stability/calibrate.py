@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from sae_stability.devices import claimed, cores
 from sae_stability.errors import one_line
+from sae_stability.made import processor
 from sae_stability.pipeline.cost import parameters, used_passes
 from sae_stability.pipeline.rates import write_rates
 from sae_stability.study.build import Study, load_study
@@ -58,7 +58,7 @@ def calibrate(study: Path = Path("config.yaml"), *, out: Path = Path("rates.json
             name, on_gpu = _on_gpu(loaded, device)
             rates |= on_gpu
         else:
-            name = f"a core of {_processor()}"
+            name = f"a core of {processor()}"
     with one_line(f"calibrate --out {out}", "give a place that can be written"):
         write_rates({"device": name, **rates}, loaded.device, out)
     return "\n".join([f"{name}, written to {out}", *(f"  {key} {rate:.4g}" for key, rate in rates.items())])
@@ -228,13 +228,3 @@ def _repeated(run: Callable[[], object], clock: Callable[[], float], least: floa
         run()
         runs += 1
     return (clock() - started) / runs
-
-
-def _processor() -> str:
-    """The processor's name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

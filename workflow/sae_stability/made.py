@@ -36,7 +36,7 @@ def made() -> dict:
         "changed": changed,
         "python": platform.python_version(),
         "packages": _versions(),
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count() or 1,
         "system": platform.system(),
         "gpu": _gpu(),
@@ -86,7 +86,8 @@ def _commit() -> tuple[str | None, bool]:
     return said.removesuffix("-dirty"), said.endswith("-dirty")
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The processor's name."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
         return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

@@ -5,6 +5,7 @@ model on this machine, one of kind `endpoint` a language model behind an HTTP se
 """
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -61,26 +62,32 @@ def make_judge(
         StudyError: an unknown kind or setting, a model that cannot be loaded, a key that is not set.
     """
     kind, rest = settings.get("kind"), {name: value for name, value in settings.items() if name != "kind"}
+    if kind == "lexical":
+        from sae_stability.interpret.lexical import Lexical
+
+        return _made(kind, Lexical, rest)
+    if kind == "embedding":
+        from sae_stability.interpret.embedding import Embedding
+
+        return _made(kind, Embedding, rest, device=device, threads=threads)
+    if kind == "local":
+        from sae_stability.interpret.local import Local
+
+        return _made(kind, Local, rest, device=device, threads=threads)
+    if kind == "endpoint":
+        from sae_stability.interpret.endpoint.judge import Endpoint
+
+        return _made(kind, Endpoint, rest, answers=answers, dry_run=dry_run)
+    raise StudyError(f"judge kind '{kind}' is unknown; allowed: {', '.join(ANSWERS)}")
+
+
+def _made(kind: str, judge: Callable[..., Judge], settings: dict, **ours: object) -> Judge:
+    """Make a judge, after a look at the names of its settings: a TypeError from inside would be a mistake of ours."""
     try:
-        if kind == "lexical":
-            from sae_stability.interpret.lexical import Lexical
-
-            return Lexical(**rest)
-        if kind == "embedding":
-            from sae_stability.interpret.embedding import Embedding
-
-            return Embedding(**rest, device=device, threads=threads)
-        if kind == "local":
-            from sae_stability.interpret.local import Local
-
-            return Local(**rest, device=device, threads=threads)
-        if kind == "endpoint":
-            from sae_stability.interpret.endpoint.judge import Endpoint
-
-            return Endpoint(**rest, answers=answers, dry_run=dry_run)
+        inspect.signature(judge).bind(**settings, **ours)
     except TypeError as error:
         raise StudyError(f"judge of kind '{kind}': {error}") from None
-    raise StudyError(f"judge kind '{kind}' is unknown; allowed: {', '.join(ANSWERS)}")
+    return judge(**settings, **ours)
 
 
 def estimated(settings: dict, answers: Path | None, ask: Callable[[Judge], object]) -> str:

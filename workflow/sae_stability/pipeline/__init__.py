@@ -8,7 +8,9 @@ Snakemake's wildcards, so that each can be called and tested by itself. By conve
 - `command`: the settings of a job and the files that its rule declares, as words of a command line;
 - `memory` (MB), `threads` and `minutes`: what a job asks for;
 - `cost`: what the stage costs, for `plan`;
-- `results`: what the stage makes, name -> (files, fingerprint). The first file records the fingerprint.
+- `results`: what the stage makes, name -> (files, fingerprint). The first file records the fingerprint;
+- `reads`: the files of other results that one result is made from, by its name;
+- `VERB`: the verb that makes the results, where it has not the stage's name.
 """
 
 import functools

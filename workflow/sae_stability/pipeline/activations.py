@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from sae_stability.pipeline.command import flags, given_inputs, model_flags
 from sae_stability.pipeline.cost import Cost, forward, model_bytes, on_device, row_bytes, used_passes
-from sae_stability.pipeline.rates import Rates
-from sae_stability.pipeline.resources import gpus, megabytes, shard_bytes
+from sae_stability.pipeline.rates import Rates, rates_of
+from sae_stability.pipeline.resources import gpus, megabytes, shard_bytes, time_limit
 from sae_stability.study.build import Study
 from sae_stability.study.parts import Pass
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sae_stability.pipeline import Pipeline
 
 _TOKEN_BYTES = 13  # a token of a block on the disk
+_UNKNOWN_HOURS = 2.0  # of a chunk of a model whose size is not known
 
 HELDOUT = "heldout"
 
@@ -81,6 +82,11 @@ def results(pipeline: "Pipeline") -> dict:
     }
 
 
+def reads(pipeline: "Pipeline", slug: str, chunk: str, _hook: str) -> list[str]:
+    """The files that the result of this name is made from."""
+    return source(pipeline, pipeline.study.passes[slug], chunk)
+
+
 def names(pass_: Pass, chunk: int | str) -> list[tuple[str, str, str]]:
     """The names of the results of a job."""
     return [(pass_.slug, str(chunk if chunk == HELDOUT else int(chunk)), hook) for hook in pass_.hook_slugs]
@@ -112,6 +118,12 @@ def memory(pass_: Pass) -> int:
 def job_gpus(study: Study, pass_: Pass) -> int:
     """GPUs of a job: rows that are there need none."""
     return gpus(study) if pass_.tokens else 0
+
+
+def minutes(study: Study, pass_: Pass, chunk: int | str) -> int:
+    """How long a job may take, at the rates that the study states or assumed ones."""
+    rows = pass_.heldout_rows if chunk == HELDOUT else pass_.chunk_rows
+    return time_limit(_UNKNOWN_HOURS if pass_.model and not forward(pass_) else _hours(pass_, rows, 1, rates_of(study)))
 
 
 def cost(study: Study, rates: Rates) -> Cost:
@@ -147,9 +159,12 @@ def cost(study: Study, rates: Rates) -> Cost:
 def _chain(pass_: Pass, chunks: int, rates: Rates) -> float:
     """Hours of a pass's longest chain of jobs: of all its chunks where each waits for training on an earlier one."""
     alone = 1 if pass_.keep_shards else chunks
-    rows = alone * pass_.chunk_rows
+    return _hours(pass_, alone * pass_.chunk_rows, alone, rates)
+
+
+def _hours(pass_: Pass, rows: int, jobs: int, rates: Rates) -> float:
     moved = rows * len(pass_.hookpoints) * row_bytes(pass_)
-    work = on_device(rates, alone, model=forward(pass_) * rows, moved=moved)
+    work = on_device(rates, jobs, model=forward(pass_) * rows, moved=moved)
     return work.get("gpu_hours", 0) + work.get("cpu_hours", 0)
 
 

@@ -4,53 +4,18 @@ It is written into the results folder, so that a result can be traced without th
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
-from sae_stability.pipeline import (
-    activations,
-    choice,
-    consensus,
-    corpus,
-    evaluate,
-    explain,
-    explorer,
-    figures,
-    firing,
-    match,
-    meta,
-    overlap,
-    report,
-    score,
-    score_summary,
-    similarity,
-    stitch,
-    substitution,
-    summary,
-    workflow_report,
-)
+from sae_stability.pipeline import activations, report
 from sae_stability.pipeline.contents import Contents
 from sae_stability.provenance.links import FORMAT
 from sae_stability.study.parts import Model
 
 if TYPE_CHECKING:
     from sae_stability.pipeline import Pipeline
-
-_VERBS = {
-    "corpus": "tokenize",
-    "external": "convert",
-    "consensus": "consensus",
-    "meta": "meta-baselines",
-    "floors": "floor",
-    "tables": "figure-table",
-    "drawings": "figure",
-    "workflow_report": "record",
-    "fresh_tokens": "fresh-tokens",
-    "similarity": "explanation-similarity",
-    "score_summary": "score-summary",
-}
-"""The verb that makes a stage's results, where it has not the stage's own name."""
 
 
 def provenance(pipeline: "Pipeline", config: dict) -> dict:
@@ -94,19 +59,21 @@ def _results(pipeline: "Pipeline") -> dict[str, dict]:
     for stage, module in FINGERPRINTED.items():
         for name, (files, fingerprint) in module.results(pipeline).items():
             words = (name,) if isinstance(name, str) else name
-            inputs = _INPUTS[stage](pipeline, *words) if stage in _INPUTS else []
             found[" ".join(map(str, (stage, *words)))] = {
-                "verb": _verb(pipeline, stage, words),
+                "verb": _verb(pipeline, stage, module, words),
                 "files": [pipeline.results.below(file) for file in files],
                 "config_hash": fingerprint,
-                "inputs": _flat(inputs),
+                "inputs": _flat(module.reads(pipeline, *words)),
                 "sources": _sources_of(pipeline, stage, words),
             }
     return found
 
 
-def _verb(pipeline: "Pipeline", stage: str, words: tuple) -> str:
-    return activations.verb(pipeline.study.passes[words[0]]) if stage == "activations" else _VERBS.get(stage, stage)
+def _verb(pipeline: "Pipeline", stage: str, module: ModuleType, words: tuple) -> str:
+    """The verb that makes a result: the stage's own name, unless its module says another."""
+    if module is activations:
+        return activations.verb(pipeline.study.passes[words[0]])
+    return getattr(module, "VERB", stage)
 
 
 def _flat(files: dict | Iterable) -> list[str]:
@@ -114,42 +81,6 @@ def _flat(files: dict | Iterable) -> list[str]:
     if isinstance(files, str):
         return [files]
     return [file for some in (files.values() if isinstance(files, dict) else files) for file in _flat(some)]
-
-
-def _chunks(pipeline: "Pipeline", slug: str, _seed: int) -> list[str]:
-    """The chunks that an SAE is trained on."""
-    cohort = pipeline.study.cohorts[slug]
-    at = (cohort.pass_, cohort.hook_slug)
-    return [pipeline.results.manifest(*at, chunk) for chunk in range(cohort.chunks)]
-
-
-# By stage; a stage without a line reads no other result.
-_INPUTS: dict[str, Callable] = {
-    "activations": lambda pipeline, pass_, chunk, _hook: activations.source(
-        pipeline, pipeline.study.passes[pass_], chunk
-    ),
-    "train": _chunks,
-    "evaluate": lambda pipeline, slug, seed: evaluate.inputs(pipeline, pipeline.study.cohorts[slug], (seed,)),
-    "match": lambda pipeline, *pair: match.inputs(pipeline, [pair]),
-    "firing": lambda pipeline, *name: firing.inputs(pipeline, [name]),
-    "substitution": lambda pipeline, *pair: substitution.inputs(pipeline, [pair]),
-    "consensus": lambda pipeline, slug: consensus.inputs(pipeline, pipeline.study.cohorts[slug]),
-    "meta": lambda pipeline, slug: meta.inputs(pipeline, pipeline.study.cohorts[slug]),
-    "choice": lambda pipeline, slug: choice.inputs(pipeline, pipeline.study.cohorts[slug]),
-    "stitch": lambda pipeline, slug, number: stitch.inputs(pipeline, slug, [number]),
-    "overlap": lambda pipeline, slug: overlap.inputs(pipeline, pipeline.study.cohorts[slug]),
-    "tables": lambda pipeline, slug: figures.inputs(pipeline, pipeline.study.figures[slug]),
-    "drawings": lambda pipeline, slug: [pipeline.results.figure(slug, "parquet")],
-    "summary": lambda pipeline, _name: summary.inputs(pipeline),
-    "report": lambda pipeline, _name: report.inputs(pipeline),
-    "explorer": lambda pipeline, _name: explorer.inputs(pipeline),
-    "workflow_report": lambda pipeline, _name: workflow_report.inputs(pipeline),
-    "explain": lambda pipeline, explainer, cohort, seed: explain.inputs(pipeline, (explainer, cohort, [seed])),
-    "score": lambda pipeline, *names: score.inputs(pipeline, (*names[:3], [names[3]])),
-    "fresh_tokens": lambda pipeline, slug: corpus.outputs(pipeline, pipeline.study.tokens[slug]),
-    "similarity": similarity.inputs,
-    "score_summary": score_summary.inputs,
-}
 
 
 def _sources_of(pipeline: "Pipeline", stage: str, words: tuple) -> list[str]:

@@ -44,6 +44,11 @@ def results(pipeline: "Pipeline") -> dict:
     }
 
 
+def reads(pipeline: "Pipeline", slug: str) -> list[str]:
+    """The files that the result of this name is made from."""
+    return inputs(pipeline, pipeline.study.cohorts[slug])
+
+
 def command(pipeline: "Pipeline", cohort: Cohort) -> str:
     """The judge, the explanations, the SAEs and the table."""
     places, marks, study = pipeline.results, pipeline.fingerprints, pipeline.study

@@ -57,6 +57,11 @@ def results(pipeline: "Pipeline") -> dict:
     }
 
 
+def reads(pipeline: "Pipeline", slug: str) -> list[str]:
+    """The files that the result of this name is made from."""
+    return inputs(pipeline, pipeline.study.cohorts[slug])
+
+
 def command(pipeline: "Pipeline", cohort: Cohort | ExternalCohort) -> str:
     """The matches, each SAE with its evaluation, and the rows and the model to measure on."""
     places, marks, study, pass_ = pipeline.results, pipeline.fingerprints, pipeline.study, cohort.pass_

@@ -13,6 +13,9 @@ from sae_stability.study.parts import TokenSet
 if TYPE_CHECKING:
     from sae_stability.pipeline import Pipeline
 
+VERB = "tokenize"
+"""The verb that makes the results."""
+
 _TOKEN_BYTES = 13  # a block holds three int32 and a flag for each token
 _TEXT_BYTES = 4  # of a token in a document
 _HUB_BYTES = 2  # of a token in the packed files of a data set on the hub
@@ -41,6 +44,11 @@ def results(pipeline: "Pipeline") -> dict:
         slug: (outputs(pipeline, tokens), pipeline.fingerprints.tokens(tokens))
         for slug, tokens in pipeline.study.tokens.items()
     }
+
+
+def reads(pipeline: "Pipeline", *_name: str | int) -> list[str]:
+    """No other result."""
+    return []
 
 
 def command(pipeline: "Pipeline", tokens: TokenSet) -> str:

@@ -10,6 +10,9 @@ from sae_stability.study.parts import Figure
 if TYPE_CHECKING:
     from sae_stability.pipeline import Pipeline
 
+VERB = "figure"
+"""The verb that makes the results."""
+
 
 def outputs(results: Results, figure: str) -> dict[str, str]:
     """The files of a drawing; the record says what they were made from."""
@@ -23,6 +26,11 @@ def results(pipeline: "Pipeline") -> dict:
         slug: (list(outputs(pipeline.results, slug).values()), pipeline.fingerprints.drawing(figure))
         for slug, figure in pipeline.study.figures.items()
     }
+
+
+def reads(pipeline: "Pipeline", slug: str) -> list[str]:
+    """The files that the result of this name is made from."""
+    return [pipeline.results.figure(slug, "parquet")]
 
 
 def command(pipeline: "Pipeline", figure: Figure) -> str:

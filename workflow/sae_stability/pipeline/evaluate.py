@@ -61,6 +61,11 @@ def results(pipeline: "Pipeline") -> dict:
     }
 
 
+def reads(pipeline: "Pipeline", slug: str, seed: int) -> dict[str, list[str]]:
+    """The files that the result of this name is made from."""
+    return inputs(pipeline, pipeline.study.cohorts[slug], (seed,))
+
+
 def command(pipeline: "Pipeline", cohort: Cohort | ExternalCohort, seeds: tuple[int, ...]) -> str:
     """The held-out rows and the model for all SAEs of the job, then each SAE among its inputs, and the files for it."""
     files = inputs(pipeline, cohort, seeds)

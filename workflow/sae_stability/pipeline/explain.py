@@ -51,6 +51,11 @@ def results(pipeline: "Pipeline") -> dict:
     }
 
 
+def reads(pipeline: "Pipeline", explainer: str, cohort: str, seed: int) -> list[str]:
+    """The files that the result of this name is made from."""
+    return inputs(pipeline, (explainer, cohort, [seed]))
+
+
 def command(pipeline: "Pipeline", job: Job) -> str:
     """The judge, the sample, and the files of each SAE."""
     explainer, name, seeds = job

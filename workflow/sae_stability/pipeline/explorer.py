@@ -46,6 +46,11 @@ def results(pipeline: "Pipeline") -> dict:
     return {"explorer": ([places.explorer_record, places.explorer], pipeline.fingerprints.explorer())}
 
 
+def reads(pipeline: "Pipeline", _name: str) -> list[str]:
+    """The files that the result of this name is made from."""
+    return inputs(pipeline)
+
+
 def command(pipeline: "Pipeline") -> str:
     """What the study is about, and the folders of every cohort's tables."""
     study = pipeline.study

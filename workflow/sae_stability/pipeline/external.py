@@ -15,6 +15,9 @@ from sae_stability.study.parts import ExternalCohort, ExternalSae
 if TYPE_CHECKING:
     from sae_stability.pipeline import Pipeline
 
+VERB = "convert"
+"""The verb that makes the results."""
+
 _CONVERTED_A_SECOND = 200e6  # bytes of SAEs read, checked and written
 
 
@@ -44,6 +47,11 @@ def results(pipeline: "Pipeline") -> dict:
         for slug, cohort in pipeline.study.external.items()
         for seed in cohort.seeds
     }
+
+
+def reads(pipeline: "Pipeline", *_name: str | int) -> list[str]:
+    """No other result."""
+    return []
 
 
 def command(pipeline: "Pipeline", cohort: ExternalCohort, seed: int) -> str:

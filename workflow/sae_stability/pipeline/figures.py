@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from sae_stability.pipeline import Pipeline
 
 _TABLE_SECONDS, _DRAWING_SECONDS = 1.0, 3.5  # of one, besides the start of its job
+
+VERB = "figure-table"
+"""The verb that makes the results."""
+
 _FIGURE_BYTES = 500_000  # a figure in all formats, with its table
 
 
@@ -71,6 +75,11 @@ def results(pipeline: "Pipeline") -> dict:
         slug: ([places.figure(slug, ending) for ending in ("parquet", "csv")], pipeline.fingerprints.table(figure))
         for slug, figure in pipeline.study.figures.items()
     }
+
+
+def reads(pipeline: "Pipeline", slug: str) -> dict[str, list[str]]:
+    """The files that the result of this name is made from."""
+    return inputs(pipeline, pipeline.study.figures[slug])
 
 
 def table_command(pipeline: "Pipeline", figure: Figure) -> str:

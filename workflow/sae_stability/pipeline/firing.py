@@ -77,6 +77,11 @@ def results(pipeline: "Pipeline") -> dict:
     return found
 
 
+def reads(pipeline: "Pipeline", *name: str | int) -> list[str]:
+    """The files that the result of this name is made from."""
+    return inputs(pipeline, [name])
+
+
 def command(pipeline: "Pipeline", names: list[Name]) -> str:
     """The rows, which contexts are chosen, the SAEs with their tables, and the pairs with theirs."""
     places, firing, marks = pipeline.results, pipeline.study.firing, pipeline.fingerprints

@@ -12,6 +12,9 @@ from sae_stability.study.build import Study
 if TYPE_CHECKING:
     from sae_stability.pipeline import Pipeline
 
+VERB = "floor"
+"""The verb that makes the results."""
+
 _COMPILING_SECONDS = 45.0  # of the first jobs in a checkout that match anything: kernels are compiled
 
 Repeat = tuple[int, int, int]
@@ -38,6 +41,11 @@ def results(pipeline: "Pipeline") -> dict:
     made_from = pipeline.fingerprints.floor()
     repeats = [repeat for shape in pipeline.study.shapes for repeat in _repeats(pipeline.study, *shape)]
     return {repeat: ([pipeline.results.floor(*repeat)], made_from) for repeat in repeats}
+
+
+def reads(pipeline: "Pipeline", *_name: str | int) -> list[str]:
+    """No other result."""
+    return []
 
 
 def command(pipeline: "Pipeline", repeats: list[Repeat]) -> str:

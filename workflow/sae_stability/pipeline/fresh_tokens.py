@@ -3,6 +3,7 @@
 import json
 from typing import TYPE_CHECKING
 
+from sae_stability.pipeline import corpus
 from sae_stability.pipeline.command import flags
 from sae_stability.study.build import Study
 from sae_stability.study.firing import uses_model
@@ -10,6 +11,9 @@ from sae_stability.study.parts import TokenSet
 
 if TYPE_CHECKING:
     from sae_stability.pipeline import Pipeline
+
+VERB = "fresh-tokens"
+"""The verb that makes the results."""
 
 
 def token_sets(study: Study) -> list[TokenSet]:
@@ -30,6 +34,11 @@ def results(pipeline: "Pipeline") -> dict:
         tokens.slug: (outputs(pipeline, tokens), pipeline.fingerprints.fresh_tokens(tokens))
         for tokens in token_sets(pipeline.study)
     }
+
+
+def reads(pipeline: "Pipeline", slug: str) -> list[str]:
+    """The files that the result of this name is made from."""
+    return corpus.outputs(pipeline, pipeline.study.tokens[slug])
 
 
 def command(pipeline: "Pipeline", tokens: TokenSet) -> str:

@@ -52,6 +52,11 @@ def results(pipeline: "Pipeline") -> dict:
     }
 
 
+def reads(pipeline: "Pipeline", slug: str, first: int, second: int) -> dict[str, list[str]]:
+    """The files that the result of this name is made from."""
+    return inputs(pipeline, [(slug, first, second)])
+
+
 def command(pipeline: "Pipeline", pairs: list[Pair]) -> str:
     """The SAEs of each pair among the job's inputs, and the file for its match."""
     saes, files = _saes(pairs), inputs(pipeline, pairs)

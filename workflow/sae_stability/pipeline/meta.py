@@ -13,9 +13,13 @@ from sae_stability.study.parts import Cohort, ExternalCohort
 if TYPE_CHECKING:
     from sae_stability.pipeline import Pipeline
 
+VERB = "meta-baselines"
+"""The verb that makes the results."""
+
 _RETRAINED = 2  # baselines whose encoder is trained: a smaller SAE's directions, and random ones
 _SECONDS = 36.0  # of a job, for baselines without training, such as principal components and clusters
 _PART_BYTES = 12  # a latent in the table of parts
+_PAIR_BYTES = 40  # a pair of rows in a block of the graphs, of 256 rows with all
 
 
 def cohorts(study: Study) -> list[Cohort]:
@@ -63,6 +67,11 @@ def results(pipeline: "Pipeline") -> dict:
     }
 
 
+def reads(pipeline: "Pipeline", slug: str) -> list[str]:
+    """The files that the result of this name is made from."""
+    return inputs(pipeline, pipeline.study.cohorts[slug])
+
+
 def command(pipeline: "Pipeline", cohort: Cohort) -> str:
     """The rows, the meta-SAEs, what lends directions, and the tables."""
     places, marks, study = pipeline.results, pipeline.fingerprints, pipeline.study
@@ -83,10 +92,14 @@ def command(pipeline: "Pipeline", cohort: Cohort) -> str:
 
 
 def memory(study: Study, cohort: Cohort) -> int:
-    """What a job takes, in MB: the rows, the meta-SAE, blocks of cosines, and all cosines with a smaller SAE."""
+    """What a job takes, in MB.
+
+    These are the rows, the meta-SAE, all cosines with a smaller SAE (and which of them exceed a value, at worst all),
+    and a block of the pairs of rows. Nothing grows with the square of the rows.
+    """
     rows, saes = cohort.pass_.train_rows, 20 * 4 * cohort.n_latents * cohort.d_model
     lent = max((other.n_latents for other in lenders(study, cohort)), default=0)
-    return megabytes(16 * rows * cohort.d_model, 8 * rows * lent, saes, 4 * 2048 * rows, 10**9)
+    return megabytes(16 * rows * cohort.d_model, 14 * rows * lent, saes, _PAIR_BYTES * 256 * rows, 10**9)
 
 
 def threads(cohort: Cohort) -> int:

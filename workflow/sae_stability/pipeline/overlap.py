@@ -41,6 +41,11 @@ def results(pipeline: "Pipeline") -> dict:
     }
 
 
+def reads(pipeline: "Pipeline", slug: str) -> dict[str, list[str]]:
+    """The files that the result of this name is made from."""
+    return inputs(pipeline, pipeline.study.cohorts[slug])
+
+
 def command(pipeline: "Pipeline", cohort: Cohort | ExternalCohort) -> str:
     """The threshold, and each of the job's inputs under its flag."""
     files = inputs(pipeline, cohort)

@@ -35,6 +35,11 @@ def results(pipeline: "Pipeline") -> dict:
     return {"report": (files, pipeline.fingerprints.report())}
 
 
+def reads(pipeline: "Pipeline", _name: str) -> list[str]:
+    """The files that the result of this name is made from."""
+    return inputs(pipeline)
+
+
 def command(pipeline: "Pipeline") -> str:
     """What the study is about, and the files that its paper is written from."""
     told = paper(pipeline)

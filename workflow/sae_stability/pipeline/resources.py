@@ -1,4 +1,6 @@
-"""Memory, processor cores and GPUs that more than one stage asks for."""
+"""Memory, time, processor cores and GPUs that more than one stage asks for."""
+
+import math
 
 from sae_stability.study.build import Study
 from sae_stability.study.parts import Cohort, ExternalCohort, Pass
@@ -7,6 +9,14 @@ from sae_stability.study.parts import Cohort, ExternalCohort, Pass
 def megabytes(*sizes: int) -> int:
     """Memory for a job: so many bytes, and what Python and its libraries take."""
     return 2000 + sum(sizes) // 10**6
+
+
+def time_limit(hours: float) -> int:
+    """Minutes that a job may take for which the plan gives so many hours.
+
+    An hour for the start on a busy cluster, and six times the plan: its rates may be those of a faster machine.
+    """
+    return 60 + math.ceil(6 * 60 * hours)
 
 
 def gpus(study: Study) -> int:

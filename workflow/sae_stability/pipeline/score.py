@@ -60,6 +60,11 @@ def results(pipeline: "Pipeline") -> dict:
     }
 
 
+def reads(pipeline: "Pipeline", explainer: str, scorer: str, cohort: str, seed: int) -> list[str]:
+    """The files that the result of this name is made from."""
+    return inputs(pipeline, (explainer, scorer, cohort, [seed]))
+
+
 def command(pipeline: "Pipeline", job: Job) -> str:
     """The judge, the samples, and the files of each SAE."""
     explainer, scorer, name, seeds = job

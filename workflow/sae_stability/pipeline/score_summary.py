@@ -8,6 +8,9 @@ from sae_stability.pipeline.command import flags
 if TYPE_CHECKING:
     from sae_stability.pipeline import Pipeline
 
+VERB = "score-summary"
+"""The verb that makes the results."""
+
 
 def inputs(pipeline: "Pipeline", explainer: str, scorer: str, cohort: str) -> list[str]:
     """The scores of every SAE of a cohort."""
@@ -20,6 +23,11 @@ def results(pipeline: "Pipeline") -> dict:
         names: ([pipeline.results.score_summary(*names)], pipeline.fingerprints.score_summary(*names))
         for names in score.combinations(pipeline.study)
     }
+
+
+def reads(pipeline: "Pipeline", explainer: str, scorer: str, cohort: str) -> list[str]:
+    """The files that the result of this name is made from."""
+    return inputs(pipeline, explainer, scorer, cohort)
 
 
 def command(pipeline: "Pipeline", explainer: str, scorer: str, cohort: str) -> str:

@@ -8,6 +8,9 @@ from sae_stability.pipeline.command import flags
 if TYPE_CHECKING:
     from sae_stability.pipeline import Pipeline
 
+VERB = "explanation-similarity"
+"""The verb that makes the results."""
+
 
 def inputs(pipeline: "Pipeline", explainer: str, cohort: str) -> dict[str, list[str]]:
     """The explanations of every SAE of a cohort, and the first one's matches."""
@@ -32,6 +35,11 @@ def results(pipeline: "Pipeline") -> dict:
         for cohort in interpret.cohorts
         if len(pipeline.study.cohorts[cohort].seeds) > 1
     }
+
+
+def reads(pipeline: "Pipeline", explainer: str, cohort: str) -> dict[str, list[str]]:
+    """The files that the result of this name is made from."""
+    return inputs(pipeline, explainer, cohort)
 
 
 def command(pipeline: "Pipeline", explainer: str, cohort: str) -> str:

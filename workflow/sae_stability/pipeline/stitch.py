@@ -60,6 +60,11 @@ def results(pipeline: "Pipeline") -> dict:
     }
 
 
+def reads(pipeline: "Pipeline", slug: str, number: int) -> list[str]:
+    """The files that the result of this name is made from."""
+    return inputs(pipeline, slug, [number])
+
+
 def command(pipeline: "Pipeline", slug: str, numbers: list[int]) -> str:
     """The settings, the rows, the SAEs by their place in the chain, and the folder of each pair."""
     places, marks, study = pipeline.results, pipeline.fingerprints, pipeline.study

@@ -62,6 +62,11 @@ def results(pipeline: "Pipeline") -> dict:
     }
 
 
+def reads(pipeline: "Pipeline", slug: str, first: int, second: int) -> list[str]:
+    """The files that the result of this name is made from."""
+    return inputs(pipeline, [(slug, first, second)])
+
+
 def command(pipeline: "Pipeline", pairs: list[Pair]) -> str:
     """The rows, the SAEs, and each pair with its match and its tables."""
     places, marks, study = pipeline.results, pipeline.fingerprints, pipeline.study

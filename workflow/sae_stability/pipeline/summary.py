@@ -26,6 +26,11 @@ def results(pipeline: "Pipeline") -> dict:
     return {"summary": ([places.summary_record, places.summary], pipeline.fingerprints.summary())}
 
 
+def reads(pipeline: "Pipeline", _name: str) -> list[str]:
+    """The files that the result of this name is made from."""
+    return inputs(pipeline)
+
+
 def command(pipeline: "Pipeline") -> str:
     """What the study is about, and every cohort's tables and SAEs."""
     places, cohorts = pipeline.results, pipeline.study.compared

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 from sae_stability.pipeline.blocks import by_block
 from sae_stability.pipeline.command import flags
 from sae_stability.pipeline.cost import Cost, on_device, row_bytes, sae_bytes
-from sae_stability.pipeline.rates import Rates
-from sae_stability.pipeline.resources import sae_memory, sae_threads
+from sae_stability.pipeline.rates import Rates, rates_of
+from sae_stability.pipeline.resources import sae_memory, sae_threads, time_limit
 from sae_stability.pipeline.results import Results
 from sae_stability.study.build import Study
 from sae_stability.study.parts import Cohort
@@ -57,6 +57,13 @@ def results(pipeline: "Pipeline") -> dict:
     }
 
 
+def reads(pipeline: "Pipeline", slug: str, _seed: int) -> list[str]:
+    """The chunks that an SAE is trained on."""
+    cohort = pipeline.study.cohorts[slug]
+    at = (cohort.pass_, cohort.hook_slug)
+    return [pipeline.results.manifest(*at, chunk) for chunk in range(cohort.chunks)]
+
+
 def command(pipeline: "Pipeline", cohort: Cohort, block: tuple[int, ...], chunk: int) -> str:
     """Settings of all SAEs of the job, then of each."""
     shared = flags(
@@ -81,8 +88,14 @@ def threads(cohort: Cohort, saes: int) -> int:
     return sae_threads(cohort, saes)
 
 
+def minutes(study: Study, cohort: Cohort, saes: int) -> int:
+    """How long a job on so many SAEs may take: on one chunk, at the rates that the study states or assumed ones."""
+    work = on_device(rates_of(study), 1, sae=_operations(cohort, saes) / cohort.chunks)
+    return time_limit(work.get("gpu_hours", 0) + work.get("cpu_hours", 0))
+
+
 def cost(study: Study, rates: Rates) -> Cost:
-    """A step takes 2 n d operations a token for the encoder, and 8 k d for the decoder and the gradients."""
+    """One job a block of seeds and chunk."""
     jobs = tokens = written = peak = read = 0
     operations = longest = hours = 0.0
     for cohort in study.trained.values():
@@ -92,7 +105,7 @@ def cost(study: Study, rates: Rates) -> Cost:
         states = seeds * (cohort.chunks - 1) * _STATE_COPIES * sae
         # The SAEs of a block read each row together.
         rows = blocks * min(cohort.budget.rows, cohort.chunks * cohort.pass_.chunk_rows) * row_bytes(cohort.pass_)
-        work = seen * (2 * cohort.n_latents + 8 * cohort.k) * cohort.d_model
+        work = _operations(cohort, seeds)
         spent = on_device(rates, blocks * cohort.chunks, sae=work, moved=rows + 2 * states + seeds * sae)
         spent_hours = spent["gpu_hours" if rates.gpu else "cpu_hours"]
         jobs += blocks * cohort.chunks
@@ -105,6 +118,12 @@ def cost(study: Study, rates: Rates) -> Cost:
         longest = max(longest, spent_hours * max(map(len, cohort.blocks)) / seeds)
     spent = {"gpu_hours" if rates.gpu else "cpu_hours": hours}
     return Cost("train", jobs, tokens, operations, **spent, chain_hours=longest, read=read, written=written, peak=peak)
+
+
+def _operations(cohort: Cohort, saes: int) -> float:
+    """Of a training: 2 n d a token for the encoder, and 8 k d for the decoder and the gradients."""
+    tokens = saes * cohort.steps * cohort.batch_size
+    return tokens * (2.0 * cohort.n_latents + 8 * cohort.k) * cohort.d_model
 
 
 def _sae_command(pipeline: "Pipeline", cohort: Cohort, block: tuple[int, ...], seed: int, chunk: int) -> str:

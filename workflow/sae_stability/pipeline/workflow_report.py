@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 _SECONDS, _BYTES = 8.0, 3_000_000
 
+VERB = "record"
+"""The verb that makes the results."""
+
 
 def inputs(pipeline: "Pipeline") -> list[str]:
     """What the report shows: every figure with its caption, and the key numbers."""
@@ -35,6 +38,11 @@ def results(pipeline: "Pipeline") -> dict:
     places = pipeline.results
     files = [places.workflow_report_record, places.workflow_report]
     return {"workflow_report": (files, pipeline.fingerprints.workflow_report())}
+
+
+def reads(pipeline: "Pipeline", _name: str) -> list[str]:
+    """The files that the result of this name is made from."""
+    return inputs(pipeline)
 
 
 def check_command(pipeline: "Pipeline") -> str:
