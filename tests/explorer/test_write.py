@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sae_stability.errors import StudyError
-from sae_stability.files import read_json, read_table, verify, write_table
+from sae_stability.files import read_json, read_table, verify, write_json, write_table
 from tests.explorer import planted
 
 
@@ -180,6 +180,15 @@ def test_a_folder_of_an_unknown_cohort_is_refused(tables: Path, tmp_path: Path):
     with pytest.raises(StudyError, match="names a cohort without overlap tables; give --overlap bsae="):
         planted.write_site(tables, tmp_path, explanations=[("words/bsae", tables / "explanations/words/base")])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_stitched_pair_of_an_unknown_cohort_is_refused(tables: Path, tmp_path: Path):
+    stitch = tmp_path / "stitch" / "sizes" / "1"
+    shutil.copytree(tables / "stitch/sizes/1", stitch)
+    pair = {**read_json(stitch / "stitch.json"), "small": "results/saes/other/seed-0"}
+    write_json(stitch / "stitch.json", pair)
+    with pytest.raises(StudyError, match="other=.*names a cohort without overlap tables; give --overlap other="):
+        planted.write_site(tables, tmp_path / "site", stitch=[stitch])
 
 
 def test_a_meta_sae_needs_its_sae(tables: Path, tmp_path: Path):

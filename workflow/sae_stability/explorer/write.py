@@ -76,7 +76,8 @@ def write_explorer(
             comes without its SAE.
     """
     by_cohort = (evaluation, matches, firing, contexts, cofiring, consensus)
-    _check_known([name for name, _ in overlap], *by_cohort, explanations, scores, sae, meta, head)
+    known = [name for name, _ in overlap]
+    _check_known(known, *by_cohort, explanations, scores, sae, meta, head)
     _check_taken_apart(sae, meta)
     torch.set_num_threads(threads)
     cohorts = [
@@ -105,6 +106,7 @@ def write_explorer(
         pairs = []
         for path in stitch:
             facts, sides = stitched(path)
+            _check_known(known, [(facts[side][0], path) for side in sides])
             pairs.append(facts)
             names.append(_write(folder, f"{facts['name']}-{facts['pair']}_stitch", sides))
         about_study = {"study": study, "threshold": threshold, "cohorts": shown, "stitches": pairs}
