@@ -187,7 +187,7 @@ def test_a_stitched_pair_of_an_unknown_cohort_is_refused(tables: Path, tmp_path:
     shutil.copytree(tables / "stitch/sizes/1", stitch)
     pair = {**read_json(stitch / "stitch.json"), "small": "results/saes/other/seed-0"}
     write_json(stitch / "stitch.json", pair)
-    with pytest.raises(StudyError, match="other=.*names a cohort without overlap tables; give --overlap other="):
+    with pytest.raises(StudyError, match=r"other=.*names a cohort without overlap tables; give --overlap other="):
         planted.write_site(tables, tmp_path / "site", stitch=[stitch])
 
 
