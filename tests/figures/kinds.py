@@ -1,6 +1,6 @@
 """What the tests of every kind of figure must know of some."""
 
-# The paper has no such numbers.
+# Paulo & Belrose have no such numbers.
 UNPUBLISHED = {
     "controls",
     "predictors",
@@ -12,6 +12,7 @@ UNPUBLISHED = {
     "pooling",
     "consensus",
     "meta",
+    "meta-depth",
 }
 
 # Cosines as they are: nothing is counted as shared.
@@ -19,7 +20,9 @@ WITHOUT_THRESHOLD = {"size-cosine", "k-cosine", "tokens-cosine"}
 
 # They draw a chain of stitched SAEs: neither sharing nor pairs of a cohort.
 STITCHED = {"insertion", "components", "interpolation", "nearest", "swaps"}
-UNPUBLISHED |= STITCHED  # by Paulo & Belrose; what others published is drawn
+UNPUBLISHED |= STITCHED
+# Whose published values are drawn.
+OTHERS = dict.fromkeys((*STITCHED, "meta"), "Leask") | {"meta-depth": "Wang"}
 
 # It is text, without axes.
 WITHOUT_AXES = {"pairs-table"}

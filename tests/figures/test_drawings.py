@@ -14,7 +14,7 @@ from sae_stability import files
 from sae_stability.errors import StudyError
 from sae_stability.figures import drawings, registry, tables
 from sae_stability.figures.drawings import style as styles
-from tests.figures.kinds import UNPUBLISHED
+from tests.figures.kinds import OTHERS, UNPUBLISHED
 
 
 def write(figure: str, inputs, folder: Path, style: dict | None = None) -> tuple[bytes, str]:
@@ -55,6 +55,7 @@ def test_the_published_series_can_be_switched_off(figure, table_of):
         picture, caption = drawings.draw(figure, table, {"published": published})
         expected = published and figure not in UNPUBLISHED
         assert ("Paulo" in caption) == expected
+        assert not OTHERS.get(figure) or (OTHERS[figure] in caption) == published
         assert any("Paulo" in text.get_text() for text in picture.findobj(Text)) == expected
 
 

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from sae_stability import files
-from sae_stability.figures import drawings, registry
+from sae_stability.figures import drawings, published, registry
 from sae_stability.figures.drawings import style as styles
 from tests.figures.kinds import WITHOUT_AXES
 
@@ -233,3 +233,40 @@ def test_more_lines_than_colours_are_refused(study):
     table = registry.load("architecture", "table").table(study["architecture"])
     with pytest.raises(StudyError, match=r"figure architecture: 4 architectures but 3 colours in figures\.style\.pal"):
         drawings.draw("architecture", table, {"palette": COLOURS[:3]})
+
+
+def test_parts_of_latents_stand_beside_chance_and_the_paper(study):
+    table, axes = table_and_axes("meta", study["meta"])
+    last, choice = axes[-1], {"panel": "choice", "detail": "right"}
+    assert [label.get_text() for label in last.get_yticklabels()] == ["right of five", "edges of small"]
+
+    def drawn(marker: str) -> list[float]:
+        found = np.concatenate([line.get_xdata() for line in last.lines if line.get_marker() == marker])
+        return sorted(np.round(found.astype(float), 6))
+
+    runs = [
+        *table[(table["source"] == "trained") & (table["panel"] == "choice") & (table["detail"] == "right")]["value"]
+    ]
+    runs += [*table[(table["source"] == "trained") & (table["panel"] == "graph")]["value"]]
+    assert drawn("o") == sorted(np.round(runs, 6))
+    assert set(drawn("|")) == {0.2, 0.05}
+    assert drawn("s") == [published.META_GRAPH, 0.73]
+    intervals = np.concatenate([found.get_segments() for found in last.collections])
+    low, high = (of(table, "value", "n", **choice | {"detail": end}) for end in ("low", "high"))
+    assert {round(float(x), 6) for x in intervals[:, 0, 0]} == {value for _, value in low}
+    assert {round(float(x), 6) for x in intervals[:, 1, 0]} == {value for _, value in high}
+
+
+def test_what_the_paper_says_of_descriptions_stands_beside_the_same_one(study):
+    _, axes = table_and_axes("meta", study["meta"])
+    names = [label.get_text() for label in axes[0].get_yticklabels()]
+    assert names.count("meta-SAE, trained") == 1
+    expected = {(0.5547, names.index("meta-SAE, trained")), (0.42, names.index("smaller SAEs, kept"))}
+    assert expected <= points(axes[0], colour=styles.PUBLISHED, marker="s")
+
+
+def test_interpolation_shows_both_published_models(study):
+    table, (errors, l0) = table_and_axes("interpolation", study["interpolation"])
+    gemma = of(table, "relative_mse", series=published.GEMMA)
+    assert points(errors, colour=styles.PUBLISHED, marker="s", face=styles.PUBLISHED) == gemma
+    assert (1.855469, 1.349432) in points(l0, colour=styles.PUBLISHED, marker="s", face="white")

@@ -119,10 +119,11 @@ def test_a_consensus_needs_three_seeds():
         figure_of("consensus", {"cohort": "one", "figure": None}, cohorts, {}, firing=[])
 
 
-def test_a_figure_of_meta_saes_needs_meta_saes():
+@pytest.mark.parametrize("figure", ["meta", "meta-depth"])
+def test_a_figure_of_meta_saes_needs_meta_saes(figure: str):
     cohorts = {"one": SimpleNamespace(slug="one", pass_=SimpleNamespace(decoder_of=()), seeds=(0, 1))}
-    with pytest.raises(StudyError, match=r"draw\.meta: .* cohort one reads no decoder rows; name a cohort"):
-        figure_of("meta", {"cohort": "one", "figure": None}, cohorts, {}, firing=[])
+    with pytest.raises(StudyError, match=rf"draw\.{figure}: .* cohort one reads no decoder rows; name a cohort"):
+        figure_of(figure, {"cohort": "one", "figure": None}, cohorts, {}, firing=[])
 
 
 @pytest.mark.parametrize("kind", FIGURES.values(), ids=lambda kind: kind.name)

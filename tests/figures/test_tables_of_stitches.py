@@ -45,7 +45,8 @@ def test_nearest_latents(pair: list):
     run = rows_where(table, source="trained")
     bins = rows_where(run, panel="cosines")
     assert dict(zip(bins["x"], bins["value"], strict=True)) == pytest.approx({0.6: 1 / 3, 0.7: 1 / 3, 0.8: 1 / 3})
-    assert rows_where(run, panel="summary", detail="median")["value"].tolist() == [0.7]
+    summary = rows_where(run, panel="summary").set_index("detail")["value"].to_dict()
+    assert summary == pytest.approx({"mean": 0.7, "median": 0.7, "deviation": np.sqrt(0.02 / 3)})
     assert rows_where(run, panel="fit")[["value", "n"]].values.tolist() == [[pytest.approx(1), 3]]
     found = rows_where(run, panel="found").set_index("detail")
     assert found["value"].to_dict() == {"all": 0.75, "live": pytest.approx(2 / 3)}

@@ -66,6 +66,22 @@ def test_the_explanations_of_what_is_taken_apart_are_chosen_from(pipeline_of):
     assert flags_of(words)["--input"][-1] == "parts=results/meta/parts/choice.parquet"
 
 
+def test_depths_go_down_to_activations_and_flat_saes_stand_beside_the_most_similar_size(pipeline_of):
+    config = meta_config()
+    config["passes"]["deeper"] = {"decoder_of": {"cohort": "parts", "seed": 1}}
+    config["cohorts"]["deepest"] = {"pass": "deeper", "n_latents": 5, "batch_size": 8, "epochs": 20}
+    config["figures"]["draw"]["meta-depth"] = {"cohort": "deepest"}
+    config["cohorts"]["small"] = {**config["cohorts"]["base"], "n_latents": 6}
+    config["meta"]["directions"] = ["small", "size-32"]
+    pipeline = pipeline_of(config)
+    words = figures.table_command(pipeline, pipeline.study.figures["meta-depth"])
+    steps = [("2", "deepest"), ("1", "parts"), ("0", "base"), ("0", "size-32"), ("flat 2", "small")]
+    assert flags_of(words)["--input"] == [f"{label}=results/overlap/{cohort}" for label, cohort in steps]
+    files = figures.inputs(pipeline, pipeline.study.figures["meta-depth"])["tables"]
+    assert {file.split("/")[2] for file in files} == {cohort for _, cohort in steps}
+    assert meta.cohorts(pipeline.study) == [pipeline.study.cohorts["parts"]]
+
+
 def test_lent_directions_count(pipeline_of, drawn: Pipeline):
     cohort = drawn.study.cohorts["parts"]
     before = drawn.fingerprints.meta(cohort)

@@ -4,6 +4,7 @@ A study with every stage, architecture and kind of figure is planned by Snakemak
 under tracing.
 """
 
+import itertools
 import json
 import os
 import re
@@ -65,6 +66,7 @@ def study(url: str) -> dict:
             "docs": {"tokens": "code", "hookpoints": LAYERS[:1], "shard_tokens": 64},
             "mine": {"matrix": "rows.npy", "heldout_rows": 64, "train_rows": 192},
             "rows": {"decoder_of": {"cohort": "base", "seed": 0}, "alive": True},
+            "deeper": {"decoder_of": {"cohort": "meta", "seed": 0}},
         },
         "cohort_defaults": {
             "n_latents": 16,
@@ -82,6 +84,7 @@ def study(url: str) -> dict:
             "trio": {**place, "init_seeds": [0, 1, 2]},
             "matrix": {"pass": "mine", "normalisation": "none"},
             "meta": {"pass": "rows", "n_latents": 8, "k": 2, "batch_size": 8, "epochs": 4},
+            "meta-2": {"pass": "deeper", "n_latents": 4, "k": 2, "batch_size": 8, "epochs": 4},
             "elsewhere": {"saes": [f"checkpoints/{name}" for name in formats.WRITTEN]},
             **cohorts,
         },
@@ -104,7 +107,8 @@ def study(url: str) -> dict:
                 name: {kind.draws: {"cohort": "base", "stitch": "seeds"}.get(kind.draws, name.removesuffix("-cosine"))}
                 for name, kind in FIGURES.items()
             }
-            | {"consensus": {"cohort": "trio"}, "meta": {"cohort": "meta"}}
+            | {"consensus": {"cohort": "trio"}, "meta": {"cohort": "meta"}, "meta-depth": {"cohort": "meta-2"}}
+            | {"meta-2": {"figure": "meta", "cohort": "meta-2"}}
         },
         "floor": {"repeats": 1},
         "meta": {"directions": ["trio"]},
@@ -221,6 +225,7 @@ def hashed_by_the_pipeline(folder: Path) -> dict[tuple[str, str], tuple[str, ...
         for tokens in token_sets(pipeline.study):
             record(of.fresh_tokens, tokens)
         record(of.meta, pipeline.study.cohorts["meta"])
+        record(of.meta, pipeline.study.cohorts["meta-2"])
         record(of.choice, pipeline.study.cohorts["meta"])
         record(of.floor)
         for figure in pipeline.study.figures.values():
@@ -307,6 +312,15 @@ def test_every_stage_ran(traces):
     assert {words["--architecture"] for verb, words in given if verb == "train"} == set(REGISTRY)
     assert {words["--figure"] for verb, words in given if verb == "figure"} == set(FIGURES)
     assert all(len(trace.lines) > 10 for trace in traces)
+
+
+def test_meta_saes_of_meta_saes_are_trained_measured_and_drawn(traces):
+    written = {trace.verb: " ".join(trace.words) for trace in traces if "/meta-2" in " ".join(trace.words)}
+    assert {"train", "evaluate", "match", "overlap", "meta-baselines", "figure"} <= written.keys()
+    (table,) = (trace.words for trace in traces if trace.verb == "figure-table" and "meta-depth" in trace.words)
+    steps = [value for flag, value in itertools.pairwise(table) if flag == "--input"]
+    expected = {"2": "meta-2", "1": "meta", "0": "base", "flat 1": "trio"}
+    assert steps == [f"{label}=results/overlap/{cohort}" for label, cohort in expected.items()]
 
 
 def test_no_line_that_ran_lies_outside_what_is_hashed(traces):

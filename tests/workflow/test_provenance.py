@@ -1,7 +1,9 @@
 """Where the results of a finished study come from: `trace`, `archive` and `rebuild`, by the command line."""
 
+import importlib.resources
 import json
 import shutil
+import subprocess
 import zipfile
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from sae_stability import cli, files
 from tests.workflow.conftest import ROOT, Project
 
+VALIDATOR = ROOT / ".validator" / "bin" / "python"
 LOCK = str(ROOT / "envs" / "constraints.txt")
 
 
@@ -113,6 +116,28 @@ def test_an_archive_gives_figures_and_report_with_the_same_bytes(packed: Path, m
     steps = json.loads(capsys.readouterr().out)["steps"]
     assert {step["verb"] for step in steps if step["fault"]} == {"train", "tokenize"}
     assert all(step["made_by"] for step in steps)
+
+
+def validated(archive: Path) -> subprocess.CompletedProcess:
+    """What roc-validator says of an archive, with the context that the package `rocrate` carries."""
+    context = importlib.resources.files("rocrate") / "data" / "ro-crate.jsonld"
+    command = [VALIDATOR, Path(__file__).parent / "validated_crate.py", archive, str(context)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.mark.skipif(not VALIDATOR.exists(), reason="`make test` installs the validator")
+def test_a_validator_of_the_format_accepts_an_archive_and_no_broken_one(packed: Path, tmp_path: Path):
+    found = validated(packed)
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert found.stdout.endswith(" checks, 0 issues\n")
+    broken = tmp_path / "broken.zip"
+    with zipfile.ZipFile(packed) as source, zipfile.ZipFile(broken, "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            if name == "ro-crate-metadata.json":
+                content = content.replace(b"datePublished", b"dateOfNothing")
+            target.writestr(name, content)
+    assert "datePublished" in validated(broken).stdout
 
 
 def test_an_archive_is_a_research_object(packed: Path, tmp_path: Path):

@@ -128,9 +128,14 @@ EXPLANATION_SIMILARITY = {"matched": (0.770, 28823), "unmatched": (0.558, 28681)
 CANONICAL = "Leask et al. 2025, GPT-2"
 """Leask et al., "Sparse Autoencoders Do Not Find Canonical Units of Analysis", arXiv 2502.04878 (2025): ReLU SAEs with
 L1 of GPT-2 Small, residual stream before layer 8, threshold 0.7."""
+GEMMA = "Leask et al. 2025, Gemma 2 2B"
+"""The same paper's SAEs of Gemma Scope, of 16,384 and 32,768 latents: JumpReLU, residual stream after layer 12,
+threshold 0.4."""
+GEMMA_WIDTHS = (16_384, 32_768)
 
 # Figure 13: latents of the larger SAE -> area under the ROC curve, against the SAE of half its size.
 INSERTION_AUC = {1536: 0.93, 3072: 0.90, 6144: 0.88, 12288: 0.86, 24576: 0.84, 49152: 0.82, 98304: 0.84}
+GEMMA_AUC = 0.80
 
 # Figure 12, components of 768 and 1,536 latents: (latents of the small SAE, of the large one, components). The figure
 # prints 676 novel latents, the text 657; only 657 adds up to 1,536. The 19 latents of the small SAE without an edge
@@ -140,8 +145,8 @@ CENSUS = (
     *((2, 5, 1), (3, 3, 1), (3, 5, 1), (4, 5, 1), (4, 6, 1), (5, 5, 1)),
 )
 
-# Figure 7, latents of the SAE of 1,536: mean and median of the highest cosine with a latent of the SAE of 768.
-HIGHEST_COSINE = {"mean": 0.725, "median": 0.764}
+# Figure 7, latents of the SAE of 1,536: the highest cosine with a latent of the SAE of 768.
+HIGHEST_COSINE = {"mean": 0.725, "median": 0.764, "deviation": 0.211}
 # Figure 8, the same latents: R^2 of a straight line from decoder cosine (above 0.5) to the similarity of activations.
 ACTIVATION_R2 = 0.87
 
@@ -178,6 +183,47 @@ NOVEL_ADDED = {
     49152: (0.0, -0.025),
     98304: (-0.02, -0.03),
 }
+GEMMA_NOVEL_ADDED = -0.01  # at the end
+# and of adding all reconstruction latents; larger SAEs leave the plot.
+RECONSTRUCTION_ADDED = {1536: 0.50, 3072: 0.72}
 
 # Table 2: latents -> mean squared error, L0. The SAEs of figure 5.
 CHAIN = {768: (2.72, 35.2), 1536: (2.22, 39.5), 3072: (1.89, 42.4), 6144: (1.63, 43.8), 12288: (1.46, 43.9)}
+
+# Figure 5, read off the plot: latents of the larger SAE -> L0 when all novel latents are there, its highest. How many
+# latents there are then follows from figure 16.
+HIGHEST_L0 = {1536: 47.5, 3072: 50.5, 6144: 52.8, 12288: 52.7}
+
+# Figure 19, read off the plot: latents, mean squared error. All novel latents are there at 20,300; then one component,
+# most of both SAEs, is swapped.
+GEMMA_PATH = (("start", 16_384, 1.748), ("novel", 20_300, 1.730), ("swap", 31_000, 1.67), ("swap", 32_768, 1.617))
+
+# Figure 20, and the text for the meta-SAE: 2,304 meta-latents (k = 4) of 49,152 latents. Dictionary, encoder, variance
+# explained; all but the first are 1 - 768 mse, without the mean subtracted.
+META_EXPLAINED = (
+    ("meta-SAE", "trained", 0.5547),
+    ("smaller SAEs", "kept", 0.420),
+    ("smaller SAEs", "retrained", 0.509),
+    ("random directions", "kept", -0.467),
+)
+META_LATENTS, META_K = 2304, 4.0
+
+# Figure 6, read off the plot: the largest cosine at which most directions of a dictionary lie.
+META_COSINES = {"meta-latents to latents": 0.55, "latents to meta-latents": 0.5}
+
+# The authors' post ("Showing SAE Latents Are Not Atomic Using Meta-SAEs", 2024): of the pairs of latents of the SAE of
+# 49,152 with a meta-latent in common, the part that is near one latent of the SAE of 3,072.
+META_GRAPH = 0.2892
+
+# Section 5.1: latents whose explanation GPT-4o-mini chose rightly among five, of how many.
+META_CHOICE = (730, 1000)
+
+DEPTHS = "Wang 2026"
+"""Wang, "How Deep Does the Rabbit Hole Go? Testing the Limits of Recursive Feature Decomposition via Multi-Depth
+Meta-Sparse Autoencoders on Gemma-2-2B and GPT-2 Small" (2026): BatchTopK with k = 4, a quarter as many latents at each
+depth, three seeds."""
+
+# Depth -> PW-MCC. Those of depths 2 and 3 are "near 0".
+PW_MCC_BY_DEPTH = {1: 0.72, 2: 0.0, 3: 0.0}
+# Of SAEs of activations of the same sizes: the lowest and the highest.
+PW_MCC_FLAT = (0.80, 0.90)

@@ -28,6 +28,7 @@ Extra = Literal[
     "substitution",
     "consensus",
     "meta",
+    "depths",
 ]
 """What a figure may read besides overlap tables."""
 Draws = Literal["cohort", "sweep", "stitch"]
@@ -54,7 +55,8 @@ class FigureKind:
             "substitution" (the tables of substitution and pooling of every pair, which this makes the study measure),
             "consensus" (the tables of the consensus over seeds, which this makes the study build),
             "meta" (baselines, parts and cosines of meta-SAEs, which this makes the study measure, and the overlap
-            tables of the cohorts beside which they stand).
+            tables of the cohorts beside which they stand), "depths" (the overlap tables of the cohorts that meta-SAEs
+            take apart, down to those of activations, and of flat ones beside them).
     """
 
     name: str
@@ -93,6 +95,7 @@ FIGURES: dict[str, FigureKind] = {
         FigureKind("pooling", extra=("substitution",)),
         FigureKind("consensus", extra=("consensus",)),
         FigureKind("meta", extra=("meta",)),
+        FigureKind("meta-depth", extra=("depths",)),
         FigureKind("insertion", stitched=True),
         FigureKind("components", stitched=True),
         FigureKind("interpolation", stitched=True),

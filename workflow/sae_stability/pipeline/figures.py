@@ -27,7 +27,9 @@ def inputs(pipeline: "Pipeline", figure: Figure) -> dict[str, list[str]]:
     places, wanted = pipeline.results, FIGURES[figure.figure].extra
     cohorts = [pipeline.study.cohorts[cohort] for _, cohort in figure.inputs]
     return {
-        "tables": [file for cohort in cohorts for file in places.overlap_tables(cohort.slug)],
+        "tables": [
+            file for _, cohort in labelled(pipeline.study, figure) for file in places.overlap_tables(cohort.slug)
+        ],
         "matches": [places.match(cohort.slug, *cohort.pairs[0]) for cohort in cohorts if "match" in wanted],
         "pairs": [
             make(cohort.slug, *pair)
@@ -85,7 +87,8 @@ def reads(pipeline: "Pipeline", slug: str) -> dict[str, list[str]]:
 def table_command(pipeline: "Pipeline", figure: Figure) -> str:
     """The kind of figure, and label and place of every source: a cohort's folder of overlap tables, or a file."""
     files = inputs(pipeline, figure)
-    labels, cohorts = zip(*figure.inputs, strict=True) if figure.inputs else ((), ())
+    cohorts = [cohort for _, cohort in figure.inputs]
+    labels = [label for label, _ in labelled(pipeline.study, figure)]
     sources = list(zip(labels, folders(files["tables"]), strict=True))
     sources += stitched(pipeline, figure)
     if files["matches"]:
@@ -100,6 +103,13 @@ def table_command(pipeline: "Pipeline", figure: Figure) -> str:
     sources += zip(names, files["scores"], strict=True)
     first = flags(figure=figure.figure, config_hash=pipeline.fingerprints.table(figure))
     return " ".join([first, *(flags(input=keyed(label, path)) for label, path in sources)])
+
+
+def labelled(study: Study, figure: Figure) -> list[tuple[str, Cohort | ExternalCohort]]:
+    """The cohorts whose overlap tables a figure reads, each with the label under which its kind expects them."""
+    if "depths" in FIGURES[figure.figure].extra:
+        return [found for _, cohort in figure.inputs for found in meta.depths(study, study.cohorts[cohort])]
+    return [(label, study.cohorts[cohort]) for label, cohort in figure.inputs]
 
 
 def cost(study: Study, rates: Rates) -> Cost:

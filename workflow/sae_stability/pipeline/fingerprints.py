@@ -10,7 +10,7 @@ from sae_stability.pipeline import activations, choice, consensus, explorer, jud
 from sae_stability.pipeline.code_hash import code_hash
 from sae_stability.pipeline.contents import Contents
 from sae_stability.pipeline.external import format_of, local_files
-from sae_stability.pipeline.figures import scored
+from sae_stability.pipeline.figures import labelled, scored
 from sae_stability.pipeline.report import facts
 from sae_stability.pipeline.summary import about, control_figures
 from sae_stability.sae.format_names import FORMATS
@@ -252,7 +252,7 @@ class Fingerprints:
     def _of_table(self, figure: Figure) -> str:
         kind = FIGURES[figure.figure]
         # Matches and evaluations are what the overlap tables were made from themselves.
-        tables = [[label, self.overlap(self._study.cohorts[cohort])] for label, cohort in figure.inputs]
+        tables = [[label, self.overlap(cohort)] for label, cohort in labelled(self._study, figure)]
         cohorts = [self._study.cohorts[cohort] for _, cohort in figure.inputs]
         besides = []
         if "firing" in kind.extra:

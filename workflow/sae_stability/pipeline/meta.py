@@ -1,5 +1,6 @@
 """Meta-SAEs -> their baselines, and how they take latents apart, where a figure asks for it; one job a cohort."""
 
+import math
 from typing import TYPE_CHECKING
 
 from sae_stability.figures.registry import FIGURES
@@ -38,6 +39,40 @@ def flat(study: Study, cohort: Cohort) -> list[Cohort | ExternalCohort]:
     """The cohorts whose stability stands beside that of the meta-SAEs: lenders and those taken apart, with pairs."""
     taken_apart = [study.cohorts[slug] for slug in dict.fromkeys(slug for slug, _ in cohort.pass_.decoder_of)]
     return list({other.slug: other for other in (*taken_apart, *lenders(study, cohort)) if other.pairs}.values())
+
+
+def depths(study: Study, cohort: Cohort) -> list[tuple[str, Cohort | ExternalCohort]]:
+    """Cohorts with pairs that show how stability changes with depth, each with its label.
+
+    The label is a cohort's depth: 0 for SAEs of activations, else one more than what the cohort takes apart. These are
+    the cohort itself, what it takes apart, what that takes apart, and so on. Then come SAEs of activations that lend
+    directions. Their label is "flat" and the depth of the meta-SAEs with the most similar number of latents.
+    """
+    found, left = {}, [cohort]
+    while left:
+        one = left.pop(0)
+        found[one.slug] = one
+        left += [study.cohorts[slug] for slug, _ in _taken_apart(one)]
+    steps = [(_depth(study, one), one) for one in found.values() if one.pairs]
+    flat_ones = [other for other in lenders(study, cohort) if other.pairs and not _depth(study, other)]
+    return [
+        *((str(depth), one) for depth, one in steps),
+        *((f"flat {_beside(other, steps)}", other) for other in flat_ones if other.slug not in found),
+    ]
+
+
+def _taken_apart(cohort: Cohort | ExternalCohort) -> tuple[tuple[str, int], ...]:
+    return cohort.pass_.decoder_of if cohort.pass_ else ()
+
+
+def _depth(study: Study, cohort: Cohort | ExternalCohort) -> int:
+    return max((1 + _depth(study, study.cohorts[slug]) for slug, _ in _taken_apart(cohort)), default=0)
+
+
+def _beside(flat: Cohort | ExternalCohort, steps: list[tuple[int, Cohort | ExternalCohort]]) -> int:
+    """The depth of the meta-SAEs whose number of latents is nearest, as a ratio."""
+    ratios = [(abs(math.log(one.n_latents / flat.n_latents)), depth) for depth, one in steps if depth]
+    return min(ratios)[1]
 
 
 def jobs(pipeline: "Pipeline") -> list[str]:

@@ -42,7 +42,7 @@ def figure_of(
     name = given["figure"] or slug
     allowed = registry.names(draws)
     if name not in allowed:
-        schema.fail_unknown(where, name, allowed, f"no figure of a {draws} by that name (name the kind with `figure:`)")
+        schema.fail_unknown(where, name, allowed, f"no figure of a {draws} by that name (or give `figure:`)")
     kind = registry.FIGURES[name]
     entry = look_up(f"{where}.{draws}", given[draws], {"cohort": cohorts, "sweep": sweeps, "stitch": stitches}[draws])
     if draws == "stitch":
@@ -52,7 +52,7 @@ def figure_of(
             raise StudyError(f"{where}: cohort {entry.slug} has no activations to measure on; give it a pass")
         if "consensus" in kind.extra and len(entry.seeds) < 3:
             raise StudyError(f"{where}: cohort {entry.slug} has {len(entry.seeds)} seeds; a consensus needs at least 3")
-        if "meta" in kind.extra and not (entry.pass_ and entry.pass_.decoder_of):
+        if {"meta", "depths"} & set(kind.extra) and not (entry.pass_ and entry.pass_.decoder_of):
             raise StudyError(
                 f"{where}: figure {kind.name} draws meta-SAEs, but cohort {entry.slug} reads no decoder rows; name a "
                 "cohort whose pass has decoder_of"

@@ -8,8 +8,10 @@ from matplotlib.figure import Figure
 from sae_stability.figures import phrases
 from sae_stability.figures.drawings import marks
 from sae_stability.figures.drawings import style as styles
+from sae_stability.figures.published import CANONICAL, GEMMA
 from sae_stability.figures.selection import rows_where
 
+SHORT = {CANONICAL: "GPT-2", GEMMA: "Gemma 2 2B"}
 # More points are drawn as one bitmap inside SVG and PDF.
 MOST_VECTOR_POINTS = 3000
 
@@ -18,8 +20,8 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
     """A dot for each latent of the large SAE; right, the ROC curve of the cosine; below, the area under it."""
     run = rows_where(table, source="trained")
     numbers = sorted(run["pair"].unique())
-    picture = styles.figure(style, 1.7 + 1.9 * len(numbers))
-    heights = [1.7] * len(numbers) + [0.3 + 0.2 * len(numbers)]
+    picture = styles.figure(style, 1.9 + 1.9 * len(numbers))
+    heights = [1.7] * len(numbers) + [0.5 + 0.2 * len(numbers)]
     grid = picture.add_gridspec(len(heights), 2, width_ratios=(2, 1), height_ratios=heights)
     panels = np.array([[picture.add_subplot(grid[row, side]) for side in (0, 1)] for row in range(len(numbers))])
     _draw_areas(picture.add_subplot(grid[-1, :]), rows_where(table, panel="auc"), style)
@@ -70,10 +72,11 @@ def _draw_areas(axes: Axes, areas: pd.DataFrame, style: dict) -> None:
     run, published = (rows_where(areas, source=source) for source in ("trained", "published"))
     axes.plot(run["value"], range(len(run)), color=style["palette"][0], linestyle="none", marker="o", markersize=4)
     labels = [f"pair {number}" for number in run["pair"]]
-    if len(published):
-        look = {"color": styles.PUBLISHED, "markerfacecolor": "white", **marks.PUBLISHED_DOT}
-        axes.plot(published["value"], [len(labels)] * len(published), linestyle="none", **look)
-        labels.append("GPT-2")
+    look = {"color": styles.PUBLISHED, "markerfacecolor": "white", **marks.PUBLISHED_DOT}
+    for series, label in SHORT.items():
+        if len(values := rows_where(published, series=series)["value"]):
+            axes.plot(values, [len(labels)] * len(values), linestyle="none", **look)
+            labels.append(label)
     axes.axvline(0.5, color=styles.FLOOR, linewidth=0.8)
     axes.set_yticks(range(len(labels)), labels)
     axes.set(xlabel="area under the curve", xlim=(0, 1.03), ylim=(len(labels) - 0.5, -0.5))
@@ -91,10 +94,13 @@ def caption(table: pd.DataFrame) -> str:
     run = rows_where(table, source="trained")
     threshold = run["threshold"].iloc[0]
     said = [_pair_in_words(number, pair) for number, pair in run.groupby("pair")]
-    published = rows_where(table, source="published")["value"]
+    published = rows_where(table, source="published")
     others = ""
     if len(published):
-        others = f"; published (Leask et al. 2025, GPT-2, neighbouring sizes): {_range(published)}"
+        gpt2, gemma = (rows_where(published, series=series)["value"] for series in (CANONICAL, GEMMA))
+        others = (
+            f"; published (Leask et al. 2025, neighbouring sizes): GPT-2 {_range(gpt2)}, Gemma 2 2B {_range(gemma)}"
+        )
     return (
         "What each firing latent of the larger SAE, or of the other seed, brings: the change of the mean squared error "
         "of the smaller SAE when it alone is added, in % of that error, against its highest decoder cosine with the "
@@ -140,4 +146,5 @@ def _digits(value: float) -> str:
 
 
 def _range(values: pd.Series) -> str:
-    return f"{values.min():.2f} to {values.max():.2f}"
+    low, high = f"{values.min():.2f}", f"{values.max():.2f}"
+    return low if low == high else f"{low} to {high}"

@@ -6,10 +6,12 @@ from matplotlib.figure import Figure
 from sae_stability.figures import phrases
 from sae_stability.figures.drawings import marks
 from sae_stability.figures.drawings import style as styles
-from sae_stability.figures.published import CANONICAL
+from sae_stability.figures.published import CANONICAL, GEMMA
 from sae_stability.figures.selection import rows_where
 
 PHASES = {"novel": "novel latents added", "swap": "components swapped", "unpartnered": "the rest taken out"}
+_SQUARE = {"color": styles.PUBLISHED, "markerfacecolor": "white", "linestyle": "none", **marks.PUBLISHED_DOT}
+_SQUARES = {CANONICAL: _SQUARE, GEMMA: _SQUARE | {"markerfacecolor": styles.PUBLISHED}}
 
 
 def draw(table: pd.DataFrame, style: dict) -> Figure:
@@ -30,16 +32,14 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
                     axes.plot(rows["x"], rows[column], color=colour)
             ends = pair.iloc[[0, -1]]
             axes.plot(ends["x"], ends[column], color=style["palette"][0], linestyle="none", marker="o", markersize=4)
-        if len(published):
-            look = {"color": styles.PUBLISHED, "markerfacecolor": "white", **marks.PUBLISHED_DOT}
-            axes.plot(published["x"], published[column], linestyle="none", **look)
+        for series, look in _SQUARES.items():
+            rows = rows_where(published, series=series)
+            axes.plot(rows["x"], rows[column], **look)
     panels[0].set_ylabel("squared error")
     panels[1].set(xlabel="latents (ratio to the first SAE)", ylabel="L0")
     handles = [styles.mark("an SAE of the chain", color=style["palette"][0], linestyle="none", marker="o")]
     handles += [styles.mark(PHASES[phase], color=colour) for phase, colour in colours.items()]
-    if len(published):
-        look = {"color": styles.PUBLISHED, "markerfacecolor": "white", "linestyle": "none", **marks.PUBLISHED_DOT}
-        handles.append(styles.mark(f"{CANONICAL}, whole SAEs", **look))
+    handles += [styles.mark(name, **look) for name, look in _SQUARES.items() if name in set(published["series"])]
     styles.key(picture, handles)
     return picture
 
@@ -51,10 +51,14 @@ def caption(table: pd.DataFrame) -> str:
     published = rows_where(table, source="published")
     others = ""
     if len(published):
-        ends = published["mse"].iloc[[0, -1]]
+        ends = rows_where(published, phase="whole")["mse"].iloc[[0, -1]]
+        gemma = rows_where(published, series=GEMMA)["mse"]
         others = (
-            f" Squares: whole SAEs of {phrases.escape(CANONICAL)}, from 768 latents (error {ends.iloc[0]:g}) to 12,288 "
-            f"(error {ends.iloc[1]:g}), as far as they fit."
+            f" Squares, as far as they fit: whole SAEs of {phrases.escape(CANONICAL)}, from 768 latents (error "
+            f"{ends.iloc[0]:g}) to 12,288 (error {ends.iloc[1]:g}), and between them L0 with all novel latents; and "
+            f"{phrases.escape(GEMMA)}, from 16,384 latents (error {gemma.iloc[0]:g}) over all novel ones "
+            f"({gemma.iloc[1]:g}) and one large swap ({gemma.iloc[2]:g}) to 32,768 ({gemma.iloc[3]:g}); what "
+            "is said of Gemma, and L0 between SAEs, is read off the plots."
         )
     return (
         "From the smallest SAE of a chain to the largest: squared error and L0 as ratios to the first SAE. "

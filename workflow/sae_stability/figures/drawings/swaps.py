@@ -7,10 +7,11 @@ from matplotlib.figure import Figure
 from sae_stability.figures import phrases
 from sae_stability.figures.drawings import marks
 from sae_stability.figures.drawings import style as styles
-from sae_stability.figures.published import CANONICAL
+from sae_stability.figures.published import CANONICAL, GEMMA
 from sae_stability.figures.selection import rows_where
 
 _SQUARE = {"color": styles.PUBLISHED, "markerfacecolor": "white", "linestyle": "none", **marks.PUBLISHED_DOT}
+_SQUARES = {CANONICAL: _SQUARE, GEMMA: _SQUARE | {"markerfacecolor": styles.PUBLISHED}}
 _WORDS = {"error": "error", "l0": "L0"}
 _DASHES = {"novel": "-", "reconstruction": (0, (3, 1.5))}
 _MOST = 0.2  # Error, as a part: curves that rise further are cut off.
@@ -33,14 +34,16 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
             added.plot(rows["x"], 100 * rows["value"], color=colour, linestyle=dashes)
         handles.append(styles.mark(f"pair {number}", color=colour))
     published = rows_where(curves, source="published").dropna(subset=["x"])
-    added.plot(published["x"], 100 * published["value"], **_SQUARE)
+    for series, square in _SQUARES.items():
+        ends = rows_where(published, series=series)
+        added.plot(ends["x"], 100 * ends["value"], **square)
     added.axhline(0, linewidth=0.5, color=styles.NEUTRAL)
     added.set(xlabel="part of the latents added", ylabel="error, %", xlim=(-0.03, 1.03))
     drawn = run.loc[run["value"] <= _MOST, "value"]
     added.set_ylim(100 * min(-0.01, drawn.min()) * 1.1, 100 * max(0.01, drawn.max()) * 1.1)
     handles += [styles.mark(f"{kind} added", color=styles.NEUTRAL, linestyle=_DASHES[kind]) for kind in _DASHES]
     if len(published):
-        handles.append(styles.mark(CANONICAL, **_SQUARE))
+        handles += [styles.mark(series, **square) for series, square in _SQUARES.items()]
     styles.key(picture, handles)
     return picture
 
@@ -84,12 +87,15 @@ def caption(table: pd.DataFrame) -> str:
     if not len(published):
         return text
     swaps, added = (rows_where(published, panel=panel) for panel in ("swap", "added"))
-    ends = added.dropna(subset=["x"])["value"]
-    lowest = added[added["x"].isna()]["value"]
+    novel, other = (rows_where(added, series=CANONICAL, detail=kind) for kind in ("novel", "reconstruction"))
+    ends = novel.dropna(subset=["x"])["value"]
+    lowest = novel[novel["x"].isna()]["value"]
+    gemma = rows_where(added, series=GEMMA)["value"].iloc[0]
     error, l0 = (_range(rows_where(swaps, detail=name)["value"], 3) for name in ("error", "l0"))
     return (
         f"{text} Squares ({phrases.escape(CANONICAL)}, read off the plots): medians of the error "
-        f"{error}, of L0 {l0}; with all novel latents {_range(ends)}, at the lowest on the way {_range(lowest)}."
+        f"{error}, of L0 {l0}; with all novel latents {_range(ends)} (Gemma 2 2B {_percent(gemma)}), at the lowest on "
+        f"the way {_range(lowest)}; with all reconstruction latents {_range(other['value'])}, and more for larger SAEs."
     )
 
 

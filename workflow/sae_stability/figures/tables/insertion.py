@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sae_stability.figures.published import INSERTION_AUC
+from sae_stability.figures.published import GEMMA_AUC, INSERTION_AUC
 from sae_stability.figures.tables import overlap, stitch_files
 
 COLUMNS = ("series", "source", "pair", "small", "large", "panel", "latent", "x", "value", "kind", "shared", "threshold")
@@ -60,9 +60,9 @@ def _area(facts: dict) -> pd.DataFrame:
 
 
 def _published() -> pd.DataFrame:
-    return pd.DataFrame(
-        stitch_files.published(size // 2, size) | {"panel": "auc", "value": auc} for size, auc in INSERTION_AUC.items()
-    )
+    pairs = [(stitch_files.published(size // 2, size), area) for size, area in INSERTION_AUC.items()]
+    pairs.append((stitch_files.published_of_gemma(), GEMMA_AUC))
+    return pd.DataFrame(pair | {"panel": "auc", "value": area} for pair, area in pairs)
 
 
 def _shared(files: dict[str, Path], facts: dict) -> np.ndarray:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from sae_stability import files
+from sae_stability.figures import published
 from sae_stability.figures.tables import overlap
 from sae_stability.interpret.measures import wilson
 
@@ -12,7 +13,7 @@ COLUMNS = ("series", "source", "cohort", "panel", "group", "detail", "a", "b", "
 
 
 def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
-    """Rows of six panels.
+    """Rows of seven panels.
 
     - `explained` and `explained uncentred`: variance explained (`value`) by a dictionary (`group`) with an encoder
       (`detail`), a row a meta-SAE, whose seed is `a`; `x` is L0, `n` the number of directions. Baselines have the
@@ -28,6 +29,8 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
       with the ends of its 95 % interval ("low", "high"), of the `n` latents that could be asked about; "unanswered" is
       the fraction of all sampled latents of which nothing could be asked. `a` is the meta-SAE. Chance has the source
       "floor".
+
+    Rows with the source "published" are those of the paper. Of its cosines it gives the place `x` of the peak alone.
 
     Args:
         inputs: (cohort, overlap folder) of the meta-SAEs, then those of the cohorts that stand beside them, and
@@ -48,6 +51,7 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
         ]
     )
     found = found.assign(series="this run", cohort=Path(folders[0]).name, threshold=threshold)
+    found = pd.concat([found, pd.DataFrame(_published())])
     for column in ("a", "b", "detail"):
         found[column] = found[column].map(_name)
     return found[list(COLUMNS)].reset_index(drop=True)
@@ -109,12 +113,32 @@ def _choice(path: Path) -> pd.DataFrame:
         asked = some[some["status"] == "ok"]
         found = {"unanswered": 1 - len(asked) / len(some)}
         if len(asked):
-            found |= zip(("right", "low", "high"), wilson(int(asked["correct"].sum()), len(asked)), strict=True)
+            found |= _right(int(asked["correct"].sum()), len(asked))
         rows += [{"a": seed, "source": "trained", "detail": k, "value": v, "n": len(asked)} for k, v in found.items()]
         rows.append(
             {"a": seed, "source": "floor", "detail": "right", "value": 1 / metadata["options"], "n": len(asked)}
         )
     return pd.DataFrame(rows).assign(panel="choice", group=Path(path).parent.name)
+
+
+def _right(right: int, n: int) -> dict[str, float]:
+    """The fraction chosen rightly, with its 95 % interval."""
+    return dict(zip(("right", "low", "high"), wilson(right, n), strict=True))
+
+
+def _published() -> list[dict]:
+    row = {"series": published.CANONICAL, "source": "published", "cohort": "", "threshold": published.THRESHOLD}
+    explained = row | {"panel": "explained", "x": published.META_K, "n": published.META_LATENTS}
+    rows = [
+        explained | {"group": dictionary, "detail": encoder, "value": value}
+        for dictionary, encoder, value in published.META_EXPLAINED
+    ]
+    rows += [row | {"panel": "cosines", "group": group, "x": x} for group, x in published.META_COSINES.items()]
+    rows.append(row | {"panel": "graph", "group": "gpt2-3072", "value": published.META_GRAPH})
+    right, n = published.META_CHOICE
+    chosen = row | {"panel": "choice", "group": "meta-SAE", "n": n}
+    rows += [chosen | {"detail": detail, "value": value} for detail, value in _right(right, n).items()]
+    return rows
 
 
 def _name(value: object) -> str:

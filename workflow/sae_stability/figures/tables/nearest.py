@@ -19,7 +19,7 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
     """Rows of five panels. All but `found` are of latents that fire.
 
     - `cosines`: share (`value`) of the large SAE's latents whose highest decoder cosine lies in the bin from `x`.
-    - `summary`: the `mean` and the `median` (`detail`) of these cosines.
+    - `summary`: the `mean`, the `median` and the standard `deviation` (`detail`) of these cosines.
     - `activations`: for a latent, `x` is its highest decoder cosine, and `value` the cosine of its activations with
       those of the latent that has it.
     - `fit`: R^2 of a straight line through those with a decoder cosine above 0.5; `n` latents.
@@ -60,9 +60,8 @@ def _cosines(latents: pd.DataFrame) -> list[dict]:
         {"panel": "cosines", "x": round(place * WIDTH, 2), "value": count / len(live), "n": len(live)}
         for place, count in counts.items()
     ]
-    for name in ("mean", "median"):
-        value = getattr(live, name)() if len(live) else np.nan
-        rows.append({"panel": "summary", "detail": name, "value": value, "n": len(live)})
+    numbers = {"mean": live.mean(), "median": live.median(), "deviation": live.std(ddof=0)}
+    rows += [{"panel": "summary", "detail": name, "value": value, "n": len(live)} for name, value in numbers.items()]
     return rows
 
 

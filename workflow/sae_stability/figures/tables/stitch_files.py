@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sae_stability.figures.published import CANONICAL
+from sae_stability.figures.published import CANONICAL, GEMMA, GEMMA_WIDTHS
 from sae_stability.files import read_json, read_table
 
 RUN = {"series": "this run", "source": "trained"}
@@ -42,6 +42,11 @@ def published(small: int, large: int) -> dict:
     """What every row of a published pair says, by the numbers of latents of its two SAEs."""
     saes = {"small": f"{small:,} latents", "large": f"{large:,} latents"}
     return {"series": CANONICAL, "source": "published", "pair": 0} | saes | {"threshold": 0.7}
+
+
+def published_of_gemma() -> dict:
+    """What every row of the published pair of Gemma 2 2B says."""
+    return published(*GEMMA_WIDTHS) | {"series": GEMMA, "threshold": 0.4}
 
 
 def rows(files: dict[str, Path], name: str, columns: list[str] | None = None) -> pd.DataFrame:

@@ -17,8 +17,8 @@ def table(inputs: list[tuple[str, Path]]) -> pd.DataFrame:
     - `swap`: the change (`value`) of the error or of L0 (`detail`: "error", "l0") when one component with latents of
       both SAEs alone is swapped; `n` latents of both. Published values are medians over components.
     - `added`: the change of the error after latents of one kind (`detail`: "novel", "reconstruction") are added one by
-      one; `x` is the part of these that are there, of `n`. Of published curves there are the end (`x` 1) and the lowest
-      value, whose `x` is not known (NaN).
+      one; `x` is the part of these that are there, of `n`. Of published curves there are the end (`x` 1) and, for novel
+      latents of GPT-2, the lowest value, whose `x` is not known (NaN).
 
     Args:
         inputs: as `stitch_files.pairs` takes them.
@@ -58,8 +58,11 @@ def _published() -> list[dict]:
     for large, medians in published.SWAPS.items():
         for name, value in zip(("error", "l0"), medians, strict=True):
             rows.append(stitch_files.published(large // 2, large) | {"panel": "swap", "detail": name, "value": value})
+    novel, other = ({"panel": "added", "detail": kind} for kind in ("novel", "reconstruction"))
     for large, values in published.NOVEL_ADDED.items():
         for x, value in zip((1.0, np.nan), values, strict=True):
-            row = {"panel": "added", "detail": "novel", "x": x, "value": value}
-            rows.append(stitch_files.published(large // 2, large) | row)
+            rows.append(stitch_files.published(large // 2, large) | novel | {"x": x, "value": value})
+    for large, value in published.RECONSTRUCTION_ADDED.items():
+        rows.append(stitch_files.published(large // 2, large) | other | {"x": 1.0, "value": value})
+    rows.append(stitch_files.published_of_gemma() | novel | {"x": 1.0, "value": published.GEMMA_NOVEL_ADDED})
     return rows
