@@ -301,7 +301,7 @@ class _Pair:
             x = x.to(sae.encoder.device)
             latents = sae.encode(x)
             loss += float((sae.reconstruct(latents, x) - x).square().sum(dtype=torch.float64))
-            fired += int((latents != 0).sum())
+            fired += int(torch.count_nonzero(latents))
         return loss, fired
 
 
