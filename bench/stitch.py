@@ -113,8 +113,8 @@ def insertion_line() -> str:
     fixed = max(0.0, short.processor / THREADS - rows // 2 / rate)
     products = 2 * 2 * (small + large) * WIDTH * ROWS
     return (
-        f"- Insertion test {small:,} to {large:,} latents, with every swap and the whole path: {long.processor:.0f} s of "
-        f"processor time for {rows:,} rows ({long.seconds:.0f} s), {short.processor:.0f} s for half as many; so "
+        f"- Insertion test {small:,} to {large:,} latents, with every swap and the whole path: {long.processor:.0f} s "
+        f"of processor time for {rows:,} rows ({long.seconds:.0f} s), {short.processor:.0f} s for half as many; so "
         f"{rate:,.0f} rows a second on {THREADS} cores and {fixed:.0f} s besides, "
         f"**{(fixed + ROWS / rate) / 60:.0f} minutes** for {ROWS:,} rows. Encoders and decoders alone take "
         f"{products:.1e} operations for these. Memory: {short.memory / 1e6:,.0f} MB and {long.memory / 1e6:,.0f} MB, "
