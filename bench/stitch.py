@@ -89,7 +89,7 @@ def stitched(n_small: int, n_large: int, rows: int) -> Spent:
 
 
 def verdict(spent: Spent) -> str:
-    """Seconds beside what is allowed. Where other work runs beside the job, each core's own part is the better guide."""
+    """Seconds beside what is allowed. Beside other work, what each core computed is the better guide."""
     each = spent.processor / THREADS
     return f"{spent.seconds:.0f} s, in which each core computed **{each:.0f} s** of the {GOAL} s allowed"
 
