@@ -22,6 +22,8 @@ ROOT = Path(str(workflow.current_basedir))
 LIBRARY = str(ROOT / "workflow")
 sys.path.insert(0, LIBRARY)
 os.environ.update(
+    # A file beside the study, such as random.py, must not stand in for a module of Python.
+    PYTHONSAFEPATH="1",
     PYTHONPATH=os.pathsep.join(filter(None, [LIBRARY, os.environ.get("PYTHONPATH")])),
     # `sbatch` and `sacct` in the profile's folder hold out while a Slurm cluster's controller is away.
     PATH=os.pathsep.join(

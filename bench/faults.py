@@ -2,6 +2,8 @@
 
     python bench/faults.py flips RESULTS    # spoil files of every kind of a finished study
     python bench/faults.py configs          # 2,000 studies with random mistakes
+    python bench/faults.py kills            # a small study, killed 50 times
+    python bench/faults.py disks            # the same study on disks that are full; root
 
 RESULTS is the results folder of a finished study; what is spoilt is a copy.
 """
@@ -25,12 +27,18 @@ sys.path[:0] = [str(ROOT / "workflow"), str(ROOT)]
 
 FILES, FLIPS, CUTS = 4, 3, 1  # of each kind: files, and of each file
 STUDIES = 2000
+KILLS = 50
 # What no job and no person takes a number from; the explorer's pages hold none, its data are in its subfolder.
 UNREAD = ("logs", "tensorboard", "explorer")
 MEMORIES = ("contents.json", "checked.json", "stale.json")
 OUTCOMES = ("noticed", "harmless", "not named", "another error", "unnoticed")
 
-TITLES = {"flips": "Flipped bits and cut files", "configs": "Studies with random mistakes"}
+TITLES = {
+    "flips": "Flipped bits and cut files",
+    "configs": "Studies with random mistakes",
+    "kills": "Killed runs",
+    "disks": "Full disks",
+}
 ABOUT = {
     "flips": """
 One random bit flipped in, or the end cut off, files of every kind of a finished embedded study; then the reader that
@@ -40,6 +48,16 @@ equal to the bit, or a memory is forgotten and made again. The other three must 
     "configs": """
 The studies of this project with values, keys, bytes and YAML changed at random, read as `plan` and the Snakefile read
 them. Wrong would be: anything but a study or an error of at most two lines, over 10 s or 1 GiB, a file elsewhere.
+""",
+    "kills": """
+A study of seconds with nearly every stage (`tests/hostility/killed_studies.py`), run by Snakemake on 2 cores and killed
+by SIGKILL at random times; after each kill it is simply run again. Whenever it is whole, its tables, pictures and SAEs
+are compared with those of an undisturbed run, byte by byte, and it begins anew. Wrong would be: another byte, a
+traceback, a lock that a person has to remove, a run that does not end.
+""",
+    "disks": """
+The same study on a tmpfs that is enlarged after each run, from 64 KiB up, until all has room. Wrong would be: a
+traceback, an error of a job that does not name the full disk, or another byte when the study is whole.
 """,
 }
 
@@ -168,6 +186,37 @@ def configs() -> tuple[str, bool]:
     return f"{output.getvalue().strip().splitlines()[-1]}.", not wrong
 
 
+def kills() -> tuple[str, bool]:
+    """Kill a study again and again: what came of it, and whether all went right."""
+    from tests.hostility.killed_studies import KINDS, killed
+
+    folder = Path(tempfile.mkdtemp(prefix="kills-"))
+    found = killed(folder, KILLS, 1, lambda text: print(text, flush=True))
+    of_kinds = ", ".join(f"{found.kills[kind]} of {kind}" for kind in KINDS)
+    told = f"{sum(found.kills.values())} kills ({of_kinds}) in {found.runs} runs"
+    return _ended(folder, f"{told}; {found.whole} times whole, with the same bytes", found.faults)
+
+
+def disks() -> tuple[str, bool]:
+    """Fill the disk of a study again and again: what came of it, and whether all went right."""
+    from tests.hostility.full_disks import filled
+
+    folder = Path(tempfile.mkdtemp(prefix="disks-"))
+    found = filled(folder, lambda text: print(text, flush=True))
+    stages = ", ".join(f"{stage} {count}" for stage, count in sorted(found.told.items()))
+    told = f"{found.runs} runs; jobs that named the full disk, by stage: {stages or 'none'}"
+    return _ended(folder, f"{told}; {'whole' if found.whole else 'not whole'} at the end", found.faults)
+
+
+def _ended(folder: Path, told: str, faults: list[str]) -> tuple[str, bool]:
+    """What a run over a study tells, and whether all went right. The logs of one that did not are kept."""
+    for fault in faults:
+        print(fault, flush=True)
+    if not faults:
+        shutil.rmtree(folder)
+    return f"{told}; wrong: {len(faults)}.", not faults
+
+
 class _Copy(io.StringIO):
     """Keeps what is printed, and prints it."""
 
@@ -179,11 +228,12 @@ class _Copy(io.StringIO):
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["flips", "configs"])
+    parser.add_argument("what", choices=list(TITLES))
     parser.add_argument("results", nargs="?", type=Path, default=Path("results"))
     asked = parser.parse_args()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    found, right = flips(asked.results.resolve()) if asked.what == "flips" else configs()
+    runs = {"configs": configs, "kills": kills, "disks": disks}
+    found, right = flips(asked.results.resolve()) if asked.what == "flips" else runs[asked.what]()
     head = f"`python bench/faults.py {asked.what}`: {machine(('pyarrow', 'safetensors', 'snakemake'))}."
     write_section(TITLES[asked.what], f"{head}\n{ABOUT[asked.what].strip()}\n\n{found}")
     return not right

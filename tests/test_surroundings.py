@@ -24,6 +24,11 @@ HOSTILE = {
     "PYTHONHASHSEED": "7",
     "OMP_NUM_THREADS": "3",
     "OPENBLAS_NUM_THREADS": "1",
+    "NUMBA_NUM_THREADS": "all",
+    "SOURCE_DATE_EPOCH": "yesterday",
+    "PYTHONWARNINGS": "error",
+    "FORCE_COLOR": "1",
+    "TMPDIR": "/nonexistent",
 }
 STYLE = "lines.linewidth: 9\nfont.family: serif\nfont.size: 30\naxes.formatter.use_locale: True\nsavefig.bbox: tight\n"
 
@@ -63,6 +68,34 @@ def test_a_matplotlibrc_that_is_no_text_is_named(tmp_path, table):
     (tmp_path / "matplotlibrc").write_bytes(b"font.family: s\xe9rif\n")
     with pytest.raises(AssertionError, match=r"error: matplotlibrc, in this folder .* is not UTF-8 text"):
         draw(tmp_path, table)
+
+
+def test_a_package_that_stops_at_an_environment_variable_is_named_with_it(tmp_path, monkeypatch, capsys):
+    (tmp_path / "picky.py").write_text("import os\nwaits = int(os.environ['PICKY_WAITS'])\n")
+    verb = "def work():\n    import picky\n"
+    (tmp_path / "verb_with_picky.py").write_text(verb)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PICKY_WAITS", "an hour")
+    import verb_with_picky
+
+    monkeypatch.setattr(cli, "run", lambda *_: verb_with_picky.work())
+    assert cli.main(["info"]) == 2
+    assert capsys.readouterr().err == (
+        "error: picky cannot be imported: invalid literal for int() with base 10: 'an hour'; "
+        "correct the environment variable PICKY_WAITS\n"
+    )
+    (tmp_path / "picky.py").write_text("def waits():\n    return int(os.environ['PICKY_WAITS'])\n\n\nimport os\n")
+    monkeypatch.setattr(cli, "run", lambda *_: __import__("picky").waits())
+    with pytest.raises(ValueError, match="an hour"):  # a fault of a call is no fault of an import
+        cli.main(["info"])
+
+
+def test_help_is_whole_where_python_drops_docstrings():
+    words = [sys.executable, "-OO", "-m", "sae_stability", "info", "--help"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow"), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
+    assert "Shapes, settings and training metrics of an SAE" in done.stdout
+    assert "folder or file of an SAE" in done.stdout
 
 
 def test_no_verb_can_ask_on_standard_input():

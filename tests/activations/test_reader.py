@@ -244,3 +244,13 @@ def test_what_is_wrong_in_a_manifest_is_named(tmp_path, change, found):
     write_json(path, read_json(path) | change)
     with pytest.raises(StudyError, match=rf"manifest\.json is damaged: {found}.*; delete .*chunk-0000 and run again"):
         reader.Chunk(folder)
+
+
+def test_a_shard_that_is_deleted_while_a_job_reads_is_named(tmp_path):
+    chunk = make(tmp_path / "chunk-0000")
+    stream = reader.rows(chunk)
+    next(stream)
+    for shard in sorted(chunk.glob("shard-*"))[-1:]:
+        shard.unlink()
+    with pytest.raises(StudyError, match=rf"shard-.* is missing; delete {chunk} and run again"):
+        list(stream)

@@ -69,3 +69,10 @@ def test_a_configuration_of_odd_values_tells_nothing(tmp_path, content):
     source = ModelSource(str(tmp_path))
     assert model_facts(source) == {"d_model": None, "max_positions": None}
     assert has_lm_head(source) is False
+
+
+def test_the_limit_of_a_composite_model_is_that_of_its_text(tmp_path):
+    text = {"model_type": "altclip_text_model", "max_position_embeddings": 514, "pad_token_id": 1, "hidden_size": 16}
+    config = {"model_type": "altclip", "max_position_embeddings": 9, "text_config": text}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert model_facts(ModelSource(str(tmp_path))) == {"d_model": 16, "max_positions": 512}

@@ -89,3 +89,19 @@ def test_what_is_finished_and_so_not_forced_is_said_in_one_line(project):
     assert {"6 of train", "6 of evaluate", "3 of match", "1 of floors"} <= counts
     assert "note: --forcerun makes no finished result again (3 of match)" in project.dry("--forcerun", "matches").output
     assert "note:" not in project.dry("--forcerun", "summary").output
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("/proc/nobody/results", "the results folder must be writable and have room, or name another one"),
+        ("config.yaml", "config.yaml: is a file, but the study's results go there; move it away"),
+    ],
+)
+def test_results_that_nobody_can_write_are_refused_in_one_line(project, place, words):
+    path = project.folder / "refused.yaml"
+    path.write_text(yaml.safe_dump({**odd_study(), "results": place}))
+    found = Project(project.folder, "refused.yaml").snakemake(check=False)
+    assert found.returncode != 0
+    assert words in found.output
+    assert "Traceback" not in found.output

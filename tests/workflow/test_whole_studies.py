@@ -59,7 +59,9 @@ def of_base_alone(finished: Project, folder: Path, **pass_settings) -> Project:
 
 def test_a_study_keeps_others_out_and_after_a_kill_goes_on_to_the_same_bytes(finished_matrix: Project, tmp_path: Path):
     project = of_base_alone(finished_matrix, tmp_path / "project")
-    command = [sys.executable, "-m", "snakemake", "overlap_tables", "--cores", "2", "--configfile", "study.yaml"]
+    # Jobs begin in the folder of the study: what lies there is no module of Python.
+    (project.folder / "queue.py").write_text("raise SystemExit('not the queue of Python')\n")
+    command = [sys.executable, "-P", "-m", "snakemake", "overlap_tables", "--cores", "2", "--configfile", "study.yaml"]
     process = subprocess.Popen(
         command, cwd=project.folder, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

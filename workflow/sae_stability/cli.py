@@ -1,7 +1,6 @@
 """The command line: one verb per call, its flags from its function's signature, its mistakes in a line."""
 
 import argparse
-import inspect
 import io
 import os
 import sys
@@ -10,7 +9,7 @@ from typing import NoReturn
 
 from sae_stability import flags
 from sae_stability.devices import claimed
-from sae_stability.errors import StudyError, naming_missing_extra
+from sae_stability.errors import StudyError, naming_failed_import, naming_missing_extra
 from sae_stability.made import line
 from sae_stability.verbs import VERBS
 
@@ -28,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     shut_out_surroundings()
     try:
         verb = overview().parse_args(argv[:1]).verb
-        with naming_missing_extra():
+        with naming_missing_extra(), naming_failed_import():
             run(verb, argv[1:])
     except StudyError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -50,10 +49,11 @@ def main(argv: list[str] | None = None) -> int:
 def shut_out_surroundings() -> None:
     """See to it that a verb's results do not depend on where and from what it was started.
 
-    A job that was started from a notebook has Matplotlib's backend of that notebook, a library may ask a question on
-    standard input, and the locale may not be able to print every name.
+    A job that was started from a notebook has Matplotlib's backend of that notebook, a package builder sets a date for
+    files, a library may ask a question on standard input, and the locale may not be able to print every name.
     """
     os.environ["MPLBACKEND"] = "agg"
+    os.environ.pop("SOURCE_DATE_EPOCH", None)
     sys.stdin = io.StringIO()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -98,7 +98,7 @@ def overview() -> argparse.ArgumentParser:
 
 def parser(verb: str, function: Callable) -> argparse.ArgumentParser:
     """The parser of one verb's arguments."""
-    text = (inspect.getdoc(function) or "").partition("\n\n")[0].replace("%", "%%")
+    text = flags.docstring(function).partition("\n\n")[0].replace("%", "%%")
     # Without abbreviations: a script that says `--thread` would fail when a second flag begins like that.
     verb_parser = _Parser(prog=f"sae-stability {verb}", description=text, allow_abbrev=False)
     flags.declare(verb_parser, function)

@@ -1,5 +1,7 @@
 """The exception for mistakes that a person can mend, and how exceptions of other libraries become one."""
 
+import os
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -69,3 +71,27 @@ def naming_missing_extra() -> Iterator[None]:
         raise StudyError(
             f"{package} is needed here but not installed; run: pip install 'sae-stability[{_EXTRAS[package]}]'"
         ) from error
+
+
+@contextmanager
+def naming_failed_import() -> Iterator[None]:
+    """Name the package of others that fails while it is imported in this block.
+
+    Some read environment variables at that time, and stop at a value that they do not take.
+
+    Raises:
+        StudyError: in place of the package's exception.
+    """
+    try:
+        yield
+    except (StudyError, OSError, MemoryError, ImportError):
+        raise
+    except Exception as error:
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        modules = [frame.f_globals["__name__"] for frame in frames if frame.f_code.co_name == "<module>"]
+        package = modules[-1].partition(".")[0] if modules else __package__
+        if package in (__package__, "__main__"):
+            raise
+        suspects = [name for name, value in os.environ.items() if value and repr(value) in str(error)]
+        mend = f"correct the environment variable {' or '.join(suspects)}" if suspects else "install it again"
+        raise StudyError(f"{package} cannot be imported: {cause(error)}; {mend}") from error

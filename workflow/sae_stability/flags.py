@@ -126,12 +126,19 @@ def arguments(function: Callable) -> list[Argument]:
 
 def argument_texts(function: Callable) -> dict[str, str]:
     """The entries of the docstring's `Args:`, by parameter; an entry `a, b: text` is for both."""
-    section = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", inspect.getdoc(function) or "", re.MULTILINE)
+    section = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", docstring(function), re.MULTILINE)
     texts: dict[str, str] = {}
     for entry in re.split(r"\n(?=\S)", textwrap.dedent(section[1]).strip()) if section else ():
         names, _, text = entry.partition(":")
         texts |= dict.fromkeys(re.split(r",\s*", names.strip()), " ".join(text.split()))
     return texts
+
+
+def docstring(function: Callable) -> str:
+    """The docstring of a function, or "". Under `python -OO` there is none in memory; then it is read in the source."""
+    if found := inspect.getdoc(function):
+        return found
+    return ast.get_docstring(ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]) or ""
 
 
 @functools.cache

@@ -305,12 +305,12 @@ class _Section:
     def add(self, blocks: Blocks) -> None:
         ends = self.seen + np.cumsum(blocks.trainable.sum(axis=1))
         for index, end in enumerate(ends.tolist()):
+            if self.seen >= self.total:
+                return
             self._add_block(blocks[index : index + 1], end)
 
     def _add_block(self, block: Blocks, end: int) -> None:
         """Add one block, whose trainable tokens are [self.seen, end) of the section."""
-        if self.seen >= self.total:
-            return
         start, position = self.seen, self.seen
         while position < min(end, self.total):
             chunk = position // self.file_tokens

@@ -20,7 +20,6 @@ from sae_stability.one_each import check_one_each
 from sae_stability.ranges import Count
 from sae_stability.sae import formats
 from sae_stability.sae.formats import own
-from sae_stability.sae.formats.untrusted import one_line_errors
 
 SIDES = ("encoder", "decoder")
 
@@ -221,11 +220,7 @@ def dictionaries(path: Path) -> dict[str, np.ndarray]:
         StudyError: as `formats.read`: no SAE, or one that is damaged or not plausible.
     """
     path = Path(path)
-    if own.detect(path):
-        with one_line_errors(path):
-            weights = own.read(path)
-    else:
-        weights = formats.read(path)
+    weights = own.read(path) if own.detect(path) else formats.read(path)
     return {side: getattr(weights, side) for side in SIDES}
 
 

@@ -6,7 +6,6 @@ from sae_stability.errors import StudyError
 from sae_stability.files import read_json
 from sae_stability.sae import formats
 from sae_stability.sae.formats import own
-from sae_stability.sae.formats.untrusted import one_line_errors
 
 
 def describe(checkpoint: Path) -> str:
@@ -20,9 +19,7 @@ def describe(checkpoint: Path) -> str:
     """
     path = Path(checkpoint)
     if formats.detect(path) == "own":
-        with one_line_errors(path):
-            tensors, settings = own.arrays(path), own.read_cfg(path)
-            own.weights_of(tensors, settings, path)  # refuses what no other verb reads
+        tensors, settings = own.arrays(path), own.read_cfg(path)
     else:
         weights = formats.read(path)
         tensors, settings = weights.tensors, weights.settings | weights.origin

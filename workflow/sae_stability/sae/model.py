@@ -9,7 +9,6 @@ from sae_stability.devices import check_device
 from sae_stability.errors import StudyError
 from sae_stability.sae import formats
 from sae_stability.sae.formats import own
-from sae_stability.sae.formats.untrusted import one_line_errors
 from sae_stability.sae.weights import Weights
 
 _EPSILON = 1e-5  # added to the standard deviation, not to the variance, as in SAELens and OpenAI's code
@@ -147,8 +146,7 @@ def load(path: str | Path, format: str | None = None, device: str | torch.device
     path = Path(path)
     check_device(device)
     if (format or formats.detect(path)) == "own":
-        with one_line_errors(path):
-            return load_own(path, device)
+        return load_own(path, device)
     return SAE(formats.read(path, format), device=device)
 
 

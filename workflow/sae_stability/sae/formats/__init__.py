@@ -73,10 +73,7 @@ def arrays(path: Path, format: str | None = None) -> dict[str, np.ndarray]:
         StudyError: as in `read`.
     """
     if (format or detect(path)) == "own":
-        with one_line_errors(path):
-            tensors = own.arrays(path)
-            own.weights_of(tensors, own.read_cfg(path), path)
-            return tensors
+        return own.arrays(path)
     return read(path, format).tensors
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from sae_stability.errors import StudyError
 from sae_stability.files import move, named, read_json, sha256, workplace, write_json
-from sae_stability.sae.formats.untrusted import read_settings
+from sae_stability.sae.formats.untrusted import one_line_errors, read_settings
 from sae_stability.sae.weights import OPTIONAL, Weights, checked
 
 TENSORS = {"encoder": "nd", "decoder": "nd", "encoder_bias": "n", "decoder_bias": "d"}
@@ -73,7 +73,9 @@ def read(path: Path) -> Weights:
     Raises:
         StudyError: a file is missing or damaged, the tensors disagree with `cfg.json`, or the architecture is unknown.
     """
-    return weights_of(arrays(path), read_cfg(path), path)
+    with one_line_errors(path):
+        tensors, cfg = _saved(path)
+        return weights_of(tensors, cfg, path)
 
 
 def write(path: Path, weights: Weights, config_hash: str = "") -> None:
@@ -131,9 +133,10 @@ def read_cfg(path: Path) -> dict:
     Raises:
         StudyError: there is no such file, or a required key is missing or has an impossible value.
     """
+    read_settings(Path(path) / "cfg.json")  # refuses what `detect` refuses, in the same words
     cfg = read_json(Path(path) / "cfg.json")
     needed = ("architecture", "n_latents", "d_model", "k")
-    missing = [key for key in needed if key not in cfg] if isinstance(cfg, dict) else list(needed)
+    missing = [key for key in needed if key not in cfg]
     if missing:
         raise StudyError(f"{path}/cfg.json: no {', '.join(missing)}; is this an SAE folder of this project?")
     kinds = {"architecture": str, "n_latents": int, "d_model": int, "k": int | None}
@@ -150,15 +153,25 @@ def read_cfg(path: Path) -> dict:
 
 
 def arrays(path: Path) -> dict[str, np.ndarray]:
-    """The tensors of an SAE folder as numpy arrays, without importing torch.
+    """The tensors of an SAE folder as numpy arrays by the names they are saved under, without importing torch.
+
+    What `read` refuses is refused here too.
 
     Returns:
         `encoder`, `decoder` (n_latents, d_model), `encoder_bias` (n_latents,), `decoder_bias` (d_model,), and
         further tensors of the architecture.
 
     Raises:
-        StudyError: a file is missing or damaged, or the tensors disagree with `cfg.json`.
+        StudyError: as in `read`.
     """
+    with one_line_errors(path):
+        tensors, cfg = _saved(path)
+        weights_of(tensors, cfg, path)
+        return tensors
+
+
+def _saved(path: Path) -> tuple[dict[str, np.ndarray], dict]:
+    """The tensors of a folder and its `cfg.json`, after a check of shapes, types and the digest."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -176,7 +189,7 @@ def arrays(path: Path) -> dict[str, np.ndarray]:
         raise StudyError(f"{error}; delete the folder and run again") from None
     if _DIGEST in cfg and sha256(file) != cfg[_DIGEST]:
         raise StudyError(f"{file}: damaged or changed, cfg.json states another digest; delete {path} and run again")
-    return tensors
+    return tensors, cfg
 
 
 def weights_of(tensors: dict[str, np.ndarray], cfg: dict, where: object) -> Weights:
