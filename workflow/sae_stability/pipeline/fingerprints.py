@@ -219,7 +219,10 @@ class Fingerprints:
             source = self._of_decoder_rows(pass_)
         else:
             source = self.tokens(pass_.tokens) if pass_.tokens else self._contents.of([pass_.matrix])
-        code = code_hash(activations.verb(pass_))
+        saved = dict.fromkeys(
+            name for cohort, _ in pass_.decoder_of or () for name in _saved(self._study.cohorts[cohort])
+        )
+        code = code_hash(activations.verb(pass_), *saved)
         part = [pass_.model.part] if pass_.model and pass_.model.part else []
         return key(source, [getattr(pass_, name) for name in names], self._study.device, code, *part)
 
@@ -304,7 +307,7 @@ class Fingerprints:
         # Members of a group share their negatives, so the scores of one SAE rest on the contexts of all.
         contexts = [self.firing(found, one) for one in found.seeds]
         made_from = [contexts, self._matched(found, found.seeds), self.sae(found, seed), said]
-        return key(made_from, asked.kind, self._judge(asked.judge), sample, code_hash("score"))
+        return key(made_from, asked.kind, self._judge(asked.judge), sample, code_hash("score", *_saved(found)))
 
     def _matched(self, cohort: Cohort | ExternalCohort, seeds: Iterable[int]) -> list[str]:
         """Of the first SAE's matches with these."""
