@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.hostility.killed_studies import MOST_SECONDS, Running, make, tables
 
 FIRST_BYTES = 64 * 1024
-STEPS = 16  # sizes of the disk, from the first to that of the whole study
+STEPS = 8  # sizes of the disk, from the first to that of the whole study
 
 
 @dataclass
