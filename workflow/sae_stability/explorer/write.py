@@ -7,7 +7,7 @@ from pathlib import Path
 from sae_stability.errors import StudyError
 from sae_stability.explorer.chunks import script
 from sae_stability.explorer.cohort import Cohort, chunks
-from sae_stability.files import atomic, publish, workplace, write_record
+from sae_stability.files import atomic, named, publish, workplace, write_record
 
 SITE = Path(__file__).with_name("site")
 """The pages: HTML, scripts and style."""
@@ -99,7 +99,9 @@ def write_explorer(
 
 
 def _write(folder: Path, name: str, value: object) -> str:
-    (folder / f"{name}.js").write_bytes(script(name, value))
+    file = folder / f"{name}.js"
+    with named(file):
+        file.write_bytes(script(name, value))
     return f"{name}.js"
 
 
