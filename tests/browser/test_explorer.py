@@ -103,8 +103,6 @@ def test_what_a_latents_page_says(home, page):
     text = page.run("document.querySelector('main').innerText")
     for words in ("shared by 1 of 1 other seeds", "50.0 % of rows", "0.850", "0.800 to 0.900", "0.450", "0.625"):
         assert words in text
-    near = page.run("document.querySelector('[aria-label=\"Nearest in smaller SAEs\"] tbody').innerText")
-    assert near.split("\t") == ["base, seed 1", "latent 5", "0.500", "novel"]
     card = page.run("document.querySelector('article').innerText")
     assert "Seed 1 shared" in card
     assert "latent 1" in card
@@ -137,6 +135,58 @@ def test_meta_latents_and_the_latents_that_share_them(home, page):
     page.run("document.querySelector('.parts a').dispatchEvent(new MouseEvent('click', {bubbles: true}))")
     page.wait("location.hash === '#/base/seed-1/0' && document.querySelector('[aria-label=Meta-latents] table')")
     assert page.run(rows) == "latent 0\t1\t1\nlatent 2\t0.707\t0.707"
+
+
+STITCHES = "document.querySelector('[aria-label=\"Other SAEs\"] {}')"
+
+
+def test_the_component_of_a_latent_and_the_nearest_latents_of_another_sae(home, page):
+    page.open(f"{home}#/base/seed-0/1", STITCHES.format("table"))
+    text = STITCHES.format("article") + ".innerText"
+    assert "With base, seed 1 reconstruction" in page.run(text)
+    assert "Nearest there: latent 4, decoder cosine 0.500." in page.run(text)
+    sizes = "2 latents of the small SAE, base, seed 1, and 2 latents of the large one, base, seed 0."
+    assert f"Component 1 of chain sizes, pair 1: {sizes}" in page.run(text)
+    rows = "base, seed 1\tlatent 3, latent 4\nbase, seed 0\tlatent 1 (this one), latent 2"
+    assert page.run(STITCHES.format("tbody") + ".innerText") == rows
+    assert "at least 0.4" in page.run(text)
+    # The other side of the pair.
+    page.run(STITCHES.format("td a") + ".click()")
+    page.wait("document.querySelector('h1').textContent === 'Latent 3' && " + STITCHES.format("table"))
+    assert page.run("location.hash") == "#/base/seed-1/3"
+    assert "With base, seed 0 with partners" in page.run(text)
+    assert "It is the nearest of 1 latent there, by decoder cosine: latent 2 (0.500)" in page.run(text)
+    for hash, kind in (("#/base/seed-0/0", "With base, seed 1 novel"), ("#/base/seed-1/5", "without a partner")):
+        page.open(home + hash, STITCHES.format("table"))
+        assert kind in page.run(text)
+
+
+def test_a_giant_component_says_how_many_latents_are_left_out(home, page):
+    page.open(home, "document.querySelector('h1')")
+    giant = """
+    Data.stitch = () => {
+      const columns = (n) => ({component: new Int32Array(n), nearest: new Int32Array(n), cosine: new Float32Array(n)});
+      const side = (n) => ({unpacked: columns(n)});
+      return Promise.resolve({small: side(1000), large: side(5000)});
+    };"""
+    page.run(giant)
+    page.go("#/base/seed-0/5", STITCHES.format("table"))
+    small, large = page.run(STITCHES.format("tbody") + ".innerText").split("\n")
+    assert small.endswith("latent 29, and 970 more")
+    assert large.startswith("base, seed 0\tlatent 5 (this one), latent 0, latent 1,")
+    assert large.endswith("latent 29, and 4,970 more")
+
+
+def test_boosted_and_suppressed_tokens(home, page):
+    section = "document.querySelector('[aria-label=\"Boosted and suppressed tokens\"] {}')"
+    page.open(f"{home}#/base/seed-0/2", section.format("table"))
+    assert page.run(section.format("caption") + ".textContent") == "Boosted"
+    first = "[...document.querySelectorAll('[aria-label=Boosted] tbody tr')].map((row) => row.textContent)"
+    assert page.run(first)[:2] == [" plain2", f"{planted.MARKUP}1"]
+    last = first.replace("label=Boosted", "label=Suppressed")
+    # Markup stays text, and what would not print is named.
+    assert page.run(last)[:2] == ["<svg onload='window.broken = 1'>-2", "a⟨U+202E⟩b⟨U+200B⟩c⟨U+0007⟩d-1"]
+    assert page.run("getComputedStyle(document.querySelector('.token')).whiteSpace") == "pre-wrap"
 
 
 def test_order_search_and_filters_stay_in_the_address(home, page):

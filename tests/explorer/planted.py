@@ -1,5 +1,6 @@
-"""Tables of a cohort of two SAEs with six latents, and texts that try to become markup."""
+"""Tables of a cohort of two SAEs with six latents, their model, and texts that try to become markup."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,10 @@ PIECES = [MARKUP, " plain", HIDDEN, "<svg onload='window.broken = 1'>", " שלו
 STUDY = "study <b>&\"'"
 COUNTERPARTS = np.array([1, 0, 2, 3, -1, -1])  # of the first SAE's latents in the second, by either side
 COSINES = np.array([0.9, 0.8, 0.75, 0.3, np.nan, np.nan])
+
+NEAREST = np.array([0.3, 0.5, 0.5, 0.5, 0.5, 0.45])  # highest cosine of each latent of the large SAE of a stitched pair
+LARGE_IN = [0, 1, 1, 2, 3, 3]  # component of each latent of either SAE
+SMALL_IN = [3, 3, 2, 1, 1, 4]
 
 
 def latents(seed: int) -> pd.DataFrame:
@@ -103,6 +108,27 @@ def write_saes(folder: Path) -> None:
         own.save(folder / f"seed-{seed}", {"encoder": sides, "decoder": sides, **biases}, cfg)
 
 
+def write_model(folder: Path) -> None:
+    """A language model 4 wide whose norm has the weights 1, 2, 1, 1. Token i is piece i, and its row of the head is:
+
+    e0, e1, -e0, -e1, 0, e2.
+    """
+    import tokenizers
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    sizes = {"hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 4}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=len(PIECES), bos_token_id=None, eos_token_id=None, **sizes))
+    e = torch.eye(4)
+    model.model.norm.weight.data = torch.tensor([1.0, 2.0, 1.0, 1.0])
+    model.lm_head.weight.data = torch.stack([e[0], e[1], -e[0], -e[1], 0 * e[0], e[2]])
+    model.save_pretrained(folder)
+    words = tokenizers.models.WordLevel({piece: token for token, piece in enumerate(PIECES)}, unk_token=PIECES[0])
+    tokenizer = tokenizers.Tokenizer(words)
+    tokenizer.decoder = tokenizers.decoders.Fuse()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder)
+
+
 def write_tables(folder: Path) -> None:
     """Every table of the cohort `base`, under its place in a study's results."""
     pair = folder / "matches" / "base" / "0-1.parquet"
@@ -124,9 +150,14 @@ def write_tables(folder: Path) -> None:
     write_table(folder / "consensus/base/groups.parquet", groups())
     write_saes(folder / "saes/base")
     stitch = folder / "stitch" / "sizes" / "1"
-    write_json(stitch / "stitch.json", {"small": "results/saes/base/seed-1", "large": "results/saes/base/seed-0"})
-    near = {"latent": np.arange(N), "nearest": np.arange(N)[::-1], "max_cosine": 0.5}
-    write_table(stitch / "insertions.parquet", pd.DataFrame({**near, "kind": ["novel"] + ["reconstruction"] * (N - 1)}))
+    pair = {"small": "results/saes/base/seed-1", "large": "results/saes/base/seed-0", "threshold": 0.4}
+    write_json(stitch / "stitch.json", pair)
+    near = {"latent": np.arange(N), "nearest": np.arange(N)[::-1], "max_cosine": NEAREST}
+    write_table(stitch / "insertions.parquet", pd.DataFrame(near))
+    # The table is by component, so it is not in the order of latents.
+    together = {"component": [*LARGE_IN, *SMALL_IN], "side": ["large"] * N + ["small"] * N, "latent": [*range(N)] * 2}
+    write_table(stitch / "components.parquet", pd.DataFrame(together).sort_values(["component", "side"], kind="stable"))
+    write_model(folder / "model")
     summary = {"seed": [0, 1], "explained_by": "own", "negatives": "random", "chance_95": 0.625}
     write_table(folder / "scores/words/detection/base/summary.parquet", pd.DataFrame(summary))
 
@@ -137,8 +168,9 @@ def write_site(tables: Path, out: Path, **changes) -> None:
     given = {kind: [("base", tables / kind / "base")] for kind in kinds}
     given["explanations"] = [("words/base", tables / "explanations/words/base")]
     given["scores"] = [("words/detection/base", tables / "scores/words/detection/base")]
-    # The second SAE stands in for a meta-SAE.
-    given["sae"], given["meta"] = ([("0/base", tables / f"saes/base/seed-{seed}")] for seed in (0, 1))
+    given["sae"] = [(f"{seed}/base", tables / f"saes/base/seed-{seed}") for seed in (0, 1)]
+    given["meta"] = [("0/base", tables / "saes/base/seed-1")]  # the second SAE stands in for a meta-SAE
+    given["head"] = [("base", json.dumps({"name": str(tables / "model")}))]
     given["stitch"] = [tables / "stitch/sizes/1"]
     given["about"] = [("base", f"model: {MARKUP}"), ("base", "hookpoint: layers.0.mlp")]
     write_explorer(**{"study": STUDY, "threshold": 0.7, **given, "out": out, "config_hash": "made from"} | changes)

@@ -50,9 +50,19 @@ def test_saes_of_one_size_are_partners_and_others_stand_beside(given: Path, tmp_
     fired = column(unpacked(tmp_path / "site", "saes-5_seed-0_latents"), "fired")
     assert fired.sum() <= 2 * 600
     assert {int(latent) for latent, some in contexts["latents"].items() if some} >= set(np.flatnonzero(fired).tolist())
+    assert not pair["boosted"]  # the model has no head
     # Nothing in between is left.
     assert [file.name for file in tmp_path.iterdir()] == ["site"]
     assert run(given, tmp_path / "site", "small", hookpoint=HOOKPOINT) == 0  # over the former site
+
+
+def test_a_model_with_a_head_tells_what_latents_boost(given: Path, tmp_path: Path):
+    tiny.tiny_gpt_neox(tmp_path / "model")
+    assert run(given, tmp_path / "site", "small", hookpoint=HOOKPOINT, model=tmp_path / "model") == 0
+    (cohort,) = unpacked(tmp_path / "site", "study")["cohorts"]
+    assert cohort["boosted"]
+    highest, lowest = unpacked(tmp_path / "site", "saes_seed-0_boosted-0")["latents"]["4"]
+    assert highest[0][1] > highest[9][1] > 0 > lowest[9][1] > lowest[0][1]
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,14 @@ import base64
 import gzip
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sae_stability.errors import StudyError
-from sae_stability.files import read_json, verify
+from sae_stability.files import read_json, read_table, verify, write_json, write_table
 from tests.explorer import planted
 
 
@@ -73,12 +74,25 @@ def test_partners_from_both_sides(site: Path):
     assert column(first, "nearest_cosine_decoder") == pytest.approx(0.5)
 
 
-def test_the_nearest_latents_of_a_smaller_sae(site: Path):
-    (found,) = unpacked(site, "base_seed-0_latents")["smaller"]
-    assert (found["cohort"], found["seed"]) == ("base", 1)
-    assert column(found, "nearest").tolist() == [5, 4, 3, 2, 1, 0]
-    assert column(found, "novel").tolist() == [1, 0, 0, 0, 0, 0]
-    assert unpacked(site, "base_seed-1_latents")["smaller"] == []
+def test_stitched_pairs_with_nearest_latents_and_components(site: Path):
+    (pair,) = unpacked(site, "study")["stitches"]
+    assert pair == {"name": "sizes", "pair": 1, "small": ["base", 1], "large": ["base", 0], "threshold": 0.4}
+    found = unpacked(site, "sizes-1_stitch")
+    assert column(found["large"], "nearest").tolist() == [5, 4, 3, 2, 1, 0]
+    assert column(found["large"], "cosine") == pytest.approx(planted.NEAREST)
+    assert column(found["large"], "component").tolist() == planted.LARGE_IN
+    assert column(found["small"], "component").tolist() == planted.SMALL_IN
+
+
+def test_boosted_tokens_are_the_decoder_row_times_the_heads_rows_and_the_norms_weight(site: Path):
+    assert unpacked(site, "study")["cohorts"][0]["boosted"]
+    found = unpacked(site, "base_seed-0_boosted-0")["latents"]
+    # Decoder row e0 + e1, norm weights 1 and 2, head rows e0, e1, -e0, -e1, 0, e2.
+    highest, lowest = found["2"]
+    assert [value for _, value in highest] == [2.0, 1.0, 0.0, 0.0, -1.0, -2.0]
+    assert [piece for piece, _ in highest[:2]] == [planted.PIECES[1], planted.PIECES[0]]
+    assert lowest[:2] == [[planted.PIECES[3], -2.0], [planted.PIECES[2], -1.0]]
+    assert unpacked(site, "base_seed-1_boosted-0")["latents"].keys() == {str(latent) for latent in range(planted.N)}
 
 
 def test_groups_over_seeds(site: Path):
@@ -148,13 +162,15 @@ def test_the_same_tables_give_the_same_bytes_and_former_data_go(tables: Path, si
 
 def test_what_is_not_there_is_left_out(tables: Path, tmp_path: Path):
     kinds = ["evaluation", "matches", "firing", "contexts", "cofiring", "consensus"]
-    nothing = dict.fromkeys([*kinds, "explanations", "scores", "sae", "meta", "stitch"], ())
+    nothing = dict.fromkeys([*kinds, "explanations", "scores", "sae", "meta", "head", "stitch"], ())
     planted.write_site(tables, tmp_path, **nothing)
     found = unpacked(tmp_path, "base_seed-0_latents")
     assert not {"score", "token_entropy"} & found["columns"].keys()
     assert (found["tokens"], found["explanations"], found["scores"]) == ({}, [], [])
     assert unpacked(tmp_path, "base_seed-0_partners") == {"pairs": []}
     assert not {"group", "n_seeds"} & found["columns"].keys()
+    study = unpacked(tmp_path, "study")
+    assert (study["stitches"], study["cohorts"][0]["boosted"]) == ([], False)
     names = {file.name for file in (tmp_path / "data").glob("*.js")}
     of_seeds = {f"base_seed-{seed}_{kind}.js" for seed in (0, 1) for kind in ("latents", "partners")}
     assert names == {"study.js"} | of_seeds
@@ -166,6 +182,15 @@ def test_a_folder_of_an_unknown_cohort_is_refused(tables: Path, tmp_path: Path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_stitched_pair_of_an_unknown_cohort_is_refused(tables: Path, tmp_path: Path):
+    stitch = tmp_path / "stitch" / "sizes" / "1"
+    shutil.copytree(tables / "stitch/sizes/1", stitch)
+    pair = {**read_json(stitch / "stitch.json"), "small": "results/saes/other/seed-0"}
+    write_json(stitch / "stitch.json", pair)
+    with pytest.raises(StudyError, match=r"other=.*names a cohort without overlap tables; give --overlap other="):
+        planted.write_site(tables, tmp_path / "site", stitch=[stitch])
+
+
 def test_a_meta_sae_needs_its_sae(tables: Path, tmp_path: Path):
     with pytest.raises(StudyError, match=r"--meta 0/base=.*seed-1 comes without its SAE; give --sae 0/base="):
         planted.write_site(tables, tmp_path, sae=[])
@@ -174,3 +199,18 @@ def test_a_meta_sae_needs_its_sae(tables: Path, tmp_path: Path):
 def test_a_missing_table_is_named(tables: Path, tmp_path: Path):
     with pytest.raises(StudyError, match=r"nowhere/seed-0\.parquet: no such file"):
         planted.write_site(tables, tmp_path, firing=[("base", tmp_path / "nowhere")])
+
+
+@pytest.mark.parametrize("model", ["gpt2", '["gpt2"]', '{"nme": "gpt2"}'])
+def test_a_model_that_is_no_model_is_refused(tables: Path, tmp_path: Path, model: str):
+    with pytest.raises(StudyError, match=re.escape('must be JSON such as {"name": "gpt2"}')):
+        planted.write_site(tables, tmp_path, head=[("base", model)])
+
+
+def test_stitched_tables_of_two_pairs_are_refused(tables: Path, tmp_path: Path):
+    stitch = tmp_path / "stitch" / "sizes" / "1"
+    shutil.copytree(tables / "stitch/sizes/1", stitch)
+    near, _ = read_table(stitch / "insertions.parquet")
+    write_table(stitch / "insertions.parquet", near.iloc[1:])
+    with pytest.raises(StudyError, match="its tables have 5 and 6 latents"):
+        planted.write_site(tables, tmp_path / "site", stitch=[stitch])

@@ -1,5 +1,7 @@
 """The job that makes the explorer."""
 
+import json
+
 import pytest
 
 from sae_stability.pipeline import Pipeline, explorer
@@ -7,7 +9,7 @@ from sae_stability.pipeline.rates import rates_of
 from tests.pipeline.words import flags_of
 from tests.study.test_interpret import config
 
-FOLDERS = ("overlap", "evaluation", "matches", "firing", "contexts", "cofiring", "explanations", "scores")
+FOLDERS = ("overlap", "evaluation", "matches", "firing", "contexts", "cofiring", "explanations", "scores", "sae")
 
 
 @pytest.fixture
@@ -32,7 +34,9 @@ def test_stitched_pairs_are_read_and_count(pipeline_of):
     stitched, alone = pipeline_of(config() | {"stitches": {"sizes": {"chain": chain}}}), pipeline_of(config())
     assert flags_of(explorer.command(stitched))["--stitch"] == ["results/stitch/sizes/1"]
     added = set(explorer.inputs(stitched)) - set(explorer.inputs(alone))
-    assert added == {f"results/stitch/sizes/1/{name}" for name in ("stitch.json", "insertions.parquet")}
+    assert added == {
+        f"results/stitch/sizes/1/{name}" for name in ("stitch.json", "insertions.parquet", "components.parquet")
+    }
     assert stitched.fingerprints.explorer() != alone.fingerprints.explorer()
 
 
@@ -45,13 +49,33 @@ def test_groups_and_meta_saes_are_read_and_count(pipeline_of):
     drawn = pipeline_of(changed)
     flags = flags_of(explorer.command(drawn))
     assert flags["--consensus"] == ["base=results/consensus/base"]
-    assert flags["--sae"] == ["2/base=results/saes/base/seed-2"]
+    assert "2/base=results/saes/base/seed-2" in flags["--sae"]
     assert flags["--meta"] == [f"2/base=results/saes/parts/seed-{drawn.study.cohorts['parts'].seeds[0]}"]
     added = set(explorer.inputs(drawn)) - set(explorer.inputs(plain))
     assert added == {"results/consensus/base/groups.parquet"}
     assert "results/saes/base/seed-2/sae.safetensors" in explorer.inputs(plain)
     marks = [pipeline.fingerprints.explorer() for pipeline in (pipeline_of(config()), plain, drawn)]
     assert len(set(marks)) == 3
+
+
+def test_models_with_a_head_are_named_with_the_saes_that_read_them(pipeline_of, tmp_path):
+    changed = config()
+    changed["passes"]["rows"] = {"decoder_of": [{"cohort": "base", "seed": 2}]}
+    changed["cohorts"]["parts"] = {"pass": "rows", "n_latents": 8, "batch_size": 16, "epochs": 20}
+    found = pipeline_of(changed)
+    flags = flags_of(explorer.command(found))
+    # Nobody has looked into a model on the hub, so the job finds out.
+    given = dict(word.split("=") for word in flags["--head"])
+    assert given.keys() == found.study.compared.keys()
+    assert json.loads(given["parts"])["name"] == "nobody/tiny"
+    assert {f"{seed}/base" for seed in (0, 1, 2)} <= {word.partition("=")[0] for word in flags["--sae"]}
+    (tmp_path / "model").mkdir()
+    changed["models"]["tiny"]["name"] = str(tmp_path / "model")
+    for architecture, known in (("BertModel", 0), ("LlamaForCausalLM", 3)):
+        about = {"architectures": [architecture], "hidden_size": 32}
+        (tmp_path / "model/config.json").write_text(json.dumps(about))
+        flags = flags_of(explorer.command(pipeline_of(changed)))
+        assert len(flags.get("--head", [])) == known
 
 
 def test_a_matrix_has_no_contexts(pipeline_of, matrix_config: dict):

@@ -1,8 +1,8 @@
 """Everything that is known of latents -> a site to look at them, which opens from the disk.
 
 INPUTS   <results>/overlap/..., <results>/evaluation/..., <results>/matches/..., and where the study asks for them
-         <results>/firing/..., contexts/..., cofiring/..., explanations/..., scores/..., consensus/...,
-         and of meta-SAEs and what they take apart <results>/saes/...
+         <results>/firing/..., contexts/..., cofiring/..., explanations/..., scores/..., consensus/..., stitch/...,
+         and of meta-SAEs, what they take apart, and SAEs of models with a head <results>/saes/...
 OUTPUTS  <results>/explorer/index.html, and data/record.json
 """
 
@@ -19,6 +19,7 @@ if pipeline.unfinished["explorer"]:
             "<logs>/explorer.log",
         conda:
             ENVIRONMENT
+        threads: stages.explorer.threads(pipeline)
         resources:
             mem_mb=growing(stages.explorer.memory(pipeline)),
             runtime=lasting(120),
@@ -26,4 +27,4 @@ if pipeline.unfinished["explorer"]:
             settings=lambda wildcards: stages.explorer.command(pipeline),
             out=subpath(output[0], parent=True),
         shell:
-            "python -m sae_stability explorer {params.settings} --out {params.out:q} &> {log:q}"
+            "python -m sae_stability explorer {params.settings} --out {params.out:q} --threads {threads} &> {log:q}"

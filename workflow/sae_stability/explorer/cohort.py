@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from sae_stability.explorer import words
+from sae_stability.explorer.boosted import boosted, head
 from sae_stability.explorer.chunks import columns, plain
 from sae_stability.explorer.contexts import LATENTS_PER_CHUNK, Contexts
 from sae_stability.explorer.groups import Groups
 from sae_stability.explorer.metas import parts
 from sae_stability.explorer.partners import partners
-from sae_stability.explorer.smaller import smaller
 from sae_stability.files import read_json, read_table
+from sae_stability.models.source import ModelSource
 
 _OVERLAP = (
     "alive",
@@ -45,7 +46,8 @@ class Cohort:
     """Where the results of a cohort lie: folders, or None where there are none.
 
     `explanations` and `scores` are by their names: explainer, and (explainer, scorer). `saes` and `metas` are by seed:
-    SAEs, and the meta-SAEs that take them apart. `stitches` are folders of all stitched pairs, of whichever cohorts.
+    SAEs, and the meta-SAEs that take them apart. `model` is the one that the SAEs read, given only where its head is to
+    tell which tokens a latent boosts.
     """
 
     name: str
@@ -61,7 +63,7 @@ class Cohort:
     scores: dict[tuple[str, str], Path]
     saes: dict[int, Path]
     metas: dict[int, list[Path]]
-    stitches: tuple[Path, ...]
+    model: ModelSource | None
 
 
 def chunks(cohort: Cohort) -> Iterator[tuple[str, object]]:
@@ -72,7 +74,7 @@ def chunks(cohort: Cohort) -> Iterator[tuple[str, object]]:
     """
     latents, _ = read_table(cohort.overlap / "latents.parquet")
     seeds = [int(seed) for seed in latents["seed"].unique()]
-    has_score = False
+    has_score = has_boosted = False
     groups = Groups(cohort.consensus) if cohort.consensus else None
     for seed in seeds:
         own = latents[latents["seed"] == seed].reset_index(drop=True)
@@ -100,10 +102,12 @@ def chunks(cohort: Cohort) -> Iterator[tuple[str, object]]:
                 "tokens": tokens,
                 "explanations": said,
                 "scores": scored,
-                "smaller": smaller(cohort.stitches, cohort.name, seed),
             },
         )
         yield f"{cohort.name}_seed-{seed}_partners", {"pairs": _pairs(cohort, seed, seeds)}
+        for number, tokens in enumerate(_boosted(cohort, seed)):
+            has_boosted = True
+            yield f"{cohort.name}_seed-{seed}_boosted-{number}", {"latents": tokens}
         if seed in cohort.metas:
             yield (
                 f"{cohort.name}_seed-{seed}_meta",
@@ -111,11 +115,18 @@ def chunks(cohort: Cohort) -> Iterator[tuple[str, object]]:
             )
     if groups:
         yield f"{cohort.name}_groups", {"columns": columns(groups.members())}
-    yield cohort.name, _summary(cohort, seeds, len(latents) // len(seeds), has_score)
+    facts = {"score": has_score, "boosted": has_boosted}
+    yield cohort.name, _summary(cohort, seeds, len(latents) // len(seeds)) | facts
 
 
 def _of(folder: Path, seed: int) -> Path:
     return folder / f"seed-{seed}.parquet"
+
+
+def _boosted(cohort: Cohort, seed: int) -> Iterator[dict[int, list]]:
+    unembedding = head(cohort.model) if cohort.model and seed in cohort.saes else None
+    if unembedding is not None:
+        yield from boosted(cohort.saes[seed], unembedding)
 
 
 def _score(scored: list[dict], n_latents: int) -> np.ndarray:
@@ -141,7 +152,7 @@ def _pairs(cohort: Cohort, seed: int, seeds: list[int]) -> list[dict]:
     return found
 
 
-def _summary(cohort: Cohort, seeds: list[int], n_latents: int, has_score: bool) -> dict:
+def _summary(cohort: Cohort, seeds: list[int], n_latents: int) -> dict:
     return {
         "name": cohort.name,
         "about": list(cohort.about.items()),
@@ -151,7 +162,6 @@ def _summary(cohort: Cohort, seeds: list[int], n_latents: int, has_score: bool) 
         # A single SAE shares nothing.
         "shared": _shared(cohort) if len(seeds) > 1 else None,
         "contexts": cohort.contexts is not None,
-        "score": has_score,
         "groups": cohort.consensus is not None,
         # Which SAEs have meta-latents, and which meta-SAEs these are of.
         "metas": [

@@ -22,6 +22,7 @@ from sae_stability.match.pairs import match_pairs
 from sae_stability.match.threshold import THRESHOLD
 from sae_stability.models.source import ModelSource
 from sae_stability.models.tokenizer import load_tokenizer
+from sae_stability.models.written import written
 from sae_stability.ranges import Cosine, Count
 from sae_stability.sae import formats
 from sae_stability.sae.formats import own
@@ -128,7 +129,7 @@ def explore(
         for group in groups:
             _measure(group, chunk, work / "tokens", threshold, threads, device)
         told = {"model": model.name, "hookpoint": hookpoint, "text": ", ".join(text), "tokens": f"{rows:,}"}
-        _write(groups, told, threshold, out)
+        _write(groups, told, model, threshold, out, threads)
     return f"{out / 'index.html'}: {len(saes)} SAEs on {rows:,} tokens; open it in a browser"
 
 
@@ -226,7 +227,9 @@ def _match(group: _Group, matches: list, saes: dict, latents: dict, threshold: f
     )
 
 
-def _write(groups: list[_Group], told: dict[str, str], threshold: float, out: Path) -> None:
+def _write(
+    groups: list[_Group], told: dict[str, str], model: ModelSource, threshold: float, out: Path, threads: int
+) -> None:
     about = []
     for group in groups:
         paths = {f"seed {number}": path for number, path in enumerate(group.given)}
@@ -235,4 +238,7 @@ def _write(groups: list[_Group], told: dict[str, str], threshold: float, out: Pa
     kinds = dict.fromkeys(("overlap", "evaluation", "firing", "contexts"), groups)
     kinds |= dict.fromkeys(("matches", "cofiring"), paired)
     folders = {kind: [(group.name, group.folder(kind)) for group in some] for kind, some in kinds.items()}
-    write_explorer(study=f"SAEs of {told['model']}", threshold=threshold, about=about, **folders, out=out)
+    folders["sae"] = [(f"{number}/{group.name}", path) for group in groups for number, path in group.of("saes")]
+    folders["head"] = [(group.name, written(model)) for group in groups]
+    name = f"SAEs of {model.name}"
+    write_explorer(study=name, threshold=threshold, about=about, **folders, out=out, threads=threads)

@@ -32,7 +32,6 @@ def parts(sae: Path, meta: Path) -> dict:
     rows, loaded = unit_rows(own.arrays(sae)["decoder"]), load_own(meta)
     if rows.shape[1] != loaded.d_model:
         raise StudyError(f"{meta}: is {loaded.d_model:,} wide, but {sae} is {rows.shape[1]:,} wide; give its meta-SAE")
-    torch.set_num_threads(1)  # the job has one core
     found = []
     for first in range(0, len(rows), _BLOCK):
         activations = loaded.encode(torch.from_numpy(rows[first : first + _BLOCK])).numpy()

@@ -4,10 +4,15 @@ import html
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from sae_stability.errors import StudyError
 from sae_stability.explorer.chunks import script
 from sae_stability.explorer.cohort import Cohort, chunks
+from sae_stability.explorer.stitches import stitched
 from sae_stability.files import atomic, named, publish, workplace, write_record
+from sae_stability.models import written
+from sae_stability.ranges import Count
 
 SITE = Path(__file__).with_name("site")
 """The pages: HTML, scripts and style."""
@@ -34,9 +39,11 @@ def write_explorer(
     scores: Folders = (),
     sae: Folders = (),
     meta: Folders = (),
+    head: Sequence[tuple[str, str]] = (),
     stitch: Sequence[Path] = (),
     out: Path,
     config_hash: str = "",
+    threads: Count = 1,
 ) -> None:
     """Write the explorer of a study: `index.html`, its scripts, and its data in `data/`.
 
@@ -55,19 +62,24 @@ def write_explorer(
         consensus: COHORT=FOLDER of groups of its latents over seeds.
         explanations: EXPLAINER/COHORT=FOLDER of explanations.
         scores: EXPLAINER/SCORER/COHORT=FOLDER of scores.
-        sae: SEED/COHORT=FOLDER of an SAE; those with --meta are needed.
+        sae: SEED/COHORT=FOLDER of an SAE; those with --meta are needed, and those of cohorts with --head.
         meta: SEED/COHORT=FOLDER of a meta-SAE, META/seed-N, that takes the latents of that SAE apart; once for each.
+        head: COHORT=MODEL, the model that a cohort reads, as JSON with its name, and where stated revision, sha256,
+            dtype, part and random_seed. With a language-model head, the tokens that a latent boosts are shown.
         stitch: folder of a stitched pair of SAEs; once for each.
         out: folder for the site.
         config_hash: fingerprint of what the site is made from.
+        threads: processor cores to use.
 
     Raises:
         StudyError: a table or an SAE is missing or damaged, a flag names a cohort without overlap tables, or a meta-SAE
             comes without its SAE.
     """
     by_cohort = (evaluation, matches, firing, contexts, cofiring, consensus)
-    _check_known([name for name, _ in overlap], *by_cohort, explanations, scores, sae, meta)
+    known = [name for name, _ in overlap]
+    _check_known(known, *by_cohort, explanations, scores, sae, meta, head)
     _check_taken_apart(sae, meta)
+    torch.set_num_threads(threads)
     cohorts = [
         Cohort(
             name,
@@ -78,7 +90,7 @@ def write_explorer(
             {(names[0], names[1]): path for names, path in _named(scores, name)},
             {int(names[0]): path for names, path in _named(sae, name)},
             _by_seed(_named(meta, name)),
-            tuple(stitch),
+            written.read(dict(head)[name]) if name in dict(head) else None,
         )
         for name, folder in overlap
     ]
@@ -91,7 +103,14 @@ def write_explorer(
                     shown.append(value)
                 else:
                     names.append(_write(folder, name, value))
-        names.append(_write(folder, "study", {"study": study, "threshold": threshold, "cohorts": shown}))
+        pairs = []
+        for path in stitch:
+            facts, sides = stitched(path)
+            _check_known(known, [(facts[side][0], path) for side in sides])
+            pairs.append(facts)
+            names.append(_write(folder, f"{facts['name']}-{facts['pair']}_stitch", sides))
+        about_study = {"study": study, "threshold": threshold, "cohorts": shown, "stitches": pairs}
+        names.append(_write(folder, "study", about_study))
         write_record(file=[folder / name for name in names], config_hash=config_hash, out=folder / RECORD)
         _write_site(out, study)
         publish(folder, out / "data", [*names, RECORD])

@@ -18,6 +18,7 @@ from sae_stability.models.unloaded import check_head, check_switched_off, mark_m
 from sae_stability.random_streams import stream
 
 _ADAPTER = "adapter_config.json"
+_KINDS_OF_LAYERS = ("layer_types", "mlp_layer_types")
 
 
 def model_config(source: ModelSource) -> transformers.PretrainedConfig:
@@ -95,6 +96,47 @@ def load_model(source: ModelSource, device: str, *, lm_head: bool = False) -> tr
         part = part_of(model, source)
         mark_missing(model, part, missing, unused)
         return part.to(device).eval()
+
+
+def load_without_layers(source: ModelSource) -> transformers.PreTrainedModel:
+    """A causal language model with its embeddings, final norm and head, on the CPU; weights of layers stay unread.
+
+    A model that is not made without layers is loaded whole, and so is one of random weights, which depend on all that
+    is drawn before them.
+
+    Raises:
+        StudyError: as `load_model`.
+    """
+    if source.random_seed is None:
+        source.check_weights()
+        try:
+            return _without_layers(source)
+        except StudyError:
+            pass  # what is wrong with the files, if they are the reason, comes below
+    return load_model(source, "cpu", lm_head=True)
+
+
+def _without_layers(source: ModelSource) -> transformers.PreTrainedModel:
+    config = model_config(source)
+    with loading("model", source), _quiet():
+        text = config.get_text_config()
+        text.num_hidden_layers = 0
+        for kinds in _KINDS_OF_LAYERS:
+            if getattr(text, kinds, None):
+                setattr(text, kinds, [])
+        model, report = transformers.AutoModelForCausalLM.from_pretrained(
+            source.location,
+            revision=source.revision,
+            config=config,
+            dtype=torch_dtype(source.dtype),
+            weights_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+        model.config.use_cache = False
+        model.eval()(input_ids=torch.zeros((1, 1), dtype=torch.long))  # some models cannot run without layers
+    check_head(sorted(report["missing_keys"]), [], source)
+    return model
 
 
 def _random_model(

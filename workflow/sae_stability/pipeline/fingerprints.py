@@ -174,10 +174,15 @@ class Fingerprints:
         grouped = [[cohort.slug, self.consensus(cohort)] for cohort in consensus.cohorts(study)]
         apart = explorer.metas(study)
         metas = [[of.slug, n, self.sae(of, n), by.slug, self.sae(by, by.seeds[0])] for of, n, by in apart]
-        code = code_hash(
-            "explorer", *dict.fromkeys(name for of, _, by in apart for x in (of, by) for name in _saved(x))
-        )
-        return key(told, cohorts, fires, said, scored, stitches, grouped, metas, explorer.site_digest(), code)
+        heads = [(study.cohorts[slug], model) for slug, model in explorer.heads(study).items()]
+        boosted = [
+            [cohort.slug, [self.sae(cohort, seed) for seed in cohort.seeds], self._contents.of_model(model)]
+            for cohort, model in heads
+        ]
+        read = [cohort for of, _, by in apart for cohort in (of, by)] + [cohort for cohort, _ in heads]
+        code = code_hash("explorer", *dict.fromkeys(name for cohort in read for name in _saved(cohort)))
+        shown = [*metas, *boosted]
+        return key(told, cohorts, fires, said, scored, stitches, grouped, shown, explorer.site_digest(), code)
 
     def explanations(self, explainer: str, cohort: Cohort | ExternalCohort, seed: int) -> str:
         """Of what a judge says of an SAE's latents."""

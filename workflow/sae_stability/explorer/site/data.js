@@ -77,8 +77,11 @@ const Data = (() => {
     partners: (cohort, seed) => load(`${sae(cohort, seed)}_partners`),
     metas: (cohort, seed) => load(`${sae(cohort, seed)}_meta`),
     groups: (cohort) => load(`${cohort}_groups`),
-    // The chunk with the contexts of a latent of a cohort (an entry of the study).
+    stitch: ({ name, pair }) => load(`${name}-${pair}_stitch`),
+    // The chunks with the contexts and the tokens of a latent of a cohort (an entry of the study).
     contexts: (cohort, seed, latent) =>
       load(`${sae(cohort.name, seed)}_contexts-${Math.floor(latent / cohort.latents_per_chunk)}`),
+    boosted: (cohort, seed, latent) =>
+      load(`${sae(cohort.name, seed)}_boosted-${Math.floor(latent / cohort.latents_per_chunk)}`),
   };
 })();

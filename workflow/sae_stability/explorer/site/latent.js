@@ -1,5 +1,6 @@
 "use strict";
-// The page of one latent: its numbers, what is said of it, where it fires, and its partners in the other seeds.
+// The page of one latent: its numbers, what is said of it, where it fires, what it boosts, and its partners
+// in other SAEs.
 
 const Latent = (() => {
   const { el, number, percent, visible, latentHash, latentLink } = Page;
@@ -21,18 +22,21 @@ const Latent = (() => {
     const [study, found] = await Promise.all([Data.study(), Data.latents(cohort.name, seed)]);
     const columns = Data.columns(found);
     const texts = el("section", { "aria-label": "Where it fires", className: "reserved" }, el("h2", {}, "Where it fires"));
+    const tokens = el("section", { "aria-label": "Boosted and suppressed tokens" });
     const partners = el("section", { "aria-label": "Partners in other seeds", className: "reserved" });
     const group = el("section", { "aria-label": "Consensus" });
+    const stitches = el("section", { "aria-label": "Other SAEs" });
     const metas = el("section", { "aria-label": "Meta-latents" });
     Page.trail([[cohort.name, "#/"], [`seed ${seed}`, Table.link(cohort.name, seed)], [`latent ${latent}`, null]]);
     main.replaceChildren(
       el("h1", {}, `Latent ${latent}`),
       toolbar(cohort, seed, latent),
       el("div", { className: "columns" }, numbers(cohort, columns, latent), said(found, latent)),
-      smaller(study, found, latent),
       texts,
+      tokens,
       partners,
       group,
+      stitches,
       metas,
     );
     const contexts = Contexts.of(cohort, seed, latent).then((some) => {
@@ -45,7 +49,12 @@ const Latent = (() => {
       else partners.remove();
       partners.classList.remove("reserved");
     });
-    const further = [Groups.fill(group, cohort, seed, latent, columns), Meta.fill(metas, study, cohort, seed, latent)];
+    const further = [
+      Boosted.fill(tokens, cohort, seed, latent),
+      Groups.fill(group, cohort, seed, latent, columns),
+      Stitches.fill(stitches, study, cohort, seed, latent),
+      Meta.fill(metas, study, cohort, seed, latent),
+    ];
     return { keys: (event) => keys(cohort, seed, latent, event), rest: Promise.all([contexts, others, ...further]) };
   }
 
@@ -111,20 +120,6 @@ const Latent = (() => {
       rows.length ? Page.table("Scores", head, rows, false) : null,
       rows.length ? el("p", { className: "note" }, "Chance: with the explanation of another latent; without one, 0.5. Of 100 latents, 95 have at most the last number by chance.") : null,
     );
-  }
-
-  // The nearest latents in smaller SAEs; null where no chain of sizes was stitched.
-  function smaller(study, found, latent) {
-    if (!found.smaller.length) return null;
-    const rows = found.smaller.map((one) => {
-      const columns = Data.columns(one);
-      const near = columns.nearest[latent];
-      const known = near >= 0 && study.cohorts.some(({ name }) => name === one.cohort);
-      const link = known ? latentLink(one.cohort, one.seed, near) : number(near);
-      return [`${one.cohort}, seed ${one.seed}`, link, number(columns.cosine[latent]), columns.novel[latent] ? "novel" : "reconstruction"];
-    });
-    const title = "Nearest in smaller SAEs";
-    return el("section", { "aria-label": title }, el("h2", {}, title), Page.table(title, ["SAE", "nearest", "decoder cosine", "kind"], rows, false));
   }
 
   function explanation(explainer, [text, status, reason]) {
