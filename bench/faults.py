@@ -2,7 +2,7 @@
 
     python bench/faults.py flips RESULTS    # spoil files of every kind of a finished study
     python bench/faults.py configs          # 2,000 studies with random mistakes
-    python bench/faults.py kills            # a small study, killed 50 times
+    python bench/faults.py kills            # a small study, killed 50 times, or until Ctrl-C
     python bench/faults.py disks            # the same study on disks that are full; root
 
 RESULTS is the results folder of a finished study; what is spoilt is a copy.
@@ -193,7 +193,7 @@ def kills() -> tuple[str, bool]:
     folder = Path(tempfile.mkdtemp(prefix="kills-"))
     found = killed(folder, KILLS, 1, lambda text: print(text, flush=True))
     of_kinds = ", ".join(f"{found.kills[kind]} of {kind}" for kind in KINDS)
-    told = f"{sum(found.kills.values())} kills ({of_kinds}) in {found.runs} runs"
+    told = f"{found.kills.total()} kills ({of_kinds}) in {found.runs} runs"
     return _ended(folder, f"{told}; {found.whole} times whole, with the same bytes", found.faults)
 
 

@@ -1,6 +1,7 @@
 """Memory of the writer, and bytes that do not depend on threads."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from sae_stability.activations.writer import ChunkWriter, shuffled_order
+from sae_stability.errors import StudyError
 
 MEASURED = """
 import sys
@@ -88,3 +90,15 @@ def test_what_a_killed_job_left_of_a_chunk_is_gone_after_the_next(tmp_path):
     assert {path.name for path in place.iterdir()} == {"bins", "index", "shard-0000.safetensors", ".lock"}
     assert set(write(tmp_path / "chunk", 1)) == {"manifest.json", "shard-0000.safetensors"}
     assert [path.name for path in tmp_path.iterdir()] == ["chunk"]
+
+
+def test_a_full_disk_is_told_of_with_the_folder(tmp_path):
+    writer = ChunkWriter(tmp_path / "chunk-0000", 8, "float32", shuffled_order(0, 0, 1), np.array([100]), {})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(StudyError, match=r"chunk-0000: cannot be written \(.*File too large"):
+            writer.add(torch.ones(100, 8), np.arange(100))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        writer.discard()

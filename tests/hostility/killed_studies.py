@@ -141,23 +141,36 @@ def killed(folder: Path, kills: int, seed: int, progress=print) -> Killing:
     longest = time.time() - began
     progress(f"undisturbed: {longest:.0f} s, {len(expected)} files")
     shutil.rmtree(project.folder / "results")
-    while sum(found.kills.values()) < kills:
-        kind = KINDS[sum(found.kills.values()) % len(KINDS)]
-        running = Running(project, folder / f"run-{found.runs}.log")
-        found.runs += 1
-        # Kills come often: a study is then killed several times before it is whole.
-        if not running.wait(chance.uniform(0.02, 0.4) * longest):
-            if running.kill(kind, chance):
-                found.kills[kind] += 1
-                progress(f"kill {sum(found.kills.values())}: {kind}")
-            if not running.wait(MOST_SECONDS):
-                found.faults.append(f"{running.log}: does not end")
-                running.end()
-        _look(running, found)
-        if running.process.exitcode == 0:
-            _compare(project, expected, found, progress)
-    _finish(project, folder, expected, found, progress)
+    running = None
+    try:
+        while found.kills.total() < kills:
+            running = Running(project, folder / f"run-{found.runs}.log")
+            found.runs += 1
+            _kill(running, found, kills, chance, longest, progress)
+            _look(running, found)
+            if running.process.exitcode == 0:
+                _compare(project, expected, found, progress)
+        _finish(project, folder, expected, found, progress)
+    except KeyboardInterrupt:  # what there is so far is worth telling
+        progress("stopped")
+        if running:
+            running.end()
     return found
+
+
+def _kill(running: Running, found: Killing, kills: int, chance: random.Random, longest: float, progress) -> None:
+    """Kill a run at random times until it ends. Without one of its jobs it goes on, and is killed again."""
+    # Kills come often: a study is then killed several times before it is whole.
+    while found.kills.total() < kills and not running.wait(chance.uniform(0.02, 0.4) * longest):
+        kind = KINDS[found.kills.total() % len(KINDS)]
+        if running.kill(kind, chance):
+            found.kills[kind] += 1
+            progress(f"kill {found.kills.total()}: {kind}")
+            if kind != "one job":
+                break
+    if not running.wait(MOST_SECONDS):
+        found.faults.append(f"{running.log}: does not end")
+        running.end()
 
 
 def _undisturbed(project: Project, folder: Path) -> dict[str, bytes]:

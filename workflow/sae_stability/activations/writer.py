@@ -149,8 +149,9 @@ class ChunkWriter:
             part = slice(ends[shard] - rows.counts[shard], ends[shard])
             place = int(self.start[shard] + self.filled[shard])
             assert place + rows.counts[shard] <= self.start[shard + 1], "more rows than the token file announced"
-            _write_all(self.bins, _bytes(rows.activations[part]), place * self.row_bytes)
-            _write_all(self.index, rows.token_index[part], place * 8)
+            with named(self.out):
+                _write_all(self.bins, _bytes(rows.activations[part]), place * self.row_bytes)
+                _write_all(self.index, rows.token_index[part], place * 8)
         self.filled += rows.counts
 
     def finish(self, extra: dict) -> dict:

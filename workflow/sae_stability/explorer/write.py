@@ -10,7 +10,7 @@ from sae_stability.errors import StudyError
 from sae_stability.explorer.chunks import script
 from sae_stability.explorer.cohort import Cohort, chunks
 from sae_stability.explorer.stitches import stitched
-from sae_stability.files import atomic, publish, workplace, write_record
+from sae_stability.files import atomic, named, publish, workplace, write_record
 from sae_stability.models import written
 from sae_stability.ranges import Count
 
@@ -118,7 +118,9 @@ def write_explorer(
 
 
 def _write(folder: Path, name: str, value: object) -> str:
-    (folder / f"{name}.js").write_bytes(script(name, value))
+    file = folder / f"{name}.js"
+    with named(file):
+        file.write_bytes(script(name, value))
     return f"{name}.js"
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from sae_stability.files import named
+
 _ENTRY = np.dtype([("latent", np.int32), ("row", np.int32), ("value", np.float32)])
 GROUP = 1024  # latents sorted at once; at most 65,536, so that numpy sorts them by radix
 _WAITING = 1 << 20  # firings held before they are written to the files of their groups
@@ -62,7 +64,11 @@ class FiringSorter:
         """Sort what was added."""
         self._write()
         counts = np.zeros(self._n_latents, np.int64)
-        with open(self._folder / "rows", "wb") as rows, open(self._folder / "values", "wb") as values:
+        with (
+            named(self._folder),
+            open(self._folder / "rows", "wb") as rows,
+            open(self._folder / "values", "wb") as values,
+        ):
             for group, first in enumerate(range(0, self._n_latents, GROUP)):
                 file = self._group(group)
                 entries = np.fromfile(file, _ENTRY) if file.exists() else np.empty(0, _ENTRY)
@@ -87,7 +93,7 @@ class FiringSorter:
         sizes = np.bincount(group)
         for number, part in enumerate(np.split(entries, np.cumsum(sizes)[:-1])):
             if len(part):
-                with open(self._group(number), "ab") as file:
+                with named(self._folder), open(self._group(number), "ab") as file:
                     part.tofile(file)
         self._waiting, self._count = [], 0
 

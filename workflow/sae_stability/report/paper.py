@@ -56,7 +56,7 @@ def write_report(
     found = gather(study=study, base=base, facts=facts, overlap=overlap, evaluation=evaluation, figure=figure)
     told = files.read_json(made)["made"] if made else making([path for _, path in figure])
     paper = compose(found, told)
-    with files.workplace(pdf) as folder:
+    with files.workplace(pdf) as folder, files.named(pdf):
         typeset = pdf_writer.write(paper, folder)
     with files.atomic(html) as temporary:
         temporary.write_text(html_writer.write(paper), encoding="utf-8")

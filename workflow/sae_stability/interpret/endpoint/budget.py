@@ -6,6 +6,8 @@ import os
 import threading
 from pathlib import Path
 
+from sae_stability.files import named
+
 
 @dataclasses.dataclass
 class Spending:
@@ -103,7 +105,8 @@ class Budget:
             # One write at the file's end: lines of several processes do not mix.
             file = os.open(self._ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
             try:
-                os.write(file, line.encode())
+                with named(self._ledger):
+                    os.write(file, line.encode())
             finally:
                 os.close(file)
 
