@@ -1,7 +1,7 @@
 """Loss of a language model when an SAE's reconstructions replace the activations at its hookpoint."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,8 @@ class SplicedModel:
     network: torch.nn.Module
     max_tokens: int
     device: str
+    _ablated: dict[tuple, dict[str, float]] = field(default_factory=dict, init=False, repr=False)
+    """What zeros and the mean gave in place of activations: the same for all SAEs of a hookpoint."""
 
     @classmethod
     def load(cls, tokens: Path, model: ModelSource, device: str, *, max_tokens: int) -> "SplicedModel":
@@ -77,12 +79,13 @@ class SplicedModel:
         Raises:
             StudyError: the blocks hold no token that can be scored.
         """
+        place = (hookpoint, keep_special, max_norm, mean.cpu().numpy().tobytes())
         mean = mean.to(self.device)
         variants: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
             "sae": lambda x: sae.forward(x.float().flatten(0, 1)).unflatten(0, x.shape[:2]),
-            "zero": torch.zeros_like,
-            "mean": lambda x: mean.to(x.dtype).expand_as(x),
         }
+        if place not in self._ablated:
+            variants |= {"zero": torch.zeros_like, "mean": lambda x: mean.to(x.dtype).expand_as(x)}
         sums = dict.fromkeys(("clean", *variants, "kl"), 0.0)
         scored = 0
         with torch.inference_mode():
@@ -98,6 +101,7 @@ class SplicedModel:
                         sums["kl"] += float((clean.exp() * (clean - changed)).sum(dtype=torch.float64))
         if not scored:
             raise StudyError(f"{self.blocks.path}: no text token to predict; use longer blocks")
+        sums |= self._ablated.setdefault(place, {name: sums[name] for name in ("zero", "mean") if name in sums})
         ce = {name: value / scored for name, value in sums.items()}
         result = {f"ce_{name}": ce[name] for name in ("clean", "sae", "zero", "mean")}
         for name in ("zero", "mean"):
