@@ -37,7 +37,7 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
     drawn = table[table["source"].isin(("trained", "published"))]
     limit = min(1.0, 1.2 * (drawn["mean"] + drawn["std"].fillna(0)).max())
     _draw_floor(panels[0], table, limit, style)
-    panels[0].set(ylabel="fraction of latents", ylim=(0, limit))
+    panels[0].set(ylabel="latents in exactly m SAEs", ylim=(0, limit))
     styles.key(picture, handles)
     return picture
 
@@ -64,7 +64,7 @@ def _draw_floor(axes: Axes, table: pd.DataFrame, limit: float, style: dict) -> N
 
 def _count_axis(axes: Axes, n_seeds: int) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel=f"in exactly m of {n_seeds} SAEs", xlim=(0.3, n_seeds + 0.7))
+    axes.set(xlabel=f"m of {n_seeds} SAEs", xlim=(0.3, n_seeds + 0.7))
 
 
 def caption(table: pd.DataFrame) -> str:
