@@ -48,7 +48,9 @@ def read_settings(path: Path, *needed: str) -> dict:
     except FileNotFoundError:
         raise StudyError(f"{path}: no such file") from None
     except (ValueError, OSError, RecursionError) as error:
-        raise StudyError(f"{path}: not readable as JSON ({_one_line(error)}); fetch or make it again") from None
+        raise StudyError(
+            f"{path}: not readable as JSON ({_one_line(error)}); delete its folder, and fetch or make it again"
+        ) from None
     if not isinstance(value, dict):
         raise StudyError(f"{path}: must hold a JSON mapping of settings")
     missing = [key for key in needed if key not in value]
