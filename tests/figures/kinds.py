@@ -22,7 +22,7 @@ WITHOUT_THRESHOLD = {"size-cosine", "k-cosine", "tokens-cosine"}
 STITCHED = {"insertion", "components", "interpolation", "nearest", "swaps"}
 UNPUBLISHED |= STITCHED
 # Whose published values are drawn.
-OTHERS = dict.fromkeys((*STITCHED, "meta"), "Leask") | {"meta-depth": "Wang"}
+OTHERS = dict.fromkeys((*STITCHED, "meta"), "Leask")
 
 # It is text, without axes.
 WITHOUT_AXES = {"pairs-table"}

@@ -217,13 +217,3 @@ META_GRAPH = 0.2892
 
 # Section 5.1: latents whose explanation GPT-4o-mini chose rightly among five, of how many.
 META_CHOICE = (730, 1000)
-
-DEPTHS = "Wang 2026"
-"""Wang, "How Deep Does the Rabbit Hole Go? Testing the Limits of Recursive Feature Decomposition via Multi-Depth
-Meta-Sparse Autoencoders on Gemma-2-2B and GPT-2 Small" (2026): BatchTopK with k = 4, a quarter as many latents at each
-depth, three seeds."""
-
-# Depth -> PW-MCC. Those of depths 2 and 3 are "near 0".
-PW_MCC_BY_DEPTH = {1: 0.72, 2: 0.0, 3: 0.0}
-# Of SAEs of activations of the same sizes: the lowest and the highest.
-PW_MCC_FLAT = (0.80, 0.90)

@@ -32,10 +32,6 @@ _SECTIONS = {
     "stitching": "P. Leask et al. Sparse Autoencoders Do Not Find Canonical Units of Analysis. arXiv 2502.04878, 2025. "
     "Stitching and meta-SAEs.",
 }
-_DEPTHS = (
-    "A. Wang. How Deep Does the Rabbit Hole Go? Testing the Limits of Recursive Feature Decomposition via Multi-Depth "
-    "Meta-Sparse Autoencoders on Gemma-2-2B and GPT-2 Small. Report, 2026. Meta-SAEs of meta-SAEs."
-)
 # Meta-SAEs come from the same work as stitching.
 _SAME_SOURCE = {"meta": "stitching"}
 
@@ -45,6 +41,5 @@ def references(found: Evidence, sections: list[str]) -> list[Block]:
     architectures = [text for name, text in _ARCHITECTURES.items() if name in found.facts["architectures"]]
     wanted = {_SAME_SOURCE.get(name, name) for name in sections}
     cited = [text for name, text in _SECTIONS.items() if name in wanted]
-    cited += [_DEPTHS] if found.of_kind("meta-depth") else []
     spread = [_SPREAD] if found.numbers.n_seeds > 2 else []
     return points([*_ALWAYS, *architectures, *cited, *spread], numbered=True)

@@ -105,7 +105,7 @@ def _draw_told(axes: Axes, told: dict[str, pd.DataFrame], palette: list[str]) ->
         values = chance["value"].dropna()
         axes.plot(values, [place] * len(values), color=styles.FLOOR, marker="|", markersize=9, linestyle="none")
     axes.set_yticks(range(len(told)), list(told))
-    axes.set(ylim=(len(told) - 0.4, -0.5), xlim=(-0.03, 1.03), xlabel="told by common meta-latents")
+    axes.set(ylim=(len(told) - 0.4, -0.5), xlim=(-0.03, 1.03), xlabel="told by meta-latents")
 
 
 def _draw_intervals(axes: Axes, places: list[float], rows: pd.DataFrame, look: dict) -> None:

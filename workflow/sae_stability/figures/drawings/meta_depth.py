@@ -1,14 +1,12 @@
 """The figure `meta-depth`: how stable meta-SAEs, meta-SAEs of meta-SAEs and so on are between seeds."""
 
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from sae_stability.figures import phrases
 from sae_stability.figures.drawings import marks
 from sae_stability.figures.drawings import style as styles
-from sae_stability.figures.published import DEPTHS
 from sae_stability.figures.selection import rows_where
 
 _FLAT = "flat"
@@ -23,10 +21,9 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
     panels = picture.subplots(2, 1, sharex=True)
     for axes, (statistic, label) in zip(panels, _LABELS.items(), strict=True):
         rows = rows_where(table, statistic=statistic)
-        for some, colour in zip(_groups(rows_where(rows, series="this run")), style["palette"], strict=False):
+        for some, colour in zip(_groups(rows), style["palette"], strict=False):
             marks.draw_floor(axes, marks.means(some, source="floor", latents="all"))
             marks.draw_pairs(axes, some, colour)
-        _draw_published(axes, rows_where(rows, source="published"))
         axes.set(ylabel=label, ylim=(-0.05, 1.05))
     panels[0].xaxis.set_major_locator(MaxNLocator(integer=True))
     panels[1].set(xlabel="depth")
@@ -38,10 +35,6 @@ def draw(table: pd.DataFrame, style: dict) -> Figure:
         for mark in marks.run_key(colour, name)
     ]
     handles.append(marks.floor_key())
-    if len(rows_where(table, source="published")):
-        look = {"color": styles.PUBLISHED, **marks.PUBLISHED_LINE}
-        handles.append(styles.mark(f"{DEPTHS} (PW-MCC)", **look, **marks.PUBLISHED_DOT))
-        handles.append(styles.mark(f"{DEPTHS}, flat SAEs, lowest and highest", **look))
     styles.key(picture, handles)
     return picture
 
@@ -52,18 +45,9 @@ def _groups(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return rows[~flat], rows[flat].assign(x=rows["x"] + _BESIDE)
 
 
-def _draw_published(axes: Axes, rows: pd.DataFrame) -> None:
-    of_depth = rows.dropna(subset=["x"])
-    if len(of_depth):
-        marks.draw_published(axes, of_depth)
-    for value in rows.loc[rows["x"].isna(), "fraction"]:
-        axes.axhline(value, color=styles.PUBLISHED, zorder=1, **marks.PUBLISHED_LINE)
-
-
 def caption(table: pd.DataFrame) -> str:
     """What the figure shows in this run, as reStructuredText."""
-    run, published = (table[(table["source"] == "published") == of_others] for of_others in (False, True))
-    taken_apart, flat = _groups(run)
+    taken_apart, flat = _groups(table)
     said = [
         f"at depth {depth:g}, {_in_words(rows)}"
         for depth, of_depth in taken_apart.groupby("x")
@@ -79,7 +63,7 @@ def caption(table: pd.DataFrame) -> str:
         f"read activations, those of depth 1 the decoder rows of one of depth 0, and so on. What two seeds share: "
         f"{'; '.join(said)}."
         f"{flat_words} PW-MCC is the mean cosine of matched decoder rows. "
-        f"{phrases.definition(run['threshold'].iloc[0])}{_published_in_words(published)}"
+        f"{phrases.definition(table['threshold'].iloc[0])}"
     )
 
 
@@ -101,11 +85,3 @@ def _range(values: pd.Series) -> str:
         return phrases.NOT_MEASURED
     low, high = f"{values.min():.2f}", f"{values.max():.2f}"
     return low if low == high else f"{low} to {high}"
-
-
-def _published_in_words(rows: pd.DataFrame) -> str:
-    if not len(rows):
-        return ""
-    of_depth, flat = rows.dropna(subset=["x"]), rows.loc[rows["x"].isna(), "fraction"]
-    said = ", ".join(f"{row.fraction or 'near 0'} at depth {row.x:g}" for row in of_depth.itertuples())
-    return f" Published ({phrases.escape(DEPTHS)}): PW-MCC {said}; flat SAEs {_range(flat)}."
